@@ -1,0 +1,69 @@
+"""`image-syncer config check`: reads everything the user wrote, and reaches no network."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from image_syncer_cli.options import debug_option
+from image_syncer_cli.output import say
+
+if TYPE_CHECKING:
+    from image_syncer import Configuration
+
+__all__ = ["config"]
+
+
+@click.group(short_help="Look at files without copying anything (config check).")
+def config() -> None:
+    """Look at the user's files without copying anything."""
+
+
+@config.command(short_help="Report every mistake in the files at once.")
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
+@click.option("--config", "both", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@debug_option
+def check(auth: str | None, images: str | None, both: str | None, debug: bool) -> int:  # noqa: ARG001 - main reads --debug
+    """Report every mistake in the files at once: file, line, key, what is wrong, what to write instead.
+
+    Reaches no network. The exit code is 2 where there is a mistake, 0 where there are warnings at most.
+    """
+    if auth is None and images is None and both is None:
+        raise click.UsageError("nothing to check: give --auth FILE and --images FILE, or --config FILE.")
+    from image_syncer import ConfigurationError, load_configuration, load_registries
+
+    try:
+        if auth is not None and images is None and both is None:
+            configuration = load_registries(auth, environ=os.environ)
+        else:
+            configuration = load_configuration(config=both, auth=auth, images=images, environ=os.environ)
+    except ConfigurationError as error:
+        if not error.problems:
+            raise
+        for problem in error.problems:
+            say(str(problem))
+        # Beside mistakes, the loader tells what else deserves a look, and marks it.
+        warnings = sum(problem.what.startswith("warning: ") for problem in error.problems)
+        say(f"{_count(len(error.problems) - warnings, 'problem')} · {_count(warnings, 'warning')}")
+        return error.exit_code
+    for warning in configuration.warnings:
+        say(f"warning: {warning}")
+    say(_describe(configuration))
+    return 0
+
+
+def _describe(configuration: Configuration) -> str:
+    destinations = sum(len(rule.destinations) for rule in configuration.rules)
+    parts = [
+        _count(0, "problem"),
+        _count(len(configuration.warnings), "warning"),
+        f"{_count(len(configuration.rules), 'rule')} to {_count(destinations, 'destination')}",
+    ]
+    return " · ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

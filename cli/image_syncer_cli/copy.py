@@ -1,0 +1,69 @@
+"""`image-syncer copy SRC DST`: one image or one repository, without files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from image_syncer_cli.options import RunOptions, run_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from image_syncer import Configuration
+
+__all__ = ["copy"]
+
+
+@click.command(short_help="Copy one image or repository, without files.")
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--all-tags", is_flag=True, help="Copy every tag of the repository SRC.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="OS/ARCH[/VARIANT]",
+    help="Copy only this platform, such as linux/arm64/v8; may be given again. [default: all]",
+)
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option(
+    "--insecure",
+    "insecure_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Take any certificate of this registry, or plain HTTP; may be given again.",
+)
+@run_options
+def copy(
+    source: str,
+    destination: str,
+    all_tags: bool,
+    platforms: tuple[str, ...],
+    auth: str | None,
+    insecure_hosts: tuple[str, ...],
+    **options: object,
+) -> int:
+    """Copy the image SRC to DST: `copy nginx:1.27 registry.example/mirror/nginx`.
+
+    A SRC without a tag means latest, a DST without a tag gets that of SRC. Credentials are those of --auth, else
+    those that docker has.
+    """
+    from image_syncer import Configuration, rule_from_arguments
+    from image_syncer_cli.run import run_images
+
+    rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms)
+    known = _read_registries(auth, insecure_hosts)
+    configuration = Configuration((rule,), known.registries, known.warnings)
+    return run_images(configuration, RunOptions.from_click(options))
+
+
+def _read_registries(auth: str | None, insecure_hosts: Sequence[str]) -> Configuration:
+    from image_syncer import Configuration, RegistryBook, RegistryEntry, load_registries
+
+    known = Configuration() if auth is None else load_registries(auth, environ=os.environ)
+    # Of two entries for one prefix the first one wins: the password of the file stays.
+    insecure = [RegistryEntry(host, insecure=True) for host in insecure_hosts]
+    return Configuration((), RegistryBook((*known.registries.entries, *insecure)), known.warnings)

@@ -1,0 +1,181 @@
+"""The command line: which verb is meant, and the one place where an error becomes an exit code.
+
+Nothing but click is imported here and at the top of the verbs, so that `--help` and a wrong option answer
+at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from image_syncer_cli.config_check import config
+from image_syncer_cli.copy import copy
+from image_syncer_cli.demo import demo
+from image_syncer_cli.output import forgive, say
+from image_syncer_cli.registry import registry
+from image_syncer_cli.sync import sync
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+_MAX_LINES = 3
+_OWN_OPTIONS = ("-h", "--help", "--version")
+
+
+class _DropIn(click.Group):
+    """A group whose verb `sync` may be left out, so that the Go tool's command lines work as they are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in _OWN_OPTIONS:
+            args = ["sync", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"no such verb: {args[0]}.{_nearest(args[0], self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        records = [record for param in sync.get_params(ctx) if (record := param.get_help_record(ctx))]
+        with formatter.section("Options without a verb, as of `image-syncer sync`"):
+            formatter.write_dl(records)
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        import image_syncer
+
+        click.echo(f"image-syncer {image_syncer.__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_DropIn,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Copy container images between registries, by streaming, through bounded memory only.
+
+    \b
+    image-syncer --auth auth.yaml --images images.yaml    what the files say
+    image-syncer copy nginx:1.27 registry.example/nginx   one image, without files
+    image-syncer demo                                     try it: no account, no registry needed
+    """  # noqa: D301 - click's mark for "keep these lines" is the character itself
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(EXIT_USAGE)
+
+
+for verb in (sync, copy, config, registry, demo):
+    cli.add_command(verb)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code: 0, 1, 2, 130 or 143."""
+    words = _in_our_spelling(sys.argv[1:] if args is None else args)
+    forgive(sys.stdout, sys.stderr)
+    try:
+        code = cli.main(words, prog_name="image-syncer", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        say("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever it is, people get a sentence and an exit code
+        if "--debug" in words:
+            _show_traceback()
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _in_our_spelling(args: Sequence[str]) -> list[str]:
+    """What Go's flag parser (spf13/pflag) takes and click does not: `-p=5`, `--force=true`."""
+    words = []
+    for word in args:
+        if word.startswith(("-p=", "-r=")):
+            words.append(word[:2] + word[3:])
+        elif word.startswith("--force="):
+            if word.partition("=")[2].lower() not in ("false", "f", "0"):
+                words.append("--force")
+        else:
+            words.append(word)
+    return words
+
+
+def _explain(error: Exception) -> int:
+    """Says on standard error what went wrong and what to do, and returns the exit code."""
+    if isinstance(error, click.ClickException):
+        return _explain_usage(error)
+    from image_syncer.errors import ConfigurationError, SyncError, redact
+
+    if isinstance(error, ConfigurationError) and error.problems:
+        for problem in error.problems:
+            say(f"Error: {problem}", err=True)
+        if len(error.problems) > 1:
+            say(f"{len(error.problems)} problems; nothing was copied.", err=True)
+        return error.exit_code
+    if isinstance(error, SyncError):
+        lines, code = str(error).splitlines(), error.exit_code
+    elif isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        lines, code = [f"{place}{error.strerror or error}"], EXIT_FAILED
+    else:
+        lines = [
+            f"this is a mistake of image-syncer: {type(error).__name__}: {error}",
+            "  Please run it again with --debug, and report what it prints.",
+        ]
+        code = EXIT_FAILED
+    say(redact("Error: " + "\n".join(lines[:_MAX_LINES])), err=True)
+    return code
+
+
+def _explain_usage(error: click.ClickException) -> int:
+    from image_syncer.errors import redact
+
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.message
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [name for param in context.command.get_params(context) for name in param.opts]
+        message = f"no such option: {error.option_name}.{_nearest(error.option_name, known)}"
+    else:
+        message = error.format_message()
+    say(redact(f"Error: {message}"), err=True)
+    if context is not None:
+        say(f"  Try '{context.command_path} --help'.", err=True)
+    return EXIT_USAGE
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    matches = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {matches[0]}?" if matches else ""
+
+
+def _show_traceback() -> None:
+    import traceback
+
+    from image_syncer.errors import redact
+
+    say(redact(traceback.format_exc().rstrip()), err=True)

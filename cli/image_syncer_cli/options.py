@@ -1,0 +1,201 @@
+"""The options of a run, shared by `sync` and `copy`: names, meaning, and what they become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from image_syncer import Settings
+
+__all__ = ["RunOptions", "debug_option", "parse_size_option", "run_options", "whole_number"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """A callback for click: bytes, of which there must be some."""
+    if value is None:
+        return None
+    from image_syncer.units import parse_size
+
+    try:
+        size_bytes = parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+    if size_bytes < 1:
+        raise click.BadParameter("it must be more than nothing.")
+    return size_bytes
+
+
+def whole_number(at_least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A callback for click: a whole number that is not too small."""
+
+    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        try:
+            number = int(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not a whole number.") from None
+        if number < at_least:
+            raise click.BadParameter(f"{number} is too small: it must be {at_least} or more.")
+        return number
+
+    return parse
+
+
+def _split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """`--arch amd64,arm64 --arch arm` and any mixture; empty items are dropped, as the Go tool does."""
+    return tuple(item.strip() for value in values for item in value.split(",") if item.strip())
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says about how a run goes. The names are those of click's parameters."""
+
+    os_names: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    force: bool = False
+    dry_run: bool = False
+    retries: int = 2
+    proc: int | None = None
+    workers: int | None = None
+    streams: int | None = None
+    window: int | None = None
+    memory: int | None = None
+    report: str | None = None
+    output_success_images: str | None = None
+    output_images_format: str = "yaml"
+    quiet: bool = False
+    no_progress: bool = False
+    log: str | None = None
+    log_format: str = "console"
+    log_level: str | None = None
+    debug: bool = False
+
+    @classmethod
+    def from_click(cls, options: Mapping[str, object]) -> RunOptions:
+        """From the keyword arguments that click calls a verb with."""
+        return cls(**cast("dict[str, Any]", options))
+
+    def build_settings(self) -> Settings:
+        """The same for the engine."""
+        from image_syncer import PlatformFilter, Settings
+
+        return Settings(
+            workers=self.workers,
+            streams=self.streams,
+            window_bytes=self.window,
+            memory_bytes=self.memory,
+            proc=self.proc,
+            retries=self.retries,
+            force=self.force,
+            dry_run=self.dry_run,
+            platform_filter=PlatformFilter(os_names=self.os_names, architectures=self.architectures),
+            report_path=self.report,
+        )
+
+    @property
+    def console_level(self) -> str:
+        """From which level on logs are shown: what was asked for, else warnings, with --debug everything."""
+        return self.log_level or ("debug" if self.debug else "warning")
+
+
+debug_option = click.option("--debug", is_flag=True, help="Show tracebacks of errors, and log everything.")
+
+_OPTIONS = (
+    click.option(
+        "--os",
+        "os_names",
+        multiple=True,
+        metavar="NAMES",
+        callback=_split_lists,
+        help="Copy only these operating systems: a list with commas, or the option again. [default: all]",
+    ),
+    click.option(
+        "--arch",
+        "architectures",
+        multiple=True,
+        metavar="NAMES",
+        callback=_split_lists,
+        help="Copy only these architectures, such as amd64,arm64,arm:v7; list as above. [default: all]",
+    ),
+    click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
+    click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing."),
+    click.option(
+        "-r",
+        "--retries",
+        callback=whole_number(0),
+        default="2",
+        show_default=True,
+        metavar="N",
+        help="Further tries after the first.",
+    ),
+    click.option(
+        "-p",
+        "--proc",
+        callback=whole_number(1),
+        metavar="N",
+        help="Most blobs in flight, over all workers. [default: no such bound]",
+    ),
+    click.option(
+        "--workers",
+        callback=whole_number(1),
+        metavar="N",
+        help="Worker processes. [default: the CPUs this process may use, at most 8]",
+    ),
+    click.option("--streams", callback=whole_number(1), metavar="N", help="Blobs in flight in one worker."),
+    click.option(
+        "--window",
+        callback=parse_size_option,
+        metavar="SIZE",
+        help="Memory between source and destination of one blob, e.g. 1MiB.",
+    ),
+    click.option(
+        "--memory",
+        callback=parse_size_option,
+        metavar="SIZE",
+        help="Ceiling for all windows together. [default: 512MiB, or a quarter of the cgroup's if less]",
+    ),
+    click.option("--report", metavar="FILE", help="Write one JSON document on the run and every image of it."),
+    click.option(
+        "--output-success-images",
+        metavar="FILE",
+        help="Write the images that are as wanted (copied, or unchanged) as an images file.",
+    ),
+    click.option(
+        "--output-images-format",
+        type=click.Choice(["yaml", "json"]),
+        default="yaml",
+        show_default=True,
+        help="Format of that file.",
+    ),
+    click.option("--quiet", is_flag=True, help="Show nothing but warnings, failures and the summary."),
+    click.option("--no-progress", is_flag=True, help="Show no progress, neither live nor in lines."),
+    click.option("--log", metavar="FILE", help="Append logs of every level to FILE."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["console", "json"]),
+        default="console",
+        show_default=True,
+        help="Logs for people or for programs; json makes JSON of everything on standard error.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Logs on standard error from this level on. [default: warning]",
+    ),
+    debug_option,
+)
+
+
+def run_options(command: _Command) -> _Command:
+    """Gives a verb the options of a run, in the order in which `--help` shows them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

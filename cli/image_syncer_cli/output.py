@@ -1,0 +1,38 @@
+"""What leaves on standard output and standard error, whatever is at the other end of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TextIO
+
+__all__ = ["forgive", "say", "silence"]
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Writes one or more lines. A reader that has gone is no error: the run is worth more than its output."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Sends what is buffered and what is still to come nowhere, so that the last flush at exit is quiet."""
+    try:
+        target = stream.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, target)
+    os.close(nowhere)
+
+
+def forgive(*streams: TextIO) -> None:
+    """Makes streams replace what their encoding cannot say (an arrow, in Latin-1) instead of failing."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,254 @@
+"""What people see of a run: progress (live on a terminal, in lines elsewhere), failures, warnings.
+
+Results go to standard output; progress, warnings and failures to standard error. With `--log-format json`
+everything on standard error is one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from image_syncer_cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console, RenderableType
+
+    from image_syncer import ImageResult, Report, Snapshot, TransferRow
+
+__all__ = [
+    "Display",
+    "LineDisplay",
+    "LiveDisplay",
+    "is_live_terminal",
+    "progress_line",
+    "render_planned",
+    "say_failures",
+    "say_json",
+    "say_warning",
+]
+
+LINE_EVERY_S = 5.0
+"""In a log of a pipe or of a CI job: often enough to see that it lives, seldom enough to read."""
+
+MAX_FAILURES = 20
+"""Failures shown one by one; the report has them all."""
+
+_MAX_ROWS = 5
+"""Transfers shown live; more tell nothing more."""
+
+_MAX_LINE = 400
+"""A line of an error longer than this came from a registry's web page."""
+
+
+class Display:
+    """Shows nothing (`--quiet`, `--no-progress`); the others show something."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Takes note of the run's state; called a few times a second."""
+
+    def close(self) -> None:
+        """Takes away what must not stay on the screen."""
+
+
+class LineDisplay(Display):
+    """One line every few seconds, for pipes and CI."""
+
+    def __init__(self, *, as_json: bool = False, every_s: float = LINE_EVERY_S) -> None:
+        self._as_json = as_json
+        self._every_s = every_s
+        self._next_s = every_s
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Says a line when the last one is old enough, by the run's own clock."""
+        if snapshot.elapsed_s < self._next_s:
+            return
+        self._next_s = snapshot.elapsed_s + self._every_s
+        if self._as_json:
+            say_json("progress", **progress_data(snapshot))
+        else:
+            say(progress_line(snapshot), err=True)
+
+
+class LiveDisplay(Display):
+    """A bar, the counts, and the slowest transfers, kept at the bottom of the terminal; it leaves no trace.
+
+    While it is there it stands in for `sys.stderr` (and for `sys.stdout`, if that is the terminal too), so
+    that what is printed meanwhile comes above it.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = console or Console(stderr=True)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=True,
+        )
+        self._live.start()
+
+    def close(self) -> None:
+        """Takes the display away."""
+        self._live.stop()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Draws anew."""
+        self._live.update(self._draw(snapshot), refresh=True)
+
+    def _draw(self, snapshot: Snapshot) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        bar = Table.grid(expand=True, padding=(0, 1))
+        bar.add_column(ratio=1)
+        bar.add_column(no_wrap=True)
+        done, total = _fraction(snapshot)
+        bar.add_row(ProgressBar(total=max(total, 1), completed=done), _movement(snapshot))
+        parts: list[RenderableType] = [bar, Text(_counts(snapshot), no_wrap=True, overflow="ellipsis")]
+        if snapshot.waiting:
+            parts.append(Text(f"waiting: {snapshot.waiting}", style="yellow", no_wrap=True, overflow="ellipsis"))
+        rows = snapshot.slowest[: max(0, min(_MAX_ROWS, self._console.height - len(parts) - 1))]
+        if rows:
+            table = Table.grid(expand=True, padding=(0, 2))
+            table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
+            for _ in range(3):
+                table.add_column(justify="right", no_wrap=True)
+            for row in rows:
+                table.add_row(*_transfer_cells(row))
+            parts.append(table)
+        return Group(*parts)
+
+
+def is_live_terminal(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether standard error is a terminal on which lines can be drawn again."""
+    environ = os.environ if environ is None else environ
+    return sys.stderr.isatty() and environ.get("TERM", "") not in ("", "dumb", "unknown") and not environ.get("CI")
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """A run's state in one line."""
+    from image_syncer.units import format_duration
+
+    parts = [format_duration(snapshot.elapsed_s), _counts(snapshot), _movement(snapshot)]
+    if snapshot.waiting:
+        parts.append(f"waiting: {snapshot.waiting}")
+    return " · ".join(parts)
+
+
+def progress_data(snapshot: Snapshot) -> dict[str, Any]:
+    """A run's state for programs."""
+    return {
+        "elapsed_s": round(snapshot.elapsed_s, 1),
+        "images_done": snapshot.images_done,
+        "images_total": snapshot.images_total,
+        "listing": snapshot.listing,
+        "outcomes": {str(outcome): count for outcome, count in snapshot.outcomes.items()},
+        "blobs_done": snapshot.blobs_done,
+        "blobs_total": snapshot.blobs_total,
+        "bytes_done": snapshot.bytes_done,
+        "bytes_total": snapshot.bytes_total,
+        "bytes_per_s": round(snapshot.bytes_per_s),
+        "eta_s": None if snapshot.eta_s is None else round(snapshot.eta_s, 1),
+        "waiting": snapshot.waiting,
+    }
+
+
+def render_planned(result: ImageResult) -> str:
+    """What a dry run says of one image that would be copied."""
+    from image_syncer.units import format_size
+
+    return f"would copy {result.source} → {result.destination} ({format_size(result.bytes_total)})"
+
+
+def say_warning(text: str, *, as_json: bool) -> None:
+    """A warning, which not even `--quiet` keeps back."""
+    if as_json:
+        say_json("warning", message=text)
+    else:
+        say(f"Warning: {text}", err=True)
+
+
+def say_failures(report: Report, *, as_json: bool) -> None:
+    """The first failures, each in at most three lines, and how many more there are."""
+    shown = report.failures[:MAX_FAILURES]
+    for result in shown:
+        if as_json:
+            say_json("failed", **result.as_data())
+        else:
+            say("\n".join(failure_lines(result)), err=True)
+    more = sum(count for outcome, count in report.totals.outcomes.items() if outcome.is_failure) - len(shown)
+    if more > 0 and shown and not as_json:
+        say(f"… and {more:,} more, each with its reason in the file of --report.", err=True)
+
+
+def failure_lines(result: ImageResult) -> list[str]:
+    """One failed image in at most three lines: which, why, and what to do."""
+    from image_syncer import SyncError
+
+    head = f"{result.outcome}: {result.source} → {result.destination}"
+    if result.error is not None:
+        details = str(SyncError.from_data(result.error)).splitlines()
+    else:
+        details = [result.reason or "no reason is known"]
+    return [head, *(f"  {_clip(line.strip())}" for line in details[:2])]
+
+
+def say_json(event: str, **fields: object) -> None:
+    """One JSON object on standard error, in the shape that the logs have."""
+    import json
+
+    from image_syncer.errors import redact
+
+    say(redact(json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)), err=True)
+
+
+def _counts(snapshot: Snapshot) -> str:
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in snapshot.outcomes.items() if count)
+    more = "+" if snapshot.listing else ""
+    images = f"{snapshot.images_done:,} of {snapshot.images_total:,}{more} images"
+    blobs = f"{snapshot.blobs_done:,} of {snapshot.blobs_total:,} blobs"
+    return f"{images} ({outcomes}) · {blobs}" if outcomes else f"{images} · {blobs}"
+
+
+def _movement(snapshot: Snapshot) -> str:
+    from image_syncer.units import format_duration, format_rate, format_size
+
+    parts = [
+        f"{format_size(snapshot.bytes_done)} of {format_size(snapshot.bytes_total)}",
+        format_rate(snapshot.bytes_per_s),
+    ]
+    if snapshot.eta_s is not None and not snapshot.listing:
+        parts.append(f"{format_duration(snapshot.eta_s)} left")
+    return " · ".join(parts)
+
+
+def _fraction(snapshot: Snapshot) -> tuple[int, int]:
+    if snapshot.bytes_total:
+        return snapshot.bytes_done, snapshot.bytes_total
+    return snapshot.images_done, snapshot.images_total
+
+
+def _transfer_cells(row: TransferRow) -> tuple[str, str, str, str]:
+    from image_syncer.units import format_duration, format_rate, format_size
+
+    algorithm, _, hexadecimal = row.digest.partition(":")
+    size = format_size(row.size_bytes) if row.size_bytes >= 0 else "?"
+    return (
+        f"{algorithm}:{hexadecimal[:12]}  {row.source} → {row.destination}",
+        f"{format_size(row.bytes_done)} of {size}",
+        format_rate(row.bytes_per_s),
+        format_duration(row.seconds),
+    )
+
+
+def _clip(line: str) -> str:
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"

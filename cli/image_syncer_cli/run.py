@@ -1,0 +1,86 @@
+"""One run from the command line: what `sync` and `copy` do once they know what to copy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from image_syncer_cli.output import say
+from image_syncer_cli.render import (
+    Display,
+    LineDisplay,
+    LiveDisplay,
+    is_live_terminal,
+    render_planned,
+    say_failures,
+    say_warning,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer import Configuration, ImageResult, Report
+    from image_syncer_cli.options import RunOptions
+
+__all__ = ["run_images", "run_with_display"]
+
+
+def run_images(configuration: Configuration, options: RunOptions) -> int:
+    """Copies, shows how it goes and how it went, and returns the exit code."""
+    import image_syncer
+
+    as_json = options.log_format == "json"
+    image_syncer.configure_logging(
+        log_format=options.log_format,
+        level=options.console_level,
+        log_file=options.log,
+        colors=is_live_terminal() and not os.environ.get("NO_COLOR"),
+    )
+    told = [str(warning) for warning in configuration.warnings]
+    for text in told:
+        say_warning(text, as_json=as_json)
+    path = options.output_success_images
+    wanted = image_syncer.ImageList(path, list_format=options.output_images_format) if path else None
+
+    def on_image(result: ImageResult) -> None:
+        if wanted is not None:
+            wanted.add(result)
+        if options.dry_run and not options.quiet and result.outcome is image_syncer.Outcome.PLANNED:
+            say(render_planned(result))
+
+    try:
+        report = run_with_display(configuration, options, on_image)
+    except BaseException:
+        if wanted is not None:
+            wanted.abandon()
+        raise
+    for text in report.warnings:
+        if text not in told:
+            say_warning(text, as_json=as_json)
+    say_failures(report, as_json=as_json)
+    say(report.summary_line())
+    if wanted is not None:
+        wanted.close()
+    return report.exit_code
+
+
+def run_with_display(
+    configuration: Configuration, options: RunOptions, on_image: Callable[[ImageResult], None] | None = None
+) -> Report:
+    """The run itself, with the display that fits taken away at its end."""
+    import image_syncer
+
+    with contextlib.closing(choose_display(options)) as display:
+        return image_syncer.sync(configuration, options.build_settings(), on_progress=display.update, on_image=on_image)
+
+
+def choose_display(options: RunOptions) -> Display:
+    """The display that fits where standard error goes, and what was asked for."""
+    if options.quiet or options.no_progress:
+        return Display()
+    if options.log_format == "json":
+        return LineDisplay(as_json=True)
+    if is_live_terminal():
+        return LiveDisplay()
+    return LineDisplay()

@@ -1,0 +1,56 @@
+"""`image-syncer sync`: copies what the user's files say. The verb may be left out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from image_syncer_cli.options import RunOptions, run_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["sync"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_DROPPED = {
+    "--records": "The destination is asked what it has, which needs no file. Leave the option out.",
+    "--registry": "Write the whole destination, with its registry, in the images file.",
+    "--namespace": "Write the whole destination, with its namespace, in the images file.",
+}
+"""Options of the Go tool before 1.3, which dropped them, and what to do instead."""
+
+
+def _refuse_dropped(_ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        option = param.opts[0]
+        raise click.UsageError(f"{option} is no longer there. {_DROPPED[option]}")
+
+
+def _dropped(option: str) -> Callable[[_Command], _Command]:
+    return click.option(option, hidden=True, expose_value=False, callback=_refuse_dropped)
+
+
+@click.command(short_help="Copy what the files say (the verb may be left out).")
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
+@click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@run_options
+@_dropped("--records")
+@_dropped("--registry")
+@_dropped("--namespace")
+def sync(auth: str | None, images: str | None, config: str | None, **options: object) -> int:
+    """Copy the images that the files name, from registry to registry.
+
+    What the destination already has is found by two requests an image, and not copied again.
+    """
+    if images is None and config is None:
+        raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
+    from image_syncer import load_configuration
+    from image_syncer_cli.run import run_images
+
+    configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
+    return run_images(configuration, RunOptions.from_click(options))

@@ -1,0 +1,142 @@
+"""image-syncer: copies container images between registries by streaming, through bounded memory only.
+
+    from image_syncer import Settings, load_configuration, sync
+
+    configuration = load_configuration(auth="auth.yaml", images="images.yaml", environ=os.environ)
+    report = sync(configuration, Settings(report_path="report.json"))
+    print(report.summary_line())
+
+Public are the names of `__all__` here, and those of `__all__` in `image_syncer.embedded` (a registry for
+tests and demos), `image_syncer.units` (sizes, rates, durations) and `image_syncer.errors`. The rest may change.
+
+Names are resolved when they are first used (PEP 562), so that a worker process loads only its own rooms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.config import (
+        Configuration,
+        RegistryBook,
+        RegistryEntry,
+        Settings,
+        load_configuration,
+        load_registries,
+        rule_from_arguments,
+    )
+    from image_syncer.coordinator import plan, sync
+    from image_syncer.errors import (
+        AuthenticationError,
+        ConfigurationError,
+        IntegrityError,
+        NotFoundError,
+        Origin,
+        Problem,
+        ProtocolViolation,
+        RateLimitedError,
+        RefusedError,
+        RegistryError,
+        SyncError,
+        TransportError,
+        UnavailableError,
+        WorkerError,
+    )
+    from image_syncer.oci import PlatformFilter
+    from image_syncer.telemetry import (
+        ImageList,
+        ImageResult,
+        Outcome,
+        Report,
+        Snapshot,
+        Totals,
+        TransferRow,
+        configure_logging,
+    )
+
+__all__ = [
+    "AuthenticationError",
+    "Configuration",
+    "ConfigurationError",
+    "ImageList",
+    "ImageResult",
+    "IntegrityError",
+    "NotFoundError",
+    "Origin",
+    "Outcome",
+    "PlatformFilter",
+    "Problem",
+    "ProtocolViolation",
+    "RateLimitedError",
+    "RefusedError",
+    "RegistryBook",
+    "RegistryEntry",
+    "RegistryError",
+    "Report",
+    "Settings",
+    "Snapshot",
+    "SyncError",
+    "Totals",
+    "TransferRow",
+    "TransportError",
+    "UnavailableError",
+    "WorkerError",
+    "__version__",
+    "configure_logging",
+    "load_configuration",
+    "load_registries",
+    "plan",
+    "rule_from_arguments",
+    "sync",
+]
+
+_ROOMS = {
+    "config": (
+        "Configuration",
+        "RegistryBook",
+        "RegistryEntry",
+        "Settings",
+        "load_configuration",
+        "load_registries",
+        "rule_from_arguments",
+    ),
+    "coordinator": ("plan", "sync"),
+    "oci": ("PlatformFilter",),
+    "telemetry": (
+        "ImageList",
+        "ImageResult",
+        "Outcome",
+        "Report",
+        "Snapshot",
+        "Totals",
+        "TransferRow",
+        "configure_logging",
+    ),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__version__: str
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "__version__":
+        from importlib import metadata
+
+        try:
+            value: object = metadata.version("image-syncer")
+        except metadata.PackageNotFoundError:
+            value = "unknown (not installed)"
+    elif name in __all__:
+        room = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+        value = getattr(room, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

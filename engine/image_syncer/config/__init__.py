@@ -1,0 +1,37 @@
+"""What the user wrote: files in the Go tool's formats and in ours, arguments, settings; one model under all.
+
+Pure but for `loader`, which reads the files. Every mistake names its file, line and key, and the mend.
+"""
+
+from __future__ import annotations
+
+from image_syncer.config.arguments import rule_from_arguments
+from image_syncer.config.document import MAX_FILE_BYTES
+from image_syncer.config.loader import load_configuration, load_registries
+from image_syncer.config.model import (
+    Configuration,
+    Destination,
+    HostSettings,
+    RegistryBook,
+    RegistryEntry,
+    Rule,
+    TagSelection,
+    canonical_prefix,
+)
+from image_syncer.config.settings import Settings
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "Configuration",
+    "Destination",
+    "HostSettings",
+    "RegistryBook",
+    "RegistryEntry",
+    "Rule",
+    "Settings",
+    "TagSelection",
+    "canonical_prefix",
+    "load_configuration",
+    "load_registries",
+    "rule_from_arguments",
+]

@@ -1,0 +1,205 @@
+"""The loader: reads the files that the user names, and tells every mistake in all of them at once.
+
+The only module of this room that does I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from image_syncer.config.collisions import find_collisions
+from image_syncer.config.document import MAX_FILE_BYTES, parse_document
+from image_syncer.config.environment import Expansion
+from image_syncer.config.findings import Findings, shown
+from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
+from image_syncer.config.model import Configuration, RegistryBook
+from image_syncer.config.own_format import is_own_format, read_own
+from image_syncer.config.registries import Dialect
+from image_syncer.config.tree import MalformedText, MappingNode
+from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from image_syncer.config.images import PlacedRule
+    from image_syncer.config.model import RegistryEntry
+    from image_syncer.config.tree import Node, Tree
+
+__all__ = ["MAX_PROBLEMS", "load_configuration", "load_registries", "read_file"]
+
+MAX_PROBLEMS = 100
+"""Problems that are told; of more, only the number."""
+
+_CONFIG, _AUTH, _IMAGES = "config", "auth", "images"
+
+_REASONS = {
+    FileNotFoundError: ("the file does not exist", "check the path"),
+    IsADirectoryError: ("a directory, where a file is wanted", "name a file in it"),
+    NotADirectoryError: ("the file does not exist", "check the path"),
+    PermissionError: ("the file may not be read by this user", "chmod or chown it"),
+}
+
+
+def load_configuration(
+    *,
+    config: str | None = None,
+    auth: str | None = None,
+    images: str | None = None,
+    environ: Mapping[str, str],
+) -> Configuration:
+    """Everything the user wrote: one file (`config`), or rules (`images`) and perhaps registries (`auth`).
+
+    Each file may be in the Go tool's format or in ours. Raises ConfigurationError with all problems of all
+    files.
+    """
+    if config and (auth or images):
+        raise ConfigurationError("--config was given together with --auth or --images", hint="Use one or the other.")
+    if not config and not images:
+        raise ConfigurationError(
+            "there is nothing to copy: no file with rules was given",
+            hint="Use --images FILE (with --auth FILE for passwords), or --config FILE.",
+        )
+    reader = _Reader(environ)
+    if config:
+        entries, rules = reader.read(config, _CONFIG)
+    else:
+        entries, other_rules = reader.read(auth, _AUTH) if auth else ((), [])
+        other_entries, rules = reader.read(str(images), _IMAGES)
+        if auth != images:
+            reader.warn_of_unused(auth, other_rules, "rules", "give the file as --images, or as --config")
+            reader.warn_of_unused(images, other_entries, "registries", "give the file as --auth, or as --config")
+    errors, warnings = find_collisions(rules)
+    errors = list(dict.fromkeys([*reader.errors, *errors]))
+    warnings = list(dict.fromkeys([*reader.warnings, *warnings]))
+    if not errors and not rules:
+        errors = [Problem(str(config or images), None, None, "there is no rule in it: nothing to copy")]
+    if errors:
+        notes = [replace(warning, what=f"warning: {warning.what}") for warning in warnings]
+        raise ConfigurationError(_bounded([*errors, *notes]))
+    return Configuration(tuple(placed.rule for placed in rules), RegistryBook(entries), _bounded(warnings))
+
+
+def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
+    """The registries of an auth file alone, as a configuration without rules, for a copy without files.
+
+    Raises ConfigurationError with all problems of the file.
+    """
+    reader = _Reader(environ)
+    entries, rules = reader.read(auth, _AUTH)
+    reader.warn_of_unused(auth, rules, "rules", "give the file to `sync` as --config")
+    if reader.errors:
+        raise ConfigurationError(_bounded(reader.errors))
+    return Configuration((), RegistryBook(entries), _bounded(reader.warnings))
+
+
+def read_file(path: str) -> bytes:
+    """The content of a file of at most MAX_FILE_BYTES: asked before anything is read, and for pipes while
+    reading.
+
+    Raises ConfigurationError.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())
+            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            content = file.read(MAX_FILE_BYTES + 1) if size <= MAX_FILE_BYTES else b""
+    except OSError as error:
+        what, mend = _REASONS.get(type(error), (f"the file cannot be read: {error.strerror}", None))
+        raise ConfigurationError([Problem(shown(path), None, None, what, mend)]) from None
+    except ValueError:
+        raise ConfigurationError([Problem(shown(path), None, None, "this cannot be the name of a file")]) from None
+    if max(size, len(content)) > MAX_FILE_BYTES:
+        what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
+        raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
+    return content
+
+
+def _bounded(problems: list[Problem]) -> tuple[Problem, ...]:
+    more = len(problems) - MAX_PROBLEMS
+    if more <= 0:
+        return tuple(problems)
+    return (*problems[:MAX_PROBLEMS], Problem(problems[0].file, None, None, f"… and {more} more"))
+
+
+class _Reader:
+    """Reads files, and gathers what was found in them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._environ = environ
+        self._trees: dict[str, Tree | None] = {}
+
+    def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+        """The registries and rules of the file that stands for a role. A file given twice is opened once:
+        it may be a pipe.
+        """
+        findings = Findings(shown(path))
+        if path not in self._trees:
+            self._trees[path] = self._parse(path, findings)
+        tree = self._trees[path]
+        found: tuple[tuple[RegistryEntry, ...], list[PlacedRule]] = ((), [])
+        if tree is not None and tree.root is not None:
+            found = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
+        self.errors += findings.errors
+        self.warnings += findings.warnings
+        return found
+
+    def warn_of_unused(self, path: str | None, unused: Sequence[object], key: str, mend: str) -> None:
+        """Warn of a part of a file that its role leaves aside."""
+        if unused:
+            self.warnings.append(Problem(shown(str(path)), None, key, "not read from this file", mend))
+
+    def _parse(self, path: str, findings: Findings) -> Tree | None:
+        try:
+            tree = parse_document(read_file(path), path)
+        except ConfigurationError as error:
+            findings.errors += error.problems
+            return None
+        except MalformedText as error:
+            findings.error(error.line, None, error.what, error.mend)
+            return None
+        if tree.root is None:
+            findings.error(None, None, "the file is empty", "write {} where nothing is wanted")
+        for duplicate in tree.duplicates:
+            findings.error(
+                duplicate.line,
+                shown(duplicate.key),
+                f"the key is written twice: on line {duplicate.first_line} and on line {duplicate.line}",
+                "keep one of them; a source with several destinations takes a list",
+            )
+        if tree.rest_line is not None:
+            own = tree.root is not None and is_own_format(tree.root)
+            report = findings.error if own else findings.warn
+            what = "what follows the first document is not read"
+            report(tree.rest_line, None, what, "remove it, or use two files")
+        return tree
+
+    def _read_root(
+        self, root: Node, role: str, findings: Findings, path: str, *, any_case: bool
+    ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+        if isinstance(root, MappingNode) and is_own_format(root):
+            return read_own(root, findings, self._dialect(path, strict=True, secrets=Expansion.BRACED))
+        if role == _CONFIG:
+            dialect = self._dialect(path, any_case=any_case, secrets=Expansion.WHOLE)
+            return read_go_config(root, findings, dialect)
+        if is_go_config(root):
+            findings.error(root.line, None, "the file holds both `auth` and `images`", "give it as --config")
+            return (), []
+        dialect = self._dialect(path, any_case=any_case, secrets=Expansion.ANYWHERE)
+        if role == _AUTH:
+            return read_go_auth(root, findings, dialect), []
+        return (), read_go_images(root, findings, dialect)
+
+    def _dialect(self, path: str, *, secrets: Expansion, strict: bool = False, any_case: bool = False) -> Dialect:
+        def find_file(name: str) -> tuple[str, bool]:
+            full_path = str(Path(path).parent / name)
+            return full_path, Path(full_path).is_file() and os.access(full_path, os.R_OK)
+
+        destinations = Expansion.BRACED if strict else Expansion.ANYWHERE
+        return Dialect(strict, any_case, secrets, destinations, self._environ, find_file)

@@ -1,0 +1,222 @@
+"""The model: what the user wants copied and how registries are reached, whatever spelling it was written
+in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from image_syncer.oci import InvalidReference, Reference, canonical_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from image_syncer.errors import Problem
+    from image_syncer.oci import Digest, Platform, Repository
+    from image_syncer.registry import Credential
+
+__all__ = [
+    "Configuration",
+    "Destination",
+    "HostSettings",
+    "RegistryBook",
+    "RegistryEntry",
+    "Rule",
+    "TagSelection",
+    "canonical_prefix",
+]
+
+_WILDCARDS = re.compile(r"[*?\[]")
+
+
+def canonical_prefix(text: str) -> str:
+    """The one spelling of `registry` or `registry/namespace`: no scheme, no API version, no slash at the end,
+    lower-case host, and one name for Docker Hub.
+
+    >>> canonical_prefix("https://index.docker.io/v1/")
+    'docker.io'
+    """
+    scheme, separator, rest = text.strip().partition("://")
+    host, _, path = (rest if separator else scheme).strip("/").partition("/")
+    if separator and path in ("v1", "v2"):
+        path = ""
+    try:
+        host = canonical_registry(host)
+    except InvalidReference:
+        host = host.lower()
+    return f"{host}/{path}" if path else host
+
+
+@dataclass(frozen=True, slots=True)
+class TagSelection:
+    """Which tags of a source are meant. With nothing given: all of them.
+
+    `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant
+    when it matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as
+    the Go tool does), and none of the `exclude` globs.
+    """
+
+    names: tuple[str, ...] = ()
+    digest: Digest | None = None
+    regex: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def needs_listing(self) -> bool:
+        """Whether the registry has to be asked for its tags; include globs that are all exact need no
+        list.
+        """
+        return not (self.names or self.digest is not None or self._exact)
+
+    @property
+    def _exact(self) -> bool:
+        return bool(self.include) and not any(_WILDCARDS.search(glob) for glob in self.include)
+
+    def select(self, listed: Iterable[str]) -> list[str]:
+        """The tags that are meant, in the order written, or listed where the list decides. Empty for a
+        digest.
+        """
+        if self.names or self.digest is not None:
+            return list(self.names)
+        pattern = re.compile(self.regex) if self.regex is not None else None
+        include = () if self._exact else self.include
+        return [
+            tag
+            for tag in dict.fromkeys(self.include if self._exact else listed)
+            if (not include or any(fnmatchcase(tag, glob) for glob in include))
+            and (pattern is None or pattern.search(tag))
+            and not any(fnmatchcase(tag, glob) for glob in self.exclude)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where images of a rule go. Without `tags` and `digest` they keep the tag or digest they have at the
+    source; with `tags` the first source tag becomes the first of them, and so on.
+    """
+
+    repository: Repository
+    tags: tuple[str, ...] = ()
+    digest: Digest | None = None
+
+    def reference_for(self, source: Reference, position: int) -> Reference:
+        """Where the source image goes that stands at `position` (from 0) among the tags of its rule."""
+        if self.digest is not None:
+            return Reference(self.repository, None, self.digest)
+        if self.tags:
+            return Reference(self.repository, self.tags[position], None)
+        return Reference(self.repository, source.tag, source.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of what the user wants: a source, its tags, and every place they go to.
+
+    `origin` is where the rule was written ("images.yaml:3"), for messages.
+    """
+
+    source: Repository
+    tags: TagSelection
+    destinations: tuple[Destination, ...]
+    platforms: tuple[Platform, ...] = ()
+    origin: str = ""
+
+    def references(self, listed: Iterable[str] = ()) -> list[Reference]:
+        """The source images; `listed` are the registry's tags, needed only where `tags.needs_listing`."""
+        if self.tags.digest is not None:
+            return [Reference(self.source, None, self.tags.digest)]
+        return [Reference(self.source, tag, None) for tag in self.tags.select(listed)]
+
+    def pairs(self, listed: Iterable[str] = ()) -> list[tuple[Reference, Reference]]:
+        """Every (source, destination) of the rule once; `listed` as for `references`."""
+        references = self.references(listed)
+        return list(
+            dict.fromkeys(
+                (reference, destination.reference_for(reference, position))
+                for destination in self.destinations
+                for position, reference in enumerate(references)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """What was written for one `registry` or `registry/namespace`. The credential's repr hides its secret."""
+
+    prefix: str
+    credential: Credential | None = None
+    insecure: bool = False
+    skip_tls_verify: bool = False
+    ca_file: str | None = None
+    max_connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How one registry host is reached, merged over all entries that name the host.
+
+    `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file.
+    """
+
+    insecure: bool = False
+    skip_tls_verify: bool = False
+    ca_file: str | None = None
+    max_connections: int | None = None
+
+
+@dataclass(frozen=True)
+class RegistryBook:
+    """All registry entries. The longest prefix wins, compared on path boundaries; Docker Hub has one name."""
+
+    entries: tuple[RegistryEntry, ...] = ()
+    _by_prefix: dict[str, RegistryEntry] = field(init=False, repr=False, compare=False)
+    _by_host: dict[str, HostSettings] = field(init=False, repr=False, compare=False)
+
+    def __init__(self, entries: Sequence[RegistryEntry] = ()) -> None:
+        by_prefix: dict[str, RegistryEntry] = {}
+        by_host: dict[str, list[RegistryEntry]] = {}
+        for entry in entries:
+            prefix = canonical_prefix(entry.prefix)
+            by_prefix.setdefault(prefix, entry)
+            by_host.setdefault(prefix.partition("/")[0], []).append(entry)
+        object.__setattr__(self, "entries", tuple(entries))
+        object.__setattr__(self, "_by_prefix", by_prefix)
+        object.__setattr__(self, "_by_host", {host: _merge(group) for host, group in by_host.items()})
+
+    def entry_for(self, repository: Repository) -> RegistryEntry | None:
+        """The entry with the longest prefix of `registry/name`, or None."""
+        prefix = f"{repository.registry}/{repository.name}"
+        while prefix:
+            entry = self._by_prefix.get(prefix)
+            if entry is not None:
+                return entry
+            prefix = prefix.rpartition("/")[0]
+        return None
+
+    def host_settings(self, registry: str) -> HostSettings:
+        """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the
+        first `ca_file`, the smallest `max_connections`.
+        """
+        return self._by_host.get(canonical_prefix(registry), HostSettings())
+
+
+def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
+    return HostSettings(
+        insecure=any(entry.insecure for entry in entries),
+        skip_tls_verify=any(entry.skip_tls_verify for entry in entries),
+        ca_file=next((entry.ca_file for entry in entries if entry.ca_file), None),
+        max_connections=min((n for entry in entries if (n := entry.max_connections)), default=None),
+    )
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything the user wrote, checked: the rules, the registries, and what deserves a warning."""
+
+    rules: tuple[Rule, ...] = ()
+    registries: RegistryBook = field(default_factory=RegistryBook)
+    warnings: tuple[Problem, ...] = ()

@@ -1,0 +1,125 @@
+"""Our own format: any file with `version: 2` at its top. Keys it does not know are errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from image_syncer.config.fields import read_fields, read_mapping, read_text, read_texts
+from image_syncer.config.findings import Findings, key_path, shown
+from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
+from image_syncer.config.model import TagSelection
+from image_syncer.config.registries import Dialect, read_registries
+from image_syncer.config.rules import RuleError, check_globs, parse_regex
+from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
+
+if TYPE_CHECKING:
+    from image_syncer.config.model import RegistryEntry
+    from image_syncer.oci import Repository
+
+__all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "read_own"]
+
+OWN_KEYS = ("version", "registries", "rules")
+"""Keys at the top."""
+
+RULE_KEYS = ("source", "destination", "platforms", "tags")
+"""Keys of a rule."""
+
+TAG_KEYS = ("include", "exclude", "regex")
+"""Keys of `tags` in a rule."""
+
+_VERSION = "2"
+
+
+def is_own_format(node: Node) -> bool:
+    """Whether the file says which version of our format it is. (In an auth file, `version` would be a
+    mapping; in an images file, a number cannot be meant as a destination.)
+    """
+    version = node.get("version") if isinstance(node, MappingNode) else None
+    return isinstance(version, ScalarNode) and version.text[:1].isdigit()
+
+
+def read_own(
+    node: MappingNode, findings: Findings, dialect: Dialect
+) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+    """The entries and the rules of a file in our format."""
+    fields = read_fields(node, OWN_KEYS, "", findings, strict=True)
+    version = fields["version"]
+    if isinstance(version, ScalarNode) and version.text != _VERSION:
+        findings.error(version.line, "version", f"version {shown(version.text)} is not known", "write version: 2")
+    registries, rules = fields.get("registries"), fields.get("rules")
+    return (
+        read_registries(registries, "registries", findings, dialect) if registries else (),
+        _read_rules(rules, findings, dialect) if rules else [],
+    )
+
+
+def _read_rules(node: Node, findings: Findings, dialect: Dialect) -> list[PlacedRule]:
+    if isinstance(node, ScalarNode) and node.is_null:
+        return []
+    if not isinstance(node, SequenceNode):
+        findings.error(node.line, "rules", "no list", "begin every rule with “- source: …”")
+        return []
+    rules = (_read_rule(item, f"rules[{index}]", findings, dialect) for index, item in enumerate(node.items))
+    return [rule for rule in rules if rule is not None]
+
+
+def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> PlacedRule | None:
+    mapping = read_mapping(node, key, findings)
+    if mapping is None:
+        return None
+    errors_before = len(findings.errors)
+    fields = read_fields(mapping, RULE_KEYS, key, findings, strict=True)
+    for name in ("source", "destination"):
+        if name not in fields:
+            findings.error(mapping.line, key, f"the rule has no {name}", f"write {name}: quay.io/org/app")
+    source = _read_source(fields, key, findings)
+    path = key_path(key, "platforms")
+    items = read_texts(fields["platforms"], path, findings) if "platforms" in fields else ()
+    platforms = read_platforms([(item.text, item.line) for item in items], path, findings)
+    rule = None
+    if "destination" in fields:
+        path = key_path(key, "destination")
+        rule = read_rule(source, fields["destination"], path, (mapping.line, key), findings, dialect, platforms)
+    return rule if len(findings.errors) == errors_before else None
+
+
+def _read_source(fields: dict[str, Node], key: str, findings: Findings) -> tuple[Repository, TagSelection] | None:
+    tags = fields.get("tags")
+    selection = _read_tags(tags, key_path(key, "tags"), findings) if tags else TagSelection()
+    if "source" not in fields:
+        return None
+    node, path = fields["source"], key_path(key, "source")
+    text = read_text(node, path, findings)
+    source = read_source(text, node.line, path, findings) if text is not None else None
+    if source is None or selection == TagSelection():
+        return source
+    if source[1] != TagSelection():
+        findings.error(
+            node.line,
+            path,
+            "tags are chosen twice: in the source and under `tags`",
+            "leave them out of the source",
+        )
+        return None
+    return source[0], selection
+
+
+def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
+    selection = TagSelection()
+    mapping = read_mapping(node, key, findings)
+    if mapping is None:
+        return selection
+    for name, value in read_fields(mapping, TAG_KEYS, key, findings, strict=True).items():
+        path = key_path(key, name)
+        try:
+            if name == "regex":
+                text = read_text(value, path, findings)
+                selection = replace(selection, regex=parse_regex(text)) if text else selection
+                continue
+            globs = tuple(item.text for item in read_texts(value, path, findings))
+            check_globs(globs)
+            selection = replace(selection, include=globs) if name == "include" else replace(selection, exclude=globs)
+        except RuleError as error:
+            findings.error(value.line, path, error.what, error.mend)
+    return selection

@@ -1,0 +1,46 @@
+"""Settings: how a run goes, as opposed to what it copies (that is `Configuration`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from image_syncer.oci import PlatformFilter
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes. `None` means: decided from the machine when the run starts, and told in the report.
+
+    Sizes are bytes, times are seconds.
+    """
+
+    workers: int | None = None
+    """Worker processes; default: the CPUs this process may use, at most 8."""
+    streams: int | None = None
+    """Blobs in flight in one worker."""
+    window_bytes: int | None = None
+    """The ring of one pipe."""
+    memory_bytes: int | None = None
+    """Ceiling for all rings together; default: 512 MiB or a quarter of what the cgroup allows, whichever is less."""
+    proc: int | None = None
+    """Most blobs in flight over all workers; None: no such bound."""
+    retries: int = 2
+    """Further tries after the first, for each operation of an image."""
+    force: bool = False
+    """Write manifests even where the destination already has the same digest."""
+    dry_run: bool = False
+    """Say what would be copied, and copy nothing."""
+    platform_filter: PlatformFilter = field(default_factory=PlatformFilter)
+    """The platforms asked for on the command line; a rule's own platforms come before it."""
+    report_path: str | None = None
+    """Where the JSON report goes."""
+    connect_timeout_s: float = 15.0
+    """For name resolution, TCP and TLS together (CURLOPT_CONNECTTIMEOUT_MS)."""
+    stall_timeout_s: float = 60.0
+    """A transfer that moves nothing for so long, while we wait for the peer, is given up."""
+    answer_timeout_s: float = 300.0
+    """How long a destination may take to commit a blob of which it has every byte."""
+    progress_interval_s: float = 0.25
+    """How often `on_progress` is called."""

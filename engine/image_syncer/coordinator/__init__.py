@@ -1,0 +1,7 @@
+"""Coordinator: discovery, supervision of the workers, publishing, and the ledger of every image."""
+
+from __future__ import annotations
+
+from image_syncer.coordinator.sync import plan, sync
+
+__all__ = ["plan", "sync"]

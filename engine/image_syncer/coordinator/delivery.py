@@ -1,0 +1,60 @@
+"""A delivery: one image on its way to one destination, from the moment its blobs are wanted until all are there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.planning import Arrival, BlobLanded
+
+if TYPE_CHECKING:
+    from image_syncer.errors import SyncError
+    from image_syncer.oci import Digest
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Counts the blobs of one image that are still missing at one destination."""
+
+    def __init__(self, identity: int, missing: set[Digest]) -> None:
+        self.id = identity
+        self._missing = missing
+        self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.arrivals = dict.fromkeys(Arrival, 0)
+        self.bytes_moved = 0
+        self.tries = 1
+        if not missing:
+            self._settled.set_result(None)
+
+    async def settled(self) -> None:
+        """Returns when every blob is at the destination; raises the `SyncError` of the first that cannot be brought
+        there.
+        """
+        await self._settled
+
+    def on_landed(self, landed: BlobLanded) -> None:
+        """A blob is there."""
+        if landed.digest not in self._missing:
+            return
+        self._missing.discard(landed.digest)
+        self.arrivals[landed.arrival] += 1
+        self.bytes_moved += landed.bytes_moved
+        self.tries = max(self.tries, landed.tries)
+        if not self._missing and not self._settled.done():
+            self._settled.set_result(None)
+
+    def on_failed(self, error: SyncError) -> None:
+        """A blob cannot be brought there."""
+        if not self._settled.done():
+            self._settled.set_exception(error)
+
+    def facts(self) -> dict[str, Any]:
+        """What was moved for it, for the report."""
+        return {
+            "bytes_moved": self.bytes_moved,
+            "blobs_moved": self.arrivals[Arrival.MOVED],
+            "blobs_mounted": self.arrivals[Arrival.MOUNTED],
+            "blobs_present": self.arrivals[Arrival.PRESENT],
+            "tries": self.tries,
+        }

@@ -1,0 +1,277 @@
+"""Discovery: what is at the source, and what is already at the destination."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.errors import AuthenticationError, IntegrityError, NotFoundError, Origin, ProtocolViolation, SyncError
+from image_syncer.oci import (
+    Digest,
+    InvalidManifest,
+    Manifest,
+    ManifestKind,
+    Platform,
+    PlatformFilter,
+    Reference,
+    Repository,
+    is_index,
+    parse_manifest,
+    platform_of_config,
+    select_platforms,
+)
+from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
+from image_syncer.registry import (
+    ManifestHead,
+    build_get_blob,
+    build_get_manifest,
+    build_head_manifest,
+    build_list_tags,
+    parse_manifest_head,
+    parse_tag_page,
+)
+
+if TYPE_CHECKING:
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Descriptor
+
+__all__ = ["Discovery", "Selected"]
+
+TAG_PAGE_SIZE = 1000
+MAX_TAG_PAGES = 100_000
+MAX_MANIFEST_BYTES = 4 * 2**20
+MAX_CONFIG_BYTES = 4 * 2**20
+_ABSENT = (404,)
+_NO_HEAD = (400, 401, 403, 405)
+"""What some registries answer to a HEAD where a GET works."""
+_HEAD_ANSWERS = (200, *_ABSENT, *_NO_HEAD)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What of a source image is to be copied: `root` as planned (None: nothing fits, and `reason` says why).
+
+    `source_digest` is that of the source's own root, which differs where a filter rewrote it.
+    """
+
+    root: Manifest | None
+    source_digest: Digest
+    indexes: dict[Digest, Manifest]
+    reason: str | None = None
+
+
+class Discovery:
+    """Asks registries through the client; every error says on which side and of which image."""
+
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+        self._client = client
+        self._endpoints = endpoints
+
+    async def list_tags(self, repository: Repository) -> list[str]:
+        """Every tag of a source repository, in the registry's order, each once."""
+        endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
+        tags: dict[str, None] = {}
+        seen: set[str] = set()
+        next_url: str | None = None
+        for _ in range(MAX_TAG_PAGES):
+            request = build_list_tags(endpoint, repository, page_size=TAG_PAGE_SIZE, next_url=next_url)
+            response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
+            page = parse_tag_page(response, request.url)
+            tags.update(dict.fromkeys(page.tags))
+            next_url = page.next_url
+            if next_url is None:
+                return list(tags)
+            if next_url in seen:
+                break
+            seen.add(next_url)
+        raise ProtocolViolation(
+            "the registry's list of tags goes round in circles",
+            origin=Origin.SOURCE,
+            operation="list tags",
+            repository=str(repository),
+        )
+
+    async def head_source(self, reference: Reference) -> ManifestHead:
+        """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others."""
+        endpoint = await self._endpoints.resolve(reference.repository.registry, Origin.SOURCE)
+        request = build_head_manifest(endpoint, reference.repository, reference.target)
+        try:
+            response = await self._client.send(request, endpoint, origin=Origin.SOURCE, accept=_HEAD_ANSWERS)
+        except AuthenticationError:
+            return ManifestHead(None, None, None)  # the GET says it again, with a body that says why
+        if response.status in _ABSENT or response.status in _NO_HEAD:
+            return ManifestHead(None, None, None)
+        return parse_manifest_head(response)
+
+    async def head_destination(self, reference: Reference) -> Digest | None:
+        """The digest of what is at the destination now; None where nothing is, or nobody tells."""
+        endpoint = await self._endpoints.resolve(reference.repository.registry, Origin.DESTINATION)
+        request = build_head_manifest(endpoint, reference.repository, reference.target)
+        response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
+        if response.status in _ABSENT or response.status in _NO_HEAD:
+            return None
+        head = parse_manifest_head(response)
+        if head.digest is not None:
+            return head.digest
+        try:
+            return (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
+        except (NotFoundError, ProtocolViolation):
+            return None
+
+    async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
+        """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""
+        wanted = head.digest or reference.digest
+        target = str(wanted) if wanted is not None else reference.target
+        return await self._get(reference.repository, target, Origin.SOURCE, wanted)
+
+    async def select(self, repository: Repository, root: Manifest, wanted: PlatformFilter) -> Selected:
+        """What of `root` fits the filter. An index is rewritten at most once; child indexes are read for it."""
+        if wanted.is_empty:
+            return Selected(root, root.digest, {})
+        if root.kind is ManifestKind.INDEX:
+            indexes: dict[Digest, Manifest] = {}
+            chosen = await self._select_index(repository, root, wanted, indexes, depth=0)
+            if chosen is None:
+                return Selected(None, root.digest, {}, f"no platform in it fits {_named(wanted)}")
+            return Selected(chosen, root.digest, indexes)
+        platform = await self._platform_of(repository, root)
+        if platform is not None and not wanted.matches(platform):
+            return Selected(None, root.digest, {}, f"its platform {platform} does not fit {_named(wanted)}")
+        return Selected(root, root.digest, {})
+
+    async def get_tree(self, repository: Repository, selected: Selected) -> ImageTree:
+        """All manifests under the selected root, children fetched together."""
+        assert selected.root is not None
+        seen: dict[Digest, asyncio.Task[ImageTree]] = {}
+        try:
+            return await self._tree(repository, selected.root, selected.indexes, seen, depth=0)
+        finally:
+            for task in seen.values():
+                task.cancel()
+            await asyncio.gather(*seen.values(), return_exceptions=True)
+
+    async def _tree(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        indexes: dict[Digest, Manifest],
+        seen: dict[Digest, asyncio.Task[ImageTree]],
+        depth: int,
+    ) -> ImageTree:
+        if depth > MAX_DEPTH:
+            raise _hostile(repository, manifest, f"indexes are nested more than {MAX_DEPTH} deep")
+        children = []
+        for child in manifest.children:
+            if child.digest not in seen:
+                if len(seen) >= MAX_MANIFESTS:
+                    raise _hostile(repository, manifest, f"more than {MAX_MANIFESTS} manifests are under it")
+                work = self._child(repository, child, indexes, seen, depth + 1)
+                seen[child.digest] = asyncio.ensure_future(work)
+            children.append(seen[child.digest])
+        return ImageTree(manifest, tuple(await asyncio.gather(*children)))
+
+    async def _child(
+        self,
+        repository: Repository,
+        child: Descriptor,
+        indexes: dict[Digest, Manifest],
+        seen: dict[Digest, asyncio.Task[ImageTree]],
+        depth: int,
+    ) -> ImageTree:
+        manifest = indexes.get(child.digest) or await self._get_child(repository, child)
+        return await self._tree(repository, manifest, indexes, seen, depth)
+
+    async def _get_child(self, repository: Repository, child: Descriptor) -> Manifest:
+        manifest = await self._get(repository, str(child.digest), Origin.SOURCE, child.digest)
+        if child.size >= 0 and len(manifest.raw) != child.size:
+            raise IntegrityError(
+                f"the index names {child.size} bytes for this child, it has {len(manifest.raw)}",
+                origin=Origin.SOURCE,
+                repository=str(repository),
+                reference=str(child.digest),
+            )
+        return manifest
+
+    async def _select_index(
+        self,
+        repository: Repository,
+        index: Manifest,
+        wanted: PlatformFilter,
+        indexes: dict[Digest, Manifest],
+        depth: int,
+    ) -> Manifest | None:
+        if depth > MAX_DEPTH:
+            raise _hostile(repository, index, f"indexes are nested more than {MAX_DEPTH} deep")
+        nested: dict[Digest, Manifest | None] = {}
+        for child in index.children:
+            if is_index(child.media_type):
+                inner = await self._get_child(repository, child)
+                nested[child.digest] = await self._select_index(repository, inner, wanted, indexes, depth + 1)
+        chosen = select_platforms(index, wanted, nested)
+        indexes.update({inner.digest: inner for inner in nested.values() if inner is not None})
+        return chosen
+
+    async def _platform_of(self, repository: Repository, manifest: Manifest) -> Platform | None:
+        config = manifest.config
+        if config is None or config.size > MAX_CONFIG_BYTES:
+            return None
+        endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
+        request = build_get_blob(endpoint, repository, config.digest)
+        body = (await self._client.send(request, endpoint, origin=Origin.SOURCE)).body
+        hasher = config.digest.new_hash()
+        hasher.update(body)
+        if hasher.hexdigest() != config.digest.hex:
+            raise IntegrityError(
+                "the bytes of the image's configuration do not have its digest",
+                origin=Origin.SOURCE,
+                repository=str(repository),
+                digest=str(config.digest),
+                retryable=True,
+            )
+        return platform_of_config(body)
+
+    async def _get(self, repository: Repository, target: str, origin: Origin, wanted: Digest | None = None) -> Manifest:
+        endpoint = await self._endpoints.resolve(repository.registry, origin)
+        request = build_get_manifest(endpoint, repository, target)
+        response = await self._client.send(request, endpoint, origin=origin)
+        places: dict[str, Any] = {
+            "origin": origin,
+            "repository": str(repository),
+            "reference": target,
+            "operation": "get manifest",
+        }
+        if len(response.body) > MAX_MANIFEST_BYTES:
+            raise ProtocolViolation(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes", **places)
+        algorithm = wanted.algorithm if wanted is not None else "sha256"
+        try:
+            manifest = parse_manifest(response.body, response.headers.get("Content-Type"), algorithm=algorithm)
+        except InvalidManifest as error:
+            raise ProtocolViolation(f"the manifest cannot be used: {error}", **places) from None
+        if wanted is not None and manifest.digest != wanted:
+            raise IntegrityError(
+                "the manifest's bytes do not have the digest under which it was asked for",
+                expected=str(wanted),
+                actual=str(manifest.digest),
+                **places,
+            )
+        return manifest
+
+
+def _hostile(repository: Repository, manifest: Manifest, what: str) -> SyncError:
+    return ProtocolViolation(
+        f"the index cannot be used: {what}",
+        origin=Origin.SOURCE,
+        operation="get manifest",
+        repository=str(repository),
+        reference=str(manifest.digest),
+    )
+
+
+def _named(wanted: PlatformFilter) -> str:
+    names = [*map(str, wanted.platforms)]
+    if wanted.os_names:
+        names.append("os " + "|".join(wanted.os_names))
+    if wanted.architectures:
+        names.append("architecture " + "|".join(wanted.architectures))
+    return ", ".join(names)

@@ -1,0 +1,64 @@
+"""The publisher: manifests go out when everything that they name is there. Children first, then the index, then the
+tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin
+from image_syncer.registry import build_put_manifest, parse_put_manifest
+
+if TYPE_CHECKING:
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Digest, Manifest, Reference, Repository
+    from image_syncer.planning import ImageTree
+
+__all__ = ["Publisher"]
+
+_ACCEPTED = (200, 201, 202, 204)
+
+
+class Publisher:
+    """PUTs manifests. A child that several images of one repository share is put once in a run."""
+
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+        self._client = client
+        self._endpoints = endpoints
+        self._published: set[tuple[Repository, Digest]] = set()
+        self._running: dict[tuple[Repository, Digest], asyncio.Future[None]] = {}
+
+    async def publish(self, tree: ImageTree, destination: Reference) -> None:
+        """Every manifest of `tree`, the root last and under the destination's tag; all its blobs must be there."""
+        await self._put_children(destination.repository, tree)
+        await self._put(destination.repository, tree.manifest, destination.target)
+
+    async def _put_children(self, repository: Repository, tree: ImageTree) -> None:
+        await asyncio.gather(*(self._put_tree(repository, child) for child in tree.children))
+
+    async def _put_tree(self, repository: Repository, tree: ImageTree) -> None:
+        key = (repository, tree.manifest.digest)
+        if key in self._published:
+            return
+        running = self._running.get(key)
+        if running is None:
+            running = asyncio.ensure_future(self._put_child(repository, tree))
+            self._running[key] = running
+            running.add_done_callback(lambda done: self._on_done(key, done))
+        await asyncio.shield(running)
+
+    async def _put_child(self, repository: Repository, tree: ImageTree) -> None:
+        await self._put_children(repository, tree)
+        await self._put(repository, tree.manifest, str(tree.manifest.digest))
+
+    def _on_done(self, key: tuple[Repository, Digest], done: asyncio.Future[None]) -> None:
+        del self._running[key]
+        if not done.cancelled() and done.exception() is None:
+            self._published.add(key)
+
+    async def _put(self, repository: Repository, manifest: Manifest, target: str) -> None:
+        endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
+        request = build_put_manifest(endpoint, repository, target, manifest.media_type, manifest.raw)
+        response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_ACCEPTED)
+        parse_put_manifest(response, manifest.digest)

@@ -1,0 +1,305 @@
+"""A run: rules in, a report out. Discovery, transfer and publishing overlap; memory is bounded by the images under
+way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from image_syncer.coordinator.discovery import Discovery
+from image_syncer.coordinator.image_sync import ImageSync
+from image_syncer.coordinator.ledger import Ledger, failed
+from image_syncer.coordinator.machine import inspect_machine, raise_open_files
+from image_syncer.coordinator.publisher import Publisher
+from image_syncer.coordinator.transfers import Transfers
+from image_syncer.credentials import find_credential
+from image_syncer.errors import SyncError
+from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
+from image_syncer.oci import PlatformFilter
+from image_syncer.planning import RetryPolicy, decide_resources, split_connections
+from image_syncer.telemetry import (
+    ImageResult,
+    Outcome,
+    RateMeter,
+    Report,
+    ReportWriter,
+    Snapshot,
+    estimate_time_left,
+    get_logger,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from image_syncer.config import Configuration, Rule, Settings
+    from image_syncer.oci import Reference, Repository
+    from image_syncer.registry import Credential
+
+__all__ = ["Run"]
+
+OPEN_IMAGES = 256
+"""Images under way at once: each holds its manifests in memory until it has an outcome."""
+OPEN_RULES = 8
+"""Rules whose tags are listed at once: each holds its list of tags in memory."""
+STOP_GRACE_S = 2.0
+SLOWEST_ROWS = 5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = get_logger(__name__)
+
+
+class Run:
+    """One run of a configuration; `execute` returns the report."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        *,
+        on_progress: Callable[[Snapshot], None] | None,
+        on_image: Callable[[ImageResult], None] | None,
+    ) -> None:
+        self._configuration = configuration
+        self._settings = settings
+        self._on_progress = on_progress
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._resources = decide_resources(settings, inspect_machine())
+        self._warnings = [str(problem) for problem in configuration.warnings]
+        self._writer = ReportWriter(settings.report_path) if settings.report_path else None
+        self._ledger = Ledger(self._writer, on_image)
+        self._images_total = 0
+        self._rules_left = len(configuration.rules)
+        self._interrupted: str | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._gate = asyncio.Semaphore(OPEN_IMAGES)
+        self._rate = RateMeter()
+        self._credentials: dict[Repository, asyncio.Task[tuple[Credential | None, str]]] = {}
+        self._open_files()
+        self._build()
+
+    async def execute(self) -> Report:
+        """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once."""
+        with self._signals():
+            watching = self._loop.create_task(self._watch())
+            self._main = self._loop.create_task(self._run_rules())
+            try:
+                await self._main
+            except asyncio.CancelledError:
+                if self._interrupted is None:
+                    raise
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+                await self._transfers.stop(STOP_GRACE_S)
+                self._driver.close()
+        self._tell_progress()
+        return self._report()
+
+    def _build(self) -> None:
+        settings, registries = self._settings, self._configuration.registries
+        self._driver = CurlDriver(kept_connections=OPEN_IMAGES)
+        timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
+        self._transport = Transport(self._driver, timeouts)
+        self._client = RegistryClient(
+            self._transport,
+            TokenBroker(self._transport, self._credential_for),
+            Throttle(),
+            retry=RetryPolicy(tries=settings.retries + 1),
+            chance=random.random,
+            on_pause=self._leave_alone,
+            limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
+        )
+        endpoints = EndpointBook(self._transport, registries)
+        self._discovery = Discovery(self._client, endpoints)
+        self._transfers = Transfers(self._client, endpoints, registries, self._resources, settings)
+        publisher = Publisher(self._client, endpoints)
+        self._images = ImageSync(self._discovery, self._transfers, publisher, self._ledger, settings)
+
+    def _leave_alone(self, registry: str, seconds: float) -> None:
+        self._transfers.leave_alone(registry, seconds)
+
+    def _open_files(self) -> None:
+        needed = max(self._resources.open_files, 2 * OPEN_IMAGES)
+        allowed = raise_open_files(needed)
+        if allowed < needed:
+            text = (
+                f"this process may open {allowed} files, {needed} may be needed: "
+                "raise the hard limit (ulimit -Hn), or lower --streams"
+            )
+            self._warnings.append(text)
+            _log.warning(text)
+
+    async def _credential_for(self, repository: Repository) -> tuple[Credential | None, str]:
+        """Looked up once for a repository: it may run a helper process, so it happens in a thread."""
+        task = self._credentials.get(repository)
+        if task is None:
+            task = asyncio.ensure_future(self._look_up(repository))
+            self._credentials[repository] = task
+        return await asyncio.shield(task)
+
+    async def _look_up(self, repository: Repository) -> tuple[Credential | None, str]:
+        found = await asyncio.to_thread(find_credential, repository, self._configuration.registries)
+        _log.info("credential", repository=str(repository), source=found.source)
+        return found.credential, found.source
+
+    async def _run_rules(self) -> None:
+        gate = asyncio.Semaphore(OPEN_RULES)
+        tasks: set[asyncio.Task[None]] = set()
+        untouched = list(reversed(self._configuration.rules))
+        try:
+            while untouched:
+                await gate.acquire()
+                rule = untouched.pop()
+                task = self._loop.create_task(self._run_rule(rule))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                task.add_done_callback(lambda _done: gate.release())
+            while tasks:
+                await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for rule in reversed(untouched):
+                self._enter_rule(rule, Outcome.NOT_TRIED, "the run was interrupted")
+            raise
+
+    async def _run_rule(self, rule: Rule) -> None:
+        try:
+            listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
+        except SyncError as error:
+            self._rules_left -= 1
+            error.located(repository=str(rule.source))
+            for destination in rule.destinations:
+                self._images_total += 1
+                self._ledger.enter(failed(str(rule.source), str(destination.repository), error))
+            return
+        except asyncio.CancelledError:
+            self._enter_rule(rule, Outcome.NOT_TRIED, "the run was interrupted")
+            raise
+        references = rule.references(listed)
+        self._images_total += len(references) * len(rule.destinations)
+        self._rules_left -= 1
+        if not references:
+            what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
+            self._enter_rule(rule, Outcome.SKIPPED, what)
+        await self._run_images(rule, references)
+
+    async def _run_images(self, rule: Rule, references: list[Reference]) -> None:
+        wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
+        tasks: set[asyncio.Task[None]] = set()
+        begun = 0
+        try:
+            for position, source in enumerate(references):
+                await self._gate.acquire()
+                begun = position + 1
+                destinations = [one.reference_for(source, position) for one in rule.destinations]
+                task = self._loop.create_task(self._images.run(source, destinations, wanted))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                task.add_done_callback(lambda _done: self._gate.release())
+            while tasks:
+                await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for position in range(begun, len(references)):
+                for one in rule.destinations:
+                    reference = one.reference_for(references[position], position)
+                    self._ledger.enter(_not_tried(str(references[position]), str(reference)))
+            raise
+
+    def _enter_rule(self, rule: Rule, outcome: Outcome, reason: str) -> None:
+        """A rule without images of its own still has an entry for each destination: nothing ends silently."""
+        for destination in rule.destinations:
+            self._images_total += 1
+            self._ledger.enter(ImageResult(str(rule.source), str(destination.repository), outcome, reason=reason))
+
+    async def _watch(self) -> None:
+        while True:
+            self._tell_progress()
+            await asyncio.sleep(self._settings.progress_interval_s)
+
+    def _tell_progress(self) -> None:
+        if self._on_progress is None:
+            return
+        now = self._loop.time()
+        scheduler = self._transfers.scheduler
+        in_flight = self._transfers.bytes_in_flight
+        done = scheduler.landed_bytes + in_flight
+        self._rate.update(now, self._transfers.moved_bytes + in_flight)
+        rate = self._rate.bytes_per_s(now)
+        self._on_progress(
+            Snapshot(
+                elapsed_s=now - self._began,
+                images_total=self._images_total,
+                images_done=self._ledger.totals.images,
+                outcomes=dict(self._ledger.totals.outcomes),
+                listing=self._rules_left > 0,
+                blobs_total=scheduler.wanted_blobs,
+                blobs_done=scheduler.landed_blobs,
+                bytes_total=scheduler.wanted_bytes,
+                bytes_done=done,
+                bytes_per_s=rate,
+                eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
+                slowest=self._transfers.slowest(SLOWEST_ROWS),
+            )
+        )
+
+    def _report(self) -> Report:
+        totals = self._ledger.totals
+        totals.add_requests(self._transport.requests)
+        totals.add_requests(self._transfers.requests)
+        report = Report(
+            settings={
+                **self._resources.as_data(),
+                "retries": self._settings.retries,
+                "force": self._settings.force,
+                "dry_run": self._settings.dry_run,
+            },
+            totals=totals,
+            started_at=self._started_at,
+            seconds=self._loop.time() - self._began,
+            failures=tuple(self._ledger.failures),
+            interrupted=self._interrupted,
+            warnings=tuple(self._warnings),
+        )
+        if self._writer is not None:
+            self._writer.close(report)
+        return report
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        installed = []
+        for number in _SIGNALS:
+            with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: the caller's business then
+                self._loop.add_signal_handler(number, self._on_signal, number)
+                installed.append(number)
+        try:
+            yield
+        finally:
+            for number in installed:
+                self._loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._interrupted is not None:
+            self._transfers.kill()
+            os._exit(128 + number)
+        self._interrupted = signal.Signals(number).name
+        _log.warning("interrupted", signal=self._interrupted)
+        self._transfers.scheduler.stop()
+        if self._main is not None:
+            self._main.cancel()
+
+
+def _not_tried(source: str, destination: str) -> ImageResult:
+    return ImageResult(source, destination, Outcome.NOT_TRIED, reason="the run was interrupted")

@@ -1,0 +1,167 @@
+"""The supervisor of the worker processes: starts them, hears them, replaces those that die or fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from image_syncer.coordinator.worker_handle import WorkerHandle
+from image_syncer.errors import SyncError, WorkerError
+from image_syncer.telemetry import get_logger
+from image_syncer.worker.messages import Crashed, Message, Ready, Stop
+
+if TYPE_CHECKING:
+    from image_syncer.worker.messages import Setup
+
+__all__ = ["PoolListener", "Supervisor"]
+
+CHECK_S = 1.0
+SILENT_S = 15.0
+"""A worker says that it is alive twice a second; after so long it hangs, or was stopped."""
+STARTING_S = 60.0
+"""A process may need long to start on a machine that is full."""
+OVERSLEPT_S = 3.0
+"""Where a check comes so late, it was we who stood still (SIGSTOP, a suspended machine): nobody is judged by that
+time.
+"""
+RESTARTS_PER_WORKER = 5
+"""Workers that are replaced, for each that was asked for, before the run gives up."""
+
+_log = get_logger(__name__)
+
+
+class PoolListener(Protocol):
+    """What the supervisor tells of its workers."""
+
+    def on_worker_ready(self, worker: int) -> None:
+        """A worker can take jobs."""
+
+    def on_worker_lost(self, worker: int, error: SyncError) -> None:
+        """A worker is gone, with all that it held."""
+
+    def on_worker_message(self, worker: int, message: Message) -> None:
+        """A worker has said something."""
+
+    def on_pool_exhausted(self, error: SyncError) -> None:
+        """Too many workers have died: there will be no more."""
+
+
+class Supervisor:
+    """Keeps `count` workers alive until `stop`."""
+
+    def __init__(self, count: int, setup: Setup, listener: PoolListener) -> None:
+        self._count = count
+        self._setup = setup
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._workers: dict[int, WorkerHandle] = {}
+        self._next_id = 0
+        self._restarts_left = count * RESTARTS_PER_WORKER
+        self._stopping = False
+        self._checking: asyncio.Task[None] | None = None
+        self._starting: set[asyncio.Task[None]] = set()
+        self._judged: dict[int, str] = {}
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run."""
+        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
+
+    def start(self) -> None:
+        """Start every worker; each announces itself when it is ready."""
+        for _ in range(self._count):
+            self._spawn()
+        self._checking = self._loop.create_task(self._check())
+
+    def send(self, worker: int, message: Message) -> None:
+        """Say something to one worker; nothing happens where it is gone."""
+        handle = self._workers.get(worker)
+        if handle is not None:
+            handle.send(message)
+
+    def broadcast(self, message: Message, *, but: int | None = None) -> None:
+        """Say something to every worker that is ready, but the one from which it came."""
+        for identity, handle in self._workers.items():
+            if identity != but and handle.ready:
+                handle.send(message)
+
+    async def stop(self, grace_s: float) -> None:
+        """End every worker: told first, killed after `grace_s` seconds."""
+        self._stopping = True
+        if self._checking is not None:
+            self._checking.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        for handle in self._workers.values():
+            handle.send(Stop())
+        await asyncio.gather(*(handle.end(grace_s) for handle in list(self._workers.values())))
+        self._workers.clear()
+
+    def kill_all(self) -> None:
+        """SIGKILL to every worker, without waiting."""
+        self._stopping = True
+        for handle in self._workers.values():
+            handle.kill()
+
+    def _spawn(self) -> None:
+        self._next_id += 1
+        handle = WorkerHandle(self._next_id, on_message=self._on_message, on_end=self._on_end)
+        self._workers[handle.id] = handle
+        task = self._loop.create_task(self._start(handle))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _start(self, handle: WorkerHandle) -> None:
+        try:
+            await handle.start(self._setup)
+        except OSError as error:
+            _log.error("worker cannot be started", worker=handle.id, reason=str(error))
+            self._judged[handle.id] = f"could not be started: {error}"
+            self._on_end(handle.id)
+
+    def _on_message(self, worker: int, message: Message) -> None:
+        handle = self._workers.get(worker)
+        if handle is None or self._stopping:
+            return
+        if isinstance(message, Ready):
+            handle.ready = True
+            _log.info("worker ready", worker=worker, pid=message.pid)
+            self._listener.on_worker_ready(worker)
+        elif isinstance(message, Crashed):
+            handle.crash_text = message.text
+            _log.error("worker crashed", worker=worker, traceback=message.text)
+        else:
+            self._listener.on_worker_message(worker, message)
+
+    def _on_end(self, worker: int) -> None:
+        handle = self._workers.get(worker)
+        if handle is None or self._stopping:
+            return
+        del self._workers[worker]
+        why = self._judged.pop(worker, None) or handle.how_it_ended()
+        _log.warning("worker lost", worker=worker, pid=handle.pid, why=why)
+        last = handle.crash_text.strip().splitlines()[-1] if handle.crash_text else None
+        error = WorkerError(f"worker process {handle.pid} {why}" + (f": {last}" if last else ""))
+        if self._restarts_left > 0:
+            self._restarts_left -= 1
+            self._spawn()
+        self._listener.on_worker_lost(worker, error)
+        if not self._workers:
+            self._listener.on_pool_exhausted(
+                WorkerError(f"every worker process is gone, and too many had to be replaced; the last {why}")
+            )
+
+    async def _check(self) -> None:
+        while True:
+            before = self._loop.time()
+            await asyncio.sleep(CHECK_S)
+            now = self._loop.time()
+            if now - before > OVERSLEPT_S:
+                _log.warning("this process stood still", seconds=round(now - before, 1))
+                for handle in self._workers.values():
+                    handle.heard_at = now
+                continue
+            for handle in list(self._workers.values()):
+                silence = now - handle.heard_at
+                if silence > (SILENT_S if handle.ready else STARTING_S):
+                    self._judged[handle.id] = f"was silent for {silence:.0f} s and was killed"
+                    handle.kill()

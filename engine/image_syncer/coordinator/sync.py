@@ -1,0 +1,50 @@
+"""`sync` and `plan`: the two doors of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from image_syncer.coordinator.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.config import Configuration, Settings
+    from image_syncer.telemetry import ImageResult, Report, Snapshot
+
+__all__ = ["plan", "sync"]
+
+
+def sync(
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_image: Callable[[ImageResult], None] | None = None,
+) -> Report:
+    """Copy what the rules name; returns when every image has an outcome.
+
+    Runs a loop of its own in the calling thread. In the main thread SIGINT and SIGTERM end the run early, and the
+    report says so. `on_progress` is called every `settings.progress_interval_s`, `on_image` for each image that ends,
+    both from the loop: they must not block. Raises ConfigurationError where the run cannot begin; what befalls an
+    image is in the report.
+    """
+
+    async def run() -> Report:
+        return await Run(configuration, settings, on_progress=on_progress, on_image=on_image).execute()
+
+    return uvloop.run(run())
+
+
+def plan(
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_image: Callable[[ImageResult], None] | None = None,
+) -> Report:
+    """What `sync` would copy, with bytes; reads manifests, starts no worker and changes nothing."""
+    return sync(configuration, replace(settings, dry_run=True), on_progress=on_progress, on_image=on_image)

@@ -1,0 +1,277 @@
+"""The transfers of a run: where the scheduler's decisions meet the worker processes.
+
+Deliveries come in with the blobs that they need; leases go out to workers; what the workers report goes back through
+the scheduler to the deliveries that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.coordinator.supervisor import Supervisor
+from image_syncer.errors import Origin, SyncError
+from image_syncer.planning import (
+    Arrival,
+    BlobFailed,
+    BlobLanded,
+    BlobNeed,
+    Decision,
+    Job,
+    Lease,
+    Resources,
+    RetryPolicy,
+    Scheduler,
+    TargetResult,
+    split_connections,
+)
+from image_syncer.telemetry import TransferRow, get_logger
+from image_syncer.worker.messages import (
+    AuthorizationGiven,
+    AuthorizationWanted,
+    Beat,
+    JobEnded,
+    LeaseJob,
+    LeaveAlone,
+    Message,
+    Place,
+    Setup,
+    TargetPlace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from image_syncer.config import RegistryBook, Settings
+    from image_syncer.coordinator.delivery import Delivery
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.worker.messages import Result
+
+__all__ = ["Transfers"]
+
+_log = get_logger(__name__)
+
+
+@dataclass
+class _Running:
+    job: Job
+    since: float
+    received: int = 0
+
+
+class Transfers:
+    """Moves blobs for deliveries through worker processes; a `PoolListener`."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        endpoints: EndpointBook,
+        registries: RegistryBook,
+        resources: Resources,
+        settings: Settings,
+    ) -> None:
+        self._client = client
+        self._endpoints = endpoints
+        self._loop = asyncio.get_running_loop()
+        setup = Setup(
+            window_bytes=resources.window_bytes,
+            streams=resources.streams,
+            connect_timeout_s=settings.connect_timeout_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            answer_timeout_s=settings.answer_timeout_s,
+        )
+        self._scheduler = Scheduler(
+            streams=resources.streams,
+            proc=resources.proc,
+            retry=RetryPolicy(tries=settings.retries + 1),
+            chance=random.random,
+            limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
+        )
+        self._supervisor = Supervisor(resources.workers, setup, self)
+        self._deliveries: dict[int, Delivery] = {}
+        self._running: dict[int, _Running] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._exhausted: SyncError | None = None
+        self._started = False
+        self.requests: Counter[str] = Counter()
+        self.moved_bytes = 0
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """What is wanted, and who moves it."""
+        return self._scheduler
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes of unfinished blobs that have come from their sources."""
+        return sum(running.received for running in self._running.values())
+
+    def start(self) -> None:
+        """Start the workers, if that was not done before: a run in which nothing changed needs none."""
+        if not self._started:
+            self._started = True
+            self._supervisor.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Lease nothing more, and end the workers."""
+        self._scheduler.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._supervisor.stop(grace_s)
+        for errand in list(self._errands):
+            errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
+    def kill(self) -> None:
+        """End the workers at once."""
+        self._supervisor.kill_all()
+
+    def deliver(self, delivery: Delivery, needs: list[BlobNeed]) -> None:
+        """Bring what `delivery` needs to its destination; `delivery.settled()` tells when it is there."""
+        if self._exhausted is not None:
+            delivery.on_failed(self._copy(self._exhausted))
+            return
+        self._deliveries[delivery.id] = delivery
+        self._carry_out(self._scheduler.want(needs))
+
+    def release(self, delivery: Delivery) -> None:
+        """`delivery` waits no more; blobs that nobody else wants need not be moved."""
+        if self._deliveries.pop(delivery.id, None) is not None:
+            self._scheduler.drop(delivery.id)
+
+    def leave_alone(self, registry: str, seconds: float) -> None:
+        """A registry asked the coordinator for a pause: the workers keep it too."""
+        self._supervisor.broadcast(LeaveAlone(registry, seconds))
+
+    def slowest(self, most: int) -> tuple[TransferRow, ...]:
+        """The transfers that have been under way for longest."""
+        now = self._loop.time()
+        rows = sorted(self._running.values(), key=lambda running: running.since)[:most]
+        return tuple(
+            TransferRow(
+                digest=str(row.job.digest),
+                source=str(row.job.source),
+                destination=str(row.job.targets[0].repository),
+                bytes_done=row.received,
+                size_bytes=row.job.size,
+                seconds=now - row.since,
+                bytes_per_s=row.received / max(now - row.since, 1e-3),
+            )
+            for row in rows
+        )
+
+    def on_worker_ready(self, worker: int) -> None:
+        """See `PoolListener`."""
+        self._carry_out(self._scheduler.join(worker))
+
+    def on_worker_lost(self, worker: int, error: SyncError) -> None:
+        """See `PoolListener`."""
+        for job in self._scheduler.jobs_of(worker):
+            self._running.pop(job.id, None)
+        self._carry_out(self._scheduler.lose(worker, error))
+
+    def on_worker_message(self, worker: int, message: Message) -> None:
+        """See `PoolListener`."""
+        if isinstance(message, Beat):
+            self.requests.update(message.requests)
+            for job_id, received in message.received.items():
+                if (running := self._running.get(int(job_id))) is not None:
+                    running.received = received
+        elif isinstance(message, JobEnded):
+            self._on_job_ended(worker, message)
+        elif isinstance(message, AuthorizationWanted):
+            self._run_errand(self._authorize(worker, message))
+        elif isinstance(message, LeaveAlone):
+            self._client.throttle.pause(message.registry, message.seconds, self._loop.time())
+            self._supervisor.broadcast(message, but=worker)
+        else:
+            raise RuntimeError(f"a worker cannot say {type(message).__name__}")
+
+    def on_pool_exhausted(self, error: SyncError) -> None:
+        """See `PoolListener`."""
+        self._exhausted = error
+        for delivery in list(self._deliveries.values()):
+            delivery.on_failed(self._copy(error))
+
+    def _on_job_ended(self, worker: int, message: JobEnded) -> None:
+        running = self._running.pop(message.job_id, None)
+        results = [_as_target_result(result) for result in message.results]
+        self.moved_bytes += sum(result.bytes_moved for result in results)
+        for result in results:
+            if result.error is not None and running is not None:
+                _log.warning("blob not moved", digest=str(running.job.digest), **_loggable(result.error))
+        self._carry_out(self._scheduler.end(worker, message.job_id, results, self._loop.time()))
+
+    def _carry_out(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Lease):
+                self._running[decision.job.id] = _Running(decision.job, self._loop.time())
+                self._run_errand(self._lease(decision))
+            elif isinstance(decision, BlobLanded):
+                if (delivery := self._deliveries.get(decision.delivery)) is not None:
+                    delivery.on_landed(decision)
+            elif isinstance(decision, BlobFailed) and (delivery := self._deliveries.get(decision.delivery)) is not None:
+                delivery.on_failed(self._copy(decision.error))
+        self._set_timer()
+
+    async def _lease(self, lease: Lease) -> None:
+        job = lease.job
+        # Discovery has spoken to every registry before, so this waits for nothing.
+        source = await self._endpoints.resolve(job.source.registry, Origin.SOURCE)
+        targets = []
+        for target in job.targets:
+            endpoint = await self._endpoints.resolve(target.repository.registry, Origin.DESTINATION)
+            targets.append(TargetPlace(endpoint, target.repository, target.mount_from))
+        message = LeaseJob(job.id, str(job.digest), job.size, Place(source, job.source), tuple(targets))
+        self._supervisor.send(lease.worker, message)
+
+    async def _authorize(self, worker: int, wanted: AuthorizationWanted) -> None:
+        authorizer = self._client.authorizer
+        try:
+            if wanted.renew:
+                given = await authorizer.renew(
+                    wanted.endpoint, wanted.repository, wanted.scopes, wanted.rejected, wanted.challenges
+                )
+            else:
+                given = await authorizer.authorize(wanted.endpoint, wanted.repository, wanted.scopes)
+        except SyncError as error:
+            answer = AuthorizationGiven(wanted.request_id, None, 0.0, error.to_data())
+        else:
+            answer = AuthorizationGiven(wanted.request_id, given.value, given.usable_s)
+        self._supervisor.send(worker, answer)
+
+    def _run_errand(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _set_timer(self) -> None:
+        wake_at = self._scheduler.wake_at
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if wake_at is not None:
+            self._timer = self._loop.call_at(wake_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._carry_out(self._scheduler.tick(self._loop.time()))
+
+    def _copy(self, error: SyncError) -> SyncError:
+        """Every delivery gets an error of its own."""
+        return SyncError.from_data(error.to_data())
+
+
+def _as_target_result(result: Result) -> TargetResult:
+    error = SyncError.from_data(result.error) if result.error is not None else None
+    return TargetResult(Arrival(result.arrival) if result.arrival else None, result.bytes_moved, error)
+
+
+def _loggable(error: SyncError) -> dict[str, object]:
+    data = error.to_data()
+    data.pop("digest", None)
+    return data

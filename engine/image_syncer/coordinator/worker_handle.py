@@ -1,0 +1,129 @@
+"""One worker process as the coordinator sees it: started, spoken to, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from image_syncer.worker.messages import Message, encode, read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.worker.messages import Setup
+
+__all__ = ["WorkerHandle"]
+
+_START = "import sys; sys.path[:] = sys.argv[2:]; from image_syncer.worker.process import main; main(int(sys.argv[1]))"
+"""A fresh interpreter (spawn, not fork: libcurl, OpenSSL and the loop do not survive a fork) with our own import
+path.
+"""
+
+
+class WorkerHandle:
+    """A worker process and the socket to it. Secrets go over the socket only.
+
+    `on_message(id, message)` is called for each message, `on_end(id)` once, when the socket is closed.
+    """
+
+    def __init__(
+        self, identity: int, *, on_message: Callable[[int, Message], None], on_end: Callable[[int], None]
+    ) -> None:
+        self.id = identity
+        self._on_message = on_message
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self.heard_at = asyncio.get_running_loop().time()
+        self.ready = False
+        self.crash_text: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number; None before it was started."""
+        return self._process.pid if self._process else None
+
+    async def start(self, setup: Setup) -> None:
+        """Spawn the process; raises OSError where the system has no room for it."""
+        ours, theirs = socket.socketpair()
+        try:
+            path = [entry for entry in sys.path if entry]
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - fork and exec, a few milliseconds; then it is on its own
+                [sys.executable, "-c", _START, str(theirs.fileno()), *path],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                close_fds=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        self.send(setup)
+        self._listening = asyncio.get_running_loop().create_task(self._listen(reader))
+
+    def send(self, message: Message) -> None:
+        """Say something; nothing happens where the worker is gone, which `on_end` tells."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    def kill(self) -> None:
+        """SIGKILL: it is silent, and would not hear anything gentler."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+
+    async def end(self, grace_s: float) -> None:
+        """Wait up to `grace_s` seconds for the process to end by itself, then kill it; no zombie is left."""
+        process = self._process
+        if process is None:
+            return
+        deadline = asyncio.get_running_loop().time() + grace_s
+        # A child that ends tells nobody: the loop's child watcher would take SIGCHLD from whoever calls us.
+        while process.poll() is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(REAP_INTERVAL_S)
+        self.kill()
+        process.wait()
+        if self._writer is not None:
+            self._writer.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+
+    def how_it_ended(self) -> str:
+        """A phrase for people: killed by which signal, or with which exit code."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return "closed its connection"
+        return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
+        while (message := await read_message(reader)) is not None:
+            self.heard_at = loop.time()
+            self._on_message(self.id, message)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            await self._reap()
+        self._on_end(self.id)
+
+    async def _reap(self) -> None:
+        """Give a process that has closed its socket a moment to be gone, so that we can say how it ended."""
+        for _ in range(REAP_TRIES):
+            if self._process is None or self._process.poll() is not None:
+                return
+            await asyncio.sleep(REAP_INTERVAL_S)
+
+    def __repr__(self) -> str:
+        return f"<WorkerHandle {self.id} pid {self.pid} {'ready' if self.ready else 'starting'} (we are {os.getpid()})>"
+
+
+REAP_INTERVAL_S = 0.02
+REAP_TRIES = 50

@@ -1,0 +1,107 @@
+"""One request on its way through the server, with everything that a handler may look at."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from image_syncer.embedded.behaviour import Behaviour, DigestHeader
+from image_syncer.embedded.mischief import Mischief
+from image_syncer.embedded.refusal import Refusal
+from image_syncer.oci import Digest
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from image_syncer.embedded.counters import Counters
+    from image_syncer.embedded.fault import Fault, FaultKind
+    from image_syncer.embedded.route import Route
+    from image_syncer.embedded.storage import Storage
+    from image_syncer.embedded.tokens import TokenBook
+
+__all__ = ["Call", "Service", "parse_digest"]
+
+_WRONG_DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+class Service:
+    """What the handlers share: storage, counters, tokens, and the behaviour of the moment."""
+
+    def __init__(self, storage: Storage, counters: Counters, tokens: TokenBook, behaviour: Behaviour) -> None:
+        self.storage = storage
+        self.counters = counters
+        self.tokens = tokens
+        self.companion_url: str | None = None
+        self.signature_key = secrets.token_bytes(32)
+        self.signature_uses: dict[str, int] = {}
+        self.set_behaviour(behaviour)
+
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        """Behave like this from the next request on; faults and limits are wound up."""
+        self.mischief = Mischief(behaviour, time.monotonic())
+        self.behaviour = behaviour
+
+
+@dataclass
+class Call:
+    """One request: `behaviour` and `fault` are those that hold for it from its beginning to its end."""
+
+    service: Service
+    request: web.BaseRequest
+    route: Route
+    behaviour: Behaviour
+    on_companion: bool = False
+    fault: Fault | None = None
+    user: str | None = field(default=None, repr=False)
+
+    @property
+    def storage(self) -> Storage:
+        """Where things are kept."""
+        return self.service.storage
+
+    @property
+    def counters(self) -> Counters:
+        """What is counted."""
+        return self.service.counters
+
+    @property
+    def repository(self) -> str:
+        """The name of the repository in the path."""
+        return self.route.repository
+
+    @property
+    def raw_query(self) -> str:
+        """The query as it came, byte for byte."""
+        return self.request.raw_path.partition("?")[2]
+
+    @property
+    def own_url(self) -> str:
+        """Scheme and authority under which the client knows this server."""
+        return f"{self.request.scheme}://{self.request.host}"
+
+    @property
+    def companion_url(self) -> str:
+        """Scheme and authority of the second address."""
+        if self.service.companion_url is None:
+            raise Refusal(500, "UNKNOWN", "this behaviour needs a companion address, and the server has none")
+        return self.service.companion_url
+
+    def stream_fault(self, *kinds: FaultKind) -> Fault | None:
+        """The fault of this call if it is one of `kinds`."""
+        return self.fault if self.fault is not None and self.fault.kind in kinds else None
+
+    def digest_header(self, digest: str, form: DigestHeader) -> dict[str, str]:
+        """The Docker-Content-Digest header in the form that the behaviour wants."""
+        if form is DigestHeader.MISSING:
+            return {}
+        return {"Docker-Content-Digest": _WRONG_DIGEST if form is DigestHeader.WRONG else digest}
+
+
+def parse_digest(text: str) -> Digest:
+    """The digest that a client wrote; refuses the request where it is none."""
+    try:
+        return Digest(text)
+    except ValueError:
+        raise Refusal(400, "DIGEST_INVALID", "provided digest did not match the form of a digest") from None

@@ -1,0 +1,233 @@
+"""The embedded registry in a process of its own, so that what it costs is not counted against the engine.
+
+The settings travel over the child's standard input, never in its arguments (they hold passwords). The child
+ends when that input ends, which happens at the latest when its parent dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import resource
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from image_syncer.embedded.behaviour import Behaviour
+from image_syncer.embedded.behaviour_data import behaviour_to_data, parse_behaviour
+from image_syncer.embedded.counters import CounterValues
+from image_syncer.embedded.directory import DirectoryStorage
+from image_syncer.embedded.memory import MemoryStorage
+from image_syncer.embedded.server import EmbeddedRegistry
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["RegistryProcess", "serve_child"]
+
+_PROGRAM = "from image_syncer.embedded.process import serve_child; serve_child()"
+_SOURCE_ROOT = str(Path(__file__).parents[2])
+_STOP_S = 5.0  # a child that has not ended by then is killed
+_CONTROL_TIMEOUT_S = 30.0
+_PARENT_POLL_S = 1.0
+
+
+class RegistryProcess:
+    """A registry that runs in a child process until `stop`, or until the block is left.
+
+    With `root` it keeps everything below that directory, else in memory. `certificate` is the paths of a
+    certificate chain and its key (PEM): with it, the registry speaks TLS only.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        behaviour: Behaviour | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        certificate: tuple[str, str] | None = None,
+        companion: bool = False,
+    ) -> None:
+        self._settings = {
+            "root": None if root is None else os.fspath(root),
+            "behaviour": behaviour_to_data(behaviour or Behaviour()),
+            "host": host,
+            "port": port,
+            "certificate": certificate,
+            "companion": companion,
+        }
+        self._certificate = certificate
+        self._child: subprocess.Popen[bytes] | None = None
+        self.address = ""
+        """Host and port, "127.0.0.1:5000"; empty until it was started."""
+        self.companion_address = ""
+        """Host and port of the second address; empty where there is none."""
+
+    @property
+    def url(self) -> str:
+        """Scheme and address, without a slash at the end."""
+        return f"{'http' if self._certificate is None else 'https'}://{self.address}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the child."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start the child and wait until it answers. Raises OSError where it cannot have its address or
+        directory.
+        """
+        environment = dict(os.environ)
+        paths = [_SOURCE_ROOT, environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        self._child = child
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(orjson.dumps(self._settings) + b"\n")
+        child.stdin.flush()
+        line = child.stdout.readline()
+        started = orjson.loads(line) if line else {"error": "the registry's process ended before it answered"}
+        if "error" in started:
+            self.stop()
+            raise OSError(started["error"])
+        self.address = started["address"]
+        self.companion_address = started["companion_address"]
+
+    def stop(self) -> None:
+        """End the child; nothing happens where none runs."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.close()
+            child.wait(_STOP_S)
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+    def counters(self) -> CounterValues:
+        """What was counted so far."""
+        return CounterValues(**orjson.loads(self._control("GET", "/_counters")))
+
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        """Behave like this from the next request on."""
+        self._control("PUT", "/_behaviour", orjson.dumps(behaviour_to_data(behaviour)))
+
+    def __enter__(self) -> RegistryProcess:  # noqa: PYI034 - Self came with Python 3.11
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise RuntimeError("the registry was not started, or has been stopped")
+        return self._child
+
+    def _control(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        self._running()
+        if self._certificate is None:
+            connection = http.client.HTTPConnection(self.address, timeout=_CONTROL_TIMEOUT_S)
+        else:
+            connection = http.client.HTTPSConnection(
+                self.address, timeout=_CONTROL_TIMEOUT_S, context=_trusting(self._certificate[0])
+            )
+        try:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status >= http.client.BAD_REQUEST:
+                raise RuntimeError(f"{method} {path}: {response.status} {answer.decode()}")
+            return answer
+        finally:
+            connection.close()
+
+
+def _trusting(certificate_path: str) -> ssl.SSLContext:
+    """Trusts exactly the certificate that we gave the child, under whatever name it is reached."""
+    context = ssl.create_default_context(cafile=certificate_path)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def serve_child() -> None:
+    """What the child runs: reads its settings from standard input, tells its address on standard output,
+    serves.
+    """
+    settings = orjson.loads(sys.stdin.buffer.readline())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
+    _raise_descriptor_limit()
+    asyncio.run(_serve(settings))  # not uvloop: it knows no sendfile, and saves nothing here
+
+
+async def _serve(settings: dict[str, Any]) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    parent = os.getppid()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    threading.Thread(target=_watch_input, args=(loop, ended), daemon=True).start()
+    try:
+        registry = _build_registry(settings)
+        await registry.start()
+    except OSError as error:
+        _tell({"error": str(error)})
+        return
+    _tell({"address": registry.address, "companion_address": registry.companion_address})
+    while not ended.is_set() and os.getppid() == parent:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), _PARENT_POLL_S)
+    await registry.stop()
+
+
+def _build_registry(settings: dict[str, Any]) -> EmbeddedRegistry:
+    context = None
+    if settings["certificate"] is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*settings["certificate"])
+    return EmbeddedRegistry(
+        MemoryStorage() if settings["root"] is None else DirectoryStorage(settings["root"]),
+        parse_behaviour(settings["behaviour"]),
+        host=settings["host"],
+        port=settings["port"],
+        ssl_context=context,
+        companion=settings["companion"],
+        control=True,
+    )
+
+
+def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    sys.stdin.buffer.read()
+    loop.call_soon_threadsafe(ended.set)
+
+
+def _tell(message: dict[str, str]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard not in (soft, resource.RLIM_INFINITY):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

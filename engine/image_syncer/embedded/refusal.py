@@ -1,0 +1,54 @@
+"""Refusals: answers that say no, with the body that the specification asks for.
+
+OCI distribution specification 1.1, "Error Codes".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Refusal", "build_refusal_response"]
+
+
+class Refusal(Exception):  # noqa: N818 - not a fault of the registry, but its answer
+    """A request is refused with `status` and one error `code` of the specification."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        detail: object = None,
+        headers: Mapping[str, str] | None = None,
+        challenges: tuple[str, ...] = (),
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.challenges = challenges
+        super().__init__(message)
+
+
+def build_refusal_response(refusal: Refusal) -> web.Response:
+    """The response that carries `refusal`."""
+    error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
+    if refusal.detail is not None:
+        error["detail"] = refusal.detail
+    response = web.Response(
+        status=refusal.status,
+        headers=refusal.headers,
+        body=orjson.dumps({"errors": [error]}),
+        content_type="application/json",
+    )
+    for challenge in refusal.challenges:
+        response.headers.add("WWW-Authenticate", challenge)
+    return response

@@ -1,0 +1,115 @@
+"""Routes: what a request of the distribution API asks for, read from its method and path alone.
+
+OCI distribution specification 1.1, "Endpoints". Repository names hold slashes, so a path is read from its
+end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from image_syncer.registry import Operation
+
+__all__ = ["ALL_KINDS", "ExtraOperation", "RequestKind", "Route", "is_repository_name", "parse_route"]
+
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_NAME_LIMIT = 255  # characters, as in distribution; the specification asks clients to stay below it
+
+
+class ExtraOperation(str, Enum):
+    """What a registry is asked for beyond `Operation`: requests that the engine itself seldom or never
+    makes.
+    """
+
+    PATCH_UPLOAD = "patch upload"
+    DELETE_MANIFEST = "delete manifest"
+    DELETE_BLOB = "delete blob"
+    LIST_REFERRERS = "list referrers"
+    GET_REDIRECTED_BLOB = "get redirected blob"
+    OTHER = "other"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+RequestKind: TypeAlias = "Operation | ExtraOperation"
+"""The kind of a request, as the counters know it."""
+
+ALL_KINDS: tuple[RequestKind, ...] = (*Operation, *ExtraOperation)
+"""Every kind of request that is counted."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """What is asked for: `reference` is a tag, a digest or the id of an upload session, as it stands in the
+    path.
+    """
+
+    kind: RequestKind
+    repository: str = ""
+    reference: str = ""
+
+
+_BY_METHOD: dict[tuple[str, str], RequestKind] = {
+    ("manifests", "HEAD"): Operation.HEAD_MANIFEST,
+    ("manifests", "GET"): Operation.GET_MANIFEST,
+    ("manifests", "PUT"): Operation.PUT_MANIFEST,
+    ("manifests", "DELETE"): ExtraOperation.DELETE_MANIFEST,
+    ("blobs", "HEAD"): Operation.HEAD_BLOB,
+    ("blobs", "GET"): Operation.GET_BLOB,
+    ("blobs", "DELETE"): ExtraOperation.DELETE_BLOB,
+    ("uploads", "POST"): Operation.START_UPLOAD,
+    ("session", "PUT"): Operation.PUT_UPLOAD,
+    ("session", "PATCH"): ExtraOperation.PATCH_UPLOAD,
+    ("session", "GET"): Operation.GET_UPLOAD,
+    ("session", "DELETE"): Operation.CANCEL_UPLOAD,
+    ("tags", "GET"): Operation.LIST_TAGS,
+    ("referrers", "GET"): ExtraOperation.LIST_REFERRERS,
+    ("ping", "GET"): Operation.PING,
+    ("ping", "HEAD"): Operation.PING,
+    ("catalog", "GET"): Operation.LIST_CATALOG,
+    ("storage", "GET"): ExtraOperation.GET_REDIRECTED_BLOB,
+    ("token", "GET"): Operation.GET_TOKEN,
+    ("token", "POST"): Operation.GET_TOKEN,
+}
+_PLAIN = {"/v2/": "ping", "/v2": "ping", "/v2/_catalog": "catalog", "/token": "token"}
+
+
+def is_repository_name(name: str) -> bool:
+    """Whether `name` fits the grammar of the specification ("Pulling manifests", `<name>`)."""
+    return len(name) <= _NAME_LIMIT and _REPOSITORY.fullmatch(name) is not None
+
+
+def parse_route(method: str, path: str) -> Route:
+    """What `method` and `path` (decoded, without query) ask for; an unknown pair is of the kind "other"."""
+    noun, repository, reference = _parse_path(path)
+    kind = _BY_METHOD.get((noun, method), ExtraOperation.OTHER)
+    return Route(kind, repository, reference)
+
+
+def _parse_path(path: str) -> tuple[str, str, str]:
+    if path in _PLAIN:
+        return _PLAIN[path], "", ""
+    if path.startswith("/storage/"):
+        repository, _, reference = path[len("/storage/") :].rpartition("/")
+        return "storage", repository, reference
+    if not path.startswith("/v2/"):
+        return "", "", ""
+    rest = path[len("/v2/") :]
+    if rest.endswith("/tags/list"):
+        return "tags", rest[: -len("/tags/list")], ""
+    if rest.endswith(("/blobs/uploads/", "/blobs/uploads")):
+        return "uploads", rest.rstrip("/")[: -len("/blobs/uploads")], ""
+    head, _, reference = rest.rpartition("/")
+    for ending, noun in (
+        ("/blobs/uploads", "session"),
+        ("/blobs", "blobs"),
+        ("/manifests", "manifests"),
+        ("/referrers", "referrers"),
+    ):
+        if head.endswith(ending) and reference:
+            return noun, head[: -len(ending)], reference
+    return "", "", ""

@@ -1,0 +1,288 @@
+"""The embedded registry: an OCI distribution 1.1 registry for tests, demos and benchmarks.
+
+It keeps to the specification where its behaviour says nothing else. Not meant for production: it knows no
+garbage collection, no replication and no audit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from image_syncer.embedded.access import check_access
+from image_syncer.embedded.behaviour import Behaviour
+from image_syncer.embedded.behaviour_data import parse_behaviour
+from image_syncer.embedded.blobs import delete_blob, get_blob, get_redirected_blob, head_blob
+from image_syncer.embedded.bodies import abort, read_small_body, stall
+from image_syncer.embedded.call import Call, Service
+from image_syncer.embedded.counters import Counters, Seen
+from image_syncer.embedded.fault import FaultKind, RetryAfter
+from image_syncer.embedded.listings import list_catalog, list_referrers, list_tags
+from image_syncer.embedded.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
+from image_syncer.embedded.refusal import Refusal, build_refusal_response
+from image_syncer.embedded.route import ExtraOperation, is_repository_name, parse_route
+from image_syncer.embedded.tokens import TokenBook, get_token
+from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_upload, put_upload, start_upload
+from image_syncer.registry import Operation
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from image_syncer.embedded.fault import Fault, RateLimit
+    from image_syncer.embedded.route import RequestKind
+    from image_syncer.embedded.storage import Storage
+
+__all__ = ["EmbeddedRegistry"]
+
+_READ_BUFFER_BYTES = (
+    512 * 1024
+)  # per connection that is uploading: enough to keep the socket read while a batch is hashed
+_HEADER_LIMIT_BYTES = 64 * 1024  # tokens and opaque Locations are long
+_SHUTDOWN_S = 1.0
+_CONTROL_LIMIT_BYTES = 2**20
+
+_LOGGER = logging.getLogger(__name__)
+
+
+async def _ping(call: Call) -> web.StreamResponse:  # noqa: ARG001 - a handler like the others
+    return web.Response(body=b"{}", content_type="application/json")
+
+
+_HANDLERS: dict[RequestKind, Callable[[Call], Awaitable[web.StreamResponse]]] = {
+    Operation.PING: _ping,
+    Operation.HEAD_MANIFEST: head_manifest,
+    Operation.GET_MANIFEST: get_manifest,
+    Operation.PUT_MANIFEST: put_manifest,
+    Operation.HEAD_BLOB: head_blob,
+    Operation.GET_BLOB: get_blob,
+    Operation.START_UPLOAD: start_upload,
+    Operation.PUT_UPLOAD: put_upload,
+    Operation.GET_UPLOAD: get_upload,
+    Operation.CANCEL_UPLOAD: cancel_upload,
+    Operation.LIST_TAGS: list_tags,
+    Operation.LIST_CATALOG: list_catalog,
+    Operation.GET_TOKEN: get_token,
+    ExtraOperation.PATCH_UPLOAD: patch_upload,
+    ExtraOperation.DELETE_MANIFEST: delete_manifest,
+    ExtraOperation.DELETE_BLOB: delete_blob,
+    ExtraOperation.LIST_REFERRERS: list_referrers,
+    ExtraOperation.GET_REDIRECTED_BLOB: get_redirected_blob,
+}
+_ON_COMPANION = frozenset(
+    {
+        Operation.GET_TOKEN,
+        Operation.PUT_UPLOAD,
+        Operation.GET_UPLOAD,
+        ExtraOperation.PATCH_UPLOAD,
+        ExtraOperation.GET_REDIRECTED_BLOB,
+    }
+)
+
+
+class EmbeddedRegistry:
+    """One registry on one address, and on a second one (`companion`) for redirects, uploads and tokens
+    elsewhere.
+
+    `port` 0 takes a free one. With `control`, `GET /_counters` tells the counters and `PUT /_behaviour`
+    changes the behaviour; both are for whoever started the process. Belongs to the event loop that runs
+    `start`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        behaviour: Behaviour | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        companion: bool = False,
+        control: bool = False,
+    ) -> None:
+        self.storage = storage
+        self.counters = Counters()
+        self._service = Service(storage, self.counters, TokenBook(), behaviour or Behaviour())
+        self._host = host
+        self._port = port
+        self._ssl_context = ssl_context
+        self._companion = companion or self.behaviour.needs_companion
+        self._control = control
+        self._runners: list[web.ServerRunner] = []
+        self.address = ""
+        """Host and port, "127.0.0.1:5000"; empty until it was started."""
+        self.companion_address = ""
+        """Host and port of the second address; empty where there is none."""
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves; may be replaced at any time and from any thread."""
+        return self._service.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self._service.set_behaviour(behaviour)
+
+    @property
+    def url(self) -> str:
+        """Scheme and address, without a slash at the end."""
+        return f"{self._scheme}://{self.address}"
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._ssl_context is None else "https"
+
+    def revoke_tokens(self) -> None:
+        """Let no token hold that was issued so far: what expiry does, without the waiting."""
+        self._service.tokens.revoke_all()
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the address cannot be had."""
+        self.address = await self._listen(self._port, on_companion=False)
+        if self._companion:
+            self.companion_address = await self._listen(0, on_companion=True)
+            self._service.companion_url = f"{self._scheme}://{self.companion_address}"
+
+    async def stop(self) -> None:
+        """Close the addresses and every connection."""
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    async def _listen(self, port: int, *, on_companion: bool) -> str:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._handle(request, on_companion=on_companion)
+
+        server = _Server(
+            handle,
+            access_log=None,
+            logger=_LOGGER,
+            auto_decompress=False,  # a digest covers the bytes as they are sent
+            read_bufsize=_READ_BUFFER_BYTES,
+            max_line_size=_HEADER_LIMIT_BYTES,
+            max_field_size=_HEADER_LIMIT_BYTES,
+        )
+        server.counters = self.counters
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, self._host, port, ssl_context=self._ssl_context)
+        await site.start()
+        host, bound_port = runner.addresses[0][:2]
+        return f"[{host}]:{bound_port}" if ":" in host else f"{host}:{bound_port}"
+
+    async def _handle(self, request: web.BaseRequest, *, on_companion: bool) -> web.StreamResponse:
+        if self._control and request.path.startswith("/_") and not on_companion:
+            return await self._handle_control(request)
+        route = parse_route(request.method, request.path)
+        call = Call(self._service, request, route, self.behaviour, on_companion)
+        status = 0
+        self.counters.begin(route.kind)
+        try:
+            response = await _answer(call)
+            if call.stream_fault(FaultKind.LOST_ANSWER):
+                raise abort(request)
+            status = response.status
+            return response
+        finally:
+            seen = Seen(route.kind.value, request.method, route.repository, route.reference, status)
+            self.counters.end(seen)
+
+    async def _handle_control(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and request.path == "/_counters":
+            data = orjson.dumps(self.counters.values().as_data())
+            return web.Response(body=data, content_type="application/json")
+        if request.method == "PUT" and request.path == "/_behaviour":
+            call = Call(self._service, request, parse_route("PUT", request.path), self.behaviour)
+            try:
+                self.behaviour = parse_behaviour(orjson.loads(await read_small_body(call, _CONTROL_LIMIT_BYTES)))
+            except ValueError as error:
+                return web.Response(status=400, text=str(error))
+            return web.Response(status=204)
+        return web.Response(status=404)
+
+
+class _Server(web.Server):
+    """aiohttp's server, which also counts its connections."""
+
+    counters: Counters
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        self.counters.add_connection()
+        super().connection_made(handler, transport)
+
+
+async def _answer(call: Call) -> web.StreamResponse:
+    try:
+        if call.behaviour.latency_s:
+            await asyncio.sleep(call.behaviour.latency_s)
+        return await _answer_or_refuse(call)
+    except Refusal as refusal:
+        return build_refusal_response(refusal)
+
+
+async def _answer_or_refuse(call: Call) -> web.StreamResponse:
+    kind = call.route.kind
+    handler = _HANDLERS.get(kind)
+    if handler is None:
+        raise Refusal(404, "UNSUPPORTED", "there is nothing here")
+    if call.on_companion:
+        if kind is not Operation.GET_TOKEN and "Authorization" in call.request.headers:
+            call.counters.add_authorization_on_companion()
+        if kind not in _ON_COMPANION:
+            raise Refusal(404, "UNSUPPORTED", "the companion does not serve this")
+    elif kind is not Operation.GET_TOKEN:
+        check_access(call)
+    if call.repository and not is_repository_name(call.repository):
+        raise Refusal(400, "NAME_INVALID", "invalid repository name")
+    limit = call.service.mischief.refusing_limit(kind.value, time.monotonic())
+    if limit is not None:
+        return _build_limit_response(limit)
+    call.fault = call.service.mischief.take_fault(kind.value, call.request.raw_path)
+    if call.fault is not None:
+        struck = await _strike(call, call.fault)
+        if struck is not None:
+            return struck
+    return await handler(call)
+
+
+_STREAMS_IN = frozenset({Operation.PUT_UPLOAD, ExtraOperation.PATCH_UPLOAD})
+_STREAMS_OUT = frozenset({Operation.GET_BLOB, ExtraOperation.GET_REDIRECTED_BLOB})
+
+
+async def _strike(call: Call, fault: Fault) -> web.StreamResponse | None:
+    """What a fault does before the request is looked at; None where it waits for the stream or the answer."""
+    kind = call.route.kind
+    if fault.kind is FaultKind.STATUS:
+        if fault.body is None:
+            refusal = Refusal(fault.status, "UNKNOWN", "failed on purpose", headers=dict(fault.headers))
+            return build_refusal_response(refusal)
+        return web.Response(
+            status=fault.status,
+            headers=dict(fault.headers),
+            body=fault.body.encode(),
+            content_type=fault.content_type,
+        )
+    if fault.kind is FaultKind.RESET and kind not in _STREAMS_IN | _STREAMS_OUT:
+        raise abort(call.request)
+    if fault.kind is FaultKind.STALL and kind not in _STREAMS_OUT:
+        raise await stall(call.request)
+    return None
+
+
+def _build_limit_response(limit: RateLimit) -> web.Response:
+    refusal = Refusal(429, "TOOMANYREQUESTS", "too many requests")
+    response = build_refusal_response(refusal)
+    if limit.body is not None:
+        response = web.Response(status=429, text=limit.body, content_type="text/html")
+    if limit.retry_after is RetryAfter.SECONDS:
+        response.headers["Retry-After"] = str(limit.retry_after_s)
+    elif limit.retry_after is RetryAfter.DATE:
+        response.headers["Retry-After"] = formatdate(time.time() + limit.retry_after_s, usegmt=True)
+    return response

@@ -1,0 +1,229 @@
+"""Upload sessions: POST, PATCH, PUT, GET, DELETE, and mounts. OCI distribution specification 1.1, "Pushing
+blobs".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from image_syncer.embedded.access import build_challenges
+from image_syncer.embedded.behaviour import LocationForm
+from image_syncer.embedded.bodies import receive_body
+from image_syncer.embedded.call import parse_digest
+from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.upload import DigestMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from image_syncer.embedded.call import Call
+    from image_syncer.embedded.upload import Upload
+    from image_syncer.oci import Digest
+
+__all__ = ["cancel_upload", "get_upload", "patch_upload", "put_upload", "start_upload"]
+
+_CONTENT_RANGE = re.compile(r"(\d+)-(\d+)")
+
+
+async def start_upload(call: Call) -> web.StreamResponse:
+    """Mount a blob, take one whole, or open a session."""
+    query, behaviour = call.request.query, call.behaviour
+    if not behaviour.implicit_repositories and not call.storage.has_repository(call.repository):
+        raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
+    if "mount" in query:
+        digest = parse_digest(query["mount"])
+        if _try_mount(call, digest, query.get("from")):
+            return _blob_created(call, digest, 201)
+    elif "digest" in query and behaviour.single_post:
+        digest = parse_digest(query["digest"])
+        upload = call.storage.start_upload(call.repository)
+        upload.expect_algorithm(digest.algorithm)
+        with _exclusive(upload):
+            _check_length(call)
+            await receive_body(call, upload)
+            _commit(call, upload, digest)
+        return _blob_created(call, digest, behaviour.put_status)
+    upload = call.storage.start_upload(call.repository)
+    return _session(call, upload, 202)
+
+
+async def patch_upload(call: Call) -> web.StreamResponse:
+    """Take a piece of the blob at the end of what is there."""
+    upload = _find(call)
+    if not call.behaviour.chunked_uploads:
+        raise Refusal(405, "UNSUPPORTED", "this registry takes a blob in one piece only")
+    with _exclusive(upload):
+        _check_state(call, upload)
+        _check_range(call, upload)
+        _check_chunk(call, upload)
+        _check_length(call)
+        before = upload.offset
+        await receive_body(call, upload)
+        upload.last_chunk_bytes = upload.offset - before
+    return _session(call, upload, call.behaviour.patch_status)
+
+
+async def put_upload(call: Call) -> web.StreamResponse:
+    """Take the rest of the blob, or all of it, and make it one."""
+    upload = _find(call)
+    if "digest" not in call.request.query:
+        raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
+    digest = parse_digest(call.request.query["digest"])
+    with _exclusive(upload):
+        _check_state(call, upload)
+        _check_range(call, upload)
+        _check_length(call)
+        upload.expect_algorithm(digest.algorithm)
+        await receive_body(call, upload)
+        _commit(call, upload, digest)
+    return _blob_created(call, digest, call.behaviour.put_status)
+
+
+async def get_upload(call: Call) -> web.StreamResponse:
+    """How far the session has come, and its newest Location."""
+    return _session(call, _find(call), 204)
+
+
+async def cancel_upload(call: Call) -> web.StreamResponse:
+    """Forget the session."""
+    call.storage.discard_upload(_find(call))
+    return web.Response(status=204)
+
+
+def _try_mount(call: Call, digest: Digest, source: str | None) -> bool:
+    behaviour, storage = call.behaviour, call.storage
+    if behaviour.mount_status == 202 or not behaviour.mounts:  # noqa: PLR2004 - the status itself
+        return False
+    if behaviour.mount_status is not None:
+        challenges = build_challenges(call, {}) if behaviour.mount_status == 401 else ()  # noqa: PLR2004
+        raise Refusal(behaviour.mount_status, "UNSUPPORTED", "mounts are refused here", challenges=challenges)
+    if source is None and not behaviour.mount_without_from:
+        return False
+    if behaviour.mount_needs_manifest and not (source and storage.names_blob(source, digest)):
+        return False
+    return storage.mount_blob(call.repository, digest, source)
+
+
+def _find(call: Call) -> Upload:
+    upload = call.storage.upload(call.route.reference)
+    if upload is None or upload.repository != call.repository:
+        raise _unknown()
+    expiry_s = call.behaviour.upload_expiry_s
+    now_s = time.monotonic()
+    if expiry_s is not None and now_s - upload.touched_at > expiry_s:
+        call.storage.discard_upload(upload)
+        raise _unknown()
+    upload.touched_at = now_s
+    return upload
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+
+
+@contextmanager
+def _exclusive(upload: Upload) -> Iterator[None]:
+    """One request at a time writes to a session."""
+    if upload.busy:
+        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request is writing to this upload")
+    upload.busy = True
+    try:
+        yield
+    finally:
+        upload.busy = False
+
+
+def _check_state(call: Call, upload: Upload) -> None:
+    """Every byte of the query of the newest Location must come back."""
+    if not call.behaviour.strict_state:
+        return
+    raw = call.raw_query
+    if raw != upload.query and not raw.startswith(upload.query + "&"):
+        raise _out_of_order(call, upload, "this is not the newest Location of the upload")
+
+
+def _check_range(call: Call, upload: Upload) -> None:
+    header = call.request.headers.get("Content-Range")
+    if header is None:
+        return
+    match = _CONTENT_RANGE.fullmatch(header)
+    if match is None:
+        raise Refusal(400, "BLOB_UPLOAD_INVALID", "Content-Range must be <first>-<last>")
+    first, last = int(match[1]), int(match[2])
+    if first != upload.offset:
+        raise _out_of_order(call, upload, f"the upload goes on at {upload.offset}")
+    if call.request.content_length not in (None, last - first + 1):
+        raise Refusal(400, "SIZE_INVALID", "Content-Range and Content-Length differ")
+
+
+def _check_chunk(call: Call, upload: Upload) -> None:
+    if upload.last_chunk_bytes is not None and upload.last_chunk_bytes < call.behaviour.chunk_min_bytes:
+        raise Refusal(416, "SIZE_INVALID", "only the last chunk may be shorter than OCI-Chunk-Min-Length")
+
+
+def _check_length(call: Call) -> None:
+    limit, length = call.behaviour.max_content_length, call.request.content_length
+    if limit is not None and length is not None and length > limit:
+        raise Refusal(413, "SIZE_INVALID", f"bodies over {limit} bytes are refused")
+
+
+def _out_of_order(call: Call, upload: Upload, message: str) -> Refusal:
+    return Refusal(416, "BLOB_UPLOAD_INVALID", message, headers=_session_headers(call, upload))
+
+
+def _commit(call: Call, upload: Upload, digest: Digest) -> None:
+    try:
+        call.storage.commit_upload(upload, digest)
+    except DigestMismatch as error:
+        raise Refusal(
+            400, "DIGEST_INVALID", "provided digest did not match uploaded content", detail=str(error)
+        ) from None
+
+
+def _blob_created(call: Call, digest: Digest, status: int) -> web.Response:
+    headers = {
+        "Location": f"/v2/{call.repository}/blobs/{digest}",
+        **call.digest_header(digest, call.behaviour.digest_header_on_put),
+    }
+    return web.Response(status=status, headers=headers)
+
+
+def _session(call: Call, upload: Upload, status: int) -> web.Response:
+    headers = _session_headers(call, upload)
+    if call.behaviour.chunk_min_bytes:
+        headers["OCI-Chunk-Min-Length"] = str(call.behaviour.chunk_min_bytes)
+    return web.Response(status=status, headers=headers)
+
+
+def _session_headers(call: Call, upload: Upload) -> dict[str, str]:
+    """Where the upload goes on: the Location is new whenever bytes have come, as that of distribution is."""
+    text = f"{upload.id} {upload.offset}".encode()
+    state = base64.b64encode(hmac.new(call.service.signature_key, text, hashlib.sha256).digest()).decode()
+    parts = (call.behaviour.location_query, f"_state={quote(state, safe='')}")
+    upload.query = "&".join(part for part in parts if part)
+    path = f"/v2/{call.repository}/blobs/uploads/{upload.id}?{upload.query}"
+    return {
+        "Location": _location(call, path),
+        "Range": f"0-{max(0, upload.offset - 1)}",
+        "Docker-Upload-UUID": upload.id,
+    }
+
+
+def _location(call: Call, path: str) -> str:
+    form = call.behaviour.location_form
+    if form is LocationForm.ABSOLUTE:
+        return call.own_url + path
+    if form is LocationForm.WITHOUT_SCHEME:
+        return f"//{call.request.host}{path}"
+    if form is LocationForm.COMPANION:
+        return call.companion_url + path
+    return path

@@ -1,0 +1,335 @@
+"""The error taxonomy: everything that can go wrong, said for the person who has to act on it.
+
+One tree under :class:`SyncError`. Each error knows its side (`origin`), its operation, what it was about (repository,
+reference, digest) and whether trying again can help. What crosses a process is data (`to_data`, `from_data`), never a
+pickled exception. Secrets are removed when an error is made, not when it is printed.
+
+Misuse of our own state machines is not a `SyncError`: it raises `RuntimeError` and is meant to crash loudly.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "IntegrityError",
+    "NotFoundError",
+    "Origin",
+    "Problem",
+    "ProtocolViolation",
+    "RateLimitedError",
+    "RefusedError",
+    "RegistryError",
+    "SyncError",
+    "TransportError",
+    "UnavailableError",
+    "WorkerError",
+    "redact",
+]
+
+_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"(?P<head>\b(?:Basic|Bearer)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
+_ASSIGNMENT = re.compile(
+    r"(?P<head>[\"']?\b(?:password|passwd|secret|token|access_token|refresh_token|identitytoken|auth)[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s\"',;&}]{3,}",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords.
+
+    >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
+    'GET https://…@h/v2/?…'
+    """
+    text = _USERINFO.sub(r"\g<scheme>…@", text)
+    text = _QUERY.sub(r"\g<head>?…", text)
+    text = _AUTHORIZATION.sub(r"\g<head>…", text)
+    text = _JWT.sub("…", text)
+    return _ASSIGNMENT.sub(r"\g<head>…", text)
+
+
+class Origin(str, Enum):
+    """The side on which something failed."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+    LOCAL = "local"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in what the user wrote: where it is, what is wrong, what to write instead.
+
+    `line` counts from 1; `key` is the path of the key inside the file, as the user would write it.
+    """
+
+    file: str
+    line: int | None
+    key: str | None
+    what: str
+    mend: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        key = f" [{self.key}]" if self.key else ""
+        mend = f" → {self.mend}" if self.mend else ""
+        return f"{place}{key}: {self.what}{mend}"
+
+
+class SyncError(Exception):
+    """Anything that keeps an image from arriving, or a run from starting.
+
+    `message` says what failed and why; `hint` what to do. `origin`, `operation`, `repository` (with its registry),
+    `reference` (tag or digest of the manifest) and `digest` (of the blob) say where. `tries` is how often it was tried.
+    """
+
+    kind: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    _kinds: ClassVar[dict[str, type[SyncError]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        SyncError._kinds[cls.kind] = cls
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        origin: Origin = Origin.LOCAL,
+        operation: str | None = None,
+        repository: str | None = None,
+        reference: str | None = None,
+        digest: str | None = None,
+        hint: str | None = None,
+        retryable: bool = False,
+        tries: int = 1,
+    ) -> None:
+        self.message = redact(message)
+        self.origin = origin
+        self.operation = operation
+        self.repository = repository
+        self.reference = reference
+        self.digest = digest
+        self.hint = redact(hint) if hint else None
+        self.retryable = retryable
+        self.tries = tries
+        super().__init__(self.message)
+
+    _FIELDS: ClassVar[tuple[str, ...]] = (
+        "operation",
+        "repository",
+        "reference",
+        "digest",
+        "hint",
+        "retryable",
+        "tries",
+    )
+
+    def to_data(self) -> dict[str, Any]:
+        """The error as plain data, for messages between processes and for the report."""
+        data: dict[str, Any] = {"kind": self.kind, "message": self.message, "side": self.origin.value}
+        for name in (*SyncError._FIELDS, *self._extra_fields()):
+            value = getattr(self, name)
+            if value is not None:
+                data[name] = value
+        return data
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return ()
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> SyncError:
+        """The error that `to_data` described; an unknown kind becomes a plain `SyncError`."""
+        cls = SyncError._kinds.get(str(data["kind"]), SyncError)
+        names = (*SyncError._FIELDS, *cls._extra_fields())
+        fields = {name: data[name] for name in names if name in data}
+        return cls(str(data["message"]), origin=Origin(data["side"]), **fields)
+
+    def located(self, **places: str | None) -> SyncError:
+        """The same error with the places filled in that were not known where it was raised."""
+        for name, value in places.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        return self
+
+    def __str__(self) -> str:
+        where = [] if self.origin is Origin.LOCAL else [str(self.origin)]
+        name = self.repository or ""
+        if name and self.reference:
+            name += ("@" if ":" in self.reference else ":") + self.reference
+        where += [part for part in (name, self.digest) if part]
+        head = f"{' '.join(where)}: " if where else ""
+        tries = f" (tried {self.tries} times)" if self.tries > 1 else ""
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return f"{head}{self.message}{tries}{hint}"
+
+
+class ConfigurationError(SyncError):
+    """What the user wrote cannot be used; holds every problem that was found, not just the first."""
+
+    kind = "configuration"
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem] | str, **fields: Any) -> None:
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
+        text = problems if isinstance(problems, str) else "\n".join(str(problem) for problem in problems)
+        super().__init__(text, **fields)
+
+
+class RegistryError(SyncError):
+    """A registry answered, and the answer was not the one that was asked for.
+
+    `request` is the method and URL without its query, `status` the HTTP status, `codes` the registry's own error codes
+    (OCI distribution specification 1.1, "Error Codes").
+    """
+
+    kind = "registry"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: str | None = None,
+        status: int | None = None,
+        codes: Sequence[str] = (),
+        **fields: Any,
+    ) -> None:
+        self.request = redact(request) if request else None
+        self.status = status
+        self.codes = tuple(codes)
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return ("request", "status", "codes")
+
+
+class AuthenticationError(RegistryError):
+    """A registry or its token service did not accept who we are (401), or what we may do (403)."""
+
+    kind = "authentication"
+
+
+class NotFoundError(RegistryError):
+    """The repository, manifest, blob or upload session is not there (404)."""
+
+    kind = "not found"
+
+
+class RefusedError(RegistryError):
+    """The registry understood and said no (other 4xx): trying again will not help."""
+
+    kind = "refused"
+
+
+class RateLimitedError(RegistryError):
+    """The registry asked to be left alone for a while (429); `retry_after_s` is in seconds, None where it did not
+    say.
+    """
+
+    kind = "rate limited"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **fields: Any) -> None:
+        self.retry_after_s = retry_after_s
+        fields.setdefault("retryable", True)
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return (*super()._extra_fields(), "retry_after_s")
+
+
+class UnavailableError(RegistryError):
+    """The registry, or a proxy in front of it, failed (5xx, 408, 499): trying again can help."""
+
+    kind = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **fields: Any) -> None:
+        self.retry_after_s = retry_after_s
+        fields.setdefault("retryable", True)
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return (*super()._extra_fields(), "retry_after_s")
+
+
+class ProtocolViolation(RegistryError):  # noqa: N818 - the field's word: the peer broke the rules
+    """The registry's answer breaks the OCI distribution specification in a way that cannot be worked around."""
+
+    kind = "protocol violation"
+
+
+class TransportError(SyncError):
+    """No complete answer came: name resolution, connection, TLS, time-out, reset.
+
+    `phase` is one of "resolve", "connect", "tls", "send", "receive", "timeout"; `curl_code` is libcurl's CURLcode.
+    """
+
+    kind = "transport"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        phase: str | None = None,
+        curl_code: int | None = None,
+        request: str | None = None,
+        **fields: Any,
+    ) -> None:
+        self.phase = phase
+        self.curl_code = curl_code
+        self.request = redact(request) if request else None
+        fields.setdefault("retryable", True)
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return ("phase", "curl_code", "request")
+
+
+class IntegrityError(SyncError):
+    """Bytes are not what their digest or size says. Sizes in bytes."""
+
+    kind = "integrity"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: str | None = None,
+        actual: str | None = None,
+        **fields: Any,
+    ) -> None:
+        self.expected = expected
+        self.actual = actual
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return ("expected", "actual")
+
+
+class WorkerError(SyncError):
+    """A worker process died or fell silent while it held the blob."""
+
+    kind = "worker"
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        fields.setdefault("retryable", True)
+        super().__init__(message, **fields)

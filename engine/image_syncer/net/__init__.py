@@ -1,0 +1,32 @@
+"""Net: libcurl on uvloop. The multi driver, recipes for handles, and the client where token → limit → send → retry
+meet.
+"""
+
+from __future__ import annotations
+
+from image_syncer.net.authorization import Authorization, Authorizer, TokenBroker
+from image_syncer.net.client import RegistryClient
+from image_syncer.net.curl_errors import transport_error
+from image_syncer.net.endpoints import EndpointBook
+from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
+from image_syncer.net.multi import CurlDriver
+from image_syncer.net.throttle import Throttle
+from image_syncer.net.transport import Timeouts, Transport
+
+__all__ = [
+    "AnswerHead",
+    "Authorization",
+    "Authorizer",
+    "CurlDriver",
+    "EndpointBook",
+    "HandlePool",
+    "RegistryClient",
+    "Throttle",
+    "Timeouts",
+    "TokenBroker",
+    "Transport",
+    "set_download",
+    "set_request",
+    "set_upload",
+    "transport_error",
+]

@@ -1,0 +1,272 @@
+"""Who we are to a registry: challenges remembered, tokens fetched once for all who need them, renewed before they
+expire.
+
+`Authorizer` is the door: the coordinator stands behind it with `TokenBroker`, a worker with messages to the
+coordinator. Nothing is asked in advance: the first request to a registry goes out alone and without credentials, and
+its 401 carries the challenge (Docker token authentication; OCI distribution specification 1.1, "Determining
+support").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
+from image_syncer.registry import (
+    Challenge,
+    basic_authorization,
+    build_token_request,
+    parse_challenges,
+    parse_failure,
+    parse_token,
+    preferred_challenge,
+    realm_allowed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from image_syncer.net.transport import Transport
+    from image_syncer.oci import Repository
+    from image_syncer.registry import Credential, Endpoint, Request, Response, Scope
+
+__all__ = ["Authorization", "Authorizer", "TokenBroker"]
+
+USABLE_PART = 0.8
+"""A token is renewed when this part of its life is over: never a fixed margin, since some live for less than a
+minute.
+"""
+FRESH_S = 5.0
+"""A token that is refused so soon after it was given lacks rights; an older one may have been revoked."""
+UNENDING_S = 3600.0
+"""How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
+_OK = 200
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """A value for the Authorization header (None: nothing is owed), usable for `usable_s` seconds from now."""
+
+    value: str | None = field(repr=False)
+    usable_s: float
+
+
+class Authorizer(Protocol):
+    """Gives each request what it needs to be let in."""
+
+    async def authorize(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization:
+        """What to send; may wait for another request's answer. Raises AuthenticationError and other `SyncError`s."""
+
+    async def renew(
+        self,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: tuple[Scope, ...],
+        rejected: str | None,
+        challenges: Sequence[str],
+    ) -> Authorization:
+        """What to send after a 401 with these `WWW-Authenticate` fields; raises AuthenticationError where there is
+        nothing better.
+        """
+
+    def answered(self, endpoint: Endpoint) -> None:
+        """The registry let a request in, or failed it for another reason than who we are."""
+
+    def abandoned(self, endpoint: Endpoint) -> None:
+        """A request got no answer at all."""
+
+
+@dataclass
+class _RegistryState:
+    challenge: Challenge | None = None
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    scouting: bool = False
+
+
+@dataclass
+class _Kept:
+    authorization: Authorization
+    fetched_at: float
+    until: float
+
+
+_Key = tuple[str, str, tuple["Scope", ...]]
+
+
+class TokenBroker:
+    """The coordinator's `Authorizer`: one for each run.
+
+    `credential_for` finds the credential of a repository, and says where it comes from. One token request goes out for
+    one set of scopes, however many wait for it.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credential_for: Callable[[Repository], Awaitable[tuple[Credential | None, str]]],
+    ) -> None:
+        self._transport = transport
+        self._credential_for = credential_for
+        self._loop = asyncio.get_running_loop()
+        self._registries: dict[str, _RegistryState] = {}
+        self._kept: dict[_Key, _Kept] = {}
+        self._fetching: dict[_Key, asyncio.Future[Authorization]] = {}
+
+    async def authorize(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization:
+        """See `Authorizer`. The first caller for a registry is let through with nothing; the others wait for its
+        answer.
+        """
+        state = self._state(endpoint)
+        while not state.known.is_set():
+            if not state.scouting:
+                state.scouting = True
+                return Authorization(None, 0.0)
+            await state.known.wait()
+        return await self._current(state, endpoint, repository, scopes)
+
+    async def renew(
+        self,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: tuple[Scope, ...],
+        rejected: str | None,
+        challenges: Sequence[str],
+    ) -> Authorization:
+        """See `Authorizer`."""
+        state = self._state(endpoint)
+        challenge = preferred_challenge(parse_challenges(challenges)) or state.challenge
+        if challenge is None:
+            self.answered(endpoint)
+            raise AuthenticationError(
+                "the registry answered 401 and did not say how to authenticate",
+                repository=str(repository) if repository else None,
+                status=401,
+            )
+        state.challenge = challenge
+        state.known.set()
+        current = await self._current(state, endpoint, repository, scopes)
+        if current.value != rejected:
+            return current  # somebody else has renewed it meanwhile, or there was none before
+        key = await self._key(endpoint, repository, scopes)
+        kept = self._kept.get(key)
+        if kept is None or self._loop.time() - kept.fetched_at < FRESH_S:
+            raise await self._denied(repository, challenge)  # another of the same would fare no better
+        del self._kept[key]
+        return await self._current(state, endpoint, repository, scopes)
+
+    def answered(self, endpoint: Endpoint) -> None:
+        """See `Authorizer`."""
+        state = self._state(endpoint)
+        if not state.known.is_set():
+            state.known.set()
+
+    def abandoned(self, endpoint: Endpoint) -> None:
+        """See `Authorizer`. Where it was the first, the next one tries."""
+        state = self._state(endpoint)
+        if not state.known.is_set():
+            state.scouting = False
+            waiting, state.known = state.known, asyncio.Event()
+            waiting.set()
+
+    def _state(self, endpoint: Endpoint) -> _RegistryState:
+        return self._registries.setdefault(endpoint.registry, _RegistryState())
+
+    async def _key(self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]) -> _Key:
+        credential, _ = await self._credential(repository)
+        return (endpoint.registry, credential.username if credential else "", scopes)
+
+    async def _credential(self, repository: Repository | None) -> tuple[Credential | None, str]:
+        return (None, "anonymous") if repository is None else await self._credential_for(repository)
+
+    async def _current(
+        self,
+        state: _RegistryState,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: tuple[Scope, ...],
+    ) -> Authorization:
+        challenge = state.challenge
+        if challenge is None:
+            return Authorization(None, UNENDING_S)
+        credential, _ = await self._credential(repository)
+        if challenge.scheme == "basic":
+            if credential is None:
+                raise await self._denied(repository, challenge)
+            return Authorization(basic_authorization(credential), UNENDING_S)
+        key = await self._key(endpoint, repository, scopes)
+        kept = self._kept.get(key)
+        now = self._loop.time()
+        if kept is not None and kept.until > now:
+            return Authorization(kept.authorization.value, kept.until - now)
+        return await self._fetch_once(key, endpoint, challenge, credential, scopes)
+
+    async def _fetch_once(
+        self,
+        key: _Key,
+        endpoint: Endpoint,
+        challenge: Challenge,
+        credential: Credential | None,
+        scopes: tuple[Scope, ...],
+    ) -> Authorization:
+        running = self._fetching.get(key)
+        if running is None:
+            running = asyncio.ensure_future(self._fetch(key, endpoint, challenge, credential, scopes))
+            self._fetching[key] = running
+            running.add_done_callback(lambda _done: self._fetching.pop(key, None))
+        try:
+            return await asyncio.shield(running)
+        except SyncError as error:
+            # Every waiter gets an error of its own, since each fills in its own place and number of tries.
+            raise SyncError.from_data(error.to_data()) from error
+
+    async def _fetch(
+        self,
+        key: _Key,
+        endpoint: Endpoint,
+        challenge: Challenge,
+        credential: Credential | None,
+        scopes: tuple[Scope, ...],
+    ) -> Authorization:
+        realm = challenge.params.get("realm", "")
+        if credential is not None and not realm_allowed(realm, endpoint):
+            raise AuthenticationError(
+                f"the registry {endpoint.registry} sends us for a token to {realm}, which is not encrypted; "
+                "the credentials were not sent",
+                hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
+            )
+        request = build_token_request(challenge, scopes, credential)
+        asked_at = self._loop.time()
+        response = await self._transport.perform(request, endpoint)
+        if response.status != _OK:
+            raise _token_refused(response, request, endpoint)
+        token = parse_token(response)
+        usable_s = token.expires_in_s * USABLE_PART
+        authorization = Authorization(f"Bearer {token.value}", usable_s)
+        self._kept[key] = _Kept(authorization, asked_at, asked_at + usable_s)
+        return authorization
+
+    async def _denied(self, repository: Repository | None, challenge: Challenge) -> AuthenticationError:
+        credential, source = await self._credential(repository)
+        if credential is None:
+            text = "the registry wants credentials, and there are none for it"
+            hint = "Add a user name and a password for it to the auth file, or log in with docker."
+        elif challenge.params.get("error") == "insufficient_scope":
+            text = f"the user {credential.username!r} may not do this here (insufficient scope)"
+            hint = f"Ask for the right on this repository; the credentials came from {source}."
+        else:
+            text = f"the registry does not accept the user {credential.username!r} with its password"
+            hint = f"The credentials came from {source}."
+        return AuthenticationError(text, repository=str(repository) if repository else None, hint=hint, status=401)
+
+
+def _token_refused(response: Response, request: Request, endpoint: Endpoint) -> RegistryError:
+    failure = parse_failure(response, request=request, origin=Origin.LOCAL)
+    if response.status in (401, 403) and failure.hint is None:
+        failure.hint = f"Check the user name and the password for {endpoint.registry}."
+    return failure

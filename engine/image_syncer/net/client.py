@@ -1,0 +1,147 @@
+"""The client: where token → limit → send → retry meet, for the small requests of the coordinator and of the workers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError
+from image_syncer.registry import (
+    REDIRECT_STATUSES,
+    follow_redirect,
+    may_carry_credentials,
+    parse_failure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from image_syncer.net.authorization import Authorizer
+    from image_syncer.net.throttle import Throttle
+    from image_syncer.net.transport import Transport
+    from image_syncer.planning import RetryPolicy
+    from image_syncer.registry import Endpoint, Request, Response
+
+__all__ = ["RegistryClient"]
+
+_UNAUTHORIZED = 401
+
+
+class RegistryClient:
+    """Sends requests to registries: authorised, throttled, redirected with care, tried again where that can help.
+
+    `chance` gives a uniform number in [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left
+    alone.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        authorizer: Authorizer,
+        throttle: Throttle,
+        *,
+        retry: RetryPolicy,
+        chance: Callable[[], float],
+        on_pause: Callable[[str, float], None] = lambda _registry, _seconds: None,
+        limit_of: Callable[[str], int | None] = lambda _registry: None,
+    ) -> None:
+        self.transport = transport
+        self.authorizer = authorizer
+        self.throttle = throttle
+        self._retry = retry
+        self._chance = chance
+        self._on_pause = on_pause
+        self._limit_of = limit_of
+        self._loop = asyncio.get_running_loop()
+        self._gates: dict[str, asyncio.Semaphore] = {}
+
+    async def send(
+        self, request: Request, endpoint: Endpoint, *, origin: Origin, accept: Collection[int] = (200,)
+    ) -> Response:
+        """The answer, if its status is one of `accept`; otherwise the error that it stands for, after all tries."""
+        tries = 0
+        while True:
+            try:
+                response = await self.exchange(request, endpoint, origin=origin)
+                if response.status in accept:
+                    return response
+                raise self.failure(response, request, endpoint, origin)
+            except SyncError as error:
+                tries += 1
+                pause = self._retry.pause_s(error, tries, self._chance())
+                if pause is None:
+                    error.tries = tries
+                    if error.origin is Origin.LOCAL:
+                        error.origin = origin
+                    raise
+            await asyncio.sleep(pause)
+
+    def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:
+        """The error that an unwanted answer stands for; a registry that asks to be left alone is."""
+        error = parse_failure(response, request=request, origin=origin)
+        if isinstance(error, RateLimitedError) or (
+            isinstance(error, UnavailableError) and error.retry_after_s is not None
+        ):
+            pause = self.throttle.pause(endpoint.registry, error.retry_after_s, self._loop.time())
+            self._on_pause(endpoint.registry, pause)
+        return error
+
+    async def exchange(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
+        """One try: a token if one is owed, the answer after redirects. A 401 is met once with a new token."""
+        async with self._gate(endpoint.registry):
+            await self.wait_for_turn(endpoint)
+            response = await self._perform(request, endpoint, origin)
+            followed = 0
+            hop = request
+            while response.status in REDIRECT_STATUSES and response.headers.get("Location"):
+                hop = follow_redirect(hop, response, followed=followed, origin=origin)
+                followed += 1
+                response = await self._perform(hop, endpoint, origin)
+            return response
+
+    async def wait_for_turn(self, endpoint: Endpoint) -> None:
+        """Sleep while the registry has asked to be left alone."""
+        # What is in force may be prolonged while we sleep.
+        while wait := self.throttle.wait_s(endpoint.registry, self._loop.time()):  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+
+    async def authorization_for(self, request: Request, endpoint: Endpoint) -> str | None:
+        """The Authorization header for `request`: nothing for another host than the registry's own."""
+        if not may_carry_credentials(endpoint.base_url, request.url):
+            return None
+        return (await self.authorizer.authorize(endpoint, request.repository, request.scopes)).value
+
+    async def _perform(self, request: Request, endpoint: Endpoint, origin: Origin) -> Response:
+        own = may_carry_credentials(endpoint.base_url, request.url)
+        value = await self.authorization_for(request, endpoint)
+        try:
+            response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
+        except BaseException:
+            self.authorizer.abandoned(endpoint)
+            raise
+        if response.status == _UNAUTHORIZED and own:
+            challenges = response.headers.get_all("WWW-Authenticate")
+            renewed = await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)
+            response = await self.transport.perform(request, endpoint, authorization=renewed.value, origin=origin)
+            if response.status == _UNAUTHORIZED:
+                # A fresh authorization is not taken either: rights are missing, and this says so.
+                await self.authorizer.renew(
+                    endpoint,
+                    request.repository,
+                    request.scopes,
+                    renewed.value,
+                    response.headers.get_all("WWW-Authenticate"),
+                )
+        if own:
+            self.authorizer.answered(endpoint)
+        return response
+
+    def _gate(self, registry: str) -> asyncio.Semaphore:
+        gate = self._gates.get(registry)
+        if gate is None:
+            gate = self._gates[registry] = asyncio.Semaphore(self._limit_of(registry) or REQUESTS_IN_FLIGHT)
+        return gate
+
+
+REQUESTS_IN_FLIGHT = 64
+"""Small requests at once to one registry, where its settings do not say."""

@@ -1,0 +1,76 @@
+"""libcurl's error codes as our errors: which phase failed, whether trying again can help, and what a person can do.
+
+The one boundary where foreign errors become ours. Codes: libcurl-errors(3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from image_syncer.errors import Origin, TransportError
+
+if TYPE_CHECKING:
+    from image_syncer.registry import Request
+
+__all__ = ["transport_error"]
+
+_PHASES = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: "resolve",
+    pycurl.E_COULDNT_RESOLVE_HOST: "resolve",
+    pycurl.E_COULDNT_CONNECT: "connect",
+    pycurl.E_SSL_CONNECT_ERROR: "tls",
+    pycurl.E_PEER_FAILED_VERIFICATION: "tls",
+    pycurl.E_SSL_CERTPROBLEM: "tls",
+    pycurl.E_SSL_CIPHER: "tls",
+    pycurl.E_SSL_CACERT_BADFILE: "tls",
+    pycurl.E_SSL_ISSUER_ERROR: "tls",
+    pycurl.E_OPERATION_TIMEDOUT: "timeout",
+    pycurl.E_SEND_ERROR: "send",
+    pycurl.E_SEND_FAIL_REWIND: "send",
+    pycurl.E_ABORTED_BY_CALLBACK: "send",
+}
+_FINAL = frozenset(
+    {
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        pycurl.E_SSL_CERTPROBLEM,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_SSL_ISSUER_ERROR,
+        pycurl.E_URL_MALFORMAT,
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+    }
+)
+_PLAIN_SIGNS = ("wrong version number", "packet length too long", "http request", "record overflow")
+"""What OpenSSL says when the other side answers a TLS hello in clear text."""
+
+_VERIFY_HINT = (
+    "The certificate is not trusted. Give the authority's PEM file as ca_file for this registry; "
+    "skip_tls_verify: true switches the check off."
+)
+_PLAIN_HINT = "The registry seems to speak plain HTTP: if that is right, set insecure: true for it in the auth file."
+_HINTS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "Check the spelling of the host, and the name servers of this machine.",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "Check the proxy in the environment (https_proxy, http_proxy).",
+    pycurl.E_COULDNT_CONNECT: "Check that the registry runs, its port, and the firewall between.",
+    pycurl.E_PEER_FAILED_VERIFICATION: _VERIFY_HINT,
+    pycurl.E_SSL_CACERT_BADFILE: "The file given as ca_file cannot be read as PEM certificates.",
+    pycurl.E_OPERATION_TIMEDOUT: "The registry, or the way to it, is too slow or silent.",
+}
+
+
+def transport_error(code: int, words: str, request: Request, origin: Origin) -> TransportError:
+    """The error for a transfer that libcurl ended with `code` and `words`."""
+    plain = code == pycurl.E_SSL_CONNECT_ERROR and any(sign in words.lower() for sign in _PLAIN_SIGNS)
+    hint = _PLAIN_HINT if plain else _HINTS.get(code)
+    return TransportError(
+        f"{request.line} failed: {words or f'libcurl error {code}'}",
+        origin=origin,
+        operation=request.operation.value,
+        repository=str(request.repository) if request.repository else None,
+        request=request.line,
+        phase=_PHASES.get(code, "receive"),
+        curl_code=code,
+        hint=hint,
+        retryable=not plain and code not in _FINAL,
+    )

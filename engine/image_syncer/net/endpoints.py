@@ -1,0 +1,81 @@
+"""Where each registry is spoken to: HTTPS, or, where the user allowed it (`insecure: true`), whatever answers first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from image_syncer.net.curl_errors import transport_error
+from image_syncer.net.handles import AnswerHead, set_request
+from image_syncer.registry import build_ping, candidate_endpoints
+
+if TYPE_CHECKING:
+    from image_syncer.config import RegistryBook
+    from image_syncer.errors import Origin
+    from image_syncer.net.transport import Transport
+    from image_syncer.registry import Endpoint
+
+__all__ = ["EndpointBook"]
+
+
+class EndpointBook:
+    """Resolves each registry once for a run.
+
+    With one candidate nothing is asked. With `insecure: true` a connection is made without a request
+    (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
+    What worked is remembered for the host.
+    """
+
+    def __init__(self, transport: Transport, registries: RegistryBook) -> None:
+        self._transport = transport
+        self._registries = registries
+        self._resolved: dict[str, asyncio.Task[Endpoint]] = {}
+
+    async def resolve(self, registry: str, origin: Origin) -> Endpoint:
+        """The endpoint of `registry`; raises TransportError where none of its candidates answers."""
+        task = self._resolved.get(registry)
+        if task is None:
+            task = asyncio.ensure_future(self._probe(registry, origin))
+            self._resolved[registry] = task
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            if self._resolved.get(registry) is task:
+                del self._resolved[registry]  # the next one tries again
+            raise
+
+    async def _probe(self, registry: str, origin: Origin) -> Endpoint:
+        settings = self._registries.host_settings(registry)
+        candidates = candidate_endpoints(
+            registry,
+            insecure=settings.insecure,
+            skip_tls_verify=settings.skip_tls_verify,
+            ca_file=settings.ca_file,
+        )
+        for candidate in candidates[:-1]:
+            code, _words = await self._connect(candidate)
+            if code == 0:
+                return candidate
+        if len(candidates) > 1:
+            code, words = await self._connect(candidates[-1])
+            if code:
+                raise transport_error(code, words, build_ping(candidates[-1]), origin)
+        return candidates[-1]
+
+    async def _connect(self, endpoint: Endpoint) -> tuple[int, str]:
+        easy = self._transport.handles.take()
+        try:
+            set_request(
+                easy,
+                build_ping(endpoint),
+                endpoint,
+                AnswerHead(),
+                authorization=None,
+                connect_timeout_s=self._transport.timeouts.connect_s,
+            )
+            easy.setopt(pycurl.CONNECT_ONLY, 1)
+            return await self._transport.driver.perform(easy)
+        finally:
+            self._transport.handles.give_back(easy)

@@ -1,0 +1,169 @@
+"""Recipes for libcurl's easy handles: what every request has in common, and what downloads and uploads add.
+
+Handles are expensive to make and cheap to reset, so a pool keeps them. Connections belong to the multi handle, and
+outlive the handle that opened them. Nothing here follows redirects or decodes bodies: whether credentials may go along
+is decided in one place (`client.py`), and a digest covers the bytes as they are stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from image_syncer.net.trust import system_bundle, system_directory
+from image_syncer.registry import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.registry import Endpoint, Request
+
+__all__ = ["AnswerHead", "HandlePool", "set_download", "set_request", "set_upload"]
+
+USER_AGENT = "image-syncer"
+DOWNLOAD_BUFFER_BYTES = 64 * 1024
+"""CURLOPT_BUFFERSIZE: what stays in the core's cache is cheaper (measured: 64 KiB with uploads of 256 KiB was best)."""
+UPLOAD_BUFFER_BYTES = 256 * 1024
+"""CURLOPT_UPLOAD_BUFFERSIZE: one send for each piece."""
+MAX_HEADER_BYTES = 256 * 1024
+"""A bound against hostile servers; libcurl has one of its own of 300 KiB for a response."""
+
+
+class AnswerHead:
+    """Status and header fields of an answer, collected from libcurl's header callback.
+
+    Interim answers (1xx) are dropped. `on_head` is called once, from inside the callback, when a final head is
+    complete.
+    """
+
+    __slots__ = ("_lines", "_on_head", "complete", "status")
+
+    def __init__(self, on_head: Callable[[], None] | None = None) -> None:
+        self._lines: list[bytes] = []
+        self._on_head = on_head
+        self.status = 0
+        self.complete = False
+
+    def take(self, line: bytes) -> int | None:
+        """CURLOPT_HEADERFUNCTION."""
+        if line.startswith(b"HTTP/"):
+            self._lines.clear()
+            parts = line.split(None, 2)
+            self.status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+            return None
+        if line.strip():
+            self._lines.append(line)
+            return None
+        if self.status >= 200 and not self.complete:  # noqa: PLR2004 - 1xx are interim
+            self.complete = True
+            if self._on_head is not None:
+                self._on_head()
+        return None
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields so far."""
+        fields: list[tuple[str, str]] = []
+        for line in self._lines:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon:
+                fields.append((name.strip(), value.strip()))
+        return Headers(fields)
+
+
+class HandlePool:
+    """Easy handles that are used again."""
+
+    def __init__(self) -> None:
+        self._free: list[pycurl.Curl] = []
+
+    def take(self) -> pycurl.Curl:
+        """A handle with libcurl's defaults."""
+        return self._free.pop() if self._free else pycurl.Curl()
+
+    def give_back(self, easy: pycurl.Curl) -> None:
+        """Return a handle that no multi handle runs; what it was set up for is forgotten."""
+        easy.reset()
+        self._free.append(easy)
+
+    def close(self) -> None:
+        """Free every handle."""
+        for easy in self._free:
+            easy.close()
+        self._free.clear()
+
+
+def set_request(
+    easy: pycurl.Curl,
+    request: Request,
+    endpoint: Endpoint,
+    head: AnswerHead,
+    *,
+    authorization: str | None,
+    connect_timeout_s: float,
+) -> None:
+    """What every request has: address, method, header fields, trust, time to connect."""
+    fields = [f"{name}: {value}" for name, value in request.headers if name != "Content-Length"]
+    # libcurl would ask leave first for larger bodies (RFC 9110 section 10.1.1), which costs up to a second
+    # where the server says nothing.
+    fields += ["Expect:", "Accept-Encoding: identity"]
+    if not any(name.lower() == "content-type" for name, _ in request.headers):
+        fields.append("Content-Type:")  # or libcurl calls the body of a POST a form
+    if authorization is not None:
+        fields.append(f"Authorization: {authorization}")
+    setopt = easy.setopt
+    setopt(pycurl.URL, request.url)
+    setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+    setopt(pycurl.USERAGENT, USER_AGENT)
+    setopt(pycurl.NOSIGNAL, 1)
+    setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    setopt(pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_s * 1000))
+    setopt(pycurl.TCP_KEEPALIVE, 1)
+    setopt(pycurl.HEADERFUNCTION, head.take)
+    _set_method(easy, request)
+    setopt(pycurl.HTTPHEADER, fields)
+    if request.url.startswith("https:"):
+        set_trust(easy, endpoint)
+
+
+def set_trust(easy: pycurl.Curl, endpoint: Endpoint) -> None:
+    """Whom to believe: the registry's own authority beside the system's, or anyone where the user said so."""
+    if not endpoint.verify:
+        easy.setopt(pycurl.SSL_VERIFYPEER, 0)
+        easy.setopt(pycurl.SSL_VERIFYHOST, 0)
+        return
+    bundle = endpoint.ca_file or system_bundle()
+    if bundle:
+        easy.setopt(pycurl.CAINFO, bundle)
+    directory = system_directory()
+    if directory and endpoint.ca_file:
+        easy.setopt(pycurl.CAPATH, directory)
+
+
+def set_download(easy: pycurl.Curl, receive: Callable[[memoryview], int | None]) -> None:
+    """The body goes to `receive` as views of libcurl's own buffer, which are good until it returns."""
+    easy.setopt(pycurl.BUFFERSIZE, DOWNLOAD_BUFFER_BYTES)
+    easy.setopt(pycurl.WRITEFUNCTION, receive, use_memoryview=True)
+
+
+def set_upload(easy: pycurl.Curl, size: int, send: Callable[[int], memoryview | bytes | int]) -> None:
+    """The body of `size` bytes comes from `send`. It cannot be rewound: libcurl fails where it would have to."""
+    easy.setopt(pycurl.UPLOAD, 1)
+    easy.setopt(pycurl.INFILESIZE_LARGE, size)
+    easy.setopt(pycurl.UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES)
+    easy.setopt(pycurl.READFUNCTION, send)
+
+
+def _set_method(easy: pycurl.Curl, request: Request) -> None:
+    method = request.method
+    if method == "HEAD":
+        easy.setopt(pycurl.NOBODY, 1)
+    elif request.body is not None or method == "POST":
+        body = request.body or b""
+        easy.setopt(pycurl.POST, 1)
+        easy.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
+        easy.setopt(pycurl.COPYPOSTFIELDS, body)
+        easy.setopt(pycurl.CUSTOMREQUEST, method)
+    elif method not in ("GET", "PUT"):
+        easy.setopt(pycurl.CUSTOMREQUEST, method)

@@ -1,0 +1,26 @@
+"""Registries that asked to be left alone for a while. A limiter returns the wait; only the shell sleeps."""
+
+from __future__ import annotations
+
+__all__ = ["Throttle"]
+
+SHORTEST_PAUSE_S = 1.0
+"""What a 429 without Retry-After asks for."""
+LONGEST_PAUSE_S = 600.0
+
+
+class Throttle:
+    """Until when each registry is left alone; times in seconds of the caller's clock."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def wait_s(self, registry: str, now: float) -> float:
+        """How long to wait before the next request to `registry`; 0 where it may go out."""
+        return max(0.0, self._until.get(registry, 0.0) - now)
+
+    def pause(self, registry: str, seconds: float | None, now: float) -> float:
+        """`registry` said "wait"; returns the pause that is in force for it from now, in seconds."""
+        asked = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, seconds or 0.0))
+        self._until[registry] = max(self._until.get(registry, 0.0), now + asked)
+        return self._until[registry] - now

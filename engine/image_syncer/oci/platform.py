@@ -1,0 +1,156 @@
+"""Platforms: what an image runs on, and the question whether it is wanted.
+
+OCI image specification 1.1, "Image Index", `platform`. The spellings that mean the same are those of
+containerd's `platforms` package, which decides what a node pulls.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from image_syncer.oci.quotation import quoted
+
+__all__ = ["InvalidPlatform", "Platform", "PlatformFilter", "parse_platform"]
+
+_OS_PART = re.compile(r"(?P<os>[A-Za-z0-9_-]+)(?:\((?P<options>[A-Za-z0-9_.%~-]*(?:\+[A-Za-z0-9_.%~-]+)*)\))?")
+_PART = re.compile(r"[A-Za-z0-9_.-]+")
+_MOST_PARTS = 3
+_OS_ALIASES = {"macos": "darwin"}
+_ARCHITECTURE_ALIASES = {
+    "x86_64": ("amd64", None),
+    "x86-64": ("amd64", None),
+    "aarch64": ("arm64", None),
+    "i386": ("386", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_VARIANT_ALIASES = {
+    ("amd64", "v1"): "",
+    ("arm64", "8"): "",
+    ("arm64", "v8"): "",
+    ("arm", ""): "v7",
+    ("arm", "5"): "v5",
+    ("arm", "6"): "v6",
+    ("arm", "7"): "v7",
+    ("arm", "8"): "v8",
+}
+
+
+class InvalidPlatform(ValueError):  # noqa: N818 - beside InvalidManifest and InvalidReference
+    """A text that names no platform; the message is a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on, as its index or configuration says it; "" is what was not said."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    def normalized(self) -> Platform:
+        """The same platform in its one agreed spelling: linux/aarch64/v8 becomes linux/arm64."""
+        architecture, variant = _normalize_architecture(self.architecture, self.variant)
+        features = tuple(sorted(set(self.os_features)))
+        return Platform(_normalize_os(self.os), architecture, variant, self.os_version, features)
+
+    def __str__(self) -> str:
+        options = "+".join(map(_escaped, (self.os_version, *self.os_features)))
+        os = _escaped(self.os or "unknown") + (f"({options})" if options else "")
+        variant = f"/{_escaped(self.variant)}" if self.variant else ""
+        return f"{os}/{_escaped(self.architecture or 'unknown')}{variant}"
+
+
+def parse_platform(text: str) -> Platform:
+    """The platform, normalised, from "linux/amd64", "linux/arm/v7" or "windows(10.0.17763)/amd64".
+
+    Raises InvalidPlatform. An operating system or an architecture alone is refused: what is missing could
+    only be taken from this machine, which is not where the image will run.
+    """
+    os, *rest = text.strip().split("/")
+    match = _OS_PART.fullmatch(os)
+    if not match or not 1 <= len(rest) < _MOST_PARTS or not all(map(_PART.fullmatch, rest)):
+        raise InvalidPlatform(
+            f"{quoted(text)} is not a platform: write os/architecture or os/architecture/variant, "
+            "such as linux/amd64 or linux/arm/v7"
+        )
+    version, *features = map(unquote, (match["options"] or "").split("+"))
+    architecture, variant = rest[0], "".join(rest[1:])
+    return Platform(match["os"], architecture, variant, version, tuple(features)).normalized()
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformFilter:
+    """Which platforms are wanted; every condition that is given must hold, and one that is empty always does.
+
+    `platforms` are whole platforms: equal in os, architecture and variant, with every os feature asked for,
+    and of the os version asked for or a release of it ("10.0.17763" wants "10.0.17763.5696" too). `os_names`
+    are "os" or "os:version", `architectures` "architecture" (any variant), "architecture:variant" or
+    "architecture/variant"; what an image does not say about itself is not held against it there.
+    """
+
+    platforms: tuple[Platform, ...] = ()
+    os_names: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every platform is wanted."""
+        return not (self.platforms or self.os_names or self.architectures)
+
+    def matches(self, platform: Platform) -> bool:
+        """Whether `platform` is wanted."""
+        given = platform.normalized()
+        return (
+            (not self.platforms or any(_fits(pattern.normalized(), given) for pattern in self.platforms))
+            and (not self.os_names or not given.os or any(_fits_os(name, given) for name in self.os_names))
+            and (
+                not self.architectures
+                or not given.architecture
+                or any(_fits_architecture(name, given) for name in self.architectures)
+            )
+        )
+
+
+def _fits(pattern: Platform, given: Platform) -> bool:
+    return (
+        (pattern.os, pattern.architecture, pattern.variant) == (given.os, given.architecture, given.variant)
+        and _fits_version(pattern.os_version, given.os_version)
+        and set(pattern.os_features) <= set(given.os_features)
+    )
+
+
+def _fits_version(wanted: str, given: str) -> bool:
+    return not wanted or f"{given}.".startswith(f"{wanted}.")
+
+
+def _fits_os(name: str, given: Platform) -> bool:
+    os, _, version = name.strip().partition(":")
+    return _normalize_os(os) == given.os and _fits_version(version, given.os_version)
+
+
+def _fits_architecture(name: str, given: Platform) -> bool:
+    spelled, _, wanted = name.strip().lower().replace("/", ":").partition(":")
+    architecture, variant = _normalize_architecture(spelled, wanted)
+    names_variant = bool(wanted or _ARCHITECTURE_ALIASES.get(spelled, ("", ""))[1])
+    return architecture == given.architecture and (not names_variant or variant == given.variant)
+
+
+def _normalize_os(os: str) -> str:
+    return _OS_ALIASES.get(os.lower(), os.lower())
+
+
+def _normalize_architecture(architecture: str, variant: str) -> tuple[str, str]:
+    architecture, variant = architecture.lower(), variant.lower()
+    architecture, implied = _ARCHITECTURE_ALIASES.get(architecture, (architecture, None))
+    if implied is not None:
+        variant = implied
+    return architecture, _VARIANT_ALIASES.get((architecture, variant), variant)
+
+
+def _escaped(option: str) -> str:
+    return quote(option, safe="")

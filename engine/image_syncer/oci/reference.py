@@ -1,0 +1,161 @@
+"""References: how people name a repository, and a manifest in it.
+
+OCI distribution specification 1.1, "Pulling manifests" (the forms of names and tags); what is left out is
+filled in as Docker does it: "nginx" is docker.io/library/nginx.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+
+from image_syncer.oci.digest import Digest
+from image_syncer.oci.quotation import quoted
+
+__all__ = [
+    "DOCKER_HUB",
+    "InvalidReference",
+    "Reference",
+    "Repository",
+    "canonical_registry",
+    "is_tag",
+    "parse_reference",
+    "parse_repository",
+]
+
+DOCKER_HUB = "docker.io"
+_DOCKER_HUB_HOSTS = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
+_LAST_PORT = 65535
+_MAX_NAME = 255
+_MAX_HOST = 255 + len(":65535")
+
+
+class InvalidReference(ValueError):  # noqa: N818 - the field's word, and what the caller asks about
+    """A text that names no repository or no manifest; the message is a sentence for people."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Repository:
+    """A repository: the registry's host (with its port, if it has one) and the name there, both complete."""
+
+    registry: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A manifest in a repository, by tag, by digest or by both; with neither, the repository alone."""
+
+    repository: Repository
+    tag: str | None
+    digest: Digest | None
+
+    @property
+    def target(self) -> str:
+        """What stands for the manifest in requests: the digest if there is one, else the tag.
+
+        Raises RuntimeError where there is neither: whoever parsed the text had to choose a tag first.
+        """
+        target = self.digest or self.tag
+        if target is None:
+            raise RuntimeError(f"the reference {self} names neither a tag nor a digest")
+        return target
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` has the form of a tag: up to 128 of A-Z, a-z, 0-9, "_", "." and "-", of which the last
+    two do not begin it.
+    """
+    return _TAG.fullmatch(text) is not None
+
+
+def canonical_registry(host: str) -> str:
+    """The one spelling of a registry's host: lower case, IPv6 compressed, Docker Hub always "docker.io".
+
+    Raises InvalidReference.
+    """
+    match = _HOST.fullmatch(host) if len(host) <= _MAX_HOST else None
+    if not match or not _is_port(match["port"]):
+        raise InvalidReference(f"{quoted(host)} is not a registry's host: write for example quay.io or localhost:5000")
+    name = match["host"].lower()
+    if match["ipv6"]:
+        try:
+            name = f"[{IPv6Address(match['ipv6']).compressed}]"
+        except AddressValueError:
+            raise InvalidReference(f"{quoted(host)} is not a registry's host: that is no IPv6 address") from None
+    registry = f"{name}:{int(match['port'])}" if match["port"] else name
+    return DOCKER_HUB if registry in _DOCKER_HUB_HOSTS else registry
+
+
+def parse_repository(text: str) -> Repository:
+    """The repository in "nginx", "quay.io/org/app" or "[::1]:5000/app", completed as Docker does.
+
+    Raises InvalidReference.
+    """
+    reference = parse_reference(text)
+    if reference.tag is not None or reference.digest is not None:
+        raise InvalidReference(
+            f"{quoted(text)} names a manifest where a repository is wanted: leave out the tag and the digest"
+        )
+    return reference.repository
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference in "app", "app:tag", "app@digest" or "app:tag@digest"; no tag is added.
+
+    Raises InvalidReference.
+    """
+    if "://" in text:
+        raise InvalidReference(f"{quoted(text)} is a URL: write the name without the part up to ://")
+    named, at, digest_text = text.strip().partition("@")
+    if "/" in digest_text:  # Not quoted: what stands before the @ is meant as a password.
+        raise InvalidReference("a name holds no user name and no password: write those in the auth file")
+    head, slash, last = named.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if colon and not is_tag(tag):
+        raise InvalidReference(f"{quoted(text)} has no usable tag: {quoted(tag)} is not one")
+    repository = _complete(f"{head}{slash}{name}", text)
+    try:
+        digest = Digest(digest_text) if at else None
+    except ValueError as error:
+        raise InvalidReference(f"{quoted(text)} has no usable digest: {error}") from None
+    return Reference(repository, tag if colon else None, digest)
+
+
+def _complete(path: str, text: str) -> Repository:
+    first, slash, rest = path.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first):
+        registry, name = canonical_registry(first), rest
+    else:
+        registry, name = DOCKER_HUB, path
+    if registry == DOCKER_HUB and "/" not in name:
+        name = f"library/{name}"
+    if len(name) > _MAX_NAME:
+        raise InvalidReference(
+            f"{quoted(text)} is too long: the name of a repository has at most {_MAX_NAME} characters"
+        )
+    if not _NAME.fullmatch(name):
+        raise InvalidReference(
+            f"{quoted(text)} does not name a repository: write lower-case letters and digits, separated by "
+            "single '.', '_', '-' or '/', such as quay.io/org/app"
+        )
+    return Repository(registry, name)
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or 0 < int(text) <= _LAST_PORT

@@ -1,0 +1,40 @@
+"""Planning: what has to be done, and when. Pure: time and chance come in as arguments."""
+
+from __future__ import annotations
+
+from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
+from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
+from image_syncer.planning.retry import RetryPolicy
+from image_syncer.planning.scheduler import (
+    Arrival,
+    BlobFailed,
+    BlobLanded,
+    Decision,
+    Job,
+    Lease,
+    Scheduler,
+    TargetResult,
+)
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_MANIFESTS",
+    "Arrival",
+    "BlobFailed",
+    "BlobLanded",
+    "BlobNeed",
+    "BlobSet",
+    "Decision",
+    "ImageTree",
+    "Job",
+    "Lease",
+    "Machine",
+    "Resources",
+    "RetryPolicy",
+    "Scheduler",
+    "Target",
+    "TargetResult",
+    "decide_resources",
+    "split_connections",
+]

@@ -1,0 +1,46 @@
+"""The graph of one image: a manifest, or an index over manifests and further indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.oci import Descriptor, Digest, Manifest
+
+__all__ = ["MAX_DEPTH", "MAX_MANIFESTS", "ImageTree"]
+
+MAX_DEPTH = 8
+"""Indexes inside indexes; real ones have two. A bound against hostile registries."""
+MAX_MANIFESTS = 4096
+"""Manifests under one tag; the largest official images have some thirty. A bound against hostile registries."""
+
+
+@dataclass(frozen=True)
+class ImageTree:
+    """One manifest and what it names: `children` are the trees of an index's entries, in its order."""
+
+    manifest: Manifest
+    children: tuple[ImageTree, ...] = ()
+
+    def publish_order(self) -> list[Manifest]:
+        """Every distinct manifest, each after all that it names; the root is last."""
+        seen: set[Digest] = set()
+        order: list[Manifest] = []
+        self._collect(seen, order)
+        return order
+
+    def blobs(self) -> list[Descriptor]:
+        """Every distinct blob that the manifests of this image name, in the order of their first mention."""
+        found: dict[Digest, Descriptor] = {}
+        for manifest in self.publish_order():
+            for blob in manifest.blobs:
+                found.setdefault(blob.digest, blob)
+        return list(found.values())
+
+    def _collect(self, seen: set[Digest], order: list[Manifest]) -> None:
+        for child in self.children:
+            child._collect(seen, order)  # noqa: SLF001 - its own class
+        if self.manifest.digest not in seen:
+            seen.add(self.manifest.digest)
+            order.append(self.manifest)

@@ -1,0 +1,103 @@
+"""How much of the machine a run uses: workers, streams, window, memory. Pure: the machine's facts come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.units import format_size
+
+if TYPE_CHECKING:
+    from image_syncer.config import Settings
+
+__all__ = ["Machine", "Resources", "decide_resources", "split_connections"]
+
+MOST_WORKERS = 8
+"""Beyond it more processes rarely pay, and cost memory and connections; more can be asked for."""
+STREAMS = 16
+"""Blobs in flight in one worker: enough to hide the latency of small blobs."""
+WINDOW_BYTES = 2**20
+"""The ring of one pipe: four pieces of 256 KiB."""
+SMALLEST_WINDOW_BYTES = 64 * 2**10
+"""Two of libcurl's 16 KiB chunks must fit in each half, or the pipe pauses for every chunk."""
+MOST_MEMORY_BYTES = 512 * 2**20
+FILES_PER_STREAM = 4
+"""A download, an upload, one connection each kept for later."""
+SPARE_FILES = 64
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this process may use: `cpus` by affinity and cgroup quota, `memory_bytes` by cgroup (None: no limit)."""
+
+    cpus: int
+    memory_bytes: int | None = None
+    open_files: int = 1024
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run uses. `window_bytes × streams × workers` never exceeds `memory_bytes`."""
+
+    workers: int
+    streams: int
+    window_bytes: int
+    memory_bytes: int
+    proc: int | None
+    open_files: int
+
+    def as_data(self) -> dict[str, int | None]:
+        """For the report."""
+        return {
+            "workers": self.workers,
+            "streams": self.streams,
+            "window_bytes": self.window_bytes,
+            "memory_bytes": self.memory_bytes,
+            "proc": self.proc,
+        }
+
+
+def decide_resources(settings: Settings, machine: Machine) -> Resources:
+    """Fill in what the user left open, and shrink the windows until all rings fit under the memory ceiling.
+
+    The number of streams shrinks only where the windows would fall under 64 KiB. Raises ConfigurationError where one
+    stream of the smallest window does not fit.
+    """
+    memory = settings.memory_bytes
+    if memory is None:
+        memory = min(MOST_MEMORY_BYTES, (machine.memory_bytes or 4 * MOST_MEMORY_BYTES) // 4)
+    workers = settings.workers or min(MOST_WORKERS, machine.cpus)
+    if settings.proc is not None:
+        workers = max(1, min(workers, settings.proc))
+    streams = settings.streams or STREAMS
+    if settings.proc is not None:
+        streams = min(streams if settings.streams else settings.proc, -(-settings.proc // workers))
+    window = settings.window_bytes or WINDOW_BYTES
+    window = min(window, memory // (workers * streams))
+    if window < SMALLEST_WINDOW_BYTES:
+        window = min(SMALLEST_WINDOW_BYTES, memory)
+        streams = max(1, min(streams, memory // (workers * window)))
+        workers = max(1, min(workers, memory // (streams * window)))
+    if window < SMALLEST_WINDOW_BYTES:
+        least = format_size(SMALLEST_WINDOW_BYTES)
+        problem = Problem(
+            "command line", None, "--memory", f"{format_size(memory)} is too little", f"give at least {least}"
+        )
+        raise ConfigurationError([problem])
+    return Resources(
+        workers=workers,
+        streams=streams,
+        window_bytes=window,
+        memory_bytes=memory,
+        proc=settings.proc,
+        open_files=streams * FILES_PER_STREAM + SPARE_FILES,
+    )
+
+
+def split_connections(most: int | None) -> tuple[int | None, int | None]:
+    """How a registry's `max_connections` is shared: (the coordinator's requests, the workers' blobs)."""
+    if most is None:
+        return None, None
+    own = max(1, most // 4)
+    return own, max(1, most - own)

@@ -1,0 +1,131 @@
+"""What is said to a registry and what it answers, as plain data: requests are built, answers parsed, nothing
+sent.
+
+One module for each noun of the OCI distribution specification 1.1 and of Docker's token authentication.
+"""
+
+from __future__ import annotations
+
+from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_blob, parse_blob_range
+from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
+from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, preferred_challenge
+from image_syncer.registry.content import content_digest, content_length
+from image_syncer.registry.endpoint import DOCKER_HUB_API_HOST, Endpoint, api_host, candidate_endpoints
+from image_syncer.registry.failures import is_retryable_status, parse_failure
+from image_syncer.registry.location import (
+    origin_of,
+    resolve_location,
+    resolve_own_location,
+    same_origin,
+    without_query,
+)
+from image_syncer.registry.manifests import (
+    ManifestHead,
+    build_get_manifest,
+    build_head_manifest,
+    build_put_manifest,
+    parse_manifest_head,
+    parse_put_manifest,
+)
+from image_syncer.registry.message import Headers, Operation, Request, Response
+from image_syncer.registry.pagination import MAX_PAGE_SIZE
+from image_syncer.registry.redirect import (
+    MAX_REDIRECTS,
+    REDIRECT_STATUSES,
+    follow_redirect,
+    may_carry_credentials,
+    resolve_redirect,
+)
+from image_syncer.registry.retry_after import MAX_RETRY_AFTER_S, retry_after_s
+from image_syncer.registry.scope import CATALOG_SCOPE, Scope, pull_scope, push_scope
+from image_syncer.registry.tags import TagPage, build_list_tags, parse_tag_page
+from image_syncer.registry.tokens import (
+    DEFAULT_EXPIRES_IN_S,
+    Credential,
+    Token,
+    basic_authorization,
+    build_token_request,
+    parse_token,
+    realm_allowed,
+)
+from image_syncer.registry.uploads import (
+    Mounted,
+    UploadSession,
+    UploadStatus,
+    build_cancel_upload,
+    build_get_upload,
+    build_put_upload,
+    build_start_upload,
+    parse_put_upload,
+    parse_start_upload,
+    parse_upload_status,
+)
+
+__all__ = [
+    "CATALOG_SCOPE",
+    "DEFAULT_EXPIRES_IN_S",
+    "DOCKER_HUB_API_HOST",
+    "MAX_PAGE_SIZE",
+    "MAX_REDIRECTS",
+    "MAX_RETRY_AFTER_S",
+    "REDIRECT_STATUSES",
+    "BlobRange",
+    "CatalogPage",
+    "Challenge",
+    "Credential",
+    "Endpoint",
+    "Headers",
+    "ManifestHead",
+    "Mounted",
+    "Operation",
+    "Request",
+    "Response",
+    "Scope",
+    "TagPage",
+    "Token",
+    "UploadSession",
+    "UploadStatus",
+    "api_host",
+    "basic_authorization",
+    "build_cancel_upload",
+    "build_get_blob",
+    "build_get_manifest",
+    "build_get_upload",
+    "build_head_blob",
+    "build_head_manifest",
+    "build_list_catalog",
+    "build_list_tags",
+    "build_ping",
+    "build_put_manifest",
+    "build_put_upload",
+    "build_start_upload",
+    "build_token_request",
+    "candidate_endpoints",
+    "content_digest",
+    "content_length",
+    "follow_redirect",
+    "is_retryable_status",
+    "may_carry_credentials",
+    "origin_of",
+    "parse_blob_range",
+    "parse_catalog_page",
+    "parse_challenges",
+    "parse_failure",
+    "parse_manifest_head",
+    "parse_put_manifest",
+    "parse_put_upload",
+    "parse_start_upload",
+    "parse_tag_page",
+    "parse_token",
+    "parse_upload_status",
+    "preferred_challenge",
+    "pull_scope",
+    "push_scope",
+    "realm_allowed",
+    "resolve_location",
+    "resolve_own_location",
+    "resolve_redirect",
+    "retry_after_s",
+    "same_origin",
+    "without_query",
+]

@@ -1,0 +1,42 @@
+"""The list of a registry's repositories: `/v2/_catalog` of distribution, which is no part of the OCI
+specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.registry.message import Operation, Request, Response
+from image_syncer.registry.pagination import next_page_url, page_query
+from image_syncer.registry.scope import CATALOG_SCOPE
+from image_syncer.registry.tags import parse_list
+
+if TYPE_CHECKING:
+    from image_syncer.registry.endpoint import Endpoint
+
+__all__ = ["CatalogPage", "build_list_catalog", "parse_catalog_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPage:
+    """Some repository names, without the registry's; `next_url` is the next page, None after the last."""
+
+    names: tuple[str, ...]
+    next_url: str | None
+
+
+def build_list_catalog(endpoint: Endpoint, *, page_size: int, next_url: str | None = None) -> Request:
+    """Ask for names of repositories: the first `page_size` (at most 1000; 0 leaves it to the registry), or
+    the page at `next_url`.
+    """
+    url = next_url or f"{endpoint.base_url}/v2/_catalog{page_query(page_size)}"
+    return Request(Operation.LIST_CATALOG, "GET", url, None, scopes=(CATALOG_SCOPE,))
+
+
+def parse_catalog_page(response: Response, request_url: str) -> CatalogPage:
+    """The names of one page. Raises `ProtocolViolation` for a body that is no list, and for a next page on
+    another host.
+    """
+    names = parse_list(response, "repositories", request_url, Operation.LIST_CATALOG)
+    return CatalogPage(tuple(names), next_page_url(response, request_url))

@@ -1,0 +1,34 @@
+"""What the headers of an answer say of the content it carries."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from image_syncer.oci import Digest
+
+if TYPE_CHECKING:
+    from image_syncer.registry.message import Headers
+
+__all__ = ["content_digest", "content_length"]
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def content_digest(headers: Headers) -> Digest | None:
+    """The digest of `Docker-Content-Digest`, None where it is missing or not a digest."""
+    text = headers.get("Docker-Content-Digest")
+    if not text:
+        return None
+    try:
+        return Digest(text.strip())
+    except ValueError:
+        return None
+
+
+def content_length(headers: Headers) -> int | None:
+    """The bytes of the body by `Content-Length` (RFC 9110, section 8.6), None where it is missing or no
+    number.
+    """
+    match = _NUMBER.fullmatch(headers.get("Content-Length", "").strip())
+    return int(match[0]) if match else None

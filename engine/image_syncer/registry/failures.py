@@ -1,0 +1,176 @@
+"""Failures: which error an answer is, and whether trying again can help.
+
+Statuses lie now and then; the registry's own error codes (OCI distribution specification 1.1, section "Error
+Codes") and the words of a body decide where they say more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.errors import (
+    AuthenticationError,
+    NotFoundError,
+    Origin,
+    ProtocolViolation,
+    RateLimitedError,
+    RefusedError,
+    RegistryError,
+    UnavailableError,
+)
+from image_syncer.registry.challenge import parse_challenges
+from image_syncer.registry.error_body import parse_error_body
+from image_syncer.registry.hints import find_hint, says_full
+from image_syncer.registry.location import same_origin, without_query
+from image_syncer.registry.message import Operation
+from image_syncer.registry.retry_after import retry_after_s
+
+if TYPE_CHECKING:
+    from image_syncer.registry.error_body import ErrorBody
+    from image_syncer.registry.message import Request, Response
+
+__all__ = ["is_retryable_status", "parse_failure"]
+
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_NOT_FOUND = 404
+_RANGE_NOT_SATISFIABLE = 416
+_TOO_MANY_REQUESTS = 429
+# 499 is nginx's "client closed request", which proxies pass on when the registry behind them was too slow.
+_TRANSIENT_CLIENT_STATUSES = frozenset({408, 499})
+_LASTING_SERVER_STATUSES = frozenset({501, 505, 507, 511})
+_CLIENT_ERRORS = range(400, 500)
+_SERVER_ERRORS = range(500, 600)
+
+# A session that is gone, or bytes that were damaged on the way: a new session with the same blob can succeed.
+_NEW_SESSION_CODES = frozenset(
+    {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
+)
+_SESSION_OPERATIONS = frozenset({Operation.PUT_UPLOAD, Operation.GET_UPLOAD})
+_MANIFEST_OPERATIONS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.PUT_MANIFEST})
+_BLOB_OPERATIONS = frozenset({Operation.HEAD_BLOB, Operation.GET_BLOB})
+# What is said where the answer says nothing: RFC 9110, section 15, nginx (499) and Cloudflare (52x).
+_PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    416: "Range Not Satisfiable",
+    429: "Too Many Requests",
+    499: "Client Closed Request",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    507: "Insufficient Storage",
+    520: "Unknown Error",
+    522: "Connection Timed Out",
+    524: "Timeout",
+}
+
+
+def is_retryable_status(status: int) -> bool:
+    """Whether a later try can be answered otherwise: 429, time-outs, and the 5xx that speak of a moment (RFC
+    9110, section 15.6).
+    """
+    if status in _SERVER_ERRORS:
+        return status not in _LASTING_SERVER_STATUSES
+    return status == _TOO_MANY_REQUESTS or status in _TRANSIENT_CLIENT_STATUSES
+
+
+def parse_failure(
+    response: Response, *, request: Request, origin: Origin, now_epoch_s: float | None = None
+) -> RegistryError:
+    """The error that a failed answer to `request` is, on the side `origin`.
+
+    `now_epoch_s` is needed only for a `Retry-After` that is a date in an answer without `Date`. The error is
+    returned, not raised.
+    """
+    body = parse_error_body(response)
+    status = response.status
+    elsewhere = _is_elsewhere(request, response)
+    # Docker Hub's limiter has answered with the word alone, and under other statuses.
+    says_limited = status >= _CLIENT_ERRORS.start and "toomanyrequests" in body.text
+    limited = says_limited or status == _TOO_MANY_REQUESTS
+    codes = _codes(response, body, limited=limited)
+    body = replace(body, codes=codes)
+    line = f"{request.method} {without_query(response.url or request.url)}"
+    fields: dict[str, Any] = {
+        "origin": origin,
+        "operation": request.operation.value,
+        "repository": str(request.repository) if request.repository else None,
+        **_subject(request),
+        "request": line,
+        "status": status,
+        "codes": codes,
+        "hint": find_hint(status, body, request, origin=origin, limited=limited, elsewhere=elsewhere),
+    }
+    message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
+    if limited:
+        return RateLimitedError(message, retry_after_s=retry_after_s(response.headers, now_epoch_s), **fields)
+    if status in _SERVER_ERRORS or status in _TRANSIENT_CLIENT_STATUSES:
+        retryable = is_retryable_status(status) and not says_full(status, body, request)
+        wait_s = retry_after_s(response.headers, now_epoch_s)
+        return UnavailableError(message, retry_after_s=wait_s, retryable=retryable, **fields)
+    if elsewhere and status in (_UNAUTHORIZED, _FORBIDDEN):
+        # An expired signature: the registry hands out a new one.
+        return UnavailableError(message, **fields)
+    return _client_error(status, codes, request)(
+        message, retryable=_needs_new_session(status, codes, request), **fields
+    )
+
+
+def _client_error(status: int, codes: tuple[str, ...], request: Request) -> type[RegistryError]:
+    if status in (_UNAUTHORIZED, _FORBIDDEN):
+        return AuthenticationError
+    # OAuth2 token services answer 400 to a refresh token they do not take (RFC 6749, section 5.2).
+    if request.operation is Operation.GET_TOKEN and "INVALID_GRANT" in codes:
+        return AuthenticationError
+    if status == _NOT_FOUND:
+        return NotFoundError
+    return RefusedError if status in _CLIENT_ERRORS else ProtocolViolation
+
+
+def _needs_new_session(status: int, codes: tuple[str, ...], request: Request) -> bool:
+    if request.operation not in _SESSION_OPERATIONS:
+        return False
+    return status == _RANGE_NOT_SATISFIABLE or not _NEW_SESSION_CODES.isdisjoint(codes)
+
+
+def _codes(response: Response, body: ErrorBody, *, limited: bool) -> tuple[str, ...]:
+    """The registry's codes, and those that the rest of the answer stands for."""
+    codes = body.codes
+    if response.status == _UNAUTHORIZED:
+        challenges = parse_challenges(response.headers.get_all("WWW-Authenticate"))
+        if "insufficient_scope" in {each.params.get("error") for each in challenges}:  # RFC 6750, section 3.1
+            codes = (*codes, "INSUFFICIENT_SCOPE")
+    if limited:
+        return codes or ("TOOMANYREQUESTS",)
+    return codes or (("DENIED",) if response.status == _FORBIDDEN else ())
+
+
+def _is_elsewhere(request: Request, response: Response) -> bool:
+    """Whether a signed address on another host answered: after a redirect, or of an upload that the registry
+    sent there. A challenge is not what a signature gets for an answer: that host is a registry.
+    """
+    if "WWW-Authenticate" in response.headers:
+        return False
+    if response.url and not same_origin(request.url, response.url):
+        return True
+    return request.repository is not None and not request.scopes
+
+
+def _subject(request: Request) -> dict[str, str]:
+    if request.operation in _MANIFEST_OPERATIONS:
+        return {"reference": request.url.rpartition("/manifests/")[2]}
+    if request.operation in _BLOB_OPERATIONS and request.scopes:
+        return {"digest": request.url.rpartition("/blobs/")[2]}
+    return {}

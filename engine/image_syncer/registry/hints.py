@@ -1,0 +1,152 @@
+"""What to do about a failure: for the person who reads it and knows neither registries nor this program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin
+from image_syncer.registry.location import origin_of
+from image_syncer.registry.message import Operation
+
+if TYPE_CHECKING:
+    from image_syncer.registry.error_body import ErrorBody
+    from image_syncer.registry.message import Request
+
+__all__ = ["find_hint", "says_full"]
+
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_NOT_FOUND = 404
+_PRECONDITION_FAILED = 412
+_PAYLOAD_TOO_LARGE = 413
+_TOO_MANY_REQUESTS = 429
+_INSUFFICIENT_STORAGE = 507
+
+_WRITES = frozenset({Operation.START_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
+_MANIFEST_READS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST})
+
+# nginx, Go, Apache, Tomcat
+_TLS_WANTED = (
+    "plain http request was sent to https port",
+    "sent an http request to an https server",
+    "speaking plain http to an ssl-enabled server port",
+    "combination of host and port requires tls",
+)
+# The system's sentence, its number inside distribution's driver errors (ENOSPC, EDQUOT), MinIO, and proxies.
+_NO_SPACE = (
+    "no space left on device",
+    "disk quota exceeded",
+    '"err":28',
+    '"err":122',
+    "storagefull",
+    "disk full",
+    "insufficient storage",
+    "not enough space",
+)
+# Harbor, GitLab, Quay, clouds
+_OVER_QUOTA = (
+    "quota",
+    "exceed the configured upper limit",
+    "storage limit",
+    "out of storage",
+    "storage space",
+)
+_IMMUTABLE_WORDS = ("immutab", "cannot be overwritten", "already exists and cannot be")
+
+_FULL = "The registry is full or over its quota: free space there or raise the quota, then run again."
+_TLS = "This port speaks TLS and was asked in plain HTTP: leave `insecure` out for this registry."
+_IMMUTABLE = (
+    "The tag exists at the destination with other content and may not be changed: choose another tag, or "
+    "allow changes there."
+)
+_TOO_LARGE = (
+    "The registry, or a proxy in front of it, takes no request of this size or has no room for it: raise the "
+    "limit there (nginx: client_max_body_size), or the quota."
+)
+_STORAGE = "The signed address that the registry gave was not accepted: it has expired, or a clock is wrong."
+_NO_REGISTRY = "This is not the answer of a registry: check the name of the host, its port and any proxy."
+_CREATE = "A push does not create the repository there: create it, or its project, first."
+_CHECK_NAME = "Check the name{tag}. Some registries also answer so to those who may not see a repository."
+_CREDENTIALS_WRONG = (
+    "The user name or password for {registry} is wrong or has expired: correct the auth file, or "
+    "`docker login {registry}`."
+)
+_CREDENTIALS_WANTED = (
+    "{registry} does not allow this without a user name and password: add them to the auth file, or "
+    "`docker login {registry}`."
+)
+_CREDENTIALS_OR_MISSING = (
+    "Give a user name and password for {registry} in the auth file, or correct them. Some registries also "
+    "answer so for a repository that does not exist."
+)
+_MAY_NOT = (
+    "The credentials for {registry} do not allow to {action} {repository}, or the repository does not exist there."
+)
+_LIMITED = "{registry} limits requests: give a user name and password where there are none, or take fewer workers."
+
+
+def says_full(status: int, body: ErrorBody, request: Request) -> bool:
+    """Whether a failure means that the registry has no room: another try does not help."""
+    if status == _TOO_MANY_REQUESTS:
+        return False
+    text = body.text
+    no_space = status == _INSUFFICIENT_STORAGE or any(words in text for words in _NO_SPACE)
+    # Of a read, the same words mean bandwidth or requests.
+    return no_space or (request.operation in _WRITES and any(words in text for words in _OVER_QUOTA))
+
+
+def find_hint(
+    status: int, body: ErrorBody, request: Request, *, origin: Origin, limited: bool, elsewhere: bool
+) -> str | None:
+    """What the user can do about the failure `status` with `body`; None where the message says it all.
+
+    `limited` is whether requests are being limited, `elsewhere` whether the answer is that of a signed
+    address on another host.
+    """
+    if limited:
+        return _LIMITED.format(registry=_registry(request))
+    if any(words in body.text for words in _TLS_WANTED):
+        return _TLS
+    if says_full(status, body, request):
+        return _FULL
+    if request.operation is Operation.PUT_MANIFEST and (
+        status == _PRECONDITION_FAILED or any(words in body.text for words in _IMMUTABLE_WORDS)
+    ):
+        return _IMMUTABLE
+    if status == _PAYLOAD_TOO_LARGE:
+        return _TOO_LARGE
+    if elsewhere:
+        return _STORAGE if status in (_UNAUTHORIZED, _FORBIDDEN) else None
+    if status in (_UNAUTHORIZED, _FORBIDDEN) or "INVALID_GRANT" in body.codes:
+        return _access_hint(status, body, request)
+    return _missing_hint(body, request, origin) if status == _NOT_FOUND else None
+
+
+def _access_hint(status: int, body: ErrorBody, request: Request) -> str:
+    registry = _registry(request)
+    if request.operation is Operation.GET_TOKEN:
+        # A form is only sent with an identity token, a header only with a password.
+        known = bool(request.body) or any(name == "Authorization" for name, _ in request.headers)
+        return (_CREDENTIALS_WRONG if known else _CREDENTIALS_WANTED).format(registry=registry)
+    if status == _FORBIDDEN or "INSUFFICIENT_SCOPE" in body.codes:
+        action = "push to" if request.operation in _WRITES else "pull from"
+        repository = request.repository or registry
+        return _MAY_NOT.format(registry=registry, action=action, repository=repository)
+    return _CREDENTIALS_OR_MISSING.format(registry=registry)
+
+
+def _missing_hint(body: ErrorBody, request: Request, origin: Origin) -> str | None:
+    if body.is_markup:
+        return _NO_REGISTRY
+    if request.operation is Operation.START_UPLOAD or (request.operation in _WRITES and "NAME_UNKNOWN" in body.codes):
+        return _CREATE
+    if origin is not Origin.DESTINATION and request.operation in _MANIFEST_READS:
+        return _CHECK_NAME.format(tag=" and the tag")
+    return _CHECK_NAME.format(tag="") if request.operation is Operation.LIST_TAGS else None
+
+
+def _registry(request: Request) -> str:
+    if request.repository is not None:
+        return request.repository.registry
+    origin = origin_of(request.url)
+    return origin[1] if origin else "the registry"

@@ -1,0 +1,124 @@
+"""What is said to a registry and what it answers, as plain data: nothing here opens a connection.
+
+The shell adds `Authorization`, `User-Agent` and `Host`; everything else that a request needs stands in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, overload
+
+from image_syncer.registry.location import without_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from image_syncer.oci import Repository
+    from image_syncer.registry.scope import Scope
+
+__all__ = ["Headers", "Operation", "Request", "Response"]
+
+
+class Operation(str, Enum):
+    """The kinds of requests; the values are the words of reports, counters and errors."""
+
+    HEAD_MANIFEST = "head manifest"
+    GET_MANIFEST = "get manifest"
+    PUT_MANIFEST = "put manifest"
+    HEAD_BLOB = "head blob"
+    GET_BLOB = "get blob"
+    START_UPLOAD = "start upload"
+    PUT_UPLOAD = "put upload"
+    GET_UPLOAD = "get upload"
+    CANCEL_UPLOAD = "cancel upload"
+    LIST_TAGS = "list tags"
+    LIST_CATALOG = "list catalog"
+    GET_TOKEN = "get token"  # noqa: S105 - the name of an operation, no secret
+    PING = "ping"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Headers:
+    """Header fields of an answer: any case, any number of values for a name (RFC 9110, section 5.1).
+
+    Values are text in ISO-8859-1 (section 5.5), so that a character is a byte of the wire. Read for every
+    answer, so it is one list and one dict, and no more.
+    """
+
+    __slots__ = ("_fields", "_values")
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields = list(fields)
+        values: dict[str, list[str]] = {}
+        for name, value in self._fields:
+            values.setdefault(name.lower(), []).append(value)
+        self._values = values
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of the field `name`, or `default`."""
+        values = self._values.get(name.lower())
+        return values[0] if values else default
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of the field `name` in the order of the answer; empty where there is none."""
+        return list(self._values.get(name.lower(), ()))
+
+    def items(self) -> list[tuple[str, str]]:
+        """Every field as it came, in order."""
+        return list(self._fields)
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._values
+
+    def __repr__(self) -> str:
+        # Names only: values hold cookies, signed addresses and tokens.
+        return f"Headers({', '.join(self._values)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """One request to a registry or its token service.
+
+    `body` is sent as it is, with its length; an empty one is sent as `Content-Length: 0`. Where `body` is
+    None and the headers say `Content-Length`, the bytes come from elsewhere: the upload's stream. `scopes`
+    are the rights to ask a token for; none means that nothing is owed to that host.
+    """
+
+    operation: Operation
+    method: str
+    url: str
+    repository: Repository | None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    scopes: tuple[Scope, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """Method and URL without its query, which may be signed: "GET https://host/v2/x/tags/list"."""
+        return f"{self.method} {without_query(self.url)}"
+
+    def __repr__(self) -> str:
+        # Headers and body of a token request are the password.
+        return f"Request({self.operation}: {self.line})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Response:
+    """One answer: `url` is the address that answered, after redirects; `body` the bytes as they came, never
+    decoded.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes, {without_query(self.url)})"

@@ -1,0 +1,98 @@
+"""Redirects: where they may lead, and what may go along (RFC 9110, section 15.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.registry.location import origin_of, resolve_location, same_origin, without_query
+from image_syncer.registry.message import Operation
+
+if TYPE_CHECKING:
+    from image_syncer.registry.message import Request, Response
+
+__all__ = [
+    "MAX_REDIRECTS",
+    "REDIRECT_STATUSES",
+    "follow_redirect",
+    "may_carry_credentials",
+    "resolve_redirect",
+]
+
+MAX_REDIRECTS = 5
+"""Registries need one or two (storage, a regional host); browsers give up at 20, the Go client at 10."""
+
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD_STATUSES = frozenset({307, 308})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+# Their bytes are checked against a digest, so plain HTTP cannot change them; storage inside a private network
+# is often like that.
+_MAY_LEAVE_TLS = frozenset({Operation.GET_BLOB, Operation.HEAD_BLOB})
+
+
+def resolve_redirect(request_url: str, location: str) -> str:
+    """The absolute address of a redirect (RFC 9110, section 10.2.2).
+
+    Raises `ProtocolViolation` where `resolve_location` does.
+    """
+    return resolve_location(request_url, location)
+
+
+def may_carry_credentials(from_url: str, to_url: str) -> bool:
+    """Whether what was meant for `from_url` may be sent to `to_url`: only with the same scheme, host and
+    port.
+
+    Signed storage answers 400 to a second kind of authorization, and another host must not learn a token.
+    """
+    return same_origin(from_url, to_url)
+
+
+def follow_redirect(request: Request, response: Response, *, followed: int, origin: Origin = Origin.LOCAL) -> Request:
+    """The request that a redirecting `response` asks for; `followed` redirects came before it in the same
+    exchange.
+
+    The method stays. Another host gets no scopes, so nothing is asked or sent for it. Raises
+    `ProtocolViolation` when there are too many, when the answer names no usable place or the same one again,
+    when something other than a blob would leave TLS, and when a request with a body is redirected by a status
+    that would turn it into a GET (only 307 and 308 keep it).
+    """
+    target = response.headers.get("Location", "")
+    what = _objection(request, response, target, followed)
+    if what is None:
+        url = resolve_location(response.url or request.url, target, origin=origin)
+        what = _objection_to(url, request)
+        if what is None:
+            stays = may_carry_credentials(request.url, url)
+            return replace(request, url=url, scopes=request.scopes if stays else ())
+    raise ProtocolViolation(
+        f"{request.line} answered {response.status}, which {what}",
+        origin=origin,
+        operation=request.operation.value,
+        repository=str(request.repository) if request.repository else None,
+        request=request.line,
+        status=response.status,
+    )
+
+
+def _objection(request: Request, response: Response, target: str, followed: int) -> str | None:
+    if response.status not in REDIRECT_STATUSES:
+        return "is no redirect"
+    if not target:
+        return "redirects without a Location"
+    if followed >= MAX_REDIRECTS:
+        return f"redirects once more after {followed} redirects"
+    if request.method not in _SAFE_METHODS and response.status not in _SAME_METHOD_STATUSES:
+        shown = without_query(target) if origin_of(target) else "elsewhere"
+        return f"redirects what must not turn into a GET to {shown}"
+    return None
+
+
+def _objection_to(url: str, request: Request) -> str | None:
+    if url == request.url:
+        return "redirects to the same address"
+    before, after = origin_of(request.url), origin_of(url)
+    leaves_tls = before is not None and after is not None and (before[0], after[0]) == ("https", "http")
+    if leaves_tls and request.operation not in _MAY_LEAVE_TLS:
+        return f"redirects from HTTPS to plain HTTP: {without_query(url)}"
+    return None

@@ -1,0 +1,42 @@
+"""The rights that a token is asked for (Docker Registry v2 authentication, "Token scope documentation")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.oci import Repository
+
+__all__ = ["CATALOG_SCOPE", "Scope", "pull_scope", "push_scope"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Some actions on one resource: for a repository its name without the registry, and "pull" or "push"."""
+
+    name: str
+    actions: tuple[str, ...]
+    resource: str = "repository"
+
+    def covers(self, other: Scope) -> bool:
+        """Whether a token for this scope also allows what `other` asks for."""
+        return (self.resource, self.name) == (other.resource, other.name) and set(other.actions) <= set(self.actions)
+
+    def __str__(self) -> str:
+        return f"{self.resource}:{self.name}:{','.join(self.actions)}"
+
+
+CATALOG_SCOPE = Scope("catalog", ("*",), "registry")
+
+
+def pull_scope(repository: Repository) -> Scope:
+    """The right to read `repository`."""
+    return Scope(repository.name, ("pull",))
+
+
+def push_scope(repository: Repository) -> Scope:
+    """The right to write `repository`, and to read it; "push" comes first, because some servers read one
+    action only.
+    """
+    return Scope(repository.name, ("push", "pull"))

@@ -1,0 +1,160 @@
+"""Credentials and the tokens they are exchanged for (Docker Registry v2 authentication: "Token Authentication
+Specification" and "OAuth2 Token Authentication"; RFC 7617 for Basic).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.registry.location import append_query, origin_of, resolve_location, without_query
+from image_syncer.registry.message import Operation, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from image_syncer.registry.challenge import Challenge
+    from image_syncer.registry.endpoint import Endpoint
+    from image_syncer.registry.scope import Scope
+
+__all__ = [
+    "DEFAULT_EXPIRES_IN_S",
+    "Credential",
+    "Token",
+    "basic_authorization",
+    "build_token_request",
+    "parse_token",
+    "realm_allowed",
+]
+
+DEFAULT_EXPIRES_IN_S = 60.0
+"""What a token lasts whose answer does not say (Token Authentication Specification, "expires_in")."""
+
+_CLIENT_ID = "image-syncer"
+_MAX_TOKEN_CHARS = 64 * 1024
+# It goes into a header: what is no visible ASCII could end it, and begin another (RFC 6750, section 2.1 is
+# stricter still).
+_TOKEN = re.compile(r"[!-~]+")
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user name and its password, or an identity token, which `docker login` leaves in place of the
+    password.
+    """
+
+    username: str
+    password: str = field(repr=False)
+    identity_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token for `Authorization: Bearer`, and the seconds that it lasts from now."""
+
+    value: str = field(repr=False)
+    expires_in_s: float
+
+
+def basic_authorization(credential: Credential) -> str:
+    """The value of `Authorization` for Basic (RFC 7617, section 2), in UTF-8."""
+    pair = f"{credential.username}:{credential.password}"
+    return f"Basic {b64encode(pair.encode('utf-8', 'surrogateescape')).decode('ascii')}"
+
+
+def realm_allowed(realm_url: str, endpoint: Endpoint) -> bool:
+    """Whether credentials may be sent to this realm: over TLS to any host the registry names, in the clear
+    only where the registry itself is spoken to in the clear.
+    """
+    origin = origin_of(realm_url)
+    return origin is not None and (origin[0] == "https" or endpoint.base_url.startswith("http://"))
+
+
+def build_token_request(
+    challenge: Challenge,
+    scopes: Sequence[Scope],
+    credential: Credential | None = None,
+    *,
+    origin: Origin = Origin.LOCAL,
+) -> Request:
+    """Ask the realm of a Bearer challenge for a token with `scopes`; without any, with the challenge's own.
+
+    With an identity token a POST ("OAuth2 Token Authentication"), else a GET ("Token Authentication
+    Specification", "Requesting a Token"), with Basic if there is a credential. Whether the realm may see the
+    credential is asked before: `realm_allowed`. Scopes to push come first, because some servers read one
+    only. Raises `ProtocolViolation` when the realm is no HTTP address.
+    """
+    realm = challenge.params.get("realm", "")
+    if origin_of(realm) is None:
+        raise ProtocolViolation(
+            f"the registry names a token service that cannot be used: {without_query(realm)[:120]!r}",
+            origin=origin,
+        )
+    realm = resolve_location(realm, realm, origin=origin)
+    names = [str(scope) for scope in sorted(scopes, key=lambda scope: "push" not in scope.actions)]
+    if not names:
+        names = challenge.params.get("scope", "").split()
+    service = challenge.params.get("service")
+    if credential is not None and credential.identity_token:
+        return _oauth2_request(realm, service, names, credential.identity_token, tuple(scopes))
+    headers = (("Authorization", basic_authorization(credential)),) if credential is not None else ()
+    pairs = [("service", service)] if service else []
+    pairs += [("scope", name) for name in names]
+    query = urlencode(pairs, quote_via=quote, safe=":/,*")
+    url = append_query(realm, query) if query else realm
+    return Request(Operation.GET_TOKEN, "GET", url, None, headers=headers, scopes=tuple(scopes))
+
+
+def parse_token(response: Response, *, origin: Origin = Origin.LOCAL) -> Token:
+    """The token of an answer: `token`, or `access_token`, and `expires_in`, 60 seconds where it is missing or
+    makes no sense.
+
+    Raises `ProtocolViolation` when there is no token that could stand in a header; the message never holds
+    the answer.
+    """
+    try:
+        body = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        body = None
+    fields = body if isinstance(body, dict) else {}
+    value = fields.get("token") or fields.get("access_token")
+    if not isinstance(value, str) or len(value) > _MAX_TOKEN_CHARS or not _TOKEN.fullmatch(value):
+        raise ProtocolViolation(
+            f"the token service at {without_query(response.url)} answered {response.status} without a token",
+            origin=origin,
+            operation=Operation.GET_TOKEN.value,
+            request=without_query(response.url),
+            status=response.status,
+        )
+    return Token(value, _expires_in_s(fields.get("expires_in")))
+
+
+def _expires_in_s(value: object) -> float:
+    match = _NUMBER.fullmatch(str(value)) if isinstance(value, (int, float, str)) else None
+    return float(match[0]) or DEFAULT_EXPIRES_IN_S if match else DEFAULT_EXPIRES_IN_S
+
+
+def _oauth2_request(
+    realm: str, service: str | None, scope_names: list[str], identity_token: str, scopes: tuple[Scope, ...]
+) -> Request:
+    form = {"grant_type": "refresh_token", "refresh_token": identity_token, "client_id": _CLIENT_ID}
+    if service:
+        form["service"] = service
+    if scope_names:
+        form["scope"] = " ".join(scope_names)
+    return Request(
+        Operation.GET_TOKEN,
+        "POST",
+        realm,
+        None,
+        headers=(("Content-Type", "application/x-www-form-urlencoded"),),
+        body=urlencode(form, quote_via=quote).encode("ascii"),
+        scopes=scopes,
+    )

@@ -1,0 +1,76 @@
+"""Outcome: how one image of a run ended, for people, for the report and for `on_image`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ImageResult", "Outcome"]
+
+
+class Outcome(str, Enum):
+    """How an image ended. Every image of a run ends as exactly one of these."""
+
+    COPIED = "copied"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    NOT_TRIED = "not tried"
+    PLANNED = "would be copied"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """Whether the destination now holds what the source holds."""
+        return self in (Outcome.COPIED, Outcome.UNCHANGED)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the user asked for this image and does not have it (a dry run asks for nothing)."""
+        return self in (Outcome.FAILED, Outcome.NOT_TRIED)
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image and one destination, and how it ended. Sizes are bytes, times seconds.
+
+    `source` and `destination` are whole references ("docker.io/library/nginx:1.27"). `reason` is a phrase
+    that follows the outcome ("no platform of the filter is in it"); `error` is `SyncError.to_data()` of a
+    failure. `bytes_total` is what had to move for this image (in a dry run: would have to); what another
+    image of the run moves is not in it. Digests are those of the manifest; they differ only where a
+    platform filter rewrote an index.
+    """
+
+    source: str
+    destination: str
+    outcome: Outcome
+    reason: str | None = None
+    source_digest: str | None = None
+    destination_digest: str | None = None
+    bytes_moved: int = 0
+    bytes_total: int = 0
+    blobs_moved: int = 0
+    blobs_mounted: int = 0
+    blobs_present: int = 0
+    seconds: float = 0
+    tries: int = 1
+    error: Mapping[str, Any] | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """The result as plain data for the JSON report; what is not known (None) is left out."""
+        data: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                data[field.name] = value
+        data["outcome"] = self.outcome.value
+        data["seconds"] = round(self.seconds, 3)
+        if self.error is not None:
+            data["error"] = dict(self.error)
+        return data

@@ -1,0 +1,112 @@
+"""Progress: what a run looks like at one moment, and the arithmetic behind rate and time left.
+
+Everything here is pure: time comes in as an argument, in seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from image_syncer.telemetry.outcome import Outcome
+
+__all__ = ["RateMeter", "Snapshot", "TransferRow", "estimate_time_left"]
+
+RATE_WINDOW_S = 10.0
+"""How far back a rate looks: long enough to be readable, short enough to show a stall."""
+
+_SAMPLE_EVERY_S = 0.25
+"""Samples closer than this replace each other, so that a meter holds at most window / spacing of them."""
+
+_FIRST_RATE_AFTER_S = 0.5
+"""A rate over less time than this says more about the clock than about the network."""
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """One blob on its way between two repositories. Sizes are bytes, -1 is an unknown `size_bytes`."""
+
+    digest: str
+    source: str
+    destination: str
+    bytes_done: int
+    size_bytes: int
+    seconds: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment, as it is handed to `on_progress`.
+
+    While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the
+    transfers in flight with the longest time behind them, longest first. `waiting` says what everything
+    waits for, if it does ("registry.example asked for a pause of 30 s"). Numbers may go back when a
+    transfer starts again.
+    """
+
+    elapsed_s: float = 0.0
+    images_total: int = 0
+    images_done: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    listing: bool = False
+    blobs_total: int = 0
+    blobs_done: int = 0
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_per_s: float = 0.0
+    eta_s: float | None = None
+    slowest: tuple[TransferRow, ...] = ()
+    waiting: str | None = None
+
+
+class RateMeter:
+    """The rate of a counter over the last `window_s` seconds, in constant memory.
+
+    >>> meter = RateMeter()
+    >>> for second in range(4):
+    ...     meter.update(now_s=second, total_bytes=second * 100)
+    >>> meter.bytes_per_s(now_s=3)
+    100.0
+    """
+
+    def __init__(self, window_s: float = RATE_WINDOW_S) -> None:
+        self._window_s = window_s
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def update(self, now_s: float, total_bytes: int) -> None:
+        """Notes that `total_bytes` had moved by `now_s`; a total that shrinks (a retry) starts it again."""
+        samples = self._samples
+        if samples and total_bytes < samples[-1][1]:
+            samples.clear()
+        # The first sample stays where it is: it is the far end of the window.
+        if len(samples) > 1 and now_s - samples[-2][0] < _SAMPLE_EVERY_S:
+            samples.pop()
+        samples.append((now_s, total_bytes))
+        self._forget(now_s)
+
+    def bytes_per_s(self, now_s: float) -> float:
+        """The rate as seen at `now_s`; falls to zero when updates stop."""
+        self._forget(now_s)
+        if not self._samples:
+            return 0.0
+        began_s, began_bytes = self._samples[0]
+        seconds = now_s - began_s
+        if seconds < _FIRST_RATE_AFTER_S:
+            return 0.0
+        return (self._samples[-1][1] - began_bytes) / seconds
+
+    def _forget(self, now_s: float) -> None:
+        while len(self._samples) > 1 and now_s - self._samples[0][0] > self._window_s:
+            self._samples.popleft()
+
+
+def estimate_time_left(bytes_left: int, bytes_per_s: float) -> float | None:
+    """Seconds until `bytes_left` have moved at this rate; None where the rate says nothing."""
+    if bytes_left <= 0:
+        return 0.0
+    return bytes_left / bytes_per_s if bytes_per_s > 0 else None

@@ -1,0 +1,171 @@
+"""Report: what a whole run did, in one line for people and in one JSON document for programs.
+
+The images of a run are not held in memory: `ReportWriter` streams each one to the file as it ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from image_syncer.telemetry.outcome import ImageResult, Outcome
+from image_syncer.telemetry.partial_file import PartialFile
+from image_syncer.units import format_duration, format_rate, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_FAILURES", "Report", "ReportWriter", "Totals"]
+
+MAX_FAILURES = 50
+"""Failures that a `Report` holds in memory; the report file has them all."""
+
+_SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
+"""128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
+
+
+@dataclass
+class Totals:
+    """Sums over the images that have ended so far. Sizes are bytes.
+
+    `requests` counts by kind (`registry.Operation`). `bytes_planned` is what a dry run would move.
+    """
+
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    bytes_moved: int = 0
+    bytes_planned: int = 0
+    blobs_moved: int = 0
+    blobs_mounted: int = 0
+    blobs_present: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+
+    def add(self, result: ImageResult) -> None:
+        """Counts one more image."""
+        self.outcomes[result.outcome] = self.outcomes.get(result.outcome, 0) + 1
+        self.bytes_moved += result.bytes_moved
+        self.blobs_moved += result.blobs_moved
+        self.blobs_mounted += result.blobs_mounted
+        self.blobs_present += result.blobs_present
+        if result.outcome is Outcome.PLANNED:
+            self.bytes_planned += result.bytes_total
+
+    def add_requests(self, counts: Mapping[str, int]) -> None:
+        """Adds requests by kind."""
+        for kind, count in counts.items():
+            self.requests[kind] = self.requests.get(kind, 0) + count
+
+    @property
+    def images(self) -> int:
+        """Images that have ended, whatever the outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def request_count(self) -> int:
+        """Requests of every kind."""
+        return sum(self.requests.values())
+
+    def as_data(self) -> dict[str, Any]:
+        """The totals as plain data for the JSON report."""
+        return {
+            "images": self.images,
+            "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
+            "bytes_moved": self.bytes_moved,
+            "bytes_planned": self.bytes_planned,
+            "blobs_moved": self.blobs_moved,
+            "blobs_mounted": self.blobs_mounted,
+            "blobs_present": self.blobs_present,
+            "requests": dict(sorted(self.requests.items())),
+            "request_count": self.request_count,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
+
+    `started_at` is ISO 8601 in UTC; `interrupted` is the signal's name ("SIGINT", "SIGTERM") or None.
+    """
+
+    settings: Mapping[str, Any]
+    totals: Totals
+    started_at: str
+    seconds: float
+    failures: tuple[ImageResult, ...] = ()
+    interrupted: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all as wanted · 1 some image failed or was not tried · 130 interrupted · 143 terminated."""
+        if self.interrupted is not None:
+            return _SIGNAL_EXIT_CODES.get(self.interrupted, 1)
+        return int(any(count and outcome.is_failure for outcome, count in self.totals.outcomes.items()))
+
+    def summary_line(self) -> str:
+        """The run in one line for people."""
+        totals = self.totals
+        counts = [
+            f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)
+        ]
+        images = f"{totals.images:,} image{'' if totals.images == 1 else 's'}"
+        parts = [f"{images}: {', '.join(counts)}" if counts else images]
+        if self.interrupted:
+            parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
+        if totals.outcomes.get(Outcome.PLANNED):
+            parts.append(
+                f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}"
+            )
+        else:
+            parts.append(self._movement())
+        parts.append(f"{totals.request_count:,} request{'' if totals.request_count == 1 else 's'}")
+        return " · ".join(parts)
+
+    def _movement(self) -> str:
+        totals = self.totals
+        moved = f"{format_size(totals.bytes_moved)} in {format_duration(self.seconds)}"
+        if totals.bytes_moved and self.seconds > 0:
+            moved += f" ({format_rate(totals.bytes_moved / self.seconds)})"
+        blobs = f"{totals.blobs_moved:,} blob{'' if totals.blobs_moved == 1 else 's'} moved"
+        return f"{moved} · {blobs}, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there"
+
+    def as_data(self) -> dict[str, Any]:
+        """The report without its images, as plain data."""
+        return {
+            "started_at": self.started_at,
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+            "exit_code": self.exit_code,
+            "settings": dict(self.settings),
+            "totals": self.totals.as_data(),
+            "warnings": list(self.warnings),
+        }
+
+
+class ReportWriter:
+    """Streams results into `FILE.partial` and makes it `FILE` when the run has ended, in constant memory.
+
+    The document is one JSON object with one image a line, `{"images": [...], "started_at": …, "totals": …}`.
+    Raises what `PartialFile` raises.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = PartialFile(path, noun="the report", option="--report")
+        self._file.write(b'{"images": [\n')
+        self._separator = b""
+
+    def add(self, result: ImageResult) -> None:
+        """Writes one image."""
+        self._file.write(self._separator + orjson.dumps(result.as_data(), default=str))
+        self._separator = b",\n"
+
+    def close(self, report: Report) -> None:
+        """Writes everything else and gives the file its name."""
+        rest = orjson.dumps(report.as_data(), default=str, option=orjson.OPT_INDENT_2)
+        self._file.write(b"\n],\n" + rest.removeprefix(b"{\n") + b"\n")
+        self._file.commit()
+
+    def abandon(self) -> None:
+        """Leaves no file behind; for a run that ended before it could be reported."""
+        self._file.abandon()

@@ -1,0 +1,56 @@
+"""Transfer: how one blob moves. Pure: the ring, the stream of bytes, and the state machine of the pipe.
+
+The byte path is `Stream.receive` (libcurl's write callback) and `Sender.send` (its read callback) over one `Ring`; the
+rare events around them are the `Pipe`'s.
+"""
+
+from __future__ import annotations
+
+from image_syncer.transfer.pipe import (
+    Abandoned,
+    CancelSession,
+    Event,
+    Instruction,
+    Pipe,
+    PipeState,
+    SinkAccepted,
+    SinkFailed,
+    SinkOutcome,
+    SinkPresent,
+    SinkReady,
+    SourceAnswered,
+    SourceFailed,
+    SourceVerified,
+    StartSink,
+    StartSource,
+    StopSink,
+    StopSource,
+)
+from image_syncer.transfer.ring import Ring
+from image_syncer.transfer.stream import PIECE_BYTES, Sender, Signals, Stream
+
+__all__ = [
+    "PIECE_BYTES",
+    "Abandoned",
+    "CancelSession",
+    "Event",
+    "Instruction",
+    "Pipe",
+    "PipeState",
+    "Ring",
+    "Sender",
+    "Signals",
+    "SinkAccepted",
+    "SinkFailed",
+    "SinkOutcome",
+    "SinkPresent",
+    "SinkReady",
+    "SourceAnswered",
+    "SourceFailed",
+    "SourceVerified",
+    "StartSink",
+    "StartSource",
+    "StopSink",
+    "StopSource",
+    "Stream",
+]

@@ -1,0 +1,295 @@
+"""The pipe: how one blob moves from a source to one or more destinations, as a state machine.
+
+Events come in, instructions come out; no byte passes through here (`stream.py` has those). The shell that carries out
+the instructions is `image_syncer.worker.mover`.
+
+A pipe lives through five states::
+
+    OPENING ──► CONNECTING ──► FLOWING ──► DRAINING ──► ENDED
+       │            │             │            │          ▲
+       └────────────┴─────────────┴────────────┴──────────┘
+
+- OPENING: every destination was asked `POST …/uploads/?mount=…`: it has the blob (201), gives a session (202), or
+  fails. No source is opened before the sessions stand, so that no source waits for a destination.
+- CONNECTING: the source was asked for the blob; no byte has come.
+- FLOWING: bytes flow into the ring, and out of it into each destination that still takes part.
+- DRAINING: the last byte has come and the digest is right; the destinations finish and commit.
+- ENDED: every destination has an outcome.
+
+A destination that fails leaves the others alone; a source that fails ends all that still take part. A destination that
+accepts a blob before its last byte was released has broken the protocol: it cannot have the whole blob.
+
+An event that the table does not list is a mistake of ours and raises `RuntimeError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from image_syncer.errors import Origin, ProtocolViolation, SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Abandoned",
+    "CancelSession",
+    "Event",
+    "Instruction",
+    "Pipe",
+    "PipeState",
+    "SinkAccepted",
+    "SinkFailed",
+    "SinkOutcome",
+    "SinkPresent",
+    "SinkReady",
+    "SourceAnswered",
+    "SourceFailed",
+    "SourceVerified",
+    "StartSink",
+    "StartSource",
+    "StopSink",
+    "StopSource",
+]
+
+
+class PipeState(Enum):
+    """Where a pipe is in its life; see the essay at the top of the module."""
+
+    OPENING = "opening"
+    CONNECTING = "connecting"
+    FLOWING = "flowing"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+class SinkOutcome(Enum):
+    """How a destination got the blob."""
+
+    MOVED = "moved"
+    PRESENT = "present"
+
+
+class _SinkState(Enum):
+    OPENING = "opening"
+    READY = "ready"
+    SENDING = "sending"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True)
+class SinkReady:
+    """The destination opened an upload session."""
+
+    sink: int
+
+
+@dataclass(frozen=True)
+class SinkPresent:
+    """The destination already has the blob, or mounted it: nothing has to be sent there."""
+
+    sink: int
+
+
+@dataclass(frozen=True)
+class SinkFailed:
+    """The destination refused, broke off or fell silent."""
+
+    sink: int
+    error: SyncError
+
+
+@dataclass(frozen=True)
+class SinkAccepted:
+    """The destination committed the upload (201)."""
+
+    sink: int
+
+
+@dataclass(frozen=True)
+class SourceAnswered:
+    """The source sends the blob (200), and its length is the one that the descriptor promises."""
+
+
+@dataclass(frozen=True)
+class SourceVerified:
+    """The last byte has come, and size and digest are right."""
+
+
+@dataclass(frozen=True)
+class SourceFailed:
+    """The source refused, broke off, fell silent, or sent wrong bytes."""
+
+    error: SyncError
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """Nobody wants the blob any more: the run is being stopped."""
+
+    error: SyncError
+
+
+Event: TypeAlias = (
+    SinkReady | SinkPresent | SinkFailed | SinkAccepted | SourceAnswered | SourceVerified | SourceFailed | Abandoned
+)
+
+
+@dataclass(frozen=True)
+class StartSource:
+    """Ask the source for the blob."""
+
+
+@dataclass(frozen=True)
+class StopSource:
+    """Break the download off: nobody takes its bytes any more."""
+
+
+@dataclass(frozen=True)
+class StartSink:
+    """Begin the upload into the session that the destination opened."""
+
+    sink: int
+
+
+@dataclass(frozen=True)
+class StopSink:
+    """Break the upload off, before its last bytes went out."""
+
+    sink: int
+
+
+@dataclass(frozen=True)
+class CancelSession:
+    """Tell the destination that its session will not be used (DELETE), so that nothing is left behind."""
+
+    sink: int
+
+
+Instruction: TypeAlias = StartSource | StopSource | StartSink | StopSink | CancelSession
+
+
+class Pipe:
+    """The state machine of one blob on its way to `sinks` destinations.
+
+    `handle(event)` returns the instructions to carry out. When `state` is ENDED, `outcomes[i]` is what became of
+    destination i: a `SinkOutcome`, or the `SyncError` that stopped it.
+    """
+
+    def __init__(self, sinks: int) -> None:
+        if sinks < 1:
+            raise RuntimeError("a pipe needs at least one destination")
+        self.state = PipeState.OPENING
+        self.outcomes: list[SinkOutcome | SyncError | None] = [None] * sinks
+        self._sinks = [_SinkState.OPENING] * sinks
+
+    def handle(self, event: Event) -> list[Instruction]:
+        """Take one event; raises RuntimeError for one that cannot happen in this state."""
+        action = self._TABLE.get((self.state, type(event)))
+        if action is None:
+            raise RuntimeError(f"{event!r} cannot happen to {self!r}")
+        return action(self, event)
+
+    def _in(self, state: _SinkState) -> list[int]:
+        return [index for index, now in enumerate(self._sinks) if now is state]
+
+    def _settle(self, sink: int, expected: tuple[_SinkState, ...], outcome: SinkOutcome | SyncError) -> None:
+        if self._sinks[sink] not in expected:
+            raise RuntimeError(f"destination {sink} is {self._sinks[sink].value} in {self!r}")
+        self._sinks[sink] = _SinkState.SETTLED
+        self.outcomes[sink] = outcome
+
+    def _opened(self) -> list[Instruction]:
+        if self._in(_SinkState.OPENING):
+            return []
+        if self._in(_SinkState.READY):
+            self.state = PipeState.CONNECTING
+            return [StartSource()]
+        self.state = PipeState.ENDED
+        return []
+
+    def _ready(self, event: SinkReady) -> list[Instruction]:
+        if self._sinks[event.sink] is not _SinkState.OPENING:
+            raise RuntimeError(f"destination {event.sink} opened a second session in {self!r}")
+        self._sinks[event.sink] = _SinkState.READY
+        return self._opened()
+
+    def _present(self, event: SinkPresent) -> list[Instruction]:
+        self._settle(event.sink, (_SinkState.OPENING,), SinkOutcome.PRESENT)
+        return self._opened()
+
+    def _refused(self, event: SinkFailed) -> list[Instruction]:
+        self._settle(event.sink, (_SinkState.OPENING,), event.error)
+        return self._opened()
+
+    def _answered(self, _event: SourceAnswered) -> list[Instruction]:
+        self.state = PipeState.FLOWING
+        ready = self._in(_SinkState.READY)
+        for sink in ready:
+            self._sinks[sink] = _SinkState.SENDING
+        return [StartSink(sink) for sink in ready]
+
+    def _verified(self, _event: SourceVerified) -> list[Instruction]:
+        self.state = PipeState.DRAINING
+        return []
+
+    def _source_failed(self, event: SourceFailed | Abandoned) -> list[Instruction]:
+        instructions: list[Instruction] = []
+        for sink, state in enumerate(self._sinks):
+            if state is _SinkState.SENDING:
+                instructions += [StopSink(sink), CancelSession(sink)]
+            elif state is _SinkState.READY:
+                instructions.append(CancelSession(sink))
+            if state is not _SinkState.SETTLED:
+                self._settle(sink, (state,), event.error)
+        self.state = PipeState.ENDED
+        return instructions
+
+    def _abandoned(self, event: Abandoned) -> list[Instruction]:
+        running = self.state in (PipeState.CONNECTING, PipeState.FLOWING, PipeState.DRAINING)
+        return [*([StopSource()] if running else []), *self._source_failed(event)]
+
+    def _sink_failed(self, event: SinkFailed) -> list[Instruction]:
+        self._settle(event.sink, (_SinkState.SENDING,), event.error)
+        if self._in(_SinkState.SENDING):
+            return []
+        instructions: list[Instruction] = [StopSource()] if self.state is PipeState.FLOWING else []
+        self.state = PipeState.ENDED
+        return instructions
+
+    def _accepted_early(self, event: SinkAccepted) -> list[Instruction]:
+        error = ProtocolViolation(
+            "the destination accepted the blob before its last byte was sent",
+            origin=Origin.DESTINATION,
+            retryable=True,
+        )
+        return self._sink_failed(SinkFailed(event.sink, error))
+
+    def _accepted(self, event: SinkAccepted) -> list[Instruction]:
+        self._settle(event.sink, (_SinkState.SENDING,), SinkOutcome.MOVED)
+        if not self._in(_SinkState.SENDING):
+            self.state = PipeState.ENDED
+        return []
+
+    _TABLE: ClassVar[dict[tuple[PipeState, type], Callable[..., list[Instruction]]]] = {
+        (PipeState.OPENING, SinkReady): _ready,
+        (PipeState.OPENING, SinkPresent): _present,
+        (PipeState.OPENING, SinkFailed): _refused,
+        (PipeState.OPENING, Abandoned): _abandoned,
+        (PipeState.CONNECTING, SourceAnswered): _answered,
+        (PipeState.CONNECTING, SourceFailed): _source_failed,
+        (PipeState.CONNECTING, Abandoned): _abandoned,
+        (PipeState.FLOWING, SourceVerified): _verified,
+        (PipeState.FLOWING, SourceFailed): _source_failed,
+        (PipeState.FLOWING, SinkFailed): _sink_failed,
+        (PipeState.FLOWING, SinkAccepted): _accepted_early,
+        (PipeState.FLOWING, Abandoned): _abandoned,
+        (PipeState.DRAINING, SinkFailed): _sink_failed,
+        (PipeState.DRAINING, SinkAccepted): _accepted,
+        (PipeState.DRAINING, Abandoned): _abandoned,
+    }
+
+    def __repr__(self) -> str:
+        return f"<Pipe {self.state.value} {[state.value for state in self._sinks]}>"

@@ -1,0 +1,94 @@
+"""The ring: a bounded queue of bytes with one writer and several readers, which never reallocates.
+
+The buffer is lent by the caller, so that it can be used again for the next blob. Positions count bytes since the
+beginning of the blob; a position modulo the capacity is the place in the buffer. The slowest reader decides how much
+room the writer has.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Ring"]
+
+
+class Ring:
+    """A bounded queue of bytes over a lent `buffer`; sizes and positions in bytes.
+
+    `written` is how much has gone in, `taken(reader)` how much a reader has had. A reader that is closed no longer
+    holds the writer back.
+    """
+
+    __slots__ = ("_buffer", "_capacity", "_open", "_tail", "_taken", "written")
+
+    def __init__(self, buffer: bytearray | memoryview, readers: int = 1) -> None:
+        self._buffer = memoryview(buffer)
+        self._capacity = len(self._buffer)
+        if not self._capacity:
+            raise RuntimeError("a ring needs a buffer of at least one byte")
+        self._taken = [0] * readers
+        self._open = list(range(readers))
+        self._tail = 0
+        self.written = 0
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that the ring can hold."""
+        return self._capacity
+
+    @property
+    def free(self) -> int:
+        """Bytes that can be written now: the capacity less what the slowest open reader has not taken."""
+        return self._capacity - self.written + self._tail
+
+    def taken(self, reader: int) -> int:
+        """Bytes that `reader` has had since the beginning."""
+        return self._taken[reader]
+
+    def readable(self, reader: int) -> int:
+        """Bytes that wait for `reader`."""
+        return self.written - self._taken[reader]
+
+    def put(self, chunk: bytes | memoryview) -> None:
+        """Write the whole `chunk`, which must fit (`free`); raises RuntimeError where it does not."""
+        length = len(chunk)
+        if length > self._capacity - self.written + self._tail:
+            raise RuntimeError("the chunk does not fit into the ring")
+        start = self.written % self._capacity
+        end = start + length
+        if end <= self._capacity:
+            self._buffer[start:end] = chunk
+        else:
+            first = self._capacity - start
+            self._buffer[start:] = chunk[:first]
+            self._buffer[: length - first] = chunk[first:]
+        self.written += length
+
+    def take(self, reader: int, most: int) -> memoryview:
+        """Up to `most` bytes for `reader`, without a copy; empty where nothing waits.
+
+        The view is good until the next `put`: whoever takes it copies it at once (libcurl does, when the read callback
+        returns). A wrap of the ring ends the view early.
+        """
+        taken = self._taken[reader]
+        start = taken % self._capacity
+        length = min(most, self.written - taken, self._capacity - start)
+        self._taken[reader] = taken + length
+        if taken == self._tail:
+            self._settle()
+        return self._buffer[start : start + length]
+
+    def close_reader(self, reader: int) -> None:
+        """`reader` takes no more: it no longer holds the writer back."""
+        if reader in self._open:
+            self._open.remove(reader)
+            self._settle()
+
+    def release(self) -> None:
+        """Give the buffer back; the ring cannot be used any more."""
+        self._buffer.release()
+
+    def _settle(self) -> None:
+        self._tail = min((self._taken[reader] for reader in self._open), default=self.written)
+
+    def __repr__(self) -> str:
+        waits = ", ".join(f"{reader}: {self.readable(reader)}" for reader in self._open)
+        return f"<Ring {self.written} written, {self.free} of {self._capacity} free, waiting {{{waits}}}>"

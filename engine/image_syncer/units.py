@@ -1,0 +1,96 @@
+"""Sizes, rates and durations: parsers for what people write, and formats for what they read.
+
+Sizes are bytes (int), rates bytes a second (float), durations seconds (float).
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["format_duration", "format_rate", "format_size", "parse_duration", "parse_size"]
+
+_SIZE = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-zA-Z]*)\s*")
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 2**10,
+    "kib": 2**10,
+    "kb": 10**3,
+    "m": 2**20,
+    "mib": 2**20,
+    "mb": 10**6,
+    "g": 2**30,
+    "gib": 2**30,
+    "gb": 10**9,
+    "t": 2**40,
+    "tib": 2**40,
+    "tb": 10**12,
+}
+_DURATION_PART = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BINARY_STEP = 1024
+_WHOLE_FROM = 100
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "64KiB", "16MiB", "1.5GB" or a bare number.
+
+    Units: B, KiB/MiB/GiB/TiB and K/M/G/T (powers of 1024), KB/MB/GB/TB (powers of 1000); case does not matter.
+    Raises ValueError with a sentence for people.
+    """
+    match = _SIZE.fullmatch(text)
+    factor = _SIZE_UNITS.get(match["unit"].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not a size: write a number with a unit, such as 512KiB, 16MiB or 2GiB")
+    return int(float(match["number"]) * factor)
+
+
+def format_size(size_bytes: float) -> str:
+    """Bytes as people read them: "0 B", "640 KiB", "1.5 GiB".
+
+    >>> format_size(1536)
+    '1.5 KiB'
+    """
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < _BINARY_STEP or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= _WHOLE_FROM else f"{value:.1f} {unit}"
+        value /= _BINARY_STEP
+    raise AssertionError("unreachable")
+
+
+def format_rate(bytes_per_s: float) -> str:
+    """A rate as people read it: "120 MiB/s"."""
+    return f"{format_size(bytes_per_s)}/s"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from "1.5s", "500ms", "2m", "1h30m" or a bare number of seconds.
+
+    Raises ValueError with a sentence for people.
+    """
+    stripped = text.strip()
+    try:
+        seconds = float(stripped)
+    except ValueError:
+        parts = list(_DURATION_PART.finditer(stripped))
+        if not parts or "".join(part.group() for part in parts) != stripped:
+            raise ValueError(f"{text!r} is not a duration: write for example 30s, 5m or 1h30m") from None
+        seconds = sum(float(part["number"]) * _DURATION_UNITS[part["unit"]] for part in parts)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{text!r} is not a duration: it must not be negative or endless")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as people read it: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 10:  # noqa: PLR2004 - below it a tenth of a second is worth reading
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{whole} s"

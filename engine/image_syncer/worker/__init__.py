@@ -1,0 +1,3 @@
+"""Worker: one process that moves blobs. Messages in, pipes run, messages out."""
+
+from __future__ import annotations

@@ -1,0 +1,298 @@
+"""The mover: carries out what the pipe's state machine says, for one leased blob.
+
+It starts and stops the transfers, hands their ends to the machine as events, un-pauses after each round of libcurl, and
+watches for silence. The bytes themselves go from libcurl to the stream and back, and never come by here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin, SyncError, TransportError
+from image_syncer.planning import Arrival, TargetResult
+from image_syncer.transfer import (
+    Abandoned,
+    CancelSession,
+    Event,
+    Instruction,
+    Pipe,
+    PipeState,
+    SinkAccepted,
+    SinkFailed,
+    SinkOutcome,
+    SinkPresent,
+    SinkReady,
+    SourceAnswered,
+    SourceFailed,
+    SourceVerified,
+    StartSink,
+    StartSource,
+    StopSink,
+    StopSource,
+    Stream,
+)
+from image_syncer.worker.sink import Upload
+from image_syncer.worker.source import Download, length_differs
+from image_syncer.worker.watch import SilenceWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from image_syncer.net import RegistryClient
+    from image_syncer.oci import Digest
+    from image_syncer.transfer import Signals
+    from image_syncer.worker.buffers import Windows
+    from image_syncer.worker.messages import LeaseJob
+
+__all__ = ["Mover"]
+
+
+class Mover:
+    """One blob on its way; `run` returns a result for each target of the lease."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        lease: LeaseJob,
+        digest: Digest,
+        windows: Windows,
+        signals: Signals,
+        *,
+        stall_s: float,
+        answer_s: float,
+    ) -> None:
+        self._client = client
+        self._lease = lease
+        self._digest = digest
+        self._windows = windows
+        self._window = windows.lend()
+        self._signals = signals
+        self._loop = asyncio.get_running_loop()
+        self._pipe = Pipe(len(lease.targets))
+        self._uploads = [Upload(client, target, digest) for target in lease.targets]
+        self._download = Download(client, lease.source, digest, self._begin)
+        self._stream: Stream | None = None
+        self._told_verified = False
+        self._told_answered = False
+        self._length_fault: SyncError | None = None
+        self._ended = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watch = SilenceWatch(len(lease.targets), stall_s=stall_s, answer_s=answer_s)
+        self._crash: BaseException | None = None
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come from the source."""
+        return self._stream.received if self._stream else 0
+
+    async def run(self) -> list[TargetResult]:
+        """Move the blob; returns when every target has an outcome and every transfer has ended."""
+        for index in range(len(self._uploads)):
+            self._spawn(f"open {index}", self._open(index))
+        try:
+            await self._ended.wait()
+        finally:
+            await self._clear()
+        if self._crash is not None:
+            raise self._crash
+        return [self._result(index) for index in range(len(self._uploads))]
+
+    def abandon(self, error: SyncError) -> None:
+        """Nobody wants the blob any more."""
+        if self._pipe.state is not PipeState.ENDED:
+            self._feed(Abandoned(error))
+
+    def tick(self, now: float) -> None:
+        """A second has passed: let slow streams flow, and look for silence. `now` in seconds."""
+        stream = self._stream
+        if self._pipe.state is PipeState.ENDED:
+            return
+        if stream is None:
+            silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
+            if silent is not None:
+                self._stop("source")
+                self._feed(SourceFailed(self._silence(Origin.SOURCE, silent)))
+            return
+        stream.flush()
+        if not stream.verified and (silent := self._watch.source(stream, now)) is not None:
+            self._stop("source")
+            self._feed(SourceFailed(self._silence(Origin.SOURCE, silent)))
+            return
+        for index in range(len(self._uploads)):
+            if f"sink {index}" in self._tasks and (silent := self._watch.sink(stream, index, now)) is not None:
+                self._stop(f"sink {index}")
+                self._sink_failed(index, self._silence(Origin.DESTINATION, silent))
+        self._client.transport.driver.settle()
+
+    def settle(self) -> None:
+        """Do what libcurl's callbacks found to be done; called by the driver between its rounds."""
+        stream = self._stream
+        if stream is None or self._pipe.state is PipeState.ENDED:
+            return
+        if not self._told_answered:
+            self._told_answered = True
+            self._feed(SourceAnswered())
+        download, uploads = stream.attend()
+        if stream.verified and not self._told_verified:
+            self._told_verified = True
+            self._feed(SourceVerified())
+        driver = self._client.transport.driver
+        if download and self._download.easy is not None:
+            driver.resume(self._download.easy)
+        for index in uploads:
+            easy = self._uploads[index].easy
+            if easy is not None:
+                driver.resume(easy)
+
+    def _begin(self, length: int | None) -> Stream | None:
+        size = self._lease.size if self._lease.size >= 0 else length
+        if size is None:
+            self._length_fault = SyncError(
+                "the source does not say how long the blob is, and neither does the manifest",
+                origin=Origin.SOURCE,
+            )
+            return None
+        if length is not None and length != size:
+            self._length_fault = length_differs(self._digest, size, length)
+            return None
+        return self._make_stream(size)
+
+    def _make_stream(self, size: int) -> Stream:
+        room = memoryview(self._window)[: max(1, min(size, len(self._window)))]
+        self._stream = Stream(
+            self._digest,
+            size,
+            room,
+            senders=len(self._uploads),
+            signals=self._signals,
+            on_due=self._note_due,
+        )
+        for index, outcome in enumerate(self._pipe.outcomes):
+            if outcome is not None:
+                self._stream.stop_sender(index)
+        self._note_due()
+        return self._stream
+
+    def _note_due(self) -> None:
+        self._client.transport.driver.due.append(self)
+
+    def _feed(self, event: Event) -> None:
+        for instruction in self._pipe.handle(event):
+            self._carry_out(instruction)
+        if self._pipe.state is PipeState.ENDED:
+            self._ended.set()
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        if isinstance(instruction, StartSource):
+            self._watch.started(self._loop.time())
+            self._spawn("source", self._fetch())
+        elif isinstance(instruction, StopSource):
+            self._stop("source")
+        elif isinstance(instruction, StartSink):
+            self._spawn(f"sink {instruction.sink}", self._send(instruction.sink))
+        elif isinstance(instruction, StopSink):
+            self._stop(f"sink {instruction.sink}")
+        elif isinstance(instruction, CancelSession):
+            self._spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
+
+    async def _open(self, index: int) -> None:
+        try:
+            present = await self._uploads[index].open()
+        except SyncError as error:
+            self._feed(SinkFailed(index, self._place(error, Origin.DESTINATION, index)))
+        else:
+            self._feed(SinkPresent(index) if present else SinkReady(index))
+
+    async def _fetch(self) -> None:
+        if self._lease.size == 0:
+            self._make_stream(0)
+            self._client.transport.driver.settle()
+            self._fail_source(self._stream.fault if self._stream else None)
+            return
+        try:
+            await self._download.run()
+        except SyncError as error:
+            self._fail_source(self._length_fault or error)
+        else:
+            self._client.transport.driver.settle()
+
+    def _fail_source(self, error: SyncError | None) -> None:
+        if error is not None and self._pipe.state in (PipeState.CONNECTING, PipeState.FLOWING):
+            self._feed(SourceFailed(self._place(error, Origin.SOURCE, None)))
+
+    async def _send(self, index: int) -> None:
+        stream = self._stream
+        assert stream is not None
+        try:
+            await self._uploads[index].send(stream.senders[index], stream.size)
+        except SyncError as error:
+            self._sink_failed(index, error)
+        else:
+            self._feed(SinkAccepted(index))
+
+    def _sink_failed(self, index: int, error: SyncError) -> None:
+        if self._stream is not None:
+            self._stream.stop_sender(index)
+        self._feed(SinkFailed(index, self._place(error, Origin.DESTINATION, index)))
+
+    def _place(self, error: SyncError, origin: Origin, index: int | None) -> SyncError:
+        if error.origin is Origin.LOCAL:
+            error.origin = origin
+        target = self._lease.targets[index or 0]
+        repository = self._lease.source.repository if error.origin is Origin.SOURCE else target.repository
+        return error.located(repository=str(repository), digest=str(self._digest), operation="copy blob")
+
+    def _silence(self, origin: Origin, seconds: float) -> TransportError:
+        error = TransportError(
+            f"nothing moved for {seconds:.0f} s",
+            phase="timeout",
+            origin=origin,
+            hint="The registry, or the way to it, is silent.",
+        )
+        self._place(error, origin, None)
+        return error
+
+    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[name] = task
+        task.add_done_callback(lambda done: self._on_task_end(name, done))
+
+    def _on_task_end(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self._crash = crash
+            self._ended.set()
+
+    def _stop(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _clear(self) -> None:
+        """Wait for the cancelled sessions, break off what is left, and give the window back."""
+        closing = [task for name, task in self._tasks.items() if name.startswith("cancel")]
+        if closing:
+            await asyncio.wait(closing, timeout=CANCEL_TIMEOUT_S)
+        left = list(self._tasks.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if self._stream is not None:
+            self._stream.release()
+        self._windows.give_back(self._window)
+
+    def _result(self, index: int) -> TargetResult:
+        outcome = self._pipe.outcomes[index]
+        if isinstance(outcome, SyncError):
+            return TargetResult(None, 0, outcome)
+        if outcome is SinkOutcome.MOVED:
+            return TargetResult(Arrival.MOVED, self._stream.size if self._stream else 0)
+        target = self._lease.targets[index]
+        mounted = target.mount_from != target.repository.name
+        return TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
+
+
+CANCEL_TIMEOUT_S = 5.0
+"""How long an abandoned session's DELETE may take: it is a courtesy."""

@@ -1,0 +1,197 @@
+"""The worker process: messages in, pipes run, messages out.
+
+It is started with nothing but the number of an inherited socket. It ends when told to, and when the coordinator is
+gone: the socket closes then, however that came about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import traceback
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pycurl
+import uvloop
+
+from image_syncer.errors import SyncError, redact
+from image_syncer.net import CurlDriver, RegistryClient, Throttle, Timeouts, Transport
+from image_syncer.oci import Digest
+from image_syncer.planning import RetryPolicy
+from image_syncer.transfer import Signals
+from image_syncer.worker.authorizer import RemoteAuthorizer
+from image_syncer.worker.buffers import Windows
+from image_syncer.worker.messages import (
+    AuthorizationGiven,
+    Beat,
+    Crashed,
+    JobEnded,
+    LeaseJob,
+    LeaveAlone,
+    Message,
+    Ready,
+    Result,
+    Setup,
+    Stop,
+    encode,
+    read_message,
+)
+from image_syncer.worker.mover import Mover
+
+if TYPE_CHECKING:
+    from image_syncer.planning import TargetResult
+
+__all__ = ["BEAT_S", "Worker", "main"]
+
+BEAT_S = 0.5
+"""Between two signs of life."""
+TICK_S = 1.0
+"""Between two looks for silence."""
+_CRASHED = 70  # EX_SOFTWARE of sysexits.h
+_SIGNALS = Signals(
+    pause_receive=pycurl.WRITEFUNC_PAUSE,
+    pause_send=pycurl.READFUNC_PAUSE,
+    abort_send=pycurl.READFUNC_ABORT,
+)
+
+
+class Worker:
+    """Takes leases from one coordinator and carries them out on one multi handle."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, setup: Setup) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._setup = setup
+        self._loop = asyncio.get_running_loop()
+        timeouts = Timeouts(connect_s=setup.connect_timeout_s, stall_s=setup.stall_timeout_s)
+        self._driver = CurlDriver(kept_connections=4 * setup.streams)
+        self._transport = Transport(self._driver, timeouts)
+        self._authorizer = RemoteAuthorizer(self._say)
+        self._throttle = Throttle()
+        # A job is tried once here: how often, and when again, is the scheduler's to say.
+        self._client = RegistryClient(
+            self._transport,
+            self._authorizer,
+            self._throttle,
+            retry=RetryPolicy(tries=1),
+            chance=random.random,
+            on_pause=lambda registry, seconds: self._say(LeaveAlone(registry, seconds)),
+        )
+        self._windows = Windows(setup.window_bytes)
+        self._movers: dict[int, Mover] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: Counter[str] = Counter()
+        self._crashed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until the coordinator says stop or is gone; a mistake of ours ends the process."""
+        self._say(Ready(os.getpid()))
+        pulse = self._loop.create_task(self._beat())
+        listening = self._loop.create_task(self._listen())
+        crashed = self._loop.create_task(self._crashed.wait())
+        await asyncio.wait((listening, crashed), return_when=asyncio.FIRST_COMPLETED)
+        pulse.cancel()
+        if self._crashed.is_set():
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            os._exit(_CRASHED)
+        await self._close()
+
+    async def _listen(self) -> None:
+        while True:
+            message = await read_message(self._reader)
+            if message is None or isinstance(message, Stop):
+                return
+            self._on_message(message)
+
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, LeaseJob):
+            task = self._loop.create_task(self._move(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(message, AuthorizationGiven):
+            self._authorizer.on_given(message)
+        elif isinstance(message, LeaveAlone):
+            self._throttle.pause(message.registry, message.seconds, self._loop.time())
+        else:
+            raise RuntimeError(f"a worker cannot be told {type(message).__name__}")
+
+    async def _move(self, lease: LeaseJob) -> None:
+        try:
+            mover = Mover(
+                self._client,
+                lease,
+                Digest(lease.digest),
+                self._windows,
+                _SIGNALS,
+                stall_s=self._setup.stall_timeout_s,
+                answer_s=self._setup.answer_timeout_s,
+            )
+            self._movers[lease.job_id] = mover
+            results = await mover.run()
+        except Exception:  # noqa: BLE001 - a mistake of ours: said to the coordinator, then the process ends
+            self._say(Crashed(redact(traceback.format_exc())))
+            self._crashed.set()
+            return
+        finally:
+            self._movers.pop(lease.job_id, None)
+        self._say_requests()
+        self._say(JobEnded(lease.job_id, tuple(_as_result(result) for result in results)))
+
+    async def _beat(self) -> None:
+        ticked = self._loop.time()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            self._say_requests()
+            now = self._loop.time()
+            if now - ticked >= TICK_S:
+                ticked = now
+                for mover in list(self._movers.values()):
+                    mover.tick(now)
+
+    def _say_requests(self) -> None:
+        made = self._transport.requests - self._told
+        self._told.update(made)
+        received = {str(job): mover.received for job, mover in self._movers.items()}
+        self._say(Beat(dict(made), received))
+
+    def _say(self, message: Message) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    async def _close(self) -> None:
+        """Break everything off; sessions that stand are left to expire, since nobody waits for us."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._driver.close()
+        self._writer.close()
+
+
+def _as_result(result: TargetResult) -> Result:
+    error = result.error.to_data() if result.error else None
+    return Result(result.arrival.value if result.arrival else None, result.bytes_moved, error)
+
+
+async def _run(fd: int) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
+    setup = await read_message(reader)
+    if setup is None:
+        return
+    if not isinstance(setup, Setup):
+        raise SyncError(f"a worker must be told its setup first, not {type(setup).__name__}")
+    await Worker(reader, writer, setup).run()
+
+
+def main(fd: int) -> None:
+    """Run a worker on the inherited socket `fd` until it is told to stop, or the coordinator is gone."""
+    # Ctrl-C goes to the whole foreground group; what follows from it is the coordinator's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.install()
+        asyncio.run(_run(fd))

@@ -1,0 +1,57 @@
+"""Silence: which side of a pipe moves nothing although it is its turn. Pure: time comes in as an argument, in
+seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.transfer import Stream
+
+__all__ = ["SilenceWatch"]
+
+
+class SilenceWatch:
+    """Remembers when each side moved last. There is no time for the whole of a blob, however large.
+
+    `stall_s` bounds the silence of a side whose turn it is; a destination that has every byte may take `answer_s` to
+    commit them (registries hash and move large blobs then).
+    """
+
+    def __init__(self, sinks: int, *, stall_s: float, answer_s: float) -> None:
+        self._stall_s = stall_s
+        self._answer_s = answer_s
+        self._source = (0, 0.0)
+        self._sinks: list[tuple[int, float] | None] = [None] * sinks
+
+    def started(self, now: float) -> None:
+        """The source was asked."""
+        self._source = (0, now)
+
+    def waiting_for_source(self, now: float) -> float | None:
+        """How long the source has not answered, where that is too long."""
+        silence = now - self._source[1]
+        return silence if silence >= self._stall_s else None
+
+    def source(self, stream: Stream, now: float) -> float | None:
+        """How long the source has sent nothing, where that is too long; a paused download does not count."""
+        count, since = self._source
+        if stream.blocked or stream.received != count:
+            self._source = (stream.received, now)
+            return None
+        silence = now - since
+        return silence if silence >= self._stall_s else None
+
+    def sink(self, stream: Stream, index: int, now: float) -> float | None:
+        """How long destination `index` has taken nothing, where that is too long; an upload that waits for us does
+        not count.
+        """
+        sender = stream.senders[index]
+        last = self._sinks[index]
+        if last is None or sender.paused or sender.sent != last[0]:
+            self._sinks[index] = (sender.sent, now)
+            return None
+        silence = now - last[1]
+        bound = self._answer_s if sender.sent >= stream.size else self._stall_s
+        return silence if silence >= bound else None

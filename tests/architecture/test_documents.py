@@ -1,0 +1,49 @@
+"""The documents: their links lead somewhere, and the README opens with its two commands."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from architecture.source_tree import PROJECT
+
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)?(?:#([^)\s]+))?\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^```sh\n(?P<command>.*?)\n```", re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(markdown: str) -> set[str]:
+    """Anchors that the headings of a document make: lower case, no punctuation, hyphens for blanks."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCED.sub("", markdown), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document) -> None:
+    lost = []
+    for target, anchor in LINK.findall(FENCED.sub("", document.read_text(encoding="utf-8"))):
+        path = document.parent / target if target else document
+        if not path.exists():
+            lost.append(target)
+        elif anchor and anchor not in anchors_of(path.read_text(encoding="utf-8")):
+            lost.append(f"{target}#{anchor}")
+    assert lost == []
+
+
+def test_the_readme_opens_with_two_commands_that_need_nothing_before_them() -> None:
+    demo, tests = [match["command"] for match in COMMAND.finditer((PROJECT / "README.md").read_text())][:2]
+    for command in (demo, tests):
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+        assert "\n" not in command
+    assert demo.endswith("image-syncer demo")
+    assert tests.endswith("-m pytest")
+
+
+def test_a_link_that_leads_nowhere_is_found() -> None:
+    assert LINK.findall("[a](docs/gone.md#part) [b](#here) [c](https://example.org)") == [
+        ("docs/gone.md", "part"),
+        ("", "here"),
+    ]
+    assert anchors_of("# What always holds!\n```\n# no heading\n```\n") == {"what-always-holds"}

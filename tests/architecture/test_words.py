@@ -1,0 +1,64 @@
+"""The repository speaks of image-syncer, not of the places where it was written.
+
+The words are put together here, so that this file does not hold what it looks for.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from architecture.source_tree import PROJECT
+
+FORBIDDEN = {
+    "a folder of one machine": re.compile(r"(?<![\w.~$}*-])/(?:" + "wo" + "rk|ro" + "ot|home/" + r"\w+)/"),
+    "a tool of one machine": re.compile(r"\.py" + r"env\b|\bwork" + r"place\b", re.IGNORECASE),
+    "a number in a tracker": re.compile(
+        r"\bissue" + r"s?\s+#?\d+\b|(?<![\w&/])#\d+\b(?![-\w])", re.IGNORECASE
+    ),
+}
+
+
+def tracked_files() -> list[Path]:
+    """The files that are in the repository, or are about to be; outside one, what no tool made."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return [path for name in done.stdout.split("\0") if name and (path := PROJECT / name).is_file()]
+    places = [PROJECT / name for name in ("engine", "cli", "tests", "perf", "docs")]
+    below = [path for place in places for path in place.rglob("*") if path.is_file()]
+    return [path for path in (*PROJECT.glob("*.*"), *below) if path.is_file() and path.suffix != ".pyc"]
+
+
+def test_no_file_names_the_place_where_it_was_written() -> None:
+    files = tracked_files()
+    assert PROJECT / "README.md" in files
+    found = [
+        f"{path.relative_to(PROJECT)}:{text.count(chr(10), 0, match.start()) + 1}: {what}: {match.group()}"
+        for path in files
+        for text in [path.read_text(encoding="utf-8", errors="replace")]
+        for what, word in FORBIDDEN.items()
+        for match in word.finditer(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "caught"),
+    [
+        ("/wo" + "rk/main", True),
+        ("see /ro" + "ot/x", True),
+        ('"/home/' + 'jo/x"', True),
+        ("docs/wo" + "rk/x", False),
+        ("https://example.org/ro" + "ot/x", False),
+        ("as in issue" + " 12", True),
+        ("closes #" + "12", True),
+        ("color: #" + "123abc", False),
+        ("~/.docker/config.json", False),
+    ],
+)
+def test_the_words_are_found(text: str, caught: bool) -> None:
+    assert any(word.search(text) for word in FORBIDDEN.values()) is caught

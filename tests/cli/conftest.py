@@ -1,0 +1,112 @@
+"""The command in this process, over an engine that is made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import image_syncer
+from image_syncer.config import Configuration, Settings
+from image_syncer.telemetry import ImageResult, Report, Snapshot, Totals, logs
+from image_syncer_cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@dataclass
+class FakeEngine:
+    """Stands in for `image_syncer.sync`: notes how it was called, and tells the results it was given."""
+
+    results: list[ImageResult] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    interrupted: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: BaseException | None = None
+    configuration: Configuration | None = None
+    settings: Settings | None = None
+
+    def sync(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        *,
+        on_progress: Callable[[Snapshot], None] | None = None,
+        on_image: Callable[[ImageResult], None] | None = None,
+    ) -> Report:
+        self.configuration, self.settings = configuration, settings
+        if self.error is not None:
+            raise self.error
+        totals = Totals(requests={"head manifest": 2})
+        for snapshot in self.snapshots:
+            if on_progress:
+                on_progress(snapshot)
+        for result in self.results:
+            totals.add(result)
+            if on_image:
+                on_image(result)
+        failures = tuple(result for result in self.results if result.outcome.is_failure)
+        return Report(
+            settings={},
+            totals=totals,
+            started_at="2026-01-01T00:00:00Z",
+            seconds=2.0,
+            failures=failures[:50],
+            interrupted=self.interrupted,
+            warnings=self.warnings,
+        )
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs `image-syncer WORDS…` and returns what came out."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: Any) -> Ran:
+        code = main([str(word) for word in words])
+        captured = self._capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    yield Command(capsys)
+    for sink in logs._sinks:
+        sink.close()
+    logs._sinks.clear()
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    fake = FakeEngine()
+    monkeypatch.setitem(image_syncer.__dict__, "sync", fake.sync)
+    return fake
+
+
+@dataclass
+class Files:
+    auth: Path
+    images: Path
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return ("--auth", str(self.auth), "--images", str(self.images))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    auth, images = tmp_path / "auth.yaml", tmp_path / "images.yaml"
+    auth.write_text("registry.example:\n  username: me\n  password: hunter2hunter2\n")
+    images.write_text("nginx:1.27: registry.example/mirror/nginx\n")
+    return Files(auth, images)

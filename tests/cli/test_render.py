@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from cli.test_main import SOURCE_ROOTS
+from image_syncer.telemetry import Outcome, Snapshot, TransferRow
+from image_syncer_cli.render import LiveDisplay, is_live_terminal, progress_line
+
+ROWS = tuple(
+    TransferRow(f"sha256:{number:064x}", "library/nginx", "mirror/nginx", 2**20, 2**28, 4.0, 30 * 2**20)
+    for number in range(9)
+)
+SNAPSHOT = Snapshot(
+    elapsed_s=12.0,
+    images_total=150,
+    images_done=93,
+    outcomes={Outcome.COPIED: 60},
+    listing=True,
+    blobs_total=812,
+    blobs_done=512,
+    bytes_total=4 * 2**30,
+    bytes_done=2**30,
+    bytes_per_s=120 * 2**20,
+    eta_s=11.0,
+    slowest=ROWS,
+    waiting="registry.example asked for a pause of 30 s",
+)
+
+
+def test_a_line_says_what_is_still_being_counted_and_waited_for() -> None:
+    assert progress_line(SNAPSHOT) == (
+        "12 s · 93 of 150+ images (60 copied) · 512 of 812 blobs · 1.0 GiB of 4.0 GiB · 120 MiB/s · "
+        "waiting: registry.example asked for a pause of 30 s"
+    )
+    assert progress_line(Snapshot()) == "0.0 s · 0 of 0 images · 0 of 0 blobs · 0 B of 0 B · 0 B/s"
+
+
+def drawn(snapshot: Snapshot, *, width: int = 100, height: int = 20, environ: dict[str, str] | None = None) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=True, width=width, height=height, _environ={"TERM": "xterm", **(environ or {})}
+    )
+    display = LiveDisplay(console)
+    try:
+        display.update(snapshot)
+        return stream.getvalue()
+    finally:
+        display.close()
+
+
+def test_the_live_display_shows_the_whole_and_the_slowest() -> None:
+    text = drawn(SNAPSHOT)
+    assert "━" in text
+    for part in ("93 of 150+ images", "512 of 812 blobs", "1.0 GiB of 4.0 GiB", "120 MiB/s", "waiting: registry"):
+        assert part in text
+    assert text.count("library/nginx → mirror/nginx") == 5
+    assert "1.0 MiB of 256 MiB" in text
+
+
+@pytest.mark.parametrize(("height", "rows"), [(20, 5), (6, 2), (4, 0), (2, 0)])
+def test_it_is_never_higher_than_the_terminal(height: int, rows: int) -> None:
+    assert drawn(SNAPSHOT, height=height).count("library/nginx") == rows
+
+
+def test_a_narrow_terminal_is_no_trouble() -> None:
+    assert "150+" in drawn(SNAPSHOT, width=30)
+
+
+def test_before_the_first_byte_the_bar_counts_images() -> None:
+    assert "0 B of 0 B" in drawn(Snapshot(images_total=4, images_done=2))
+
+
+def test_no_color_has_none() -> None:
+    assert "\x1b[3" in drawn(SNAPSHOT)
+    assert "\x1b[3" not in drawn(SNAPSHOT, environ={"NO_COLOR": "1"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "live"),
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({}, False), ({"TERM": "xterm", "CI": "1"}, False)],
+)
+def test_what_is_a_live_terminal(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], live: bool) -> None:
+    monkeypatch.setattr("sys.stderr", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
+    assert is_live_terminal(environ) is live
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert is_live_terminal(environ) is False
+
+
+ON_A_TERMINAL = """
+from image_syncer.telemetry import Snapshot, configure_logging, get_logger
+from image_syncer_cli.output import say
+from image_syncer_cli.render import LiveDisplay
+configure_logging()
+display = LiveDisplay()
+display.update(Snapshot(images_total=7))
+get_logger("net").warning("a log line")
+say("a result")
+display.update(Snapshot(images_total=7, images_done=7))
+display.close()
+say("the end")
+"""
+
+
+def test_logs_and_results_come_above_the_live_display() -> None:
+    """On a real terminal, whose both ends are looked at: standard output is a pipe and stays one."""
+    terminal, end = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL],
+        env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=end,
+    )
+    os.close(end)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError:
+        pass  # the child has closed the terminal
+    finally:
+        os.close(terminal)
+    out, _ = child.communicate(timeout=60)
+    assert (child.returncode, out) == (0, b"a result\nthe end\n")
+    first, logged, second = (shown.index(part) for part in (b"0 of 7 images", b"a log line", b"7 of 7 images"))
+    assert first < logged < second
+    # The display is taken away before the line is written, and drawn again below it.
+    assert b"\x1b[2K" in shown[first:logged]
+    # And in the end nothing of it stays.
+    assert shown.endswith(b"\x1b[1A\x1b[2K")

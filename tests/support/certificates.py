@@ -1,0 +1,68 @@
+"""A private certificate authority, and a certificate of it for a server on loopback, made by the `openssl` command."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from support.programs import find_program, run_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_DAYS = "30"
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: `authority` is what a client trusts, `certificate` and `key` what a server shows and holds."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    def server_context(self) -> ssl.SSLContext:
+        """For a server that shows the certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """For a client that trusts the authority and nobody else."""
+        return ssl.create_default_context(cafile=str(self.authority))
+
+
+def make_certificates(
+    directory: Path, names: Sequence[str] = ("DNS:localhost", "IP:127.0.0.1", "IP:::1")
+) -> Certificates:
+    """Makes an authority and a certificate for `names` ("DNS:…" or "IP:…") in `directory`."""
+    openssl = find_program("openssl")
+    directory.mkdir(parents=True, exist_ok=True)
+    authority, authority_key = directory / "ca.crt", directory / "ca.key"
+    request, extensions = directory / "server.csr", directory / "server.ext"
+    made = Certificates(authority, directory / "server.crt", directory / "server.key")
+    new = [openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory))]
+    run_program(
+        [*new, "-x509", "-extensions", "authority", "-days", _DAYS, "-subj", "/CN=made-up authority"]
+        + ["-keyout", str(authority_key), "-out", str(authority)]
+    )
+    run_program([*new, "-subj", "/CN=made-up server", "-keyout", str(made.key), "-out", str(request)])
+    extensions.write_text(f"basicConstraints=CA:FALSE\nsubjectAltName={','.join(names)}\n")
+    run_program(
+        [openssl, "x509", "-req", "-days", _DAYS, "-in", str(request), "-extfile", str(extensions)]
+        + ["-CA", str(authority), "-CAkey", str(authority_key), "-set_serial", "1", "-out", str(made.certificate)]
+    )
+    return made
+
+
+def _write_config(directory: Path) -> Path:
+    path = directory / "openssl.cnf"  # our own, because the system's differs from one to the next
+    path.write_text(
+        "[req]\ndistinguished_name=subject\n[subject]\n"
+        "[authority]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        "subjectKeyIdentifier=hash\n"
+    )
+    return path

@@ -1,0 +1,125 @@
+"""Debian's docker-registry (distribution 2.8) as a fixture: a registry that nobody here has written."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import ssl
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from support.programs import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.certificates import Certificates
+
+CREDENTIAL = ("alice", "correct horse")
+"""The one user of a registry that asks for Basic."""
+
+# Of the password above, as `htpasswd -B` writes it; written down so that no test needs apache2-utils.
+_HTPASSWD = "alice:$2y$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2\n"
+_LISTENING = re.compile(r"listening on (?P<host>[\w.:\[\]]+):(?P<port>\d+)")
+_START_S = 30.0
+_END_S = 10.0
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True)
+class DockerRegistry:
+    """A running docker-registry. `root` is where its filesystem storage lies, `log` what it says."""
+
+    address: str
+    url: str
+    pid: int
+    root: Path
+    log: Path
+
+
+@contextmanager
+def serve_docker_registry(
+    directory: Path,
+    *,
+    htpasswd: bool = False,
+    certificates: Certificates | None = None,
+    deletes: bool = True,
+) -> Iterator[DockerRegistry]:
+    """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
+
+    With `htpasswd` it asks for CREDENTIAL. Skips the test where the program is missing.
+    """
+    program = find_program("docker-registry")
+    directory.mkdir(parents=True, exist_ok=True)
+    root, log, config = directory / "root", directory / "registry.log", directory / "config.yml"
+    root.mkdir()
+    settings: dict[str, object] = {
+        "version": "0.1",
+        "log": {"accesslog": {"disabled": False}, "level": "info"},
+        "storage": {"filesystem": {"rootdirectory": str(root)}, "delete": {"enabled": deletes}},
+        "http": {"addr": "127.0.0.1:0", "secret": "of a test"},
+    }
+    if certificates is not None:
+        settings["http"] = {
+            "addr": "127.0.0.1:0",
+            "secret": "of a test",
+            "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
+        }
+    if htpasswd:
+        (directory / "htpasswd").write_text(_HTPASSWD)
+        settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}
+    config.write_text(json.dumps(settings))  # which is YAML too
+    with log.open("wb") as sink:
+        child = subprocess.Popen(
+            [program, "serve", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env={"PATH": os.environ.get("PATH", "")},  # REGISTRY_* variables would change the configuration
+        )
+    try:
+        address = _wait_until_it_answers(child, log, certificates)
+        scheme = "http" if certificates is None else "https"
+        yield DockerRegistry(address, f"{scheme}://{address}", child.pid, root, log)
+    finally:
+        child.terminate()
+        try:
+            child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _wait_until_it_answers(
+    child: subprocess.Popen[bytes], log: Path, certificates: Certificates | None
+) -> str:
+    """The address, which the registry chose itself: it tells it in its log once it listens."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        found = _LISTENING.search(log.read_text())
+        if found is not None:
+            address = f"127.0.0.1:{found['port']}"
+            _ping(address, certificates)
+            return address
+        if child.poll() is not None:
+            raise AssertionError(f"docker-registry ended with {child.returncode}: {log.read_text()}")
+        time.sleep(_POLL_S)
+    raise AssertionError(f"docker-registry does not listen after {_START_S} s: {log.read_text()}")
+
+
+def _ping(address: str, certificates: Certificates | None) -> None:
+    connection: http.client.HTTPConnection
+    if certificates is None:
+        connection = http.client.HTTPConnection(address, timeout=_START_S)
+    else:
+        context = ssl.create_default_context(cafile=str(certificates.authority))
+        connection = http.client.HTTPSConnection(address, timeout=_START_S, context=context)
+    connection.request("GET", "/v2/")
+    assert connection.getresponse().status in (200, 401)
+    connection.close()

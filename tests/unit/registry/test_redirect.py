@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.oci import EMPTY_DIGEST, Repository
+from image_syncer.registry import (
+    MAX_REDIRECTS,
+    Endpoint,
+    Headers,
+    Request,
+    Response,
+    build_get_blob,
+    build_get_manifest,
+    build_put_upload,
+    build_start_upload,
+    follow_redirect,
+    may_carry_credentials,
+    resolve_redirect,
+)
+from image_syncer.registry.uploads import UploadSession
+
+ENDPOINT = Endpoint("h", "https://h")
+APP = Repository("h", "team/app")
+BLOB = build_get_blob(ENDPOINT, APP, EMPTY_DIGEST, offset=7)
+MANIFEST = build_get_manifest(ENDPOINT, APP, "v1")
+START = build_start_upload(ENDPOINT, APP)
+PUT = build_put_upload(ENDPOINT, APP, UploadSession("https://h/v2/u/1"), EMPTY_DIGEST, 0)
+
+
+def answer(request: Request, location: str | None, status: int = 307) -> Response:
+    fields = [] if location is None else [("Location", location)]
+    return Response(status, Headers(fields), b"", request.url)
+
+
+def test_a_redirect_is_resolved_against_the_request() -> None:
+    assert resolve_redirect("https://h/v2/a", "/b?c") == "https://h/b?c"
+
+
+def test_credentials_stay_with_scheme_host_and_port() -> None:
+    assert may_carry_credentials("https://h/a", "https://h:443/b")
+    assert not may_carry_credentials("https://h/a", "https://storage.example/b")
+    assert not may_carry_credentials("https://h/a", "http://h/a")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_blob_is_fetched_from_the_storage_that_the_registry_names(status: int) -> None:
+    followed = follow_redirect(BLOB, answer(BLOB, "https://s3.example/b?sig=%2B", status), followed=0)
+    assert (followed.url, followed.method, followed.headers) == (
+        "https://s3.example/b?sig=%2B",
+        "GET",
+        (("Range", "bytes=7-"),),
+    )
+    assert followed.scopes == ()
+
+
+def test_inside_the_registry_the_scopes_stay() -> None:
+    followed = follow_redirect(MANIFEST, answer(MANIFEST, "/v2/other/manifests/v1"), followed=0)
+    assert (followed.url, followed.scopes) == ("https://h/v2/other/manifests/v1", MANIFEST.scopes)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_put_stays_a_put(status: int) -> None:
+    followed = follow_redirect(PUT, answer(PUT, "/v2/u/2", status), followed=0)
+    assert (followed.method, followed.headers) == ("PUT", PUT.headers)
+
+
+def test_only_a_blob_may_leave_tls() -> None:
+    location = "http://storage.internal/b"
+    assert follow_redirect(BLOB, answer(BLOB, location), followed=0).url == location
+    with pytest.raises(ProtocolViolation, match="HTTPS to plain HTTP"):
+        follow_redirect(MANIFEST, answer(MANIFEST, location), followed=0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "location", "status", "followed", "what"),
+    [
+        (BLOB, "/b", 307, MAX_REDIRECTS, "once more after 5"),
+        (BLOB, None, 307, 0, "without a Location"),
+        (BLOB, "", 302, 0, "without a Location"),
+        (BLOB, BLOB.url, 307, 0, "the same address"),
+        (BLOB, "/b", 300, 0, "is no redirect"),
+        (BLOB, "/b", 200, 0, "is no redirect"),
+        (START, "https://other/v2/", 301, 0, "GET to https://other/v2/"),
+        (PUT, "/v2/u/2", 302, 0, "GET to elsewhere"),
+        (BLOB, "gopher://h/b", 307, 0, "cannot be used"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_a_violation(request_, location, status, followed, what) -> None:
+    with pytest.raises(ProtocolViolation, match=what) as caught:
+        follow_redirect(request_, answer(request_, location, status), followed=followed, origin=Origin.SOURCE)
+    assert caught.value.origin is Origin.SOURCE

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from image_syncer.errors import ConfigurationError, SyncError
+from image_syncer.telemetry import ImageResult, Outcome, Report, ReportWriter, Totals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def result(number: int, outcome: Outcome, **fields: Any) -> ImageResult:
+    return ImageResult(f"src/r:{number}", f"dst/r:{number}", outcome, **fields)
+
+
+def report_of(*results: ImageResult, requests: dict[str, int] | None = None, **fields: Any) -> Report:
+    totals = Totals()
+    for each in results:
+        totals.add(each)
+    totals.add_requests(requests or {})
+    fields.setdefault("seconds", 41.0)
+    return Report(settings={"workers": 2}, totals=totals, started_at="2026-01-01T00:00:00Z", **fields)
+
+
+def test_the_summary_says_everything_in_one_line() -> None:
+    moved = result(
+        1, Outcome.COPIED, bytes_moved=41 * 2**20, blobs_moved=812, blobs_mounted=90, blobs_present=33
+    )
+    report = report_of(
+        moved,
+        result(2, Outcome.UNCHANGED),
+        result(3, Outcome.SKIPPED),
+        result(4, Outcome.FAILED),
+        requests={"head manifest": 4000, "get blob": 410},
+    )
+    assert report.summary_line() == (
+        "4 images: 1 copied, 1 unchanged, 1 skipped, 1 failed · 41.0 MiB in 41 s (1.0 MiB/s) · "
+        "812 blobs moved, 90 mounted, 33 already there · 4,410 requests"
+    )
+
+
+def test_the_summary_of_a_dry_run_says_what_would_move() -> None:
+    report = report_of(
+        result(1, Outcome.PLANNED, bytes_total=2**30), requests={"head manifest": 1}, seconds=2.0
+    )
+    assert (
+        report.summary_line()
+        == "1 image: 1 would be copied · 1.0 GiB to copy, looked at in 2.0 s · 1 request"
+    )
+
+
+def test_the_summary_of_nothing_and_of_an_interruption() -> None:
+    assert report_of(seconds=0).summary_line() == (
+        "0 images · 0 B in 0.0 s · 0 blobs moved, 0 mounted, 0 already there · 0 requests"
+    )
+    interrupted = report_of(result(1, Outcome.NOT_TRIED), interrupted="SIGINT")
+    assert interrupted.summary_line().startswith("interrupted (SIGINT) · 1 image: 1 not tried · ")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "interrupted", "exit_code"),
+    [
+        ([], None, 0),
+        ([Outcome.COPIED, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.PLANNED], None, 0),
+        ([Outcome.COPIED, Outcome.FAILED], None, 1),
+        ([Outcome.NOT_TRIED], None, 1),
+        ([Outcome.FAILED], "SIGINT", 130),
+        ([Outcome.COPIED], "SIGTERM", 143),
+    ],
+)
+def test_exit_codes(outcomes: list[Outcome], interrupted: str | None, exit_code: int) -> None:
+    results = [result(number, outcome) for number, outcome in enumerate(outcomes)]
+    assert report_of(*results, interrupted=interrupted).exit_code == exit_code
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_file_is_one_document_with_one_image_a_line(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "report.json"
+    results = [result(number, Outcome.COPIED, reason="naïve\n") for number in range(count)]
+    writer = ReportWriter(str(path))
+    for each in results:
+        writer.add(each)
+    assert not path.exists()
+    writer.close(report_of(*results, requests={"put manifest": count}, warnings=("careful",)))
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text)
+    assert [image["source"] for image in document["images"]] == [f"src/r:{number}" for number in range(count)]
+    assert next(iter(document)) == "images"
+    assert document["totals"]["outcomes"]["copied"] == document["totals"]["images"] == count
+    assert document["totals"]["requests"] == {"put manifest": count}
+    assert (document["exit_code"], document["warnings"], document["settings"]) == (
+        0,
+        ["careful"],
+        {"workers": 2},
+    )
+    assert sum(line.startswith('{"source"') for line in text.splitlines()) == count
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_old_report_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    writer = ReportWriter(str(path))
+    writer.add(result(1, Outcome.COPIED))
+    assert path.read_text() == "old"
+    writer.abandon()
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    link = tmp_path / "link.json"
+    link.symlink_to("real.json")
+    ReportWriter(str(link)).close(report_of())
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["images"] == []
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ReportWriter(str(pipe)).close(report_of())
+        assert json.loads(os.read(reader, 1 << 16))["images"] == []
+        assert list(tmp_path.iterdir()) == [pipe]
+    finally:
+        os.close(reader)
+
+
+def test_a_folder_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file or directory") as raised:
+        ReportWriter(str(tmp_path / "gone" / "report.json"))
+    assert raised.value.hint
+    with pytest.raises(ConfigurationError, match="it is a folder"):
+        ReportWriter(str(tmp_path))
+
+
+def test_a_full_disk_is_said_as_what_it_is() -> None:
+    writer = ReportWriter("/dev/full")
+    with pytest.raises(SyncError, match="the report cannot be written to /dev/full: No space left"):
+        writer.close(report_of())
