@@ -13,7 +13,7 @@ from image_syncer_cli.output import say
 if TYPE_CHECKING:
     from image_syncer import Configuration
 
-__all__ = ["config"]
+__all__ = ["check", "config"]
 
 
 @click.group(short_help="Look at files without copying anything (config check).")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,6 +47,7 @@ def demo(size: int, workers: int | None, no_progress: bool, keep_open: bool, deb
     copied to the other by the real engine; every digest is checked by a reader that shares no code with it; and a
     second run shows that nothing moves twice.
     """
+    import signal
     from contextlib import ExitStack
 
     from image_syncer import configure_logging
@@ -54,7 +55,8 @@ def demo(size: int, workers: int | None, no_progress: bool, keep_open: bool, deb
     options = RunOptions(workers=workers, no_progress=no_progress, debug=debug)
     configure_logging(level=options.console_level)
     with ExitStack() as stack:
-        _end_cleanly_on_sigterm(stack)
+        before = _end_cleanly_on_sigterm()
+        stack.callback(signal.signal, signal.SIGTERM, before)
         stage = _set_stage(stack, size)
         passed = _show(stage, options)
         if passed and keep_open:
@@ -163,6 +165,7 @@ def _run(stage: _Stage, options: RunOptions) -> _Run:
 
     before = stage.counters()
     report = run_with_display(stage.build_configuration(), options)
+    _end_cleanly_on_sigterm()
     source, destination = (now.minus(then) for now, then in zip(stage.counters(), before, strict=True))
     say(f"  {report.summary_line()}")
     return _Run(report, source, destination)
@@ -209,19 +212,22 @@ def _say_comparison(first: _Run, second: _Run) -> None:
 def _wait_for_ctrl_c() -> None:
     import threading
 
-    say("\nBoth registries stay open. Ctrl-C ends them.")
     try:
+        say("\nBoth registries stay open. Ctrl-C ends them.")
         threading.Event().wait()
     except KeyboardInterrupt:
         say("")
 
 
-def _end_cleanly_on_sigterm(stack: ExitStack) -> None:
-    """Lets the registries and the folder go on SIGTERM too; during a run, the engine handles it itself."""
+def _end_cleanly_on_sigterm() -> Any:
+    """Lets the registries and the folder go on SIGTERM too, and returns the handler that was there before.
+
+    During a run the engine handles the signal itself, and leaves the default behind.
+    """
     import signal
     import sys
 
     def end(_number: int, _frame: object) -> None:
         sys.exit(EXIT_TERMINATED)
 
-    stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, end))
+    return signal.signal(signal.SIGTERM, end)

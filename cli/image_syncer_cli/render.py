@@ -68,7 +68,7 @@ class LineDisplay(Display):
             return
         self._next_s = snapshot.elapsed_s + self._every_s
         if self._as_json:
-            say_json("progress", **progress_data(snapshot))
+            say_json("progress", **_progress_data(snapshot))
         else:
             say(progress_line(snapshot), err=True)
 
@@ -144,7 +144,7 @@ def progress_line(snapshot: Snapshot) -> str:
     return " · ".join(parts)
 
 
-def progress_data(snapshot: Snapshot) -> dict[str, Any]:
+def _progress_data(snapshot: Snapshot) -> dict[str, Any]:
     """A run's state for programs."""
     return {
         "elapsed_s": round(snapshot.elapsed_s, 1),
@@ -178,19 +178,24 @@ def say_warning(text: str, *, as_json: bool) -> None:
 
 
 def say_failures(report: Report, *, as_json: bool) -> None:
-    """The first failures, each in at most three lines, and how many more there are."""
-    shown = report.failures[:MAX_FAILURES]
+    """The first failures, each in at most three lines, and how many more there are.
+
+    What was not tried because the run was interrupted is in the summary's count, and needs no reasons.
+    """
+    from image_syncer import Outcome
+
+    shown = [result for result in report.failures if result.outcome is Outcome.FAILED][:MAX_FAILURES]
     for result in shown:
         if as_json:
             say_json("failed", **result.as_data())
         else:
-            say("\n".join(failure_lines(result)), err=True)
-    more = sum(count for outcome, count in report.totals.outcomes.items() if outcome.is_failure) - len(shown)
+            say("\n".join(_failure_lines(result)), err=True)
+    more = report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
     if more > 0 and shown and not as_json:
         say(f"… and {more:,} more, each with its reason in the file of --report.", err=True)
 
 
-def failure_lines(result: ImageResult) -> list[str]:
+def _failure_lines(result: ImageResult) -> list[str]:
     """One failed image in at most three lines: which, why, and what to do."""
     from image_syncer import SyncError
 

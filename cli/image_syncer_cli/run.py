@@ -71,11 +71,11 @@ def run_with_display(
     """The run itself, with the display that fits taken away at its end."""
     import image_syncer
 
-    with contextlib.closing(choose_display(options)) as display:
+    with contextlib.closing(_choose_display(options)) as display:
         return image_syncer.sync(configuration, options.build_settings(), on_progress=display.update, on_image=on_image)
 
 
-def choose_display(options: RunOptions) -> Display:
+def _choose_display(options: RunOptions) -> Display:
     """The display that fits where standard error goes, and what was asked for."""
     if options.quiet or options.no_progress:
         return Display()

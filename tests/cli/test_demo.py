@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import image_syncer
+from cli.test_main import SOURCE_ROOTS
 from image_syncer.embedded import (
     MemoryStorage,
     audit_registry,
@@ -19,6 +25,8 @@ from image_syncer.embedded import (
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cli.conftest import Command
 
 SIZE = 64 * 1024
@@ -138,3 +146,42 @@ def test_the_demo_stops_where_an_image_fails(command: Command, monkeypatch: pyte
     monkeypatch.setitem(image_syncer.__dict__, "sync", failing_sync)
     ran = command("demo", "--size", "64KiB")
     assert (ran.code, ran.err) == (1, "failed: a:1 → b:1\n  it broke\n")
+
+
+def test_the_demo_with_the_real_engine_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "image_syncer_cli", "demo", "--size", "1MiB", "--no-progress"],
+        env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("All is well: every byte arrived, and the second run moved nothing.\n")
+    assert "10 unchanged · 0 B" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_registries_that_stay_open_go_when_they_are_told_to(tmp_path: Path, number: int, code: int) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "image_syncer_cli", "demo", "--size", "1KiB", "--no-progress", "--keep-open"],
+        env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        lines = iter(child.stdout.readline, "")
+        address = next(line for line in lines if "http://" in line).partition("http://")[2].strip()
+        assert any("stay open" in line for line in lines)
+        child.send_signal(number)
+        assert child.wait(timeout=60) == code
+    finally:
+        child.kill()
+        child.communicate()
+    assert list(tmp_path.iterdir()) == []
+    host, _, port = address.partition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=60)

@@ -128,6 +128,7 @@ def test_an_interrupted_run_says_so(command: Command, engine: FakeEngine, files:
     engine.results, engine.interrupted = [COPIED, ImageResult("a:1", "b:1", Outcome.NOT_TRIED)], signal
     ran = command(*files.words)
     assert ran.code == code
+    assert ran.err == ""
     assert ran.out.startswith(f"interrupted ({signal}) · 2 images: 1 copied, 1 not tried")
 
 

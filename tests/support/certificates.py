@@ -44,17 +44,14 @@ def make_certificates(
     authority, authority_key = directory / "ca.crt", directory / "ca.key"
     request, extensions = directory / "server.csr", directory / "server.ext"
     made = Certificates(authority, directory / "server.crt", directory / "server.key")
-    new = [openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory))]
-    run_program(
-        [*new, "-x509", "-extensions", "authority", "-days", _DAYS, "-subj", "/CN=made-up authority"]
-        + ["-keyout", str(authority_key), "-out", str(authority)]
-    )
+    new = (openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory)))
+    signer = ("-CA", str(authority), "-CAkey", str(authority_key), "-set_serial", "1")
+    ours = ("-x509", "-extensions", "authority", "-days", _DAYS, "-subj", "/CN=made-up authority")
+    run_program([*new, *ours, "-keyout", str(authority_key), "-out", str(authority)])
     run_program([*new, "-subj", "/CN=made-up server", "-keyout", str(made.key), "-out", str(request)])
     extensions.write_text(f"basicConstraints=CA:FALSE\nsubjectAltName={','.join(names)}\n")
-    run_program(
-        [openssl, "x509", "-req", "-days", _DAYS, "-in", str(request), "-extfile", str(extensions)]
-        + ["-CA", str(authority), "-CAkey", str(authority_key), "-set_serial", "1", "-out", str(made.certificate)]
-    )
+    signed = ("x509", "-req", "-days", _DAYS, "-in", str(request), "-extfile", str(extensions))
+    run_program([openssl, *signed, *signer, "-out", str(made.certificate)])
     return made
 
 

@@ -61,12 +61,16 @@ class Client:
         if self._connection is None:
             parts = urlsplit(self.url)
             if parts.scheme == "https":
-                self._connection = http.client.HTTPSConnection(
-                    parts.netloc, timeout=TIMEOUT_S, context=self._context
-                )
+                self._connection = http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_S, context=self._context)
             else:
                 self._connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
         return self._connection
+
+    def __enter__(self) -> Client:  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection, whatever is under way on it."""
@@ -94,9 +98,7 @@ class Client:
             self.close()
             raise
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(
-            response.status, found, content, tuple(response.headers.get_all("WWW-Authenticate") or ())
-        )
+        return Answer(response.status, found, content, tuple(response.headers.get_all("WWW-Authenticate") or ()))
 
     def get(self, target: str, **headers: str) -> Answer:
         """A GET; header names are written with underscores."""

@@ -59,18 +59,16 @@ def serve_docker_registry(
     directory.mkdir(parents=True, exist_ok=True)
     root, log, config = directory / "root", directory / "registry.log", directory / "config.yml"
     root.mkdir()
+    http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "of a test"}
+    if certificates is not None:
+        http["tls"] = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
     settings: dict[str, object] = {
         "version": "0.1",
         "log": {"accesslog": {"disabled": False}, "level": "info"},
         "storage": {"filesystem": {"rootdirectory": str(root)}, "delete": {"enabled": deletes}},
-        "http": {"addr": "127.0.0.1:0", "secret": "of a test"},
+        "http": http,
+        "validation": {"manifests": {"urls": {"allow": ["^https://"]}}},  # else layers with URLs are refused
     }
-    if certificates is not None:
-        settings["http"] = {
-            "addr": "127.0.0.1:0",
-            "secret": "of a test",
-            "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
-        }
     if htpasswd:
         (directory / "htpasswd").write_text(_HTPASSWD)
         settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}
@@ -96,9 +94,7 @@ def serve_docker_registry(
             child.wait()
 
 
-def _wait_until_it_answers(
-    child: subprocess.Popen[bytes], log: Path, certificates: Certificates | None
-) -> str:
+def _wait_until_it_answers(child: subprocess.Popen[bytes], log: Path, certificates: Certificates | None) -> str:
     """The address, which the registry chose itself: it tells it in its log once it listens."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:

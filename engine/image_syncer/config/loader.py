@@ -146,7 +146,7 @@ class _Reader:
         found: tuple[tuple[RegistryEntry, ...], list[PlacedRule]] = ((), [])
         if tree is not None and tree.root is not None:
             found = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
-        self.errors += findings.errors
+        self.errors += sorted(findings.errors, key=lambda problem: problem.line or 0)
         self.warnings += findings.warnings
         return found
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.coordinator.delivery import Delivery
 from image_syncer.coordinator.ledger import failed
 from image_syncer.errors import Origin, SyncError
-from image_syncer.oci import Digest, PlatformFilter, is_index
+from image_syncer.oci import Digest, PlatformFilter, Reference, is_index
 from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import ImageResult, Outcome
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
-    from image_syncer.oci import Reference
     from image_syncer.planning import ImageTree
     from image_syncer.registry import ManifestHead
 
@@ -83,6 +82,8 @@ class ImageSync:
                 )
                 self._enter(image, skipped)
             return
+        if selected.root.digest != selected.source_digest:
+            present.update(await self._retarget(image, selected.root.digest))
         if not self._settings.force:
             self._enter_unchanged(image, present, selected.root.digest, selected.source_digest)
         if not image.open:
@@ -117,6 +118,12 @@ class ImageSync:
         if isinstance(head, BaseException):
             raise head
         return head, present  # type: ignore[return-value]
+
+    async def _retarget(self, image: _Image, digest: Digest) -> dict[Reference, Digest | None]:
+        """Destinations that are named by digest get the digest of the rewritten index; whether it is there is asked."""
+        renamed = image.rename(digest)
+        found = await asyncio.gather(*(self._discovery.head_destination(one) for one in renamed))
+        return dict(zip(renamed, found, strict=True))
 
     def _enter_unchanged(
         self, image: _Image, present: dict[Reference, Digest | None], digest: Digest, source_digest: Digest
@@ -217,6 +224,13 @@ class _Image:
     @property
     def open(self) -> list[Reference]:
         return list(self._open.values())
+
+    def rename(self, digest: Digest) -> list[Reference]:
+        """The open destinations without a tag, under `digest` from now on."""
+        renamed = [Reference(one.repository, None, digest) for one in self._open.values() if one.tag is None]
+        kept = [one for one in self._open.values() if one.tag is not None]
+        self._open = {str(one): one for one in (*kept, *renamed)}
+        return renamed
 
     def close(self, destination: str) -> None:
         if self._open.pop(destination, None) is None:

@@ -30,9 +30,11 @@ class Publisher:
         self._running: dict[tuple[Repository, Digest], asyncio.Future[None]] = {}
 
     async def publish(self, tree: ImageTree, destination: Reference) -> None:
-        """Every manifest of `tree`, the root last and under the destination's tag; all its blobs must be there."""
+        """Every manifest of `tree`, the root last and under its tag, or its digest where there is none; its blobs must
+        be there.
+        """
         await self._put_children(destination.repository, tree)
-        await self._put(destination.repository, tree.manifest, destination.target)
+        await self._put(destination.repository, tree.manifest, destination.tag or str(tree.manifest.digest))
 
     async def _put_children(self, repository: Repository, tree: ImageTree) -> None:
         await asyncio.gather(*(self._put_tree(repository, child) for child in tree.children))

@@ -95,6 +95,10 @@ class Run:
             except asyncio.CancelledError:
                 if self._interrupted is None:
                     raise
+            except BaseException:
+                if self._writer is not None:
+                    self._writer.abandon()
+                raise
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)

@@ -92,7 +92,10 @@ class Supervisor:
             self._checking.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
         for handle in self._workers.values():
-            handle.send(Stop())
+            if handle.ready:
+                handle.send(Stop())
+            else:
+                handle.kill()  # it holds nothing, and would not hear us before it has started
         await asyncio.gather(*(handle.end(grace_s) for handle in list(self._workers.values())))
         self._workers.clear()
 

@@ -79,8 +79,8 @@ async def _send_blob(call: Call, digest: Digest) -> web.StreamResponse:
         if found is None:
             await send_body(call, response, reader, 0, reader.size)
         elif found[0] >= found[1]:
-            headers["Content-Range"] = f"bytes */{reader.size}"
-            raise Refusal(416, "RANGE_INVALID", "the range begins after the end of the blob", headers=headers)
+            whole = {"Content-Range": f"bytes */{reader.size}"}
+            raise Refusal(416, "RANGE_INVALID", "the range begins after the end of the blob", headers=whole)
         else:
             response.set_status(206)
             response.headers["Content-Range"] = f"bytes {found[0]}-{found[1] - 1}/{reader.size}"

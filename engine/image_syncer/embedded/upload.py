@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import uuid
@@ -56,7 +57,8 @@ class Upload(ABC):
         self.query = ""
         """The query of the newest Location, byte for byte."""
         self.last_chunk_bytes: int | None = None
-        self.busy = False
+        self.lock = asyncio.Lock()
+        """One request at a time writes to an upload; held by the server, on its own event loop."""
         self._algorithm = "sha256"
         self._hash: Any = hashlib.new(self._algorithm)
         self._digest: Digest | None = None

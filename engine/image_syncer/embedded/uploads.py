@@ -4,12 +4,13 @@ blobs".
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import re
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from image_syncer.embedded.refusal import Refusal
 from image_syncer.embedded.upload import DigestMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from image_syncer.embedded.call import Call
     from image_syncer.embedded.upload import Upload
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel_upload", "get_upload", "patch_upload", "put_upload", "start_upload"]
 
+_BUSY_S = 5.0
 _CONTENT_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
@@ -47,7 +49,7 @@ async def start_upload(call: Call) -> web.StreamResponse:
         digest = parse_digest(query["digest"])
         upload = call.storage.start_upload(call.repository)
         upload.expect_algorithm(digest.algorithm)
-        with _exclusive(upload):
+        async with _exclusive(upload):
             _check_length(call)
             await receive_body(call, upload)
             _commit(call, upload, digest)
@@ -61,7 +63,7 @@ async def patch_upload(call: Call) -> web.StreamResponse:
     upload = _find(call)
     if not call.behaviour.chunked_uploads:
         raise Refusal(405, "UNSUPPORTED", "this registry takes a blob in one piece only")
-    with _exclusive(upload):
+    async with _exclusive(upload):
         _check_state(call, upload)
         _check_range(call, upload)
         _check_chunk(call, upload)
@@ -78,7 +80,7 @@ async def put_upload(call: Call) -> web.StreamResponse:
     if "digest" not in call.request.query:
         raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
     digest = parse_digest(call.request.query["digest"])
-    with _exclusive(upload):
+    async with _exclusive(upload):
         _check_state(call, upload)
         _check_range(call, upload)
         _check_length(call)
@@ -90,12 +92,16 @@ async def put_upload(call: Call) -> web.StreamResponse:
 
 async def get_upload(call: Call) -> web.StreamResponse:
     """How far the session has come, and its newest Location."""
-    return _session(call, _find(call), 204)
+    upload = _find(call)
+    async with _exclusive(upload):
+        return _session(call, upload, 204)
 
 
 async def cancel_upload(call: Call) -> web.StreamResponse:
     """Forget the session."""
-    call.storage.discard_upload(_find(call))
+    upload = _find(call)
+    async with _exclusive(upload):
+        call.storage.discard_upload(upload)
     return web.Response(status=204)
 
 
@@ -130,16 +136,20 @@ def _unknown() -> Refusal:
     return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
 
 
-@contextmanager
-def _exclusive(upload: Upload) -> Iterator[None]:
-    """One request at a time writes to a session."""
-    if upload.busy:
-        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request is writing to this upload")
-    upload.busy = True
+@asynccontextmanager
+async def _exclusive(upload: Upload) -> AsyncIterator[None]:
+    """One request at a time writes to a session.
+
+    The next waits for a moment: a client that resumes after a cut is often faster than the news of the cut.
+    """
+    try:
+        await asyncio.wait_for(upload.lock.acquire(), _BUSY_S)
+    except asyncio.TimeoutError:
+        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request is writing to this upload") from None
     try:
         yield
     finally:
-        upload.busy = False
+        upload.lock.release()
 
 
 def _check_state(call: Call, upload: Upload) -> None:

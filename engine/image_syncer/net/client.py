@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError
@@ -78,7 +79,7 @@ class RegistryClient:
 
     def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:
         """The error that an unwanted answer stands for; a registry that asks to be left alone is."""
-        error = parse_failure(response, request=request, origin=origin)
+        error = parse_failure(response, request=request, origin=origin, now_epoch_s=time.time())
         if isinstance(error, RateLimitedError) or (
             isinstance(error, UnavailableError) and error.retry_after_s is not None
         ):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BlobNeed", "BlobSet", "Target"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlobNeed:
     """One image, on its way to one destination, needs one blob. `size` in bytes, -1 where nobody knows it yet."""
 
@@ -26,7 +26,7 @@ class BlobNeed:
     delivery: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Target:
     """One repository that needs a blob, and the deliveries (images on their way to a destination) that wait for it.
 
@@ -48,7 +48,7 @@ class Target:
         return self.mount_from != self.repository.name
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     homes: list[str] = field(default_factory=list)
     active: dict[str, Target] = field(default_factory=dict)

@@ -50,6 +50,7 @@ _NEW_SESSION_CODES = frozenset(
 _SESSION_OPERATIONS = frozenset({Operation.PUT_UPLOAD, Operation.GET_UPLOAD})
 _MANIFEST_OPERATIONS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.PUT_MANIFEST})
 _BLOB_OPERATIONS = frozenset({Operation.HEAD_BLOB, Operation.GET_BLOB})
+_SIGNED_OPERATIONS = _BLOB_OPERATIONS | _SESSION_OPERATIONS | {Operation.CANCEL_UPLOAD}
 # What is said where the answer says nothing: RFC 9110, section 15, nginx (499) and Cloudflare (52x).
 _PHRASES = {
     400: "Bad Request",
@@ -161,16 +162,19 @@ def _is_elsewhere(request: Request, response: Response) -> bool:
     """Whether a signed address on another host answered: after a redirect, or of an upload that the registry
     sent there. A challenge is not what a signature gets for an answer: that host is a registry.
     """
-    if "WWW-Authenticate" in response.headers:
+    if request.operation not in _SIGNED_OPERATIONS or "WWW-Authenticate" in response.headers:
         return False
-    if response.url and not same_origin(request.url, response.url):
-        return True
-    return request.repository is not None and not request.scopes
+    return not request.scopes or (response.url != "" and not same_origin(request.url, response.url))
 
 
 def _subject(request: Request) -> dict[str, str]:
+    """The manifest or blob that was asked for, out of an address that was built here and not handed out."""
+    name = request.repository.name if request.repository else ""
     if request.operation in _MANIFEST_OPERATIONS:
-        return {"reference": request.url.rpartition("/manifests/")[2]}
-    if request.operation in _BLOB_OPERATIONS and request.scopes:
-        return {"digest": request.url.rpartition("/blobs/")[2]}
-    return {}
+        field, prefix = "reference", f"/v2/{name}/manifests/"
+    elif request.operation in _BLOB_OPERATIONS:
+        field, prefix = "digest", f"/v2/{name}/blobs/"
+    else:
+        return {}
+    _, built, subject = without_query(request.url).rpartition(prefix)
+    return {field: subject} if built else {}

@@ -19,7 +19,6 @@ _FORBIDDEN = 403
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 _PAYLOAD_TOO_LARGE = 413
-_TOO_MANY_REQUESTS = 429
 _INSUFFICIENT_STORAGE = 507
 
 _WRITES = frozenset({Operation.START_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
@@ -68,12 +67,12 @@ _NO_REGISTRY = "This is not the answer of a registry: check the name of the host
 _CREATE = "A push does not create the repository there: create it, or its project, first."
 _CHECK_NAME = "Check the name{tag}. Some registries also answer so to those who may not see a repository."
 _CREDENTIALS_WRONG = (
-    "The user name or password for {registry} is wrong or has expired: correct the auth file, or "
-    "`docker login {registry}`."
+    "The user name or password for {registry} is wrong or has expired: correct it in the auth file, or log in "
+    "again with `docker login`."
 )
 _CREDENTIALS_WANTED = (
-    "{registry} does not allow this without a user name and password: add them to the auth file, or "
-    "`docker login {registry}`."
+    "Without a user name and password {registry} does not allow this: add them to the auth file, or log in with "
+    "`docker login`."
 )
 _CREDENTIALS_OR_MISSING = (
     "Give a user name and password for {registry} in the auth file, or correct them. Some registries also "
@@ -82,13 +81,15 @@ _CREDENTIALS_OR_MISSING = (
 _MAY_NOT = (
     "The credentials for {registry} do not allow to {action} {repository}, or the repository does not exist there."
 )
-_LIMITED = "{registry} limits requests: give a user name and password where there are none, or take fewer workers."
+_LIMITED = (
+    "Requests to {registry} are limited: give a user name and password where there are none, or take fewer workers."
+)
 
 
 def says_full(status: int, body: ErrorBody, request: Request) -> bool:
-    """Whether a failure means that the registry has no room: another try does not help."""
-    if status == _TOO_MANY_REQUESTS:
-        return False
+    """Whether a failure, other than one of a limit, means that the registry has no room: another try does not
+    help.
+    """
     text = body.text
     no_space = status == _INSUFFICIENT_STORAGE or any(words in text for words in _NO_SPACE)
     # Of a read, the same words mean bandwidth or requests.
@@ -148,5 +149,6 @@ def _missing_hint(body: ErrorBody, request: Request, origin: Origin) -> str | No
 def _registry(request: Request) -> str:
     if request.repository is not None:
         return request.repository.registry
-    origin = origin_of(request.url)
+    # The host of a token service is no name that credentials are filed under.
+    origin = None if request.operation is Operation.GET_TOKEN else origin_of(request.url)
     return origin[1] if origin else "the registry"

@@ -19,6 +19,7 @@ from image_syncer.registry.message import Operation, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from image_syncer.oci import Repository
     from image_syncer.registry.challenge import Challenge
     from image_syncer.registry.endpoint import Endpoint
     from image_syncer.registry.scope import Scope
@@ -82,6 +83,7 @@ def build_token_request(
     scopes: Sequence[Scope],
     credential: Credential | None = None,
     *,
+    repository: Repository | None = None,
     origin: Origin = Origin.LOCAL,
 ) -> Request:
     """Ask the realm of a Bearer challenge for a token with `scopes`; without any, with the challenge's own.
@@ -89,7 +91,8 @@ def build_token_request(
     With an identity token a POST ("OAuth2 Token Authentication"), else a GET ("Token Authentication
     Specification", "Requesting a Token"), with Basic if there is a credential. Whether the realm may see the
     credential is asked before: `realm_allowed`. Scopes to push come first, because some servers read one
-    only. Raises `ProtocolViolation` when the realm is no HTTP address.
+    only. `repository` is what the token is for, and what errors then name. Raises `ProtocolViolation` when
+    the realm is no HTTP address.
     """
     realm = challenge.params.get("realm", "")
     if origin_of(realm) is None:
@@ -103,13 +106,22 @@ def build_token_request(
         names = challenge.params.get("scope", "").split()
     service = challenge.params.get("service")
     if credential is not None and credential.identity_token:
-        return _oauth2_request(realm, service, names, credential.identity_token, tuple(scopes))
+        form = _oauth2_form(service, names, credential.identity_token)
+        return Request(
+            Operation.GET_TOKEN,
+            "POST",
+            realm,
+            repository,
+            headers=(("Content-Type", "application/x-www-form-urlencoded"),),
+            body=form,
+            scopes=tuple(scopes),
+        )
     headers = (("Authorization", basic_authorization(credential)),) if credential is not None else ()
     pairs = [("service", service)] if service else []
     pairs += [("scope", name) for name in names]
     query = urlencode(pairs, quote_via=quote, safe=":/,*")
     url = append_query(realm, query) if query else realm
-    return Request(Operation.GET_TOKEN, "GET", url, None, headers=headers, scopes=tuple(scopes))
+    return Request(Operation.GET_TOKEN, "GET", url, repository, headers=headers, scopes=tuple(scopes))
 
 
 def parse_token(response: Response, *, origin: Origin = Origin.LOCAL) -> Token:
@@ -141,20 +153,10 @@ def _expires_in_s(value: object) -> float:
     return float(match[0]) or DEFAULT_EXPIRES_IN_S if match else DEFAULT_EXPIRES_IN_S
 
 
-def _oauth2_request(
-    realm: str, service: str | None, scope_names: list[str], identity_token: str, scopes: tuple[Scope, ...]
-) -> Request:
+def _oauth2_form(service: str | None, scope_names: list[str], identity_token: str) -> bytes:
     form = {"grant_type": "refresh_token", "refresh_token": identity_token, "client_id": _CLIENT_ID}
     if service:
         form["service"] = service
     if scope_names:
         form["scope"] = " ".join(scope_names)
-    return Request(
-        Operation.GET_TOKEN,
-        "POST",
-        realm,
-        None,
-        headers=(("Content-Type", "application/x-www-form-urlencoded"),),
-        body=urlencode(form, quote_via=quote).encode("ascii"),
-        scopes=scopes,
-    )
+    return urlencode(form, quote_via=quote).encode("ascii")

@@ -148,9 +148,7 @@ def _write_to_sinks(_logger: WrappedLogger, method: str, event: EventDict) -> Ev
 
 
 def _level(method: str) -> int:
-    return LOG_LEVELS.get(
-        "error" if method in ("exception", "critical", "fatal") else method, LOG_LEVELS["info"]
-    )
+    return LOG_LEVELS.get("error" if method in ("exception", "critical", "fatal") else method, LOG_LEVELS["info"])
 
 
 def _renderer(log_format: str, *, colors: bool) -> _Renderer:

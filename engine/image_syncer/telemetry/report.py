@@ -106,17 +106,13 @@ class Report:
     def summary_line(self) -> str:
         """The run in one line for people."""
         totals = self.totals
-        counts = [
-            f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)
-        ]
+        counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
         images = f"{totals.images:,} image{'' if totals.images == 1 else 's'}"
         parts = [f"{images}: {', '.join(counts)}" if counts else images]
         if self.interrupted:
             parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
         if totals.outcomes.get(Outcome.PLANNED):
-            parts.append(
-                f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}"
-            )
+            parts.append(f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}")
         else:
             parts.append(self._movement())
         parts.append(f"{totals.request_count:,} request{'' if totals.request_count == 1 else 's'}")

@@ -52,6 +52,8 @@ BEAT_S = 0.5
 """Between two signs of life."""
 TICK_S = 1.0
 """Between two looks for silence."""
+STOP_S = 1.0
+"""For the courtesies of a worker that is told to stop; the coordinator kills it a little later."""
 _CRASHED = 70  # EX_SOFTWARE of sysexits.h
 _SIGNALS = Signals(
     pause_receive=pycurl.WRITEFUNC_PAUSE,
@@ -165,7 +167,11 @@ class Worker:
             self._writer.write(encode(message))
 
     async def _close(self) -> None:
-        """Break everything off; sessions that stand are left to expire, since nobody waits for us."""
+        """Break everything off. The registries are told that their sessions will not be used, if that goes quickly."""
+        for mover in list(self._movers.values()):
+            mover.abandon(SyncError("the run is being stopped"))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

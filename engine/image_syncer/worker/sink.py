@@ -53,7 +53,7 @@ class Upload:
         return self._place.endpoint.registry
 
     async def open(self) -> bool:
-        """True: the repository has the blob (by a mount, or since long). False: a session stands. Raises `SyncError`."""
+        """True: the repository has the blob (mounted, or since long). False: a session stands. Raises `SyncError`."""
         endpoint, repository = self._place.endpoint, self._place.repository
         mount = build_start_upload(
             endpoint, repository, mount=self._digest, from_name=self._place.mount_from, from_scope=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from image_syncer.config.environment import Expansion, ExpansionError, expand
 
 ENVIRON = {"HOST": "quay.io", "EMPTY": "", "_x1": "one"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from image_syncer.config.json_text import parse_json
 from image_syncer.config.tree import MAX_DEPTH, Duplicate, MalformedText, MappingNode, SequenceNode
 
@@ -19,7 +20,9 @@ def as_data(node):
 
 
 def test_values_and_lines():
-    tree = parse_json('{\n\t"a": ["x", 1.10, true, null],\r\n\t"b": {"c": "\\u00e9\\ud83d\\ude00"}, "d": {}, "e": []\n}')
+    tree = parse_json(
+        '{\n\t"a": ["x", 1.10, true, null],\r\n\t"b": {"c": "\\u00e9\\ud83d\\ude00"}, "d": {}, "e": []\n}'
+    )
     assert as_data(tree.root) == {"a": ["x", "1.10", "true", "null"], "b": {"c": "é😀"}, "d": {}, "e": []}
     assert [key.line for key, _ in tree.root.entries] == [2, 3, 3, 3]
     assert [item.plain for item in tree.root.get("a").items] == [False, True, True, True]

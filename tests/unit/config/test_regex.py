@@ -6,6 +6,7 @@ import re
 import warnings
 
 import pytest
+
 from image_syncer.config.regex import MAX_REGEX_CHARACTERS, RegexError, translate_regex
 
 

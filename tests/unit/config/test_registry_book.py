@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from image_syncer.config import HostSettings, RegistryBook, RegistryEntry, canonical_prefix
 from image_syncer.oci import parse_repository
 from image_syncer.registry import Credential

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from image_syncer.config import Destination, TagSelection
 from image_syncer.config.rules import (
     RuleError,

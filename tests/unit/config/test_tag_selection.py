@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from image_syncer.config import Destination, Rule, TagSelection
 from image_syncer.oci import Digest, Reference, Repository, parse_reference
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
+
 from image_syncer.config.tree import MAX_DEPTH, Duplicate, MalformedText, MappingNode, ScalarNode, SequenceNode
 from image_syncer.config.yaml_text import parse_yaml
 
@@ -111,7 +112,9 @@ def test_a_control_character():
     assert "may not be in a text file" in caught.value.what
 
 
-@pytest.mark.parametrize("text", ["p: *hunter2secret", "p: !hunter2secret", 'p: "hunter2\\secret"', "p: %hunter2secret"])
+@pytest.mark.parametrize(
+    "text", ["p: *hunter2secret", "p: !hunter2secret", 'p: "hunter2\\secret"', "p: %hunter2secret"]
+)
 def test_values_are_not_told(text):
     with pytest.raises(MalformedText) as caught:
         parse_yaml(text)

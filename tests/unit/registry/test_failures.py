@@ -32,6 +32,7 @@ from image_syncer.registry import (
     build_put_upload,
     build_start_upload,
     build_token_request,
+    follow_redirect,
     is_retryable_status,
     parse_failure,
 )
@@ -51,7 +52,7 @@ PUT_UPLOAD = build_put_upload(ENDPOINT, APP, SESSION, DIGEST, 5)
 GET_UPLOAD = build_get_upload(ENDPOINT, APP, SESSION)
 LIST_TAGS = build_list_tags(ENDPOINT, APP, page_size=0)
 GET_TOKEN = build_token_request(BEARER, (), None)
-GET_TOKEN_WITH_PASSWORD = build_token_request(BEARER, (), Credential("jane", "hunter2"))
+GET_TOKEN_WITH_PASSWORD = build_token_request(BEARER, (), Credential("jane", "hunter2"), repository=APP)
 GET_TOKEN_BY_FORM = build_token_request(BEARER, (), Credential("jane", "", "identity"))
 
 
@@ -155,7 +156,7 @@ def test_a_limit_is_a_limit_whatever_its_status(status: int, body: bytes) -> Non
     assert (error.retry_after_s, error.retryable) == (30.0, True)
     assert error.codes == ("TOOMANYREQUESTS",)
     assert error.hint is not None
-    assert error.hint.startswith("h:5000 limits requests")
+    assert error.hint.startswith("Requests to h:5000 are limited")
 
 
 def test_an_unavailable_registry_may_say_for_how_long() -> None:
@@ -194,9 +195,9 @@ def test_too_few_rights_are_told_from_no_credentials() -> None:
         (PUT_MANIFEST, 403, errors("DENIED"), "do not allow to push to h:5000/team/app"),
         (LIST_TAGS, 401, b"", "in the auth file, or correct them"),
         (build_ping(ENDPOINT), 401, b"", "Give a user name and password for h in the auth file"),
-        (GET_TOKEN, 401, b"", "auth.example does not allow this without a user name"),
-        (GET_TOKEN_WITH_PASSWORD, 401, b"", "password for auth.example is wrong"),
-        (GET_TOKEN_BY_FORM, 401, b"", "password for auth.example is wrong"),
+        (GET_TOKEN, 401, b"", "Without a user name and password the registry does not allow this"),
+        (GET_TOKEN_WITH_PASSWORD, 401, b"", "password for h:5000 is wrong"),
+        (GET_TOKEN_BY_FORM, 401, b"", "password for the registry is wrong"),
         (GET_MANIFEST, 404, errors("NAME_UNKNOWN"), "Check the name and the tag."),
         (HEAD_MANIFEST, 404, b"", "Check the name and the tag."),
         (LIST_TAGS, 404, errors("NAME_UNKNOWN"), "Check the name."),
@@ -308,9 +309,18 @@ def test_another_host_that_asks_who_we_are_is_a_registry() -> None:
     assert isinstance(error, AuthenticationError)
 
 
+def test_a_manifest_on_another_host_is_not_signed() -> None:
+    elsewhere = follow_redirect(
+        GET_MANIFEST, Response(307, Headers([("Location", "https://b.example/m")]), b"", ""), followed=0
+    )
+    error = fail(elsewhere, 403)
+    assert isinstance(error, AuthenticationError)
+    assert (error.request, error.reference) == ("GET https://b.example/m", None)
+
+
 def test_a_refused_refresh_token_is_a_wrong_password() -> None:
     body = b'{"error":"invalid_grant","error_description":"expired"}'
     error = fail(GET_TOKEN_BY_FORM, 400, body)
     assert isinstance(error, AuthenticationError)
     assert error.hint is not None
-    assert "auth.example is wrong" in error.hint
+    assert "the registry is wrong" in error.hint

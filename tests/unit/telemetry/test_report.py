@@ -27,9 +27,7 @@ def report_of(*results: ImageResult, requests: dict[str, int] | None = None, **f
 
 
 def test_the_summary_says_everything_in_one_line() -> None:
-    moved = result(
-        1, Outcome.COPIED, bytes_moved=41 * 2**20, blobs_moved=812, blobs_mounted=90, blobs_present=33
-    )
+    moved = result(1, Outcome.COPIED, bytes_moved=41 * 2**20, blobs_moved=812, blobs_mounted=90, blobs_present=33)
     report = report_of(
         moved,
         result(2, Outcome.UNCHANGED),
@@ -44,13 +42,8 @@ def test_the_summary_says_everything_in_one_line() -> None:
 
 
 def test_the_summary_of_a_dry_run_says_what_would_move() -> None:
-    report = report_of(
-        result(1, Outcome.PLANNED, bytes_total=2**30), requests={"head manifest": 1}, seconds=2.0
-    )
-    assert (
-        report.summary_line()
-        == "1 image: 1 would be copied · 1.0 GiB to copy, looked at in 2.0 s · 1 request"
-    )
+    report = report_of(result(1, Outcome.PLANNED, bytes_total=2**30), requests={"head manifest": 1}, seconds=2.0)
+    assert report.summary_line() == "1 image: 1 would be copied · 1.0 GiB to copy, looked at in 2.0 s · 1 request"
 
 
 def test_the_summary_of_nothing_and_of_an_interruption() -> None:

@@ -1,0 +1,127 @@
+"""Credential helpers: `docker-credential-NAME get`, a process that is asked for one server and answers in JSON.
+
+https://github.com/docker/docker-credential-helpers, "Development".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from image_syncer.credentials.failure import CredentialError
+from image_syncer.registry import Credential
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HELPER_TIMEOUT_S", "MAX_ANSWER_BYTES", "ask_helper"]
+
+HELPER_TIMEOUT_S = 30.0
+"""A helper may ask a cloud, or a person; one that says nothing for so long will not."""
+
+MAX_ANSWER_BYTES = 1 << 20
+"""Tokens of clouds have some kilobytes."""
+
+_CHUNK_BYTES = 1 << 16
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_FOUND = b"credentials not found"
+_TOKEN_USERNAME = "<token>"  # noqa: S105 - the user name that says "the secret is an identity token"
+
+
+def ask_helper(
+    name: str, server: str, *, environ: Mapping[str, str], timeout_s: float = HELPER_TIMEOUT_S
+) -> Credential | None:
+    """What the helper knows of a server; None where it says that it knows nothing.
+
+    Raises CredentialError, which never holds what the helper said.
+    """
+    program = f"docker-credential-{name}"
+    path = shutil.which(program, path=environ.get("PATH")) if _NAME.fullmatch(name) else None
+    if path is None:
+        raise CredentialError(
+            f"docker's config.json names the credential helper {program!r}, which is not on the PATH",
+            hint="Install it, or write user name and password into the auth file.",
+        )
+    code, answer = _run([path, "get"], server, program, environ, timeout_s)
+    hint = f"Try it: echo {server} | {program} get"
+    if code != 0:
+        if _NOT_FOUND in answer:
+            return None
+        raise CredentialError(f"{program} failed for {server} (exit code {code})", hint=hint)
+    try:
+        data = json.loads(answer)
+        username, secret = data["Username"], data["Secret"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        username = secret = None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise CredentialError(f"{program} gave no answer that can be used for {server}", hint=hint)
+    if not username and not secret:
+        return None
+    if username == _TOKEN_USERNAME:
+        return Credential(username, "", secret)
+    return Credential(username, secret)
+
+
+def _run(
+    command: list[str], server: str, program: str, environ: Mapping[str, str], timeout_s: float
+) -> tuple[int, bytes]:
+    """Exit code and output. The process stays in our session: a helper may ask for a passphrase on the terminal."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # it may hold what must not be logged
+            env=dict(environ),
+        )
+    except OSError as error:
+        raise CredentialError(
+            f"{program} cannot be started: {error.strerror}", hint=f"See ls -l {command[0]}"
+        ) from None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with process.stdout as output:
+            with suppress(BrokenPipeError), process.stdin as asked:
+                asked.write(server.encode())
+            answer = _read(output.fileno(), deadline)
+        return process.wait(max(deadline - time.monotonic(), 0)), answer
+    except (TimeoutError, subprocess.TimeoutExpired):
+        raise CredentialError(
+            f"{program} did not answer for {server} within {timeout_s:g} s",
+            hint=f"Try it: echo {server} | {program} get",
+        ) from None
+    except _AnswerTooLargeError:
+        raise CredentialError(f"{program} gave no answer that can be used for {server}") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+class _AnswerTooLargeError(Exception):
+    """More than MAX_ANSWER_BYTES."""
+
+
+def _read(descriptor: int, deadline: float) -> bytes:
+    """All that comes until the end; a child of the helper that holds the pipe open does not hold us."""
+    answer = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(deadline - time.monotonic(), 0)):
+                raise TimeoutError
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+            if not chunk:
+                return bytes(answer)
+            answer += chunk
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise _AnswerTooLargeError
