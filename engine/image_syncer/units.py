@@ -9,7 +9,7 @@ import re
 
 __all__ = ["format_duration", "format_rate", "format_size", "parse_duration", "parse_size"]
 
-_SIZE = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*(?P<whole>[0-9]{1,18})(?P<part>\.[0-9]{1,18})?\s*(?P<unit>[a-zA-Z]*)\s*")
 _SIZE_UNITS = {
     "": 1,
     "b": 1,
@@ -42,7 +42,7 @@ def parse_size(text: str) -> int:
     factor = _SIZE_UNITS.get(match["unit"].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a size: write a number with a unit, such as 512KiB, 16MiB or 2GiB")
-    return int(float(match["number"]) * factor)
+    return int(match["whole"]) * factor + int(float(match["part"] or 0) * factor)
 
 
 def format_size(size_bytes: float) -> str:

@@ -7,13 +7,14 @@ import pytest
 
 from contract.target import DISTRIBUTION_2_8, EMBEDDED, Target
 from image_syncer.embedded import ContentBuilder, DirectoryStorage, MemoryStorage, serve_in_thread
+from support.client import Client
 from support.docker_registry import serve_docker_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.client import Client
+    from image_syncer.embedded import EmbeddedRegistry
 
 
 @contextmanager
@@ -59,3 +60,17 @@ def repository() -> str:
 def content() -> ContentBuilder:
     """Content that no other test makes: what is in the registry already must not help."""
     return ContentBuilder(seed=next(_count))
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedRegistry]:
+    """An embedded registry of the test's own, at its defaults; the test sets its behaviour."""
+    with serve_in_thread() as running:
+        yield running
+
+
+@pytest.fixture
+def judge(embedded: EmbeddedRegistry) -> Iterator[Client]:
+    """A client of `embedded`."""
+    with Client(embedded.url) as made:
+        yield made

@@ -78,9 +78,7 @@ def test_the_password_opens_everything(basic: Target, repository: str, content: 
 
 def test_over_tls_too(guarded: Target, repository: str, content: ContentBuilder) -> None:
     image = content.image([content.layer(3 * 2**20 + 17)])
-    push_over_http(
-        guarded.url, repository, image, ["v1"], credential=CREDENTIAL, ssl_context=guarded.context
-    )
+    push_over_http(guarded.url, repository, image, ["v1"], credential=CREDENTIAL, ssl_context=guarded.context)
     with guarded.client() as client:
         for blob in image.blobs:
             assert client.get(f"/v2/{repository}/blobs/{blob.digest}").body == blob.read()
@@ -98,7 +96,7 @@ def test_plain_http_where_tls_is_spoken(guarded: Target) -> None:
     with Client(guarded.url.replace("https", "http")) as client:
         try:
             assert client.get("/v2/").status == 400
-        except (ConnectionError, OSError):
+        except OSError:
             assert guarded.name == "embedded"  # Go is kind enough to answer, Python's TLS is not
 
 
@@ -107,9 +105,7 @@ def test_skopeo_gets_in(
     guarded: Target, certificates: Certificates, repository: str, content: ContentBuilder, tmp_path: Path
 ) -> None:
     index = content.index(attestations=True)
-    push_over_http(
-        guarded.url, repository, index, ["v1"], credential=CREDENTIAL, ssl_context=guarded.context
-    )
+    push_over_http(guarded.url, repository, index, ["v1"], credential=CREDENTIAL, ssl_context=guarded.context)
     trusted = tmp_path / "trusted"
     trusted.mkdir()
     (trusted / "ca.crt").write_bytes(certificates.authority.read_bytes())

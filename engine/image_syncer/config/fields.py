@@ -55,10 +55,12 @@ def read_fields(
             found.setdefault(str(field), value)
             continue
         guess = nearest(name.text, known)
+        # A key without a value may be a value: a password that begins with a brace makes a mapping of itself.
+        is_told = guess is not None or not (isinstance(value, ScalarNode) and value.is_null)
         report = findings.error if strict else findings.warn
         report(
             name.line,
-            key_path(key, name.text),
+            key_path(key, name.text if is_told else "…"),
             "unknown key" if strict else "unknown key, it has no effect",
             f"did you mean “{guess}”?" if guess else f"known keys: {', '.join(known)}",
         )

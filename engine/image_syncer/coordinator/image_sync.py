@@ -14,6 +14,8 @@ from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from image_syncer.config import Settings
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ledger import Ledger
@@ -26,7 +28,9 @@ __all__ = ["ImageSync"]
 
 
 class ImageSync:
-    """What all images of a run share; `run` brings one image to its destinations and enters each outcome."""
+    """What all images of a run share. Every destination of every image that is started ends with exactly one entry in
+    the ledger, also where the work is cancelled before its first step.
+    """
 
     def __init__(
         self,
@@ -44,22 +48,38 @@ class ImageSync:
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._counted: set[tuple[str, Digest]] = set()
+        self._under_way: set[_Image] = set()
 
-    async def run(self, source: Reference, destinations: list[Reference], wanted: PlatformFilter) -> None:
-        """Every destination ends with exactly one entry in the ledger, also where this is cancelled."""
+    def start(
+        self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
+    ) -> Coroutine[None, None, None]:
+        """The work that brings one image to its destinations."""
         image = _Image(source, destinations, self._loop.time())
-        try:
-            await self._run(image, wanted)
-        except SyncError as error:
-            error.located(repository=str(source.repository), reference=source.target)
+        self._under_way.add(image)
+        return self._run(image, wanted)
+
+    def close(self) -> None:
+        """Nothing runs any more: what has no outcome yet was not tried."""
+        for image in list(self._under_way):
             for destination in image.open:
-                self._enter(image, failed(source, destination, error, seconds=self._since(image)))
-        except asyncio.CancelledError:
-            for destination in image.open:
-                self._enter(image, _interrupted(image.source, destination, self._since(image)))
-            raise
+                interrupted = ImageResult(
+                    str(image.source),
+                    str(destination),
+                    Outcome.NOT_TRIED,
+                    reason="the run was interrupted",
+                    seconds=self._since(image),
+                )
+                self._enter(image, interrupted)
 
     async def _run(self, image: _Image, wanted: PlatformFilter) -> None:
+        try:
+            await self._sync(image, wanted)
+        except SyncError as error:
+            error.located(repository=str(image.source.repository), reference=image.source.target)
+            for destination in image.open:
+                self._enter(image, failed(image.source, destination, error, seconds=self._since(image)))
+
+    async def _sync(self, image: _Image, wanted: PlatformFilter) -> None:
         head, present = await self._look(image)
         filtered = not wanted.is_empty and (head.media_type is None or is_index(head.media_type))
         if head.digest is not None and not filtered and not self._settings.force:
@@ -208,6 +228,8 @@ class ImageSync:
 
     def _enter(self, image: _Image, result: ImageResult) -> None:
         image.close(result.destination)
+        if not image.open:
+            self._under_way.discard(image)
         self._ledger.enter(result)
 
 
@@ -235,9 +257,3 @@ class _Image:
     def close(self, destination: str) -> None:
         if self._open.pop(destination, None) is None:
             raise RuntimeError(f"{destination} has an outcome already")
-
-
-def _interrupted(source: Reference, destination: Reference, seconds: float) -> ImageResult:
-    return ImageResult(
-        str(source), str(destination), Outcome.NOT_TRIED, reason="the run was interrupted", seconds=seconds
-    )

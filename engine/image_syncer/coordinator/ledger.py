@@ -33,8 +33,7 @@ class Ledger:
             self.failures.append(result)
         if self._writer is not None:
             self._writer.add(result)
-        level = "error" if result.outcome is Outcome.FAILED else "info"
-        getattr(_log, level)("image", **result.as_data())
+        _log.info("image", **result.as_data())
         if self._on_image is not None:
             self._on_image(result)
 

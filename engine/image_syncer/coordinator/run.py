@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.image_sync import ImageSync
-from image_syncer.coordinator.ledger import Ledger, failed
+from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.machine import inspect_machine, raise_open_files
 from image_syncer.coordinator.publisher import Publisher
+from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import find_credential
-from image_syncer.errors import SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
-from image_syncer.oci import PlatformFilter
 from image_syncer.planning import RetryPolicy, decide_resources, split_connections
 from image_syncer.telemetry import (
     ImageResult,
-    Outcome,
     RateMeter,
     Report,
     ReportWriter,
@@ -37,16 +35,12 @@ from image_syncer.telemetry import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from image_syncer.config import Configuration, Rule, Settings
-    from image_syncer.oci import Reference, Repository
+    from image_syncer.config import Configuration, Settings
+    from image_syncer.oci import Repository
     from image_syncer.registry import Credential
 
 __all__ = ["Run"]
 
-OPEN_IMAGES = 256
-"""Images under way at once: each holds its manifests in memory until it has an outcome."""
-OPEN_RULES = 8
-"""Rules whose tags are listed at once: each holds its list of tags in memory."""
 STOP_GRACE_S = 2.0
 SLOWEST_ROWS = 5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -75,11 +69,8 @@ class Run:
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._writer = ReportWriter(settings.report_path) if settings.report_path else None
         self._ledger = Ledger(self._writer, on_image)
-        self._images_total = 0
-        self._rules_left = len(configuration.rules)
         self._interrupted: str | None = None
         self._main: asyncio.Task[None] | None = None
-        self._gate = asyncio.Semaphore(OPEN_IMAGES)
         self._rate = RateMeter()
         self._credentials: dict[Repository, asyncio.Task[tuple[Credential | None, str]]] = {}
         self._open_files()
@@ -89,7 +80,7 @@ class Run:
         """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once."""
         with self._signals():
             watching = self._loop.create_task(self._watch())
-            self._main = self._loop.create_task(self._run_rules())
+            self._main = self._loop.create_task(self._rules.run())
             try:
                 await self._main
             except asyncio.CancelledError:
@@ -122,10 +113,11 @@ class Run:
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
         )
         endpoints = EndpointBook(self._transport, registries)
-        self._discovery = Discovery(self._client, endpoints)
+        discovery = Discovery(self._client, endpoints)
         self._transfers = Transfers(self._client, endpoints, registries, self._resources, settings)
         publisher = Publisher(self._client, endpoints)
-        self._images = ImageSync(self._discovery, self._transfers, publisher, self._ledger, settings)
+        images = ImageSync(discovery, self._transfers, publisher, self._ledger, settings)
+        self._rules = RuleRunner(self._configuration.rules, discovery, images, self._ledger, settings)
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
         self._transfers.leave_alone(registry, seconds)
@@ -154,80 +146,6 @@ class Run:
         _log.info("credential", repository=str(repository), source=found.source)
         return found.credential, found.source
 
-    async def _run_rules(self) -> None:
-        gate = asyncio.Semaphore(OPEN_RULES)
-        tasks: set[asyncio.Task[None]] = set()
-        untouched = list(reversed(self._configuration.rules))
-        try:
-            while untouched:
-                await gate.acquire()
-                rule = untouched.pop()
-                task = self._loop.create_task(self._run_rule(rule))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                task.add_done_callback(lambda _done: gate.release())
-            while tasks:
-                await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for rule in reversed(untouched):
-                self._enter_rule(rule, Outcome.NOT_TRIED, "the run was interrupted")
-            raise
-
-    async def _run_rule(self, rule: Rule) -> None:
-        try:
-            listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
-        except SyncError as error:
-            self._rules_left -= 1
-            error.located(repository=str(rule.source))
-            for destination in rule.destinations:
-                self._images_total += 1
-                self._ledger.enter(failed(str(rule.source), str(destination.repository), error))
-            return
-        except asyncio.CancelledError:
-            self._enter_rule(rule, Outcome.NOT_TRIED, "the run was interrupted")
-            raise
-        references = rule.references(listed)
-        self._images_total += len(references) * len(rule.destinations)
-        self._rules_left -= 1
-        if not references:
-            what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
-            self._enter_rule(rule, Outcome.SKIPPED, what)
-        await self._run_images(rule, references)
-
-    async def _run_images(self, rule: Rule, references: list[Reference]) -> None:
-        wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
-        tasks: set[asyncio.Task[None]] = set()
-        begun = 0
-        try:
-            for position, source in enumerate(references):
-                await self._gate.acquire()
-                begun = position + 1
-                destinations = [one.reference_for(source, position) for one in rule.destinations]
-                task = self._loop.create_task(self._images.run(source, destinations, wanted))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                task.add_done_callback(lambda _done: self._gate.release())
-            while tasks:
-                await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for position in range(begun, len(references)):
-                for one in rule.destinations:
-                    reference = one.reference_for(references[position], position)
-                    self._ledger.enter(_not_tried(str(references[position]), str(reference)))
-            raise
-
-    def _enter_rule(self, rule: Rule, outcome: Outcome, reason: str) -> None:
-        """A rule without images of its own still has an entry for each destination: nothing ends silently."""
-        for destination in rule.destinations:
-            self._images_total += 1
-            self._ledger.enter(ImageResult(str(rule.source), str(destination.repository), outcome, reason=reason))
-
     async def _watch(self) -> None:
         while True:
             self._tell_progress()
@@ -245,10 +163,10 @@ class Run:
         self._on_progress(
             Snapshot(
                 elapsed_s=now - self._began,
-                images_total=self._images_total,
+                images_total=self._rules.images_total,
                 images_done=self._ledger.totals.images,
                 outcomes=dict(self._ledger.totals.outcomes),
-                listing=self._rules_left > 0,
+                listing=self._rules.rules_left > 0,
                 blobs_total=scheduler.wanted_blobs,
                 blobs_done=scheduler.landed_blobs,
                 bytes_total=scheduler.wanted_bytes,
@@ -283,16 +201,19 @@ class Run:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        installed = []
+        before = {}
         for number in _SIGNALS:
             with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: the caller's business then
+                handler = signal.getsignal(number)
                 self._loop.add_signal_handler(number, self._on_signal, number)
-                installed.append(number)
+                before[number] = handler
         try:
             yield
         finally:
-            for number in installed:
+            for number, handler in before.items():
                 self._loop.remove_signal_handler(number)
+                if handler is not None:  # None: not of Python's making, and cannot be put back from here
+                    signal.signal(number, handler)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._interrupted is not None:
@@ -303,7 +224,3 @@ class Run:
         self._transfers.scheduler.stop()
         if self._main is not None:
             self._main.cancel()
-
-
-def _not_tried(source: str, destination: str) -> ImageResult:
-    return ImageResult(source, destination, Outcome.NOT_TRIED, reason="the run was interrupted")

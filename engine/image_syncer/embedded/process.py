@@ -89,7 +89,7 @@ class RegistryProcess:
         environment = dict(os.environ)
         paths = [_SOURCE_ROOT, environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+        child = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -48,6 +48,8 @@ _HEADER_LIMIT_BYTES = 64 * 1024  # tokens and opaque Locations are long
 _SHUTDOWN_S = 1.0
 _CONTROL_LIMIT_BYTES = 2**20
 
+_CLIENT_GONE = 499  # nginx's status for it; nobody reads it
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -157,7 +159,13 @@ class EmbeddedRegistry:
 
     async def _listen(self, port: int, *, on_companion: bool) -> str:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._handle(request, on_companion=on_companion)
+            try:
+                return await self._handle(request, on_companion=on_companion)
+            except ConnectionError:
+                # A cut connection is no fault of ours: aiohttp would log a traceback and try to answer 500.
+                if request.transport is not None:
+                    request.transport.close()
+                return web.Response(status=_CLIENT_GONE)
 
         server = _Server(
             handle,

@@ -85,7 +85,7 @@ class Upload(ABC):
             self._digest = Digest(f"{algorithm}:{running.hexdigest()}")
         return self._digest
 
-    def _hash_again(self, algorithm: str) -> Any:  # noqa: ANN401 - hashlib names no public type for it
+    def _hash_again(self, algorithm: str) -> Any:
         again = hashlib.new(algorithm)
         for piece in self.kept():
             again.update(piece)

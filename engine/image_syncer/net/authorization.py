@@ -94,7 +94,7 @@ class _Kept:
     until: float
 
 
-_Key = tuple[str, str, tuple["Scope", ...]]
+_Key = tuple[str, "Credential | None", tuple["Scope", ...]]
 
 
 class TokenBroker:
@@ -179,7 +179,7 @@ class TokenBroker:
 
     async def _key(self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]) -> _Key:
         credential, _ = await self._credential(repository)
-        return (endpoint.registry, credential.username if credential else "", scopes)
+        return (endpoint.registry, credential, scopes)
 
     async def _credential(self, repository: Repository | None) -> tuple[Credential | None, str]:
         return (None, "anonymous") if repository is None else await self._credential_for(repository)
@@ -196,9 +196,8 @@ class TokenBroker:
             return Authorization(None, UNENDING_S)
         credential, _ = await self._credential(repository)
         if challenge.scheme == "basic":
-            if credential is None:
-                raise await self._denied(repository, challenge)
-            return Authorization(basic_authorization(credential), UNENDING_S)
+            # Without a credential the request goes out as it is: what another one was asked for may be open to this one.
+            return Authorization(basic_authorization(credential) if credential else None, UNENDING_S)
         key = await self._key(endpoint, repository, scopes)
         kept = self._kept.get(key)
         now = self._loop.time()

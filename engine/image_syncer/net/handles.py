@@ -124,10 +124,10 @@ def set_request(
     _set_method(easy, request)
     setopt(pycurl.HTTPHEADER, fields)
     if request.url.startswith("https:"):
-        set_trust(easy, endpoint)
+        _set_trust(easy, endpoint)
 
 
-def set_trust(easy: pycurl.Curl, endpoint: Endpoint) -> None:
+def _set_trust(easy: pycurl.Curl, endpoint: Endpoint) -> None:
     """Whom to believe: the registry's own authority beside the system's, or anyone where the user said so."""
     if not endpoint.verify:
         easy.setopt(pycurl.SSL_VERIFYPEER, 0)

@@ -49,13 +49,11 @@ class CurlDriver:
     `due` is the list into which callbacks put what has to be done after the round.
     """
 
-    def __init__(self, *, connections_per_host: int = 0, kept_connections: int = 64) -> None:
+    def __init__(self, *, kept_connections: int = 64) -> None:
         self._loop = asyncio.get_running_loop()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections_per_host)
         self._multi.setopt(pycurl.M_MAXCONNECTS, kept_connections)
         self._epoll = select.epoll()
         self._watched: set[int] = set()

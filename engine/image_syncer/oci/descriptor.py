@@ -16,7 +16,7 @@ from image_syncer.oci.platform import Platform
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Descriptor", "parse_descriptor", "read_platform"]
+__all__ = ["Descriptor", "parse_descriptor", "read_digest", "read_platform"]
 
 _MAX_SIZE = 2**63 - 1  # int64 in the specification's own types
 

@@ -39,6 +39,8 @@ class Target:
     repository: Repository
     deliveries: list[int]
     mount_from: str
+    booked_bytes: int = 0
+    """Its part in what a run is expected to move: the size for the first of a registry, 0 for those that mount."""
     tries: int = 0
     losses: int = 0
 
@@ -81,8 +83,10 @@ class BlobSet:
             known.deliveries.append(need.delivery)
             return None
         target = Target(need.digest, need.size, need.source, need.target, [need.delivery], name)
+        if not (entry.homes or entry.active or entry.waiting):
+            target.booked_bytes = max(need.size, 0)
         self.targets += 1
-        self.target_bytes += max(need.size, 0)
+        self.target_bytes += target.booked_bytes
         if entry.active and not entry.homes:
             entry.waiting[name] = target
             return None

@@ -39,8 +39,10 @@ class ImageTree:
         return list(found.values())
 
     def _collect(self, seen: set[Digest], order: list[Manifest]) -> None:
+        # Not entered twice: an index that names another one often enough, level by level, has endless many paths.
+        if self.manifest.digest in seen:
+            return
+        seen.add(self.manifest.digest)
         for child in self.children:
             child._collect(seen, order)  # noqa: SLF001 - its own class
-        if self.manifest.digest not in seen:
-            seen.add(self.manifest.digest)
-            order.append(self.manifest)
+        order.append(self.manifest)

@@ -67,6 +67,10 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     memory = settings.memory_bytes
     if memory is None:
         memory = min(MOST_MEMORY_BYTES, (machine.memory_bytes or 4 * MOST_MEMORY_BYTES) // 4)
+    if memory < SMALLEST_WINDOW_BYTES:
+        least = format_size(SMALLEST_WINDOW_BYTES)
+        what, mend = f"{format_size(memory)} is too little", f"give at least {least}"
+        raise ConfigurationError([Problem("command line", None, "--memory", what, mend)])
     workers = settings.workers or min(MOST_WORKERS, machine.cpus)
     if settings.proc is not None:
         workers = max(1, min(workers, settings.proc))
@@ -76,15 +80,9 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     window = settings.window_bytes or WINDOW_BYTES
     window = min(window, memory // (workers * streams))
     if window < SMALLEST_WINDOW_BYTES:
-        window = min(SMALLEST_WINDOW_BYTES, memory)
+        window = SMALLEST_WINDOW_BYTES
         streams = max(1, min(streams, memory // (workers * window)))
         workers = max(1, min(workers, memory // (streams * window)))
-    if window < SMALLEST_WINDOW_BYTES:
-        least = format_size(SMALLEST_WINDOW_BYTES)
-        problem = Problem(
-            "command line", None, "--memory", f"{format_size(memory)} is too little", f"give at least {least}"
-        )
-        raise ConfigurationError([problem])
     return Resources(
         workers=workers,
         streams=streams,

@@ -8,6 +8,9 @@ from image_syncer.errors import RateLimitedError, SyncError, UnavailableError
 
 __all__ = ["RetryPolicy"]
 
+MOST_STEPS = 64
+"""Pauses have long reached their longest by then, and a power that is too large for a float raises OverflowError."""
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -32,7 +35,8 @@ class RetryPolicy:
         """
         if not error.retryable or tries_made >= self.tries:
             return None
-        full = min(self.longest_pause_s, self.first_pause_s * self.factor ** (tries_made - 1))
+        growth = self.factor ** min(tries_made - 1, MOST_STEPS)
+        full = min(self.longest_pause_s, self.first_pause_s * growth)
         pause = full * chance
         asked = error.retry_after_s if isinstance(error, RateLimitedError | UnavailableError) else None
         if asked is None:

@@ -4,7 +4,9 @@ It knows workers, jobs and time as plain values: no process, no socket, no clock
 follow from it; the coordinator carries them out.
 
 A *job* is one blob from one source to one or more destination registries; the worker that holds it has a *lease*. A
-lease ends with a result for each target, or with the loss of the worker, which gives the job back. Jobs that only mount
+lease ends with a result for each target, or with the loss of the worker, which gives the job back. Which of its jobs
+has brought a worker down cannot be seen, so a blob gets its last chance alone in a worker: only the guilty one is given
+up. Jobs that only mount
 come first (they cost one request), then the largest blobs, so that no giant is left alone at the end; each goes to the
 worker with the fewest bytes in flight. Limits: streams of a worker, blobs in flight in all (`proc`), and connections of
 a registry, where one of its own is needed on each side.
@@ -63,6 +65,7 @@ class Job:
     source: Repository
     targets: list[Target]
     worker: int | None = None
+    alone: bool = False
 
     @property
     def weight(self) -> int:
@@ -113,6 +116,9 @@ class _Worker:
     jobs: dict[int, Job] = field(default_factory=dict)
     bytes_in_flight: int = 0
 
+    def has_room(self, streams: int) -> bool:
+        return len(self.jobs) < streams and not any(job.alone for job in self.jobs.values())
+
 
 class Scheduler:
     """See the essay at the top of the module.
@@ -141,6 +147,7 @@ class Scheduler:
         self._next_job = 1
         self._lanes: dict[tuple[str, ...], list[tuple[int, int, int]]] = {}
         self._joinable: dict[Digest, Job] = {}
+        self._alone: list[Job] = []
         self._later: list[tuple[float, int, Target]] = []
         self._in_use: dict[str, int] = {}
         self._in_flight = 0
@@ -162,7 +169,7 @@ class Scheduler:
 
     @property
     def wanted_bytes(self) -> int:
-        """The bytes of the wanted blobs, as far as their sizes are known."""
+        """The bytes that are expected to move for them, as far as their sizes are known."""
         return self._blobs.target_bytes
 
     @property
@@ -272,13 +279,18 @@ class Scheduler:
 
     def _count(self, target: Target) -> None:
         self.landed_blobs += 1
-        self.landed_bytes += max(target.size, 0)
+        self.landed_bytes += target.booked_bytes
 
     def _serial(self) -> int:
         self._next_job += 1
         return self._next_job
 
     def _enqueue(self, target: Target) -> None:
+        if target.losses == MOST_LOSSES - 1:
+            job = Job(self._serial(), target.digest, target.size, target.source, [target], alone=True)
+            self._jobs[job.id] = job
+            self._alone.append(job)
+            return
         job = self._joinable.get(target.digest)
         if job is not None and not target.mounts and self._can_join(job, target):
             job.targets.append(target)
@@ -302,8 +314,8 @@ class Scheduler:
     def _lease(self) -> list[Decision]:
         decisions: list[Decision] = []
         while not self._stopped and (self._proc is None or self._in_flight < self._proc):
-            worker = self._freest()
-            job = self._next() if worker is not None else None
+            worker, job = self._next_alone() or (self._freest(), None)
+            job = job or (self._next() if worker is not None else None)
             if worker is None or job is None:
                 break
             if self._shed(job):
@@ -328,10 +340,18 @@ class Scheduler:
         free = (
             (state.bytes_in_flight, len(state.jobs), worker)
             for worker, state in self._workers.items()
-            if len(state.jobs) < self._streams
+            if state.has_room(self._streams)
         )
         best = min(free, default=None)
         return None if best is None else best[2]
+
+    def _next_alone(self) -> tuple[int, Job] | None:
+        idle = next((worker for worker, state in self._workers.items() if not state.jobs), None)
+        job = next((job for job in self._alone if self._lane_free(job.lane)), None) if idle is not None else None
+        if idle is None or job is None:
+            return None
+        self._alone.remove(job)
+        return idle, job
 
     def _next(self) -> Job | None:
         best: tuple[tuple[int, int, int], tuple[str, ...]] | None = None

@@ -17,7 +17,8 @@ A pipe lives through five states::
 - ENDED: every destination has an outcome.
 
 A destination that fails leaves the others alone; a source that fails ends all that still take part. A destination that
-accepts a blob before its last byte was released has broken the protocol: it cannot have the whole blob.
+accepts a blob before its last byte was released has broken the protocol: it cannot have the whole blob. A session that
+was opened and not committed is cancelled, whatever went wrong.
 
 An event that the table does not list is a mistake of ours and raises `RuntimeError`.
 """
@@ -248,11 +249,14 @@ class Pipe:
         return instructions
 
     def _abandoned(self, event: Abandoned) -> list[Instruction]:
-        running = self.state in (PipeState.CONNECTING, PipeState.FLOWING, PipeState.DRAINING)
+        running = self.state in (PipeState.CONNECTING, PipeState.FLOWING)
         return [*([StopSource()] if running else []), *self._source_failed(event)]
 
     def _sink_failed(self, event: SinkFailed) -> list[Instruction]:
-        self._settle(event.sink, (_SinkState.SENDING,), event.error)
+        return [CancelSession(event.sink), *self._left(event.sink, event.error)]
+
+    def _left(self, sink: int, outcome: SinkOutcome | SyncError) -> list[Instruction]:
+        self._settle(sink, (_SinkState.SENDING,), outcome)
         if self._in(_SinkState.SENDING):
             return []
         instructions: list[Instruction] = [StopSource()] if self.state is PipeState.FLOWING else []
@@ -265,13 +269,10 @@ class Pipe:
             origin=Origin.DESTINATION,
             retryable=True,
         )
-        return self._sink_failed(SinkFailed(event.sink, error))
+        return self._left(event.sink, error)
 
     def _accepted(self, event: SinkAccepted) -> list[Instruction]:
-        self._settle(event.sink, (_SinkState.SENDING,), SinkOutcome.MOVED)
-        if not self._in(_SinkState.SENDING):
-            self.state = PipeState.ENDED
-        return []
+        return self._left(event.sink, SinkOutcome.MOVED)
 
     _TABLE: ClassVar[dict[tuple[PipeState, type], Callable[..., list[Instruction]]]] = {
         (PipeState.OPENING, SinkReady): _ready,

@@ -14,7 +14,7 @@ class Ring:
     """A bounded queue of bytes over a lent `buffer`; sizes and positions in bytes.
 
     `written` is how much has gone in, `taken(reader)` how much a reader has had. A reader that is closed no longer
-    holds the writer back.
+    holds the writer back; without an open one, nothing does.
     """
 
     __slots__ = ("_buffer", "_capacity", "_open", "_tail", "_taken", "written")
@@ -61,13 +61,18 @@ class Ring:
             self._buffer[start:] = chunk[:first]
             self._buffer[: length - first] = chunk[first:]
         self.written += length
+        if not self._open:
+            self._tail = self.written
 
     def take(self, reader: int, most: int) -> memoryview:
         """Up to `most` bytes for `reader`, without a copy; empty where nothing waits.
 
         The view is good until the next `put`: whoever takes it copies it at once (libcurl does, when the read callback
-        returns). A wrap of the ring ends the view early.
+        returns). A wrap of the ring ends the view early. Raises RuntimeError for a closed reader, whose bytes may have
+        been overwritten.
         """
+        if reader not in self._open:
+            raise RuntimeError(f"reader {reader} is closed")
         taken = self._taken[reader]
         start = taken % self._capacity
         length = min(most, self.written - taken, self._capacity - start)

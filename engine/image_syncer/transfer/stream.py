@@ -198,6 +198,7 @@ class Stream:
         """One destination is given up: it no longer holds the others back."""
         sender = self.senders[index]
         sender.stopped = True
+        sender.paused = False  # nothing that comes later is a reason to wake it
         self._ring.close_reader(index)
         if self.blocked and self.ready:
             self._signal()

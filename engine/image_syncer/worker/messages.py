@@ -35,6 +35,7 @@ __all__ = [
     "Setup",
     "Stop",
     "TargetPlace",
+    "decode",
     "encode",
     "read_message",
 ]

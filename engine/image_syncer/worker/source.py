@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from image_syncer.transfer import Stream
     from image_syncer.worker.messages import Place
 
-__all__ = ["Download"]
+__all__ = ["Download", "length_differs"]
 
 MAX_REFUSAL_BYTES = 64 * 1024
 """What is kept of the body of an answer that is not the blob, to say why."""

@@ -1,0 +1,136 @@
+"""The rules of a run, one after the other: tags are listed, images begun, and none is left without an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.coordinator.ledger import failed
+from image_syncer.errors import SyncError
+from image_syncer.oci import PlatformFilter
+from image_syncer.telemetry import ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from image_syncer.config import Rule, Settings
+    from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.image_sync import ImageSync
+    from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.oci import Reference
+
+__all__ = ["OPEN_IMAGES", "RuleRunner"]
+
+OPEN_IMAGES = 256
+"""Images under way at once: each holds its manifests in memory until it has an outcome."""
+OPEN_RULES = 8
+"""Rules whose tags are listed at once: each holds its list of tags in memory."""
+_INTERRUPTED = "the run was interrupted"
+
+
+class RuleRunner:
+    """Brings every image of every rule to an outcome.
+
+    `images_total` counts images and destinations that are known so far.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        discovery: Discovery,
+        images: ImageSync,
+        ledger: Ledger,
+        settings: Settings,
+    ) -> None:
+        self._unresolved = dict(enumerate(rules))
+        self._discovery = discovery
+        self._images = images
+        self._ledger = ledger
+        self._settings = settings
+        self._gate = asyncio.Semaphore(OPEN_IMAGES)
+        self._loop = asyncio.get_running_loop()
+        self.images_total = 0
+
+    @property
+    def rules_left(self) -> int:
+        """Rules that are not resolved to images yet."""
+        return len(self._unresolved)
+
+    async def run(self) -> None:
+        """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried."""
+        gate = asyncio.Semaphore(OPEN_RULES)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            for number, rule in list(self._unresolved.items()):
+                await gate.acquire()
+                self._begin(tasks, gate, self._run_rule(number, rule))
+            while tasks:
+                await asyncio.gather(*tasks)
+        except BaseException:
+            await _cancel(tasks)
+            for rule in self._unresolved.values():
+                self._enter(rule, Outcome.NOT_TRIED, _INTERRUPTED)
+            self._images.close()
+            raise
+
+    async def _run_rule(self, number: int, rule: Rule) -> None:
+        try:
+            listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
+        except SyncError as error:
+            del self._unresolved[number]
+            error.located(repository=str(rule.source))
+            for destination in rule.destinations:
+                self.images_total += 1
+                self._ledger.enter(failed(str(rule.source), str(destination.repository), error))
+            return
+        references = rule.references(listed)
+        self.images_total += len(references) * len(rule.destinations)
+        del self._unresolved[number]
+        if not references:
+            what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
+            self._enter(rule, Outcome.SKIPPED, what)
+        await self._run_images(rule, references)
+
+    async def _run_images(self, rule: Rule, references: list[Reference]) -> None:
+        wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
+        tasks: set[asyncio.Task[None]] = set()
+        begun = 0
+        try:
+            for position, source in enumerate(references):
+                await self._gate.acquire()
+                begun = position + 1
+                destinations = _destinations(rule, source, position)
+                self._begin(tasks, self._gate, self._images.start(source, destinations, wanted))
+            while tasks:
+                await asyncio.gather(*tasks)
+        except BaseException:
+            await _cancel(tasks)
+            for position, source in enumerate(references[begun:], begun):
+                for destination in _destinations(rule, source, position):
+                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=_INTERRUPTED)
+                    self._ledger.enter(result)
+            raise
+
+    def _begin(
+        self, tasks: set[asyncio.Task[None]], gate: asyncio.Semaphore, work: Coroutine[None, None, None]
+    ) -> None:
+        task = self._loop.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _done: gate.release())
+
+    def _enter(self, rule: Rule, outcome: Outcome, reason: str) -> None:
+        """A rule without images of its own still has an entry for each destination: nothing ends silently."""
+        for destination in rule.destinations:
+            self.images_total += 1
+            self._ledger.enter(ImageResult(str(rule.source), str(destination.repository), outcome, reason=reason))
+
+
+def _destinations(rule: Rule, source: Reference, position: int) -> list[Reference]:
+    return [destination.reference_for(source, position) for destination in rule.destinations]
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in list(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
