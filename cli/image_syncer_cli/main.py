@@ -14,12 +14,14 @@ import click
 from image_syncer_cli.config_check import config
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
-from image_syncer_cli.output import forgive, say
+from image_syncer_cli.output import clip, forgive, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.sync import sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from image_syncer import ConfigurationError
 
 __all__ = ["cli", "main"]
 
@@ -130,11 +132,7 @@ def _explain(error: Exception) -> int:
     from image_syncer.errors import ConfigurationError, SyncError, redact
 
     if isinstance(error, ConfigurationError) and error.problems:
-        for problem in error.problems:
-            say(f"Error: {problem}", err=True)
-        if len(error.problems) > 1:
-            say(f"{len(error.problems)} problems; nothing was copied.", err=True)
-        return error.exit_code
+        return _explain_problems(error)
     if isinstance(error, SyncError):
         lines, code = str(error).splitlines(), error.exit_code
     elif isinstance(error, OSError):
@@ -146,8 +144,20 @@ def _explain(error: Exception) -> int:
             "  Please run it again with --debug, and report what it prints.",
         ]
         code = EXIT_FAILED
-    say(redact("Error: " + "\n".join(lines[:_MAX_LINES])), err=True)
+    say(redact("Error: " + "\n".join(map(clip, lines[:_MAX_LINES]))), err=True)
     return code
+
+
+def _explain_problems(error: ConfigurationError) -> int:
+    """One line for each problem; the loader marks those that alone would be warnings."""
+    mark = ": warning: "
+    lines = [str(problem) for problem in error.problems]
+    for line in lines:
+        say(f"Warning: {line.replace(mark, ': ', 1)}" if mark in line else f"Error: {line}", err=True)
+    mistakes = sum(mark not in line for line in lines)
+    if mistakes > 1:
+        say(f"{mistakes} problems; nothing was copied.", err=True)
+    return error.exit_code
 
 
 def _explain_usage(error: click.ClickException) -> int:
@@ -160,9 +170,8 @@ def _explain_usage(error: click.ClickException) -> int:
         message = f"no such option: {error.option_name}.{_nearest(error.option_name, known)}"
     else:
         message = error.format_message()
-    say(redact(f"Error: {message}"), err=True)
-    if context is not None:
-        say(f"  Try '{context.command_path} --help'.", err=True)
+    say(clip(redact(f"Error: {message}")), err=True)
+    say(f"  Try '{context.command_path if context else 'image-syncer'} --help'.", err=True)
     return EXIT_USAGE
 
 

@@ -16,6 +16,16 @@ __all__ = ["RunOptions", "debug_option", "parse_size_option", "run_options", "wh
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
+_SHOWN_CHARACTERS = 40
+_MOST = 1_000_000
+_MOST_WORKERS = 1024
+"""More processes than any machine for which this is the right tool has CPUs."""
+_MOST_STREAMS = 4096
+"""More than one process can feed; each has two connections and four open files."""
+_MOST_RETRIES = 1000
+"""With the longest pauses, some hours of trying."""
+_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
+
 
 def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
     """A callback for click: bytes, of which there must be some."""
@@ -32,8 +42,10 @@ def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str |
     return size_bytes
 
 
-def whole_number(at_least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A callback for click: a whole number that is not too small."""
+def whole_number(
+    at_least: int, at_most: int = _MOST
+) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A callback for click: a whole number that is neither too small nor too large."""
 
     def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
         if value is None:
@@ -41,9 +53,12 @@ def whole_number(at_least: int) -> Callable[[click.Context, click.Parameter, str
         try:
             number = int(value)
         except ValueError:
-            raise click.BadParameter(f"{value!r} is not a whole number.") from None
+            shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+            raise click.BadParameter(f"{shown!r} is not a whole number.") from None
         if number < at_least:
             raise click.BadParameter(f"{number} is too small: it must be {at_least} or more.")
+        if number > at_most:
+            raise click.BadParameter(f"it is too large: it must be {at_most:,} or less.")
         return number
 
     return parse
@@ -51,7 +66,19 @@ def whole_number(at_least: int) -> Callable[[click.Context, click.Parameter, str
 
 def _split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
     """`--arch amd64,arm64 --arch arm` and any mixture; empty items are dropped, as the Go tool does."""
-    return tuple(item.strip() for value in values for item in value.split(",") if item.strip())
+    items = tuple(item.strip() for value in values for item in value.split(",") if item.strip())
+    for item in items:
+        system, slash, rest = item.partition("/")
+        if slash and system in _SYSTEMS:
+            raise click.BadParameter(f"{item!r} is a whole platform: write --os {system} --arch {rest}.")
+    return items
+
+
+def _file_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """An empty name is a variable of the shell that was not set, and not the wish to have no file."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("the name of the file is empty: is a variable not set?")
+    return value
 
 
 @dataclass(frozen=True)
@@ -130,7 +157,7 @@ _OPTIONS = (
     click.option(
         "-r",
         "--retries",
-        callback=whole_number(0),
+        callback=whole_number(0, _MOST_RETRIES),
         default="2",
         show_default=True,
         metavar="N",
@@ -145,11 +172,13 @@ _OPTIONS = (
     ),
     click.option(
         "--workers",
-        callback=whole_number(1),
+        callback=whole_number(1, _MOST_WORKERS),
         metavar="N",
         help="Worker processes. [default: the CPUs this process may use, at most 8]",
     ),
-    click.option("--streams", callback=whole_number(1), metavar="N", help="Blobs in flight in one worker."),
+    click.option(
+        "--streams", callback=whole_number(1, _MOST_STREAMS), metavar="N", help="Blobs in flight in one worker."
+    ),
     click.option(
         "--window",
         callback=parse_size_option,
@@ -162,7 +191,12 @@ _OPTIONS = (
         metavar="SIZE",
         help="Ceiling for all windows together. [default: 512MiB, or a quarter of the cgroup's if less]",
     ),
-    click.option("--report", metavar="FILE", help="Write one JSON document on the run and every image of it."),
+    click.option(
+        "--report",
+        callback=_file_name,
+        metavar="FILE",
+        help="Write one JSON document on the run and every image of it.",
+    ),
     click.option(
         "--output-success-images",
         metavar="FILE",

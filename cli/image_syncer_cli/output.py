@@ -7,7 +7,10 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["forgive", "say", "silence"]
+__all__ = ["clip", "forgive", "say", "silence"]
+
+_MAX_LINE = 400
+"""A line of an error longer than this came from a registry's web page, or from a cat on the keyboard."""
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -36,3 +39,8 @@ def forgive(*streams: TextIO) -> None:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def clip(line: str) -> str:
+    """`line`, cut off where nobody would read on."""
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"

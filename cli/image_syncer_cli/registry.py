@@ -50,7 +50,10 @@ def registry(listen: tuple[str, int], root: str | None, memory: bool, debug: boo
     from image_syncer.embedded import DirectoryStorage, EmbeddedRegistry, MemoryStorage
 
     host, port = listen
-    storage = MemoryStorage() if root is None else DirectoryStorage(root)
+    try:
+        storage = MemoryStorage() if root is None else DirectoryStorage(root)
+    except OSError as error:
+        raise click.UsageError(f"--root {root}: {error.strerror}. Give a folder that may be written to.") from None
     asyncio.run(_serve(EmbeddedRegistry(storage, host=host, port=port), listen, root or "memory"))
 
 

@@ -10,16 +10,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from image_syncer_cli.output import say
+from image_syncer_cli.output import clip, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
     from image_syncer import ImageResult, Report, Snapshot, TransferRow
 
 __all__ = [
+    "MAX_SKIPPED",
     "Display",
     "LineDisplay",
     "LiveDisplay",
@@ -28,6 +29,7 @@ __all__ = [
     "render_planned",
     "say_failures",
     "say_json",
+    "say_skipped",
     "say_warning",
 ]
 
@@ -37,11 +39,11 @@ LINE_EVERY_S = 5.0
 MAX_FAILURES = 20
 """Failures shown one by one; the report has them all."""
 
+MAX_SKIPPED = 3
+"""Images shown that the user's own rules or filters left out: enough to see whether that was meant."""
+
 _MAX_ROWS = 5
 """Transfers shown live; more tell nothing more."""
-
-_MAX_LINE = 400
-"""A line of an error longer than this came from a registry's web page."""
 
 
 class Display:
@@ -195,6 +197,17 @@ def say_failures(report: Report, *, as_json: bool) -> None:
         say(f"… and {more:,} more, each with its reason in the file of --report.", err=True)
 
 
+def say_skipped(shown: Sequence[ImageResult], count: int, *, as_json: bool) -> None:
+    """The first images that were left out, each with the reason, and how many more there are."""
+    for result in shown:
+        if as_json:
+            say_json("skipped", **result.as_data())
+        else:
+            say(f"skipped: {result.source} → {result.destination}: {clip(result.reason or '')}", err=True)
+    if count > len(shown) and not as_json:
+        say(f"… and {count - len(shown):,} more skipped, each with its reason in the file of --report.", err=True)
+
+
 def _failure_lines(result: ImageResult) -> list[str]:
     """One failed image in at most three lines: which, why, and what to do."""
     from image_syncer import SyncError
@@ -204,7 +217,7 @@ def _failure_lines(result: ImageResult) -> list[str]:
         details = str(SyncError.from_data(result.error)).splitlines()
     else:
         details = [result.reason or "no reason is known"]
-    return [head, *(f"  {_clip(line.strip())}" for line in details[:2])]
+    return [head, *(f"  {clip(line.strip())}" for line in details[:2])]
 
 
 def say_json(event: str, **fields: object) -> None:
@@ -253,7 +266,3 @@ def _transfer_cells(row: TransferRow) -> tuple[str, str, str, str]:
         format_rate(row.bytes_per_s),
         format_duration(row.seconds),
     )
-
-
-def _clip(line: str) -> str:
-    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from image_syncer_cli.output import say
 from image_syncer_cli.render import (
+    MAX_SKIPPED,
     Display,
     LineDisplay,
     LiveDisplay,
     is_live_terminal,
     render_planned,
     say_failures,
+    say_skipped,
     say_warning,
 )
 
@@ -34,7 +36,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     image_syncer.configure_logging(
         log_format=options.log_format,
         level=options.console_level,
-        log_file=options.log,
+        log_file=options.log or None,
         colors=is_live_terminal() and not os.environ.get("NO_COLOR"),
     )
     told = [str(warning) for warning in configuration.warnings]
@@ -43,7 +45,11 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     path = options.output_success_images
     wanted = image_syncer.ImageList(path, list_format=options.output_images_format) if path else None
 
+    skipped: list[ImageResult] = []
+
     def on_image(result: ImageResult) -> None:
+        if result.outcome is image_syncer.Outcome.SKIPPED and len(skipped) < MAX_SKIPPED:
+            skipped.append(result)
         if wanted is not None:
             wanted.add(result)
         if options.dry_run and not options.quiet and result.outcome is image_syncer.Outcome.PLANNED:
@@ -58,6 +64,8 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     for text in report.warnings:
         if text not in told:
             say_warning(text, as_json=as_json)
+    if skipped and not options.quiet:
+        say_skipped(skipped, report.totals.outcomes[image_syncer.Outcome.SKIPPED], as_json=as_json)
     say_failures(report, as_json=as_json)
     say(report.summary_line())
     if wanted is not None:

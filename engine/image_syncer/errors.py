@@ -35,14 +35,32 @@ __all__ = [
     "redact",
 ]
 
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
-_AUTHORIZATION = re.compile(r"(?P<head>\b(?:Basic|Bearer)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
-_ASSIGNMENT = re.compile(
-    r"(?P<head>[\"']?\b(?:password|passwd|secret|token|access_token|refresh_token|identitytoken|auth)[\"']?\s*[=:]\s*[\"']?)"
-    r"[^\s\"',;&}]{3,}",
+# Where repetitions are bounded, it is because strangers write some of the texts: time must not grow with their square.
+_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*", re.IGNORECASE)
+_RELATIVE_QUERY = re.compile(r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*")
+_AUTHORIZATION = re.compile(
+    r"(?P<head>\b(?:Basic|Bearer)\s+)(?!(?:authentication|authorization|credentials)\b)[A-Za-z0-9._~+/=-]{8,}",
     re.IGNORECASE,
+)
+_JWT = re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
+_ASSIGNMENT = re.compile(
+    r"""
+    (?P<head>
+        (?<![\w/.-])[\w.-]{0,60}?   # the word's beginning; in a path the words below are mostly names of images
+        (?:
+            (?:pass(?:word|wd|phrase)|secret|(?<!get\ )token|api[_-]?key|credential)[\w-]{0,40}
+          | (?<![a-z])auth(?:orization)?
+        )
+        (?: \\*["']?\s*=\s* | \\*["']\s*:\s* | :\s+ | :(?: (?=\\*["']) | (?<=password:) | (?<=passwd:) ) )
+    )
+    (?! (?:null|none|true|false)(?![^\s"'&,;}\])]) )
+    (?:
+        (?P<quote>\\*["']) (?: \\\\\\["'] | (?!(?P=quote)) (?:\\.|[^\\\n]) )*
+      | (?:(?:basic|bearer)\s+)? [^\s"'&,;{\[(] (?: [^\s"'&}\])] | ["'](?=\w) )*
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -52,11 +70,12 @@ def redact(text: str) -> str:
     >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
     'GET https://…@h/v2/?…'
     """
+    text = _ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
     text = _USERINFO.sub(r"\g<scheme>…@", text)
     text = _QUERY.sub(r"\g<head>?…", text)
+    text = _RELATIVE_QUERY.sub("?…", text)
     text = _AUTHORIZATION.sub(r"\g<head>…", text)
-    text = _JWT.sub("…", text)
-    return _ASSIGNMENT.sub(r"\g<head>…", text)
+    return _JWT.sub("…", text)
 
 
 class Origin(str, Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,15 @@ def blob(embedded: EmbeddedRegistry, content: ContentBuilder) -> MadeBlob:
 
 def url_of(blob: MadeBlob) -> str:
     return f"/v2/a/blobs/{blob.digest}"
+
+
+def what_comes_of(response: http.client.HTTPResponse) -> bytes:
+    """All that can be read of a body, whether it ends or is cut."""
+    got = bytearray()
+    with suppress(ConnectionError):
+        while piece := response.read1(65536):
+            got += piece
+    return bytes(got)
 
 
 def test_a_redirect_leads_to_the_companion(embedded: EmbeddedRegistry, judge: Client, blob: MadeBlob) -> None:
@@ -76,17 +86,12 @@ def test_a_download_that_is_cut_and_resumed(
     connection.request("GET", url_of(blob))
     response = connection.getresponse()
     assert response.headers["Content-Length"] == str(SIZE)
-    got = bytearray()
-    with pytest.raises((ConnectionError, http.client.IncompleteRead)):
-        while piece := response.read1(65536):
-            got += piece
-        if len(got) < SIZE:
-            raise http.client.IncompleteRead(b"")
+    got = what_comes_of(response)
     judge.close()
     assert len(got) <= 1_500_000
-    assert blob.read().startswith(bytes(got))
+    assert blob.read().startswith(got)
     rest = judge.get(url_of(blob), Range=f"bytes={len(got)}-")
-    assert (rest.status, bytes(got) + rest.body) == (206, blob.read())
+    assert (rest.status, got + rest.body) == (206, blob.read())
 
 
 def test_a_short_body_is_exactly_as_long_as_was_asked_for(
@@ -100,10 +105,9 @@ def test_a_short_body_is_exactly_as_long_as_was_asked_for(
 
 def test_one_wrong_byte(embedded: EmbeddedRegistry, judge: Client, blob: MadeBlob) -> None:
     embedded.behaviour = Behaviour(faults=(Fault("get blob", FaultKind.WRONG_BYTES, after_bytes=SIZE - 1),))
-    wrong = judge.get(url_of(blob)).body
-    assert len(wrong) == SIZE
-    assert [place for place in range(SIZE) if wrong[place] != blob.read()[place]] == [SIZE - 1]
-    assert judge.get(url_of(blob)).body == blob.read()
+    right, wrong = blob.read(), judge.get(url_of(blob)).body
+    assert (wrong[:-1], wrong[-1] ^ right[-1]) == (right[:-1], 0xFF)
+    assert judge.get(url_of(blob)).body == right
 
 
 def test_a_download_that_stalls(embedded: EmbeddedRegistry, judge: Client, blob: MadeBlob) -> None:

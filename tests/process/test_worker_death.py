@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
+from image_syncer.embedded import ContentBuilder
 from process.conftest import MIB, Pair
 
 
@@ -16,24 +19,82 @@ def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) ->
         pair.wait_for_bytes(3 * MIB)
         os.kill(before[0].pid, signal.SIGKILL)
         assert run.wait() == 0, run.err
-        replaced = [event["pid"] for event in run.events("worker ready")]
+        started = [event["pid"] for event in run.events("worker ready")]
         lost = run.events("worker lost")
-    assert len(replaced) == 3
+    assert len(started) == 3
     assert [(event["pid"], event["why"]) for event in lost] == [(before[0].pid, "was killed (SIGKILL)")]
     assert run.report["totals"]["outcomes"]["copied"] == 6
-    pair.assert_copied()
     assert run.orphans == []
+    pair.assert_copied()
 
 
 def test_workers_may_be_killed_again_and_again(pair: Pair) -> None:
-    pair.add_images(6, layer_bytes=2 * MIB)
-    pair.slow_down(2 * MIB)
-    with pair.run("--workers", "2") as run:
-        for round_ in range(1, 3):
-            for worker in run.wait_for_workers(2):
-                os.kill(worker.pid, signal.SIGKILL)
-            pair.wait_for_bytes(pair.source.counters.bytes_out + round_ * MIB)
+    pair.add_images(16)
+    pair.slow_down(MIB / 2)
+    # One blob in each worker: a kill costs one blob a try, which is then the last in the queue.
+    with pair.run("--workers", "2", "--streams", "1") as run:
+        killed: list[int] = []
+        for _ in range(4):
+            oldest = run.wait_for_workers(2, but=killed)[0]
+            pair.wait_for_bytes(pair.source.counters.bytes_out + MIB // 8)
+            os.kill(oldest.pid, signal.SIGKILL)
+            killed.append(oldest.pid)
+        pair.speed_up()
         assert run.wait() == 0, run.err
-        assert len(run.events("worker lost")) == 4
-    pair.assert_copied()
+        assert [event["pid"] for event in run.events("worker lost")] == killed
+    assert run.report["totals"]["outcomes"]["copied"] == 16
     assert run.orphans == []
+    pair.assert_copied()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_blob_that_brings_its_workers_down_fails_alone(pair: Pair, workers: int) -> None:
+    # The others are under way in the same workers when they die, and are slow enough to be there each time.
+    pair.add_images(4, layer_bytes=2 * MIB)
+    pair.slow_down(2 * MIB)
+    builder = ContentBuilder(99)
+    deadly = builder.layer(3 * MIB)
+    guilty = pair.add("team/deadly", "v1", builder.image([deadly]))
+    with pair.run("--workers", str(workers), sabotage=_KILL_ON_BLOB.format(digest=deadly.digest)) as run:
+        assert run.wait() == 1, run.err
+        lost = run.events("worker lost")
+    assert len(lost) == 3
+    outcomes = {image["destination"].partition("/")[2]: image for image in run.report["images"]}
+    failed = outcomes.pop("team/deadly:v1")
+    assert failed["outcome"] == "failed"
+    assert failed["error"]["kind"] == "worker"
+    assert f"worker process {lost[-1]['pid']} was killed (SIGKILL)" in failed["reason"]
+    assert "3 workers were lost" in failed["reason"]
+    assert {image["outcome"] for image in outcomes.values()} == {"copied"}
+    pair.assert_copied([image for image in pair.images if image is not guilty])
+    assert pair.assert_consistent() == 4
+
+
+def test_a_run_ends_where_no_worker_can_be_started(pair: Pair) -> None:
+    pair.add_images(3)
+    with pair.run("--workers", "1", sabotage=_END_AT_ONCE) as run:
+        assert run.wait() == 1, run.err
+    assert {image["outcome"] for image in run.report["images"]} == {"failed"}
+    for image in run.report["images"]:
+        assert "every worker process is gone" in image["reason"]
+        assert "ended with exit code 3: no room for workers" in image["reason"]
+
+
+_KILL_ON_BLOB = """
+import os, signal, sys
+if "image_syncer.worker.process" in " ".join(sys.orig_argv):
+    from image_syncer.worker import mover
+    begin = mover.Mover._begin
+    def die(self, length):
+        if self._digest == "{digest}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return begin(self, length)
+    mover.Mover._begin = die
+"""
+
+_END_AT_ONCE = """
+import os, sys
+if "image_syncer.worker.process" in " ".join(sys.orig_argv):
+    print("no room for workers", file=sys.stderr, flush=True)
+    os._exit(3)
+"""

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import ssl
 import subprocess
 import time
 from contextlib import contextmanager
@@ -16,16 +15,20 @@ from typing import TYPE_CHECKING
 from support.programs import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from support.certificates import Certificates
 
 CREDENTIAL = ("alice", "correct horse")
-"""The one user of a registry that asks for Basic."""
+OTHER_CREDENTIAL = ("bob", "battery staple")
+"""The users of a registry that asks for Basic."""
 
-# Of the password above, as `htpasswd -B` writes it; written down so that no test needs apache2-utils.
-_HTPASSWD = "alice:$2y$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2\n"
+# Of the passwords above, as `htpasswd -B` writes them; written down so that no test needs apache2-utils.
+_HTPASSWD = (
+    "alice:$2y$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2\n"
+    "bob:$2y$05$uUdV4rKkU6BCNNOmDxLEYeCDMuiiCldkdqSerA9VlQ3JDwDJD4mFa\n"
+)
 _LISTENING = re.compile(r"listening on (?P<host>[\w.:\[\]]+):(?P<port>\d+)")
 _START_S = 30.0
 _END_S = 10.0
@@ -48,17 +51,20 @@ def serve_docker_registry(
     directory: Path,
     *,
     htpasswd: bool = False,
+    auth: Mapping[str, object] | None = None,
     certificates: Certificates | None = None,
+    root: Path | None = None,
     deletes: bool = True,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
-    With `htpasswd` it asks for CREDENTIAL. Skips the test where the program is missing.
+    With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
+    says. `root` is the storage of another registry, which then has two doors. Skips the test where the program is missing.
     """
     program = find_program("docker-registry")
     directory.mkdir(parents=True, exist_ok=True)
-    root, log, config = directory / "root", directory / "registry.log", directory / "config.yml"
-    root.mkdir()
+    root, log, config = root or directory / "root", directory / "registry.log", directory / "config.yml"
+    root.mkdir(exist_ok=True)
     http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "of a test"}
     if certificates is not None:
         http["tls"] = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
@@ -72,6 +78,8 @@ def serve_docker_registry(
     if htpasswd:
         (directory / "htpasswd").write_text(_HTPASSWD)
         settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}
+    if auth is not None:
+        settings["auth"] = auth
     config.write_text(json.dumps(settings))  # which is YAML too
     with log.open("wb") as sink:
         child = subprocess.Popen(
@@ -114,7 +122,8 @@ def _ping(address: str, certificates: Certificates | None) -> None:
     if certificates is None:
         connection = http.client.HTTPConnection(address, timeout=_START_S)
     else:
-        context = ssl.create_default_context(cafile=str(certificates.authority))
+        context = certificates.client_context()
+        context.check_hostname = False  # a certificate for another host may be what the test is about
         connection = http.client.HTTPSConnection(address, timeout=_START_S, context=context)
     connection.request("GET", "/v2/")
     assert connection.getresponse().status in (200, 401)

@@ -1,4 +1,4 @@
-"""Processes as /proc shows them (proc(5)): who is whose child, who still lives, how much memory each has had at most."""
+"""Processes as /proc shows them (proc(5)): who is whose child, who still lives, how much memory each has had."""
 
 from __future__ import annotations
 

@@ -12,8 +12,11 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PACKAGES = {"docker-registry": "docker-registry", "skopeo": "skopeo", "openssl": "openssl"}
+PACKAGES = {"docker-registry": "docker-registry", "skopeo": "skopeo", "openssl": "openssl", "nginx": "nginx"}
 """Debian's packages, by the program that they bring."""
+
+SYSTEM_DIRECTORIES = "/usr/sbin:/usr/local/sbin"
+"""Where servers lie, which only the superuser has in PATH."""
 
 TIMEOUT_S = 120
 """How long one run of a program may take before it counts as stuck."""
@@ -21,7 +24,7 @@ TIMEOUT_S = 120
 
 def find_program(name: str) -> str:
     """The path of a program; skips the test without it, or fails it where IMAGE_SYNCER_REQUIRE_REAL=1."""
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path=SYSTEM_DIRECTORIES)
     if path is not None:
         return path
     reason = f"{name} is not installed (Debian: apt-get install {PACKAGES.get(name, name)})"

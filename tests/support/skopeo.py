@@ -31,6 +31,10 @@ class Skopeo:
         which = ["--all"] if all_platforms else []
         self._run("copy", *which, "--preserve-digests", *sides, f"docker://{source}", f"docker://{destination}")
 
+    def copy_to_directory(self, source: str, directory: Path) -> None:
+        """Copies an image, with every platform of an index, into files: manifest.json, and blobs by their hex digits."""
+        self._run("copy", "--all", "--preserve-digests", *self._side("src-"), f"docker://{source}", f"dir:{directory}")
+
     def inspect_raw(self, reference: str) -> bytes:
         """The manifest, byte for byte."""
         return self._run("inspect", "--raw", *self._side(""), f"docker://{reference}")

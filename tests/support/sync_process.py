@@ -60,8 +60,8 @@ class SyncProcess:
     """`image-syncer WORDS…` with the auth and images file, report and log of `files`, in a session of its own.
 
     `settings` are fields of `Settings` for which the command has no option: with them a small program calls the engine
-    instead. `launcher` goes before the command (`ulimit`, say). A process that is left when the block is left is
-    killed.
+    instead. `launcher` goes before the command (`ulimit`, say). `sabotage` is the text of a `sitecustomize` for every
+    Python process of the run. Processes that are left when the block is left are killed.
     """
 
     def __init__(
@@ -70,10 +70,17 @@ class SyncProcess:
         *words: str,
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str | None] | None = None,
+        sabotage: str | None = None,
         launcher: Sequence[str] = (),
         directory: Path | None = None,
     ) -> None:
         self.files = files
+        roots = list(SOURCE_ROOTS)
+        if sabotage is not None:
+            folder = files.directory / "sabotage"
+            folder.mkdir()
+            (folder / "sitecustomize.py").write_text(sabotage)
+            roots.insert(0, str(folder))
         self._out, self._err = files.directory / "stdout", files.directory / "stderr"
         if settings is None:
             common = ["--auth", files.auth, "--images", files.images, "--report", files.report]
@@ -89,7 +96,7 @@ class SyncProcess:
                 stdout=out,
                 stderr=err,
                 cwd=directory or files.directory,
-                env=_environment(environment or {}),
+                env=_environment(roots, environment or {}),
                 start_new_session=True,
             )
         self.process = process_of(self._child.pid)
@@ -115,13 +122,12 @@ class SyncProcess:
         self._seen.update(workers)
         return workers
 
-    def wait_for_workers(self, count: int, *, but: Iterable[Process] = ()) -> list[Process]:
-        """`count` workers that are ready, those in `but` not among them."""
-        old = {process.pid for process in but}
+    def wait_for_workers(self, count: int, *, but: Iterable[int] = ()) -> list[Process]:
+        """`count` workers that are ready, the pids in `but` not among them."""
 
         def ready() -> list[Process]:
             told = {event["pid"] for event in self.events("worker ready")}
-            return [one for one in self.look() if one.pid in told and one.pid not in old]
+            return [one for one in self.look() if one.pid in told.difference(but)]
 
         wait_until(lambda: len(ready()) >= count or not self.process.is_alive, f"{count} workers")
         assert len(ready()) >= count, f"ended without {count} workers: {self.err}"
@@ -167,8 +173,8 @@ class SyncProcess:
         return [event for event in found if name is None or event["event"] == name]
 
 
-def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(SOURCE_ROOTS), "DOCKER_CONFIG": str(PROJECT / "tests")}
+def _environment(roots: list[str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "DOCKER_CONFIG": str(PROJECT / "tests")}
     for name, value in changes.items():
         environment.pop(name, None)
         if value is not None:

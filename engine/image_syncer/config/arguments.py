@@ -19,8 +19,8 @@ _DEFAULT_TAG = "latest"
 
 
 def rule_from_arguments(source: str, destination: str, *, all_tags: bool, platforms: Sequence[str]) -> Rule:
-    """The rule of one copy. Unlike in files, a source without tag means `latest`, as for `docker pull`;
-    `all_tags` asks for all of them. Raises ConfigurationError with every mistake.
+    """The rule of one copy. Unlike in files, a source without tag means `latest`, as for `docker pull`; `all_tags`
+    asks for all of them. Raises ConfigurationError with every mistake.
     """
     findings = Findings("command line")
     wanted = read_platforms([(platform, None) for platform in platforms], "--platform", findings)

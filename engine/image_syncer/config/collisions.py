@@ -1,7 +1,7 @@
 """Collisions: rules that write the same place at a destination, found before anything is written.
 
-Different sources for one tag are an error: which of them stays would be chance. The same source twice is a
-warning. Where a registry has to be asked for its tags, what can be known beforehand is a warning too.
+Different sources for one tag are an error: which of them stays would be chance. The same source twice is a warning.
+Where a registry has to be asked for its tags, what can be known beforehand is a warning too.
 """
 
 from __future__ import annotations

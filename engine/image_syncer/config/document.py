@@ -18,8 +18,8 @@ _OTHER_UNICODE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE,
 
 
 def parse_document(raw: bytes, name: str) -> Tree:
-    """The tree of a file's content. The ending of `name` says whether it is YAML or JSON; without one of
-    them, it is JSON when it begins with a brace or bracket. Raises MalformedText.
+    """The tree of a file's content. The ending of `name` says whether it is YAML or JSON; without one of them, it is
+    JSON when it begins with a brace or bracket. Raises MalformedText.
     """
     from image_syncer.config.yaml_text import (
         parse_yaml,

@@ -71,7 +71,7 @@ def read_text(node: Node, key: str, findings: Findings) -> str | None:
     """The node as text, as it was written; nothing written is the empty text. None after an error."""
     if isinstance(node, ScalarNode):
         return "" if node.is_null else node.text
-    findings.error(node.line, key, f"{_name(node)}, where one text is wanted")
+    findings.error(node.line, key, f"{_name(node)}, where one text is wanted", "write one value, in quotes")
     return None
 
 
@@ -85,11 +85,12 @@ def read_texts(node: Node, key: str, findings: Findings) -> list[ScalarNode]:
             if isinstance(item, ScalarNode):
                 texts.append(item)
             else:
-                findings.error(item.line, key, f"{_name(item)}, where one text is wanted")
+                findings.error(item.line, key, f"{_name(item)}, where one text is wanted", "write a list: [a, b]")
         return texts
     if isinstance(node, ScalarNode):
         return [node]
-    findings.error(node.line, key, "a mapping, where a text or a list of texts is wanted")
+    mend = "write one text, or a list of them: [a, b]"
+    findings.error(node.line, key, "a mapping, where a text or a list of texts is wanted", mend)
     return []
 
 

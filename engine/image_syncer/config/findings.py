@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Findings", "has_userinfo", "key_path", "nearest", "shown"]
 
 _SHOWN_CHARACTERS = 100
+_LOOKED_AT_CHARACTERS = 1000  # what is cut off afterwards need not be searched for secrets, which is slow
 # What stands before an @ is a user name and password, unless a digest comes after it.
 _USERINFO = re.compile(r"^.*@(?![a-z0-9+._-]+:[0-9a-fA-F]{6,}(?:,|$))", re.DOTALL)
 _LONGEST_GUESS = 64
@@ -26,8 +27,9 @@ def has_userinfo(text: str) -> bool:
 
 def shown(text: str) -> str:
     """`text` as it may stand in a message: on one line, not too long, without a password before an @."""
-    text = redact(_USERINFO.sub("…@", text))
-    text = "".join(character if character.isprintable() else "�" for character in text)
+    text = redact(_USERINFO.sub("…@", text)[:_LOOKED_AT_CHARACTERS])
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else "�" for character in text)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 

@@ -62,8 +62,8 @@ def read_rule(
 ) -> PlacedRule | None:
     """The rule from a source that was read and the node of its destinations.
 
-    `key` is the path of that node, `place` the line and path of the rule. None after an error; the mistakes
-    of the destinations are found even where the source has one.
+    `key` is the path of that node, `place` the line and path of the rule. None after an error; the mistakes of the
+    destinations are found even where the source has one.
     """
     errors_before = len(findings.errors)
     destinations: dict[Destination, None] = {}

@@ -102,7 +102,7 @@ class _Reader:
                 character = self._key(frame, character)
         self._count += 1
         if self._count > MAX_NODES:
-            raise MalformedText(f"more than {MAX_NODES} values", line=self.line)
+            raise MalformedText(f"more than {MAX_NODES:,} values", line=self.line, mend="is it the right file?")
         if character in ("{", "["):
             if len(stack) >= MAX_DEPTH:
                 raise MalformedText(f"nested more than {MAX_DEPTH} levels deep", line=self.line)
@@ -113,7 +113,9 @@ class _Reader:
 
     def _comma(self, character: str) -> str:
         if character != ",":
-            raise self.fail("a comma is missing" if character else "the end comes too early", "put it in")
+            if not character:
+                raise self.fail("the end comes too early", "close every { and [")
+            raise self.fail("a comma is missing", "put it in")
         self.at += 1
         character = self.skip_space()
         if character in ("}", "]"):
@@ -122,7 +124,9 @@ class _Reader:
 
     def _key(self, frame: _Frame, character: str) -> str:
         if character != '"':
-            raise self.fail("a key has to be in double quotes" if character else "the end comes too early")
+            if not character:
+                raise self.fail("the end comes too early", "close every { and [")
+            raise self.fail("a key has to be in double quotes", "write it so")
         key = self._string()
         if key.text in frame.keys:
             self.duplicates.append(Duplicate(key.text, frame.keys[key.text], key.line))

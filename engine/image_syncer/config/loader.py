@@ -17,7 +17,7 @@ from image_syncer.config.environment import Expansion
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
-from image_syncer.config.own_format import is_own_format, read_own
+from image_syncer.config.own_format import is_own_format, lacks_version, read_own
 from image_syncer.config.registries import Dialect
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
@@ -54,8 +54,7 @@ def load_configuration(
 ) -> Configuration:
     """Everything the user wrote: one file (`config`), or rules (`images`) and perhaps registries (`auth`).
 
-    Each file may be in the Go tool's format or in ours. Raises ConfigurationError with all problems of all
-    files.
+    Each file may be in the Go tool's format or in ours. Raises ConfigurationError with all problems of all files.
     """
     if config and (auth or images):
         raise ConfigurationError("--config was given together with --auth or --images", hint="Use one or the other.")
@@ -98,8 +97,7 @@ def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
 
 
 def read_file(path: str) -> bytes:
-    """The content of a file of at most MAX_FILE_BYTES: asked before anything is read, and for pipes while
-    reading.
+    """The content of a file of at most MAX_FILE_BYTES: asked before anything is read, and for pipes while reading.
 
     Raises ConfigurationError.
     """
@@ -136,8 +134,8 @@ class _Reader:
         self._trees: dict[str, Tree | None] = {}
 
     def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
-        """The registries and rules of the file that stands for a role. A file given twice is opened once:
-        it may be a pipe.
+        """The registries and rules of the file that stands for a role. A file given twice is opened once: it may be a
+        pipe.
         """
         findings = Findings(shown(path))
         if path not in self._trees:
@@ -185,6 +183,9 @@ class _Reader:
     ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
         if isinstance(root, MappingNode) and is_own_format(root):
             return read_own(root, findings, self._dialect(path, strict=True, secrets=Expansion.BRACED))
+        if lacks_version(root):
+            findings.error(root.line, None, "the file has `rules` and does not say `version: 2`", "write it at its top")
+            return (), []
         if role == _CONFIG:
             dialect = self._dialect(path, any_case=any_case, secrets=Expansion.WHOLE)
             return read_go_config(root, findings, dialect)

@@ -1,6 +1,4 @@
-"""The model: what the user wants copied and how registries are reached, whatever spelling it was written
-in.
-"""
+"""The model: what the user wants copied and how registries are reached, whatever spelling it was written in."""
 
 from __future__ import annotations
 
@@ -54,9 +52,9 @@ def canonical_prefix(text: str) -> str:
 class TagSelection:
     """Which tags of a source are meant. With nothing given: all of them.
 
-    `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant
-    when it matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as
-    the Go tool does), and none of the `exclude` globs.
+    `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant when it
+    matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as the Go tool
+    does), and none of the `exclude` globs.
     """
 
     names: tuple[str, ...] = ()
@@ -67,9 +65,7 @@ class TagSelection:
 
     @property
     def needs_listing(self) -> bool:
-        """Whether the registry has to be asked for its tags; include globs that are all exact need no
-        list.
-        """
+        """Whether the registry has to be asked for its tags; include globs that are all exact need no list."""
         return not (self.names or self.digest is not None or self._exact)
 
     @property
@@ -77,9 +73,7 @@ class TagSelection:
         return bool(self.include) and not any(_WILDCARDS.search(glob) for glob in self.include)
 
     def select(self, listed: Iterable[str]) -> list[str]:
-        """The tags that are meant, in the order written, or listed where the list decides. Empty for a
-        digest.
-        """
+        """The tags that are meant, in the order written, or listed where the list decides. Empty for a digest."""
         if self.names or self.digest is not None:
             return list(self.names)
         pattern = re.compile(self.regex) if self.regex is not None else None
@@ -95,8 +89,8 @@ class TagSelection:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where images of a rule go. Without `tags` and `digest` they keep the tag or digest they have at the
-    source; with `tags` the first source tag becomes the first of them, and so on.
+    """Where images of a rule go. Without `tags` and `digest` they keep the tag or digest they have at the source;
+    with `tags` the first source tag becomes the first of them, and so on.
     """
 
     repository: Repository
@@ -198,8 +192,8 @@ class RegistryBook:
         return None
 
     def host_settings(self, registry: str) -> HostSettings:
-        """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the
-        first `ca_file`, the smallest `max_connections`.
+        """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first
+        `ca_file`, the smallest `max_connections`.
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from image_syncer.config.model import RegistryEntry
     from image_syncer.oci import Repository
 
-__all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "read_own"]
+__all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version", "read_own"]
 
 OWN_KEYS = ("version", "registries", "rules")
 """Keys at the top."""
@@ -32,11 +32,17 @@ _VERSION = "2"
 
 
 def is_own_format(node: Node) -> bool:
-    """Whether the file says which version of our format it is. (In an auth file, `version` would be a
-    mapping; in an images file, a number cannot be meant as a destination.)
+    """Whether the file says which version of our format it is. (In an auth file, `version` would be a mapping; in an
+    images file, a number cannot be meant as a destination.)
     """
     version = node.get("version") if isinstance(node, MappingNode) else None
     return isinstance(version, ScalarNode) and version.text[:1].isdigit()
+
+
+def lacks_version(node: Node) -> bool:
+    """Whether the file has a key of ours that nothing else is called, and does not say `version`."""
+    rules = node.get("rules") if isinstance(node, MappingNode) else None
+    return isinstance(rules, SequenceNode) and any(isinstance(item, MappingNode) for item in rules.items)
 
 
 def read_own(

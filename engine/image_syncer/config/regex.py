@@ -1,11 +1,9 @@
-r"""The regular expressions of rules: Go's dialect (RE2), carried over to Python's `re`, or refused with a
-reason.
+r"""The regular expressions of rules: Go's dialect (RE2), carried over to Python's `re`, or refused with a reason.
 
-The Go tool compiles them with `regexp.Compile` and looks for a match anywhere in the tag (`MatchString`).
-The two dialects differ in what this module goes through: RE2 has `\z`, `\Q…\E`, `[[:digit:]]`,
-`(?<name>`, and a literal `{,n}`; Python has look-around, references back, possessive repetition, conditions
-and comments, which would not be understood by the Go tool and can take exponential time.
-https://github.com/google/re2/wiki/Syntax
+The Go tool compiles them with `regexp.Compile` and looks for a match anywhere in the tag (`MatchString`). The two
+dialects differ in what this module goes through: RE2 has `\z`, `\Q…\E`, `[[:digit:]]`, `(?<name>`, and a literal
+`{,n}`; Python has look-around, references back, possessive repetition, conditions and comments, which would not be
+understood by the Go tool and can take exponential time. https://github.com/google/re2/wiki/Syntax
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ GO_ENTRY_KEYS = (*OWN_ENTRY_KEYS, "identityToken")
 class Dialect:
     """How one flavour of file is read.
 
-    `strict`: unknown keys are errors. `any_case`: the case of keys does not count. `secrets`,
-    `destinations`: which references to variables are followed there. `find_file` gives the full path of a
-    file that is named in this one, and whether it can be read.
+    `strict`: unknown keys are errors. `any_case`: the case of keys does not count. `secrets`, `destinations`: which
+    references to variables are followed there. `find_file` gives the full path of a file that is named in this one,
+    and whether it can be read.
     """
 
     strict: bool

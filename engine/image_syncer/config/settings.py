@@ -42,5 +42,7 @@ class Settings:
     """A transfer that moves nothing for so long, while we wait for the peer, is given up."""
     answer_timeout_s: float = 300.0
     """How long a destination may take to commit a blob of which it has every byte."""
+    silence_s: float = 15.0
+    """A worker process says twice a second that it is alive; one that is silent for so long is killed and replaced."""
     progress_interval_s: float = 0.25
     """How often `on_progress` is called."""

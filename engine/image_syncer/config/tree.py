@@ -1,11 +1,12 @@
 """The tree of a YAML or JSON file: every value as the text that was written, with its line.
 
-Nothing is guessed from a scalar's looks, so that a tag `1.10` stays `1.10`; whoever wants a flag or a number
-asks for one (`fields`).
+Nothing is guessed from a scalar's looks, so that a tag `1.10` stays `1.10`; whoever wants a flag or a number asks for
+one (`fields`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -22,20 +23,17 @@ __all__ = [
 ]
 
 MAX_NODES = 1_000_000
-"""Values in one file, after aliases are followed. 100 000 rules have about 300 000; an alias bomb has
-billions.
-"""
+"""Values in one file, after aliases are followed. 100 000 rules have about 300 000; an alias bomb has billions."""
 
 MAX_DEPTH = 64
 """Nesting of one file. Our formats need five levels."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 class MalformedText(ValueError):  # noqa: N818 - named for what was read
-    """The file is not the YAML or JSON it should be. `line` counts from 1; no value of the file is in the
-    texts.
-    """
+    """The file is not the YAML or JSON it should be. `line` counts from 1; no value of the file is in the texts."""
 
     def __init__(self, what: str, *, line: int | None = None, mend: str | None = None) -> None:
         super().__init__(what)
@@ -92,8 +90,8 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What a file holds. `root` is None where it holds nothing; `rest_line` is where text begins that is
-    not read, since it stands after the first document.
+    """What a file holds. `root` is None where it holds nothing; `rest_line` is where text begins that is not read,
+    since it stands after the first document.
     """
 
     root: Node | None
@@ -104,6 +102,6 @@ class Tree:
 
 def check_text(text: str, line: int) -> str:
     r"""`text` itself; MalformedText if escapes such as `\ud800` made half a character of it."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         raise MalformedText(r"a \u escape that is half a character", line=line, mend="write the character itself")
     return text

@@ -1,6 +1,4 @@
-"""YAML to a tree, from the parser's events: without recursion, without types guessed, bounded after
-aliases.
-"""
+"""YAML to a tree, from the parser's events: without recursion, without types guessed, bounded after aliases."""
 
 from __future__ import annotations
 
@@ -129,7 +127,8 @@ class _Builder:
     def _add(self, count: int, line: int) -> None:
         self._count += count
         if self._count > MAX_NODES:
-            raise MalformedText(f"more than {MAX_NODES} values, counting what aliases repeat", line=line)
+            what = f"more than {MAX_NODES:,} values, counting what aliases repeat"
+            raise MalformedText(what, line=line, mend="is it the right file?")
 
     def _attach(self, node: Node) -> None:
         if not self._stack:

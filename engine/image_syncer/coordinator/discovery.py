@@ -23,6 +23,7 @@ from image_syncer.oci import (
 )
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.registry import (
+    NO_REGISTRY_HINT,
     ManifestHead,
     build_get_blob,
     build_get_manifest,
@@ -247,7 +248,8 @@ class Discovery:
         try:
             manifest = parse_manifest(response.body, response.headers.get("Content-Type"), algorithm=algorithm)
         except InvalidManifest as error:
-            raise ProtocolViolation(f"the manifest cannot be used: {error}", **places) from None
+            hint = NO_REGISTRY_HINT if response.body.lstrip().startswith(b"<") else None
+            raise ProtocolViolation(f"the manifest cannot be used: {error}", hint=hint, **places) from None
         if wanted is not None and manifest.digest != wanted:
             raise IntegrityError(
                 "the manifest's bytes do not have the digest under which it was asked for",

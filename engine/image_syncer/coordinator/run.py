@@ -19,7 +19,7 @@ from image_syncer.coordinator.machine import inspect_machine, raise_open_files
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
 from image_syncer.coordinator.transfers import Transfers
-from image_syncer.credentials import find_credential
+from image_syncer.credentials import CredentialSource
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.planning import RetryPolicy, decide_resources, split_connections
 from image_syncer.telemetry import (
@@ -72,6 +72,7 @@ class Run:
         self._interrupted: str | None = None
         self._main: asyncio.Task[None] | None = None
         self._rate = RateMeter()
+        self._source = CredentialSource(os.environ)
         self._credentials: dict[Repository, asyncio.Task[tuple[Credential | None, str]]] = {}
         self._open_files()
         self._build()
@@ -142,7 +143,8 @@ class Run:
         return await asyncio.shield(task)
 
     async def _look_up(self, repository: Repository) -> tuple[Credential | None, str]:
-        found = await asyncio.to_thread(find_credential, repository, self._configuration.registries)
+        registries = self._configuration.registries
+        found = await asyncio.to_thread(self._source.find_credential, repository, registries)
         _log.info("credential", repository=str(repository), source=found.source)
         return found.credential, found.source
 

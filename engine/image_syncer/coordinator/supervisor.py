@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.coordinator.worker_handle import WorkerHandle
-from image_syncer.errors import SyncError, WorkerError
+from image_syncer.errors import SyncError, WorkerError, redact
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Crashed, Message, Ready, Stop
 
@@ -15,15 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolListener", "Supervisor"]
 
-CHECK_S = 1.0
-SILENT_S = 15.0
-"""A worker says that it is alive twice a second; after so long it hangs, or was stopped."""
 STARTING_S = 60.0
 """A process may need long to start on a machine that is full."""
-OVERSLEPT_S = 3.0
-"""Where a check comes so late, it was we who stood still (SIGSTOP, a suspended machine): nobody is judged by that
-time.
-"""
+CHECKS = 15
+"""Looks at every worker within the time of silence that one is allowed."""
+OVERSLEPT_CHECKS = 3
+"""Where a look comes so late, we stood still (SIGSTOP, a suspended machine), and nobody is judged by that time."""
 RESTARTS_PER_WORKER = 5
 """Workers that are replaced, for each that was asked for, before the run gives up."""
 
@@ -47,12 +44,13 @@ class PoolListener(Protocol):
 
 
 class Supervisor:
-    """Keeps `count` workers alive until `stop`."""
+    """Keeps `count` workers alive until `stop`; one that says nothing for `silence_s` is killed."""
 
-    def __init__(self, count: int, setup: Setup, listener: PoolListener) -> None:
+    def __init__(self, count: int, setup: Setup, listener: PoolListener, *, silence_s: float) -> None:
         self._count = count
         self._setup = setup
         self._listener = listener
+        self._silence_s = silence_s
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, WorkerHandle] = {}
         self._next_id = 0
@@ -131,7 +129,6 @@ class Supervisor:
             self._listener.on_worker_ready(worker)
         elif isinstance(message, Crashed):
             handle.crash_text = message.text
-            _log.error("worker crashed", worker=worker, traceback=message.text)
         else:
             self._listener.on_worker_message(worker, message)
 
@@ -141,9 +138,13 @@ class Supervisor:
             return
         del self._workers[worker]
         why = self._judged.pop(worker, None) or handle.how_it_ended()
+        if handle.last_words:
+            why = f"{why}: {redact(handle.last_words)}"
         _log.warning("worker lost", worker=worker, pid=handle.pid, why=why)
-        last = handle.crash_text.strip().splitlines()[-1] if handle.crash_text else None
-        error = WorkerError(f"worker process {handle.pid} {why}" + (f": {last}" if last else ""))
+        if handle.crash_text:
+            _log.error("worker crashed", worker=worker, reason=handle.last_words)
+            _log.debug("worker crashed", worker=worker, traceback=handle.crash_text)
+        error = WorkerError(f"worker process {handle.pid} {why}")
         if self._restarts_left > 0:
             self._restarts_left -= 1
             self._spawn()
@@ -154,17 +155,18 @@ class Supervisor:
             )
 
     async def _check(self) -> None:
+        pause_s = self._silence_s / CHECKS
         while True:
             before = self._loop.time()
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(pause_s)
             now = self._loop.time()
-            if now - before > OVERSLEPT_S:
+            if now - before > OVERSLEPT_CHECKS * pause_s:
                 _log.warning("this process stood still", seconds=round(now - before, 1))
                 for handle in self._workers.values():
                     handle.heard_at = now
                 continue
             for handle in list(self._workers.values()):
                 silence = now - handle.heard_at
-                if silence > (SILENT_S if handle.ready else STARTING_S):
+                if silence > (self._silence_s if handle.ready else STARTING_S):
                     self._judged[handle.id] = f"was silent for {silence:.0f} s and was killed"
                     handle.kill()

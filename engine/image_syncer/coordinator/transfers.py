@@ -90,7 +90,7 @@ class Transfers:
             chance=random.random,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
         )
-        self._supervisor = Supervisor(resources.workers, setup, self)
+        self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._deliveries: dict[int, Delivery] = {}
         self._running: dict[int, _Running] = {}
         self._errands: set[asyncio.Task[None]] = set()
@@ -203,7 +203,8 @@ class Transfers:
         self.moved_bytes += sum(result.bytes_moved for result in results)
         for result in results:
             if result.error is not None and running is not None:
-                _log.warning("blob not moved", digest=str(running.job.digest), **_loggable(result.error))
+                # The images that need it say so at the end: on a terminal this would only repeat it.
+                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error))
         self._carry_out(self._scheduler.end(worker, message.job_id, results, self._loop.time()))
 
     def _carry_out(self, decisions: list[Decision]) -> None:

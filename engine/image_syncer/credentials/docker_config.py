@@ -30,8 +30,8 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class DockerConfig:
-    """The parts that are about credentials: `auths` and `helpers` by registry or registry/namespace, and the helper of
-    all others. Entries are decoded when they are asked for, so that a broken one does no harm to other registries.
+    """The parts that are about credentials: `auths` and `helpers` by registry or registry/namespace, and the helper
+    of all others. Entries are decoded when they are asked for, so that a broken one does no harm to other registries.
     """
 
     auths: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
@@ -39,7 +39,8 @@ class DockerConfig:
     store: str | None = None
 
     def find_entry(self, repository: Repository) -> Credential | None:
-        """What the file itself holds for a repository; None where there is nothing, or only a mark that a helper knows.
+        """What the file itself holds for a repository; None where there is nothing, or only a mark that a helper
+        knows.
 
         Raises CredentialError.
         """

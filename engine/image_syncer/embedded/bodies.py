@@ -96,14 +96,14 @@ async def receive_body(call: Call, upload: Upload) -> None:
         while piece := await _within(call.behaviour.idle_timeout_s, content.readany()):
             if fault is not None and received + len(piece) >= fault.after_bytes:
                 await sink.add(piece[: fault.after_bytes - received])
-                raise abort(call.request)
+                raise ConnectionResetError("cut on purpose")
             received += len(piece)
             await sink.add(piece)
             await pace.wait(len(piece))
         await sink.finish()
         if fault is not None:  # the body was shorter than the fault is deep: cut all the same
-            raise abort(call.request)
-    except _CUT as error:
+            raise ConnectionResetError("cut on purpose")
+    except _CUT as error:  # the client learns of it only after the upload is as it will stay
         await _end_cut(call, upload, sink)
         raise abort(call.request) from error
     except (asyncio.CancelledError, Refusal, OSError):
@@ -194,11 +194,11 @@ async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader
             raise abort(call.request)  # the file was cut behind our back
         if fault is not None:
             piece = await _strike(call, response, fault, piece, depth - (offset - begin))
+        call.counters.add_bytes_out(len(piece))  # before the client has them: it may look at the counters then
         try:
             await _within(behaviour.idle_timeout_s, response.write(piece))
         except asyncio.TimeoutError:
             raise abort(call.request) from None
-        call.counters.add_bytes_out(len(piece))
         offset += len(piece)
         await pace.wait(len(piece))
     await response.write_eof()
@@ -214,8 +214,8 @@ async def _strike(
         spoiled = bytearray(piece)
         spoiled[depth] ^= 0xFF
         return bytes(spoiled)
-    await response.write(piece[:depth])
     call.counters.add_bytes_out(depth)
+    await response.write(piece[:depth])
     if fault.kind is FaultKind.STALL:
         raise await stall(call.request)
     if fault.kind is FaultKind.SHORT_BODY:
@@ -232,13 +232,16 @@ async def _try_sendfile(call: Call, reader: BlobReader, begin: int, end: int) ->
     offset = begin
     while offset < end:
         count = min(_SENDFILE_BYTES, end - offset)
+        call.counters.add_bytes_out(count)
+        sent = 0
         try:
             sent = await loop.sendfile(transport, reader.file, offset, count, fallback=False)
         except (NotImplementedError, asyncio.SendfileNotAvailableError):
             if offset > begin:
                 raise abort(call.request) from None
             return False
-        call.counters.add_bytes_out(sent)
+        finally:
+            call.counters.add_bytes_out(sent - count)
         offset += sent
         if sent == 0:
             raise abort(call.request)

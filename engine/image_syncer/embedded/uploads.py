@@ -49,10 +49,9 @@ async def start_upload(call: Call) -> web.StreamResponse:
         digest = parse_digest(query["digest"])
         upload = call.storage.start_upload(call.repository)
         upload.expect_algorithm(digest.algorithm)
-        async with _exclusive(upload):
-            _check_length(call)
-            await receive_body(call, upload)
-            _commit(call, upload, digest)
+        _check_length(call)
+        await receive_body(call, upload)
+        _commit(call, upload, digest)
         return _blob_created(call, digest, behaviour.put_status)
     upload = call.storage.start_upload(call.repository)
     return _session(call, upload, 202)
@@ -60,10 +59,9 @@ async def start_upload(call: Call) -> web.StreamResponse:
 
 async def patch_upload(call: Call) -> web.StreamResponse:
     """Take a piece of the blob at the end of what is there."""
-    upload = _find(call)
     if not call.behaviour.chunked_uploads:
         raise Refusal(405, "UNSUPPORTED", "this registry takes a blob in one piece only")
-    async with _exclusive(upload):
+    async with _open_session(call) as upload:
         _check_state(call, upload)
         _check_range(call, upload)
         _check_chunk(call, upload)
@@ -71,16 +69,15 @@ async def patch_upload(call: Call) -> web.StreamResponse:
         before = upload.offset
         await receive_body(call, upload)
         upload.last_chunk_bytes = upload.offset - before
-    return _session(call, upload, call.behaviour.patch_status)
+        return _session(call, upload, call.behaviour.patch_status)
 
 
 async def put_upload(call: Call) -> web.StreamResponse:
     """Take the rest of the blob, or all of it, and make it one."""
-    upload = _find(call)
     if "digest" not in call.request.query:
         raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
     digest = parse_digest(call.request.query["digest"])
-    async with _exclusive(upload):
+    async with _open_session(call) as upload:
         _check_state(call, upload)
         _check_range(call, upload)
         _check_length(call)
@@ -92,15 +89,13 @@ async def put_upload(call: Call) -> web.StreamResponse:
 
 async def get_upload(call: Call) -> web.StreamResponse:
     """How far the session has come, and its newest Location."""
-    upload = _find(call)
-    async with _exclusive(upload):
+    async with _open_session(call) as upload:
         return _session(call, upload, 204)
 
 
 async def cancel_upload(call: Call) -> web.StreamResponse:
     """Forget the session."""
-    upload = _find(call)
-    async with _exclusive(upload):
+    async with _open_session(call) as upload:
         call.storage.discard_upload(upload)
     return web.Response(status=204)
 
@@ -119,6 +114,23 @@ def _try_mount(call: Call, digest: Digest, source: str | None) -> bool:
     return storage.mount_blob(call.repository, digest, source)
 
 
+@asynccontextmanager
+async def _open_session(call: Call) -> AsyncIterator[Upload]:
+    """The session that the path names, for one request at a time.
+
+    The next waits for a moment: a client that resumes after a cut is often faster than the news of the cut.
+    """
+    upload = _find(call)
+    try:
+        await asyncio.wait_for(upload.lock.acquire(), _BUSY_S)
+    except asyncio.TimeoutError:
+        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request is writing to this upload") from None
+    try:
+        yield _find(call)  # it may have ended while this request waited
+    finally:
+        upload.lock.release()
+
+
 def _find(call: Call) -> Upload:
     upload = call.storage.upload(call.route.reference)
     if upload is None or upload.repository != call.repository:
@@ -134,22 +146,6 @@ def _find(call: Call) -> Upload:
 
 def _unknown() -> Refusal:
     return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
-
-
-@asynccontextmanager
-async def _exclusive(upload: Upload) -> AsyncIterator[None]:
-    """One request at a time writes to a session.
-
-    The next waits for a moment: a client that resumes after a cut is often faster than the news of the cut.
-    """
-    try:
-        await asyncio.wait_for(upload.lock.acquire(), _BUSY_S)
-    except asyncio.TimeoutError:
-        raise Refusal(409, "BLOB_UPLOAD_INVALID", "another request is writing to this upload") from None
-    try:
-        yield
-    finally:
-        upload.lock.release()
 
 
 def _check_state(call: Call, upload: Upload) -> None:

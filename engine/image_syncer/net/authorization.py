@@ -40,6 +40,10 @@ minute.
 """
 FRESH_S = 5.0
 """A token that is refused so soon after it was given lacks rights; an older one may have been revoked."""
+FRESH_INVALID_S = 1.0
+"""The same where the registry calls the token invalid (RFC 6750, section 3.1), which one that lacks rights is not: it may
+end sooner than the token service says.
+"""
 UNENDING_S = 3600.0
 """How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
 _OK = 200
@@ -155,7 +159,8 @@ class TokenBroker:
             return current  # somebody else has renewed it meanwhile, or there was none before
         key = await self._key(endpoint, repository, scopes)
         kept = self._kept.get(key)
-        if kept is None or self._loop.time() - kept.fetched_at < FRESH_S:
+        fresh_s = FRESH_INVALID_S if challenge.params.get("error") == "invalid_token" else FRESH_S
+        if kept is None or self._loop.time() - kept.fetched_at < fresh_s:
             raise await self._denied(repository, challenge)  # another of the same would fare no better
         del self._kept[key]
         return await self._current(state, endpoint, repository, scopes)
@@ -196,14 +201,14 @@ class TokenBroker:
             return Authorization(None, UNENDING_S)
         credential, _ = await self._credential(repository)
         if challenge.scheme == "basic":
-            # Without a credential the request goes out as it is: what another one was asked for may be open to this one.
+            # Without a credential the request goes out as it is: what was asked of another may be open to this one.
             return Authorization(basic_authorization(credential) if credential else None, UNENDING_S)
         key = await self._key(endpoint, repository, scopes)
         kept = self._kept.get(key)
         now = self._loop.time()
         if kept is not None and kept.until > now:
             return Authorization(kept.authorization.value, kept.until - now)
-        return await self._fetch_once(key, endpoint, challenge, credential, scopes)
+        return await self._fetch_once(key, endpoint, challenge, credential, repository)
 
     async def _fetch_once(
         self,
@@ -211,11 +216,11 @@ class TokenBroker:
         endpoint: Endpoint,
         challenge: Challenge,
         credential: Credential | None,
-        scopes: tuple[Scope, ...],
+        repository: Repository | None,
     ) -> Authorization:
         running = self._fetching.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._fetch(key, endpoint, challenge, credential, scopes))
+            running = asyncio.ensure_future(self._fetch(key, endpoint, challenge, credential, repository))
             self._fetching[key] = running
             running.add_done_callback(lambda _done: self._fetching.pop(key, None))
         try:
@@ -230,7 +235,7 @@ class TokenBroker:
         endpoint: Endpoint,
         challenge: Challenge,
         credential: Credential | None,
-        scopes: tuple[Scope, ...],
+        repository: Repository | None,
     ) -> Authorization:
         realm = challenge.params.get("realm", "")
         if credential is not None and not realm_allowed(realm, endpoint):
@@ -239,7 +244,7 @@ class TokenBroker:
                 "the credentials were not sent",
                 hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
             )
-        request = build_token_request(challenge, scopes, credential)
+        request = build_token_request(challenge, key[2], credential, repository=repository)
         asked_at = self._loop.time()
         response = await self._transport.perform(request, endpoint)
         if response.status != _OK:
@@ -254,13 +259,13 @@ class TokenBroker:
         credential, source = await self._credential(repository)
         if credential is None:
             text = "the registry wants credentials, and there are none for it"
-            hint = "Add a user name and a password for it to the auth file, or log in with docker."
+            hint = "Add a user name and a password for it to the auth file, or log in with `docker login`."
         elif challenge.params.get("error") == "insufficient_scope":
             text = f"the user {credential.username!r} may not do this here (insufficient scope)"
             hint = f"Ask for the right on this repository; the credentials came from {source}."
         else:
             text = f"the registry does not accept the user {credential.username!r} with its password"
-            hint = f"The credentials came from {source}."
+            hint = f"Correct the password, or log in again; the credentials came from {source}."
         return AuthenticationError(text, repository=str(repository) if repository else None, hint=hint, status=401)
 
 

@@ -5,6 +5,7 @@ The one boundary where foreign errors become ours. Codes: libcurl-errors(3).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -44,17 +45,38 @@ _FINAL = frozenset(
 _PLAIN_SIGNS = ("wrong version number", "packet length too long", "http request", "record overflow")
 """What OpenSSL says when the other side answers a TLS hello in clear text."""
 
+_OPENSSL_CODE = re.compile(r"(?:OpenSSL/[\w.]+: )?error:[0-9A-F]{8}:[^:]*:[^:]*:")
+
 _VERIFY_HINT = (
-    "The certificate is not trusted. Give the authority's PEM file as ca_file for this registry; "
-    "skip_tls_verify: true switches the check off."
+    "The certificate is not trusted: give its authority's PEM file as ca_file for this registry in the auth file "
+    "(skip_tls_verify: true there switches the check off)."
 )
-_PLAIN_HINT = "The registry seems to speak plain HTTP: if that is right, set insecure: true for it in the auth file."
+_NAME_HINT = "The certificate is for another name: write the registry as the certificate does, or have it renewed."
+_EXPIRED_HINT = "The certificate has run out: have it renewed there, and check the clock of this machine."
+_PLAIN_HINT = (
+    "The registry seems to speak plain HTTP: if that is right, set insecure: true for it in the auth file "
+    "(with `copy`: --insecure HOST)."
+)
+_SILENT_HINT = (
+    "It was asked in plain HTTP, as `insecure` allows, because TLS could not be agreed on: the registry may want a "
+    "client's certificate, or speak only old versions of TLS."
+)
+_HANDSHAKE_HINT = (
+    "TLS could not be agreed on: the registry may want a client's certificate, or speak only old versions of TLS."
+)
+_CUT_HINT = "The connection was cut: by the registry, or by a proxy or firewall on the way to it."
+_PROXY_HINT = "Check the proxy in the environment (https_proxy, http_proxy, no_proxy)."
 _HINTS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "Check the spelling of the host, and the name servers of this machine.",
-    pycurl.E_COULDNT_RESOLVE_PROXY: "Check the proxy in the environment (https_proxy, http_proxy).",
+    pycurl.E_COULDNT_RESOLVE_PROXY: _PROXY_HINT,
     pycurl.E_COULDNT_CONNECT: "Check that the registry runs, its port, and the firewall between.",
+    pycurl.E_SSL_CONNECT_ERROR: _HANDSHAKE_HINT,
     pycurl.E_PEER_FAILED_VERIFICATION: _VERIFY_HINT,
     pycurl.E_SSL_CACERT_BADFILE: "The file given as ca_file cannot be read as PEM certificates.",
+    pycurl.E_SEND_ERROR: _CUT_HINT,
+    pycurl.E_RECV_ERROR: _CUT_HINT,
+    pycurl.E_GOT_NOTHING: _CUT_HINT,
+    pycurl.E_PARTIAL_FILE: _CUT_HINT,
     pycurl.E_OPERATION_TIMEDOUT: "The registry, or the way to it, is too slow or silent.",
 }
 
@@ -62,7 +84,7 @@ _HINTS = {
 def transport_error(code: int, words: str, request: Request, origin: Origin) -> TransportError:
     """The error for a transfer that libcurl ended with `code` and `words`."""
     plain = code == pycurl.E_SSL_CONNECT_ERROR and any(sign in words.lower() for sign in _PLAIN_SIGNS)
-    hint = _PLAIN_HINT if plain else _HINTS.get(code)
+    words = _OPENSSL_CODE.sub("", words)
     return TransportError(
         f"{request.line} failed: {words or f'libcurl error {code}'}",
         origin=origin,
@@ -71,6 +93,19 @@ def transport_error(code: int, words: str, request: Request, origin: Origin) -> 
         request=request.line,
         phase=_PHASES.get(code, "receive"),
         curl_code=code,
-        hint=hint,
+        hint=_PLAIN_HINT if plain else _hint(code, words, request),
         retryable=not plain and code not in _FINAL,
     )
+
+
+def _hint(code: int, words: str, request: Request) -> str | None:
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        if "subject name" in words:
+            return _NAME_HINT
+        if "expired" in words:
+            return _EXPIRED_HINT
+    if code == pycurl.E_COULDNT_CONNECT and "proxy" in words:
+        return _PROXY_HINT
+    if code == pycurl.E_GOT_NOTHING and request.url.startswith("http://"):
+        return _SILENT_HINT
+    return _HINTS.get(code)

@@ -26,6 +26,8 @@ _ARCHITECTURE_ALIASES = {
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
 }
+_ARCHITECTURES = frozenset({"amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64"})
+"""Those that people write first by mistake: no operating system is called so."""
 _VARIANT_ALIASES = {
     ("amd64", "v1"): "",
     ("arm64", "8"): "",
@@ -78,6 +80,8 @@ def parse_platform(text: str) -> Platform:
             f"{quoted(text)} is not a platform: write os/architecture or os/architecture/variant, "
             "such as linux/amd64 or linux/arm/v7"
         )
+    if _normalize_architecture(os, "")[0] in _ARCHITECTURES:
+        raise InvalidPlatform(f"{quoted(text)} begins with an architecture: write os/architecture, such as linux/{os}")
     version, *features = map(unquote, (match["options"] or "").split("+"))
     architecture, variant = rest[0], "".join(rest[1:])
     return Platform(match["os"], architecture, variant, version, tuple(features)).normalized()

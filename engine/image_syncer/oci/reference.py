@@ -128,7 +128,10 @@ def parse_reference(text: str) -> Reference:
     head, slash, last = named.rpartition("/")
     name, colon, tag = last.partition(":")
     if colon and not is_tag(tag):
-        raise InvalidReference(f"{quoted(text)} has no usable tag: {quoted(tag)} is not one")
+        raise InvalidReference(
+            f"{quoted(text)} has no usable tag: write up to 128 letters, digits, '_', '.' and '-' after the "
+            "colon, not beginning with '.' or '-'"
+        )
     repository = _complete(f"{head}{slash}{name}", text)
     try:
         digest = Digest(digest_text) if at else None

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
+from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
 from image_syncer.planning.retry import RetryPolicy
-from image_syncer.planning.scheduler import (
-    Arrival,
-    BlobFailed,
-    BlobLanded,
-    Decision,
-    Job,
-    Lease,
-    Scheduler,
-    TargetResult,
-)
+from image_syncer.planning.scheduler import Scheduler
 
 __all__ = [
     "MAX_DEPTH",

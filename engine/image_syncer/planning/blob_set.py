@@ -2,17 +2,23 @@
 
 A blob is needed once for each destination registry and digest, however many images and repositories name it. The first
 repository that needs it gets it from the source; the others wait, and mount it from there.
+
+Needs of one repository share a target only where source and size are the same, too: what is wrong at one source, or in
+one manifest, must not fail the images of another. Such targets wait for each other, and one that lands serves all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
 
 __all__ = ["BlobNeed", "BlobSet", "Target"]
+
+_Key: TypeAlias = "tuple[str, Repository, int]"
+"""Name of the repository, source, size: needs that have them in common share a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,31 @@ class Target:
 
 @dataclass(slots=True)
 class _Entry:
-    homes: list[str] = field(default_factory=list)
+    """One blob at one registry: `active` are being brought there, at most one for each repository, and only one in all
+    while no repository is known to have the blob.
+    """
+
+    homes: dict[str, None] = field(default_factory=dict)
     active: dict[str, Target] = field(default_factory=dict)
-    waiting: dict[str, Target] = field(default_factory=dict)
+    waiting: dict[_Key, Target] = field(default_factory=dict)
+
+    def may_start(self, name: str) -> bool:
+        return name not in self.active and (bool(self.homes) or not self.active)
+
+    def start(self, target: Target) -> Target:
+        if self.homes:
+            target.mount_from = next(iter(self.homes))
+        self.active[target.repository.name] = target
+        return target
+
+    def release(self) -> list[Target]:
+        """Start those of the waiting that may."""
+        released = []
+        for key, target in list(self.waiting.items()):
+            if self.may_start(target.repository.name):
+                del self.waiting[key]
+                released.append(self.start(target))
+        return released
 
 
 class BlobSet:
@@ -78,7 +106,10 @@ class BlobSet:
         """Take note of a need; the new target to be worked on, or None where an older one serves it or it waits."""
         entry = self._entries.setdefault((need.target.registry, need.digest), _Entry())
         name = need.target.name
-        known = entry.active.get(name) or entry.waiting.get(name)
+        key = (name, need.source, need.size)
+        known = entry.active.get(name)
+        if known is None or _key_of(known) != key:
+            known = entry.waiting.get(key)
         if known is not None:
             known.deliveries.append(need.delivery)
             return None
@@ -87,40 +118,36 @@ class BlobSet:
             target.booked_bytes = max(need.size, 0)
         self.targets += 1
         self.target_bytes += target.booked_bytes
-        if entry.active and not entry.homes:
-            entry.waiting[name] = target
-            return None
-        return self._activate(entry, target)
+        if entry.may_start(name):
+            return entry.start(target)
+        entry.waiting[key] = target
+        return None
 
-    def landed(self, target: Target) -> list[Target]:
-        """`target` has the blob now; those that waited, each to be mounted from there."""
+    def landed(self, target: Target) -> tuple[list[Target], list[Target]]:
+        """`target` has the blob now: (those of the same repository, which have it with it, those to be mounted)."""
         entry = self._entries[target.repository.registry, target.digest]
-        entry.active.pop(target.repository.name, None)
-        entry.homes.append(target.repository.name)
-        return self._release(entry, list(entry.waiting.values()))
+        del entry.active[target.repository.name]
+        entry.homes[target.repository.name] = None
+        served = [other for other in entry.waiting.values() if other.repository == target.repository]
+        for other in served:
+            del entry.waiting[_key_of(other)]
+        return served, entry.release()
 
     def failed(self, target: Target, *, source_failed: bool) -> tuple[list[Target], list[Target]]:
-        """`target` is given up: (those that fail with it because they wait for the same source, those to try now)."""
+        """`target` is given up: (those that fail with it because they wait for the same of that source, those to try
+        now).
+        """
         entry = self._entries[target.repository.registry, target.digest]
-        entry.active.pop(target.repository.name, None)
-        fallen: list[Target] = []
-        if source_failed:
-            fallen = [other for other in entry.waiting.values() if other.source == target.source]
-            for other in fallen:
-                del entry.waiting[other.repository.name]
-        if entry.homes:
-            return fallen, self._release(entry, list(entry.waiting.values()))
-        if entry.active:
-            return fallen, []
-        return fallen, self._release(entry, list(entry.waiting.values())[:1])
+        del entry.active[target.repository.name]
+        fallen = [
+            other
+            for other in entry.waiting.values()
+            if source_failed and (other.source, other.size) == (target.source, target.size)
+        ]
+        for other in fallen:
+            del entry.waiting[_key_of(other)]
+        return fallen, entry.release()
 
-    def _release(self, entry: _Entry, targets: list[Target]) -> list[Target]:
-        for target in targets:
-            del entry.waiting[target.repository.name]
-        return [self._activate(entry, target) for target in targets]
 
-    def _activate(self, entry: _Entry, target: Target) -> Target:
-        if entry.homes:
-            target.mount_from = entry.homes[0]
-        entry.active[target.repository.name] = target
-        return target
+def _key_of(target: Target) -> _Key:
+    return target.repository.name, target.source, target.size

@@ -62,8 +62,15 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     """Fill in what the user left open, and shrink the windows until all rings fit under the memory ceiling.
 
     The number of streams shrinks only where the windows would fall under 64 KiB. Raises ConfigurationError where one
-    stream of the smallest window does not fit.
+    stream of the smallest window does not fit, and for a setting that is not positive.
     """
+    problems = [
+        Problem("settings", None, name, f"{value} is not a positive number", "leave it out, or give at least 1")
+        for name in ("workers", "streams", "window_bytes", "memory_bytes", "proc")
+        if (value := getattr(settings, name)) is not None and value < 1
+    ]
+    if problems:
+        raise ConfigurationError(problems)
     memory = settings.memory_bytes
     if memory is None:
         memory = min(MOST_MEMORY_BYTES, (machine.memory_bytes or 4 * MOST_MEMORY_BYTES) // 4)

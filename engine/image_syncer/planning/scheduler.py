@@ -5,119 +5,46 @@ follow from it; the coordinator carries them out.
 
 A *job* is one blob from one source to one or more destination registries; the worker that holds it has a *lease*. A
 lease ends with a result for each target, or with the loss of the worker, which gives the job back. Which of its jobs
-has brought a worker down cannot be seen, so a blob gets its last chance alone in a worker: only the guilty one is given
-up. Jobs that only mount
-come first (they cost one request), then the largest blobs, so that no giant is left alone at the end; each goes to the
-worker with the fewest bytes in flight. Limits: streams of a worker, blobs in flight in all (`proc`), and connections of
-a registry, where one of its own is needed on each side.
+brought a worker down cannot be seen, so a blob gets its last chance alone in a worker: only the guilty is given up.
+
+Jobs go in the order of the queue (`job_queue.py`) to the worker with the fewest bytes in flight. Limits: streams of a
+worker, blobs in flight in all (`proc`), and connections of a registry, where one of its own is needed on each side.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError, WorkerError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.job import (
+    MOST_LOSSES,
+    Arrival,
+    BlobFailed,
+    BlobLanded,
+    Decision,
+    Job,
+    Lease,
+    TargetResult,
+)
+from image_syncer.planning.job_queue import JobQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.oci import Digest, Repository
     from image_syncer.planning.retry import RetryPolicy
 
-__all__ = ["Arrival", "BlobFailed", "BlobLanded", "Decision", "Job", "Lease", "Scheduler", "TargetResult"]
-
-MOST_TARGETS = 8
-"""Destinations fed by one download."""
-MOST_LOSSES = 3
-"""Workers that may die with the same blob before it is given up."""
-MOUNTS_FIRST = -(2**62)
-"""Ranks before every size."""
-
-
-class Arrival(str, Enum):
-    """How a blob got to be at its destination."""
-
-    MOVED = "moved"
-    MOUNTED = "mounted"
-    PRESENT = "present"
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it."""
-
-    arrival: Arrival | None
-    bytes_moved: int = 0
-    error: SyncError | None = None
-
-
-@dataclass(eq=False)
-class Job:
-    """One blob from `source` to its `targets`; `size` in bytes, -1 where nobody knows it yet."""
-
-    id: int
-    digest: Digest
-    size: int
-    source: Repository
-    targets: list[Target]
-    worker: int | None = None
-    alone: bool = False
-
-    @property
-    def weight(self) -> int:
-        """The bytes that are expected to move."""
-        return 0 if all(target.mounts for target in self.targets) else max(self.size, 1)
-
-    @property
-    def lane(self) -> tuple[str, ...]:
-        """The registries that it keeps busy, one entry a connection."""
-        return (self.source.registry, *(target.repository.registry for target in self.targets))
-
-
-@dataclass(frozen=True)
-class Lease:
-    """Give `job` to `worker`."""
-
-    worker: int
-    job: Job
-
-
-@dataclass(frozen=True)
-class BlobLanded:
-    """The destination of `delivery` has the blob; what was moved for it is booked on the delivery that wanted it
-    first.
-    """
-
-    delivery: int
-    digest: Digest
-    arrival: Arrival
-    bytes_moved: int
-    tries: int
-
-
-@dataclass(frozen=True)
-class BlobFailed:
-    """The blob cannot be brought to the destination of `delivery`."""
-
-    delivery: int
-    digest: Digest
-    error: SyncError
-
-
-Decision: TypeAlias = Lease | BlobLanded | BlobFailed
+__all__ = ["Scheduler"]
 
 
 @dataclass
 class _Worker:
     jobs: dict[int, Job] = field(default_factory=dict)
     bytes_in_flight: int = 0
-
-    def has_room(self, streams: int) -> bool:
-        return len(self.jobs) < streams and not any(job.alone for job in self.jobs.values())
+    closed: bool = False
 
 
 class Scheduler:
@@ -140,19 +67,14 @@ class Scheduler:
         self._retry = retry
         self._chance = chance
         self._proc = proc
-        self._limit_of = limit_of
         self._blobs = BlobSet()
+        self._queue = JobQueue(limit_of)
         self._workers: dict[int, _Worker] = {}
-        self._jobs: dict[int, Job] = {}
-        self._next_job = 1
-        self._lanes: dict[tuple[str, ...], list[tuple[int, int, int]]] = {}
-        self._joinable: dict[Digest, Job] = {}
-        self._alone: list[Job] = []
         self._later: list[tuple[float, int, Target]] = []
-        self._in_use: dict[str, int] = {}
+        self._serials = itertools.count()
         self._in_flight = 0
         self._stopped = False
-        self._dropped: set[int] = set()
+        self._awaited: dict[int, int] = {}
         self.landed_blobs = 0
         """Wanted blobs that have an outcome: they are there, or were given up."""
         self.landed_bytes = 0
@@ -188,14 +110,15 @@ class Scheduler:
             if self._blobs.has(need.target, need.digest):
                 decisions.append(BlobLanded(need.delivery, need.digest, Arrival.PRESENT, 0, 1))
                 continue
+            self._awaited[need.delivery] = self._awaited.get(need.delivery, 0) + 1
             target = self._blobs.join(need)
             if target is not None:
-                self._enqueue(target)
+                self._queue.add(target)
         return decisions + self._lease()
 
     def drop(self, delivery: int) -> None:
-        """`delivery` has failed and waits for nothing any more; blobs that only it wanted need not be moved."""
-        self._dropped.add(delivery)
+        """`delivery` waits for nothing more and is told nothing more; blobs that only it wanted need not be moved."""
+        self._awaited.pop(delivery, None)
 
     def join(self, worker: int) -> list[Decision]:
         """A worker is ready."""
@@ -211,10 +134,11 @@ class Scheduler:
             for target in job.targets:
                 target.losses += 1
                 if target.losses < MOST_LOSSES:
-                    self._enqueue(target)
+                    self._queue.add(target)
                 else:
                     text = f"{target.losses} workers were lost while they held this blob; the last: {error.message}"
-                    decisions += self._give_up(target, WorkerError(text, retryable=False))
+                    # Whoever else waits for it from there would lose as many.
+                    decisions += self._give_up(target, WorkerError(text, retryable=False), source_failed=True)
         return decisions + self._lease()
 
     def end(self, worker: int, job_id: int, results: list[TargetResult], now: float) -> list[Decision]:
@@ -226,179 +150,116 @@ class Scheduler:
         if held is None or job is None:
             return []
         held.bytes_in_flight -= job.weight
+        held.closed = False
         self._close(job)
         decisions: list[Decision] = []
         for target, result in zip(job.targets, results, strict=True):
             if result.arrival is not None:
-                decisions += self._land(target, result)
+                decisions += self._land(target, result.arrival, result.bytes_moved)
             elif result.error is not None:
                 decisions += self._retry_or_give_up(target, result.error, now)
+            else:
+                raise RuntimeError(f"job {job_id} ended without an outcome for {target.repository}")
         return decisions + self._lease()
 
     def tick(self, now: float) -> list[Decision]:
         """Time has passed: what was to be tried again later is taken up."""
         while self._later and self._later[0][0] <= now:
-            self._enqueue(heapq.heappop(self._later)[2])
+            self._queue.add(heapq.heappop(self._later)[2])
         return self._lease()
 
     def stop(self) -> None:
         """Lease nothing more."""
         self._stopped = True
 
-    def _land(self, target: Target, result: TargetResult) -> list[Decision]:
-        arrival = result.arrival
-        assert arrival is not None
-        self._count(target)
-        for other in self._blobs.landed(target):
-            self._enqueue(other)
+    def _land(self, target: Target, arrival: Arrival, bytes_moved: int) -> list[Decision]:
+        served, released = self._blobs.landed(target)
+        for other in released:
+            self._queue.add(other)
         decisions: list[Decision] = []
-        for index, delivery in enumerate(target.deliveries):
-            how, moved = (arrival, result.bytes_moved) if index == 0 else (Arrival.PRESENT, 0)
+        for delivery in [delivery for one in (target, *served) for delivery in self._settle(one)]:
+            how, moved = (Arrival.PRESENT, 0) if decisions else (arrival, bytes_moved)
             decisions.append(BlobLanded(delivery, target.digest, how, moved, target.tries + 1))
         return decisions
 
     def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
         target.tries += 1
         pause = self._retry.pause_s(error, target.tries, self._chance())
-        if pause is None or self._unwanted(target):
+        if self._unwanted(target):
+            self._abandon(target)
+        elif pause is None:
             error.tries = target.tries
-            return self._give_up(target, error)
-        heapq.heappush(self._later, (now + pause, self._serial(), target))
+            return self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
+        else:
+            heapq.heappush(self._later, (now + pause, next(self._serials), target))
         return []
 
-    def _give_up(self, target: Target, error: SyncError) -> list[Decision]:
-        fallen, revived = self._blobs.failed(target, source_failed=error.origin is Origin.SOURCE)
-        for other in (target, *fallen):
-            self._count(other)
-        for other in revived:
-            self._enqueue(other)
-        return [BlobFailed(delivery, one.digest, error) for one in (target, *fallen) for delivery in one.deliveries]
+    def _give_up(self, target: Target, error: SyncError, *, source_failed: bool) -> list[Decision]:
+        fallen, released = self._blobs.failed(target, source_failed=source_failed)
+        for other in released:
+            self._queue.add(other)
+        deliveries = [delivery for one in (target, *fallen) for delivery in self._settle(one)]
+        return [BlobFailed(delivery, target.digest, error) for delivery in deliveries]
+
+    def _abandon(self, target: Target) -> None:
+        """Nobody waits for `target`; those behind it do not suffer from what happened to it."""
+        self._settle(target)
+        for other in self._blobs.failed(target, source_failed=False)[1]:
+            self._queue.add(other)
 
     def _unwanted(self, target: Target) -> bool:
-        return bool(self._dropped) and self._dropped.issuperset(target.deliveries)
+        return self._awaited.keys().isdisjoint(target.deliveries)
 
-    def _count(self, target: Target) -> None:
+    def _settle(self, target: Target) -> list[int]:
+        """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""
         self.landed_blobs += 1
         self.landed_bytes += target.booked_bytes
-
-    def _serial(self) -> int:
-        self._next_job += 1
-        return self._next_job
-
-    def _enqueue(self, target: Target) -> None:
-        if target.losses == MOST_LOSSES - 1:
-            job = Job(self._serial(), target.digest, target.size, target.source, [target], alone=True)
-            self._jobs[job.id] = job
-            self._alone.append(job)
-            return
-        job = self._joinable.get(target.digest)
-        if job is not None and not target.mounts and self._can_join(job, target):
-            job.targets.append(target)
-            self._push(job)
-            return
-        job = Job(self._serial(), target.digest, target.size, target.source, [target])
-        self._jobs[job.id] = job
-        if not target.mounts:
-            self._joinable[target.digest] = job
-        self._push(job)
-
-    def _can_join(self, job: Job, target: Target) -> bool:
-        registries = {other.repository.registry for other in job.targets}
-        return len(job.targets) < MOST_TARGETS and target.repository.registry not in registries
-
-    def _push(self, job: Job) -> None:
-        # A job that got another target is pushed into its new lane; the entry in the old one is stale, and skipped.
-        rank = -job.weight if job.weight else MOUNTS_FIRST
-        heapq.heappush(self._lanes.setdefault(job.lane, []), (rank, job.id, len(job.targets)))
+        waiting = [delivery for delivery in target.deliveries if delivery in self._awaited]
+        for delivery in waiting:
+            self._awaited[delivery] -= 1
+            if not self._awaited[delivery]:
+                del self._awaited[delivery]
+        return waiting
 
     def _lease(self) -> list[Decision]:
         decisions: list[Decision] = []
         while not self._stopped and (self._proc is None or self._in_flight < self._proc):
-            worker, job = self._next_alone() or (self._freest(), None)
-            job = job or (self._next() if worker is not None else None)
+            worker = self._freest()
+            job = self._queue.pop(idle=not self._workers[worker].jobs) if worker is not None else None
             if worker is None or job is None:
                 break
-            if self._shed(job):
+            for target in [one for one in job.targets if self._unwanted(one)]:
+                job.targets.remove(target)
+                self._abandon(target)
+            if job.targets:
                 self._open(job, worker)
                 decisions.append(Lease(worker, job))
-            else:
-                del self._jobs[job.id]
         return decisions
 
-    def _shed(self, job: Job) -> bool:
-        """Leave out the targets that nobody waits for any more; whether one is left."""
-        for target in [one for one in job.targets if self._unwanted(one)]:
-            job.targets.remove(target)
-            self._count(target)
-            for other in self._blobs.failed(target, source_failed=False)[1]:
-                self._enqueue(other)
-        if not job.targets and self._joinable.get(job.digest) is job:
-            del self._joinable[job.digest]
-        return bool(job.targets)
-
     def _freest(self) -> int | None:
+        """The worker with the fewest bytes in flight of those that can take a job; one that holds none comes first."""
         free = (
             (state.bytes_in_flight, len(state.jobs), worker)
             for worker, state in self._workers.items()
-            if state.has_room(self._streams)
+            if len(state.jobs) < self._streams and not state.closed
         )
         best = min(free, default=None)
         return None if best is None else best[2]
 
-    def _next_alone(self) -> tuple[int, Job] | None:
-        idle = next((worker for worker, state in self._workers.items() if not state.jobs), None)
-        job = next((job for job in self._alone if self._lane_free(job.lane)), None) if idle is not None else None
-        if idle is None or job is None:
-            return None
-        self._alone.remove(job)
-        return idle, job
-
-    def _next(self) -> Job | None:
-        best: tuple[tuple[int, int, int], tuple[str, ...]] | None = None
-        for lane in list(self._lanes):
-            heap = self._lanes[lane]
-            while heap and self._is_stale(heap[0]):
-                heapq.heappop(heap)
-            if not heap:
-                del self._lanes[lane]
-            elif (best is None or heap[0] < best[0]) and self._lane_free(lane):
-                best = (heap[0], lane)
-        if best is None:
-            return None
-        heapq.heappop(self._lanes[best[1]])
-        return self._jobs[best[0][1]]
-
-    def _is_stale(self, entry: tuple[int, int, int]) -> bool:
-        job = self._jobs.get(entry[1])
-        return job is None or job.worker is not None or len(job.targets) != entry[2]
-
-    def _lane_free(self, lane: tuple[str, ...]) -> bool:
-        for registry in set(lane):
-            limit = self._limit_of(registry)
-            # A registry that is both source and destination needs two; where only one is allowed, one must do.
-            if limit is not None and self._in_use.get(registry, 0) + min(lane.count(registry), limit) > limit:
-                return False
-        return True
-
     def _open(self, job: Job, worker: int) -> None:
         held = self._workers[worker]
-        job.worker = worker
         held.jobs[job.id] = job
         held.bytes_in_flight += job.weight
+        held.closed = job.alone
         self._in_flight += 1
-        for registry in job.lane:
-            self._in_use[registry] = self._in_use.get(registry, 0) + 1
-        if self._joinable.get(job.digest) is job:
-            del self._joinable[job.digest]
+        self._queue.occupy(job)
 
     def _close(self, job: Job) -> None:
         self._in_flight -= 1
-        del self._jobs[job.id]
-        for registry in job.lane:
-            self._in_use[registry] -= 1
+        self._queue.vacate(job)
 
     def __repr__(self) -> str:
         return (
-            f"<Scheduler {len(self._workers)} workers, {self._in_flight} of {len(self._jobs)} jobs in flight, "
-            f"{len(self._later)} for later, {len(self._blobs)} blobs>"
+            f"<Scheduler {len(self._workers)} workers, {self._in_flight} jobs in flight, "
+            f"{len(self._queue)} wait for a worker, {len(self._later)} for time, {len(self._blobs)} blobs>"
         )

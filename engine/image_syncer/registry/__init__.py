@@ -12,6 +12,7 @@ from image_syncer.registry.challenge import Challenge, build_ping, parse_challen
 from image_syncer.registry.content import content_digest, content_length
 from image_syncer.registry.endpoint import DOCKER_HUB_API_HOST, Endpoint, api_host, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
+from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.location import (
     origin_of,
     resolve_location,
@@ -68,6 +69,7 @@ __all__ = [
     "MAX_PAGE_SIZE",
     "MAX_REDIRECTS",
     "MAX_RETRY_AFTER_S",
+    "NO_REGISTRY_HINT",
     "REDIRECT_STATUSES",
     "BlobRange",
     "CatalogPage",

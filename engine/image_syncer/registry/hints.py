@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from image_syncer.registry.error_body import ErrorBody
     from image_syncer.registry.message import Request
 
-__all__ = ["find_hint", "says_full"]
+__all__ = ["NO_REGISTRY_HINT", "find_hint", "says_full"]
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -20,6 +20,7 @@ _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 _PAYLOAD_TOO_LARGE = 413
 _INSUFFICIENT_STORAGE = 507
+_SERVER_ERRORS = range(500, 600)
 
 _WRITES = frozenset({Operation.START_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
 _MANIFEST_READS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST})
@@ -63,7 +64,9 @@ _TOO_LARGE = (
     "limit there (nginx: client_max_body_size), or the quota."
 )
 _STORAGE = "The signed address that the registry gave was not accepted: it has expired, or a clock is wrong."
-_NO_REGISTRY = "This is not the answer of a registry: check the name of the host, its port and any proxy."
+NO_REGISTRY_HINT = "This is not the answer of a registry: check the name of the host, its port and any proxy."
+"""For an answer that is a web page."""
+_TROUBLE = "The registry, or a proxy in front of it, has trouble of its own: run again later, or ask who runs it."
 _CREATE = "A push does not create the repository there: create it, or its project, first."
 _CHECK_NAME = "Check the name{tag}. Some registries also answer so to those who may not see a repository."
 _CREDENTIALS_WRONG = (
@@ -120,6 +123,8 @@ def find_hint(
         return _STORAGE if status in (_UNAUTHORIZED, _FORBIDDEN) else None
     if status in (_UNAUTHORIZED, _FORBIDDEN) or "INVALID_GRANT" in body.codes:
         return _access_hint(status, body, request)
+    if status in _SERVER_ERRORS:
+        return _TROUBLE
     return _missing_hint(body, request, origin) if status == _NOT_FOUND else None
 
 
@@ -138,7 +143,7 @@ def _access_hint(status: int, body: ErrorBody, request: Request) -> str:
 
 def _missing_hint(body: ErrorBody, request: Request, origin: Origin) -> str | None:
     if body.is_markup:
-        return _NO_REGISTRY
+        return NO_REGISTRY_HINT
     if request.operation is Operation.START_UPLOAD or (request.operation in _WRITES and "NAME_UNKNOWN" in body.codes):
         return _CREATE
     if origin is not Origin.DESTINATION and request.operation in _MANIFEST_READS:

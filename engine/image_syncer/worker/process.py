@@ -12,9 +12,10 @@ import os
 import random
 import signal
 import socket
+import sys
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pycurl
 import uvloop
@@ -44,6 +45,8 @@ from image_syncer.worker.messages import (
 from image_syncer.worker.mover import Mover
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from image_syncer.planning import TargetResult
 
 __all__ = ["BEAT_S", "Worker", "main"]
@@ -92,9 +95,11 @@ class Worker:
 
     async def run(self) -> None:
         """Work until the coordinator says stop or is gone; a mistake of ours ends the process."""
+        self._loop.set_exception_handler(self._on_loop_error)
+        sys.excepthook = self._on_callback_error
         self._say(Ready(os.getpid()))
-        pulse = self._loop.create_task(self._beat())
-        listening = self._loop.create_task(self._listen())
+        pulse = self._loop.create_task(self._guard(self._beat()))
+        listening = self._loop.create_task(self._guard(self._listen()))
         crashed = self._loop.create_task(self._crashed.wait())
         await asyncio.wait((listening, crashed), return_when=asyncio.FIRST_COMPLETED)
         pulse.cancel()
@@ -113,7 +118,7 @@ class Worker:
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, LeaseJob):
-            task = self._loop.create_task(self._move(message))
+            task = self._loop.create_task(self._guard(self._move(message)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, AuthorizationGiven):
@@ -124,26 +129,42 @@ class Worker:
             raise RuntimeError(f"a worker cannot be told {type(message).__name__}")
 
     async def _move(self, lease: LeaseJob) -> None:
+        mover = Mover(
+            self._client,
+            lease,
+            Digest(lease.digest),
+            self._windows,
+            _SIGNALS,
+            stall_s=self._setup.stall_timeout_s,
+            answer_s=self._setup.answer_timeout_s,
+        )
+        self._movers[lease.job_id] = mover
         try:
-            mover = Mover(
-                self._client,
-                lease,
-                Digest(lease.digest),
-                self._windows,
-                _SIGNALS,
-                stall_s=self._setup.stall_timeout_s,
-                answer_s=self._setup.answer_timeout_s,
-            )
-            self._movers[lease.job_id] = mover
             results = await mover.run()
-        except Exception:  # noqa: BLE001 - a mistake of ours: said to the coordinator, then the process ends
-            self._say(Crashed(redact(traceback.format_exc())))
-            self._crashed.set()
-            return
         finally:
-            self._movers.pop(lease.job_id, None)
+            del self._movers[lease.job_id]
         self._say_requests()
         self._say(JobEnded(lease.job_id, tuple(_as_result(result) for result in results)))
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self._crash(error)
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the loop has raised, or a task that nobody asks."""
+        if (error := context.get("exception")) is not None:
+            self._crash(error)
+
+    def _on_callback_error(self, _kind: type[BaseException], error: BaseException, _trace: object) -> None:
+        """A callback of libcurl has raised: pycurl prints that (PyErr_Print calls sys.excepthook) and goes on."""
+        self._crash(error)
+
+    def _crash(self, error: BaseException) -> None:
+        """A mistake of ours: said to the coordinator, then the process ends, since nobody knows what still holds."""
+        self._say(Crashed(redact("".join(traceback.format_exception(error)))))
+        self._crashed.set()
 
     async def _beat(self) -> None:
         ticked = self._loop.time()

@@ -98,9 +98,9 @@ def test_an_empty_file_is_an_empty_configuration():
 )
 def test_what_is_broken_is_told_with_the_line(raw, line):
     with pytest.raises(ConfigurationError) as caught:
-        parse_docker_config(raw, "/home/me/.docker/config.json")
+        parse_docker_config(raw, "/root-of-user/.docker/config.json")
     [problem] = caught.value.problems
-    assert (problem.file, problem.line) == ("/home/me/.docker/config.json", line)
+    assert (problem.file, problem.line) == ("/root-of-user/.docker/config.json", line)
     assert "DOCKER_CONFIG" in caught.value.hint
     assert "hunter2" not in str(caught.value)
 

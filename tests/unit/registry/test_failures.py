@@ -207,6 +207,7 @@ def test_too_few_rights_are_told_from_no_credentials() -> None:
         (PUT_UPLOAD, 413, b"<html>", "client_max_body_size"),
         (PUT_MANIFEST, 412, errors("PRECONDITION", "configured as immutable"), "The tag exists at the destination"),
         (PUT_MANIFEST, 400, errors("TAG_INVALID", "The tag is immutable"), "The tag exists at the destination"),
+        (GET_MANIFEST, 502, b"<html><title>502 Bad Gateway</title>", "has trouble of its own"),
     ],
 )
 def test_a_stranger_gets_a_hint(request_: Request, status: int, body: bytes, hint: str) -> None:
@@ -220,7 +221,6 @@ def test_a_stranger_gets_a_hint(request_: Request, status: int, body: bytes, hin
     [
         (GET_BLOB, 404, errors("BLOB_UNKNOWN")),
         (PUT_MANIFEST, 400, errors("MANIFEST_INVALID", "manifest invalid")),
-        (GET_MANIFEST, 502, b"<html><title>502 Bad Gateway</title>"),
         (PUT_UPLOAD, 404, errors("BLOB_UPLOAD_UNKNOWN")),
     ],
 )
@@ -251,7 +251,8 @@ def test_a_full_destination_is_said_and_not_tried_again(request_: Request, statu
 
 def test_a_quota_of_reads_is_no_full_disk() -> None:
     error = fail(GET_BLOB, 503, b"bandwidth quota exceeded")
-    assert (error.retryable, error.hint) == (True, None)
+    assert error.retryable
+    assert "full" not in str(error.hint)
     assert fail(PUT_MANIFEST, 429, b"quota exceeded for requests per minute").retryable
 
 

@@ -1,0 +1,69 @@
+"""SIGINT and SIGTERM in the middle of a run: nothing new begins, and it leaves quickly and cleanly."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from process.conftest import MIB, Pair
+from support.processes import wait_until
+
+QUICKLY_S = 3.0
+"""How long an interrupted run may take to its end: what a worker is given to say goodbye, and a second for us."""
+AT_ONCE_S = 1.0
+
+
+@pytest.fixture
+def slow_pair(pair: Pair) -> Pair:
+    """Eight images of which some are whole soon, and some would take a minute."""
+    pair.add_images(3, layer_bytes=MIB // 8)
+    pair.add_images(5, layer_bytes=8 * MIB)
+    pair.slow_down(MIB / 8)
+    return pair
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_leaves_quickly_and_cleanly(
+    slow_pair: Pair, number: signal.Signals, exit_code: int, group: bool
+) -> None:
+    pair = slow_pair
+    with pair.run("--workers", "2") as run:
+        run.wait_for_workers(2)
+        wait_until(lambda: len(pair.destination.storage.repositories()) and pair.puts() >= 7, "small images are there")
+        began = time.monotonic()
+        run.signal(number, group=group)
+        assert run.wait() == exit_code, run.err
+        assert time.monotonic() - began < QUICKLY_S
+    assert run.orphans == []
+    report = run.report
+    assert (report["exit_code"], report["interrupted"]) == (exit_code, number.name)
+    outcomes = {image["destination"].partition("/")[2]: image["outcome"] for image in report["images"]}
+    assert len(report["images"]) == len(outcomes) == report["totals"]["images"] == len(pair.images)
+    assert set(outcomes.values()) == {"copied", "not tried"}
+    # What the report calls copied is there, and nothing is there in part.
+    pair.assert_copied([image for image in pair.images if outcomes[f"{image.repository}:{image.tag}"] == "copied"])
+    assert pair.assert_consistent() == sum(outcome == "copied" for outcome in outcomes.values())
+    assert "Traceback" not in run.err
+    assert run.out.startswith(f"interrupted ({number.name}) · 8 images: ")
+    assert not list(run.files.directory.glob("*.partial"))
+
+
+def test_a_second_ctrl_c_leaves_at_once(slow_pair: Pair) -> None:
+    pair = slow_pair
+    with pair.run("--workers", "2") as run:
+        workers = run.wait_for_workers(2)
+        pair.wait_for_bytes(MIB // 4)
+        for worker in workers:
+            # Workers that do not hear: only the second signal can end the run before their time is over.
+            signal.pidfd_send_signal(_open_pidfd(worker.pid), signal.SIGSTOP)
+        run.signal(signal.SIGINT)
+        wait_until(lambda: run.events("interrupted"), "the first one is heard")
+        began = time.monotonic()
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+        assert time.monotonic() - began < AT_ONCE_S
+        wait_until(lambda: not run.orphans, "the workers are gone", patience_s=AT_ONCE_S)
+    assert pair.assert_consistent() == len([1 for _ in range(pair.assert_consistent())])

@@ -1,0 +1,51 @@
+"""Processes that stand still: a worker that does is replaced, a coordinator that did judges nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from process.conftest import MIB, Pair
+from support.processes import wait_until
+
+SILENCE_S = 2.0
+"""What a worker is allowed in these tests: four times the pause between two signs of life."""
+
+
+def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair) -> None:
+    pair.add_images(4)
+    pair.slow_down(MIB / 2)
+    with pair.run(settings={"workers": 2, "silence_s": SILENCE_S}) as run:
+        stopped = run.wait_for_workers(2)[0]
+        pair.wait_for_bytes(MIB // 2)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        assert run.wait() == 0, run.err
+        lost = run.events("worker lost")
+        assert len(run.events("worker ready")) == 3
+    assert [event["pid"] for event in lost] == [stopped.pid]
+    assert lost[0]["why"] == "was silent for 2 s and was killed"
+    assert run.report["totals"]["outcomes"]["copied"] == 4
+    assert run.orphans == []
+    pair.assert_copied()
+
+
+def test_a_coordinator_that_stood_still_does_not_judge_its_workers(pair: Pair) -> None:
+    pair.add_images(4)
+    pair.slow_down(MIB / 2)
+    with pair.run(settings={"workers": 2, "silence_s": SILENCE_S}) as run:
+        workers = run.wait_for_workers(2)
+        pair.wait_for_bytes(MIB // 2)
+        run.signal(signal.SIGSTOP)
+        wait_until(lambda: run.process.is_stopped, "the coordinator stands still")
+        time.sleep(2 * SILENCE_S)  # the passing of time is what is tested
+        assert [worker for worker in workers if not worker.is_alive] == []
+        run.signal(signal.SIGCONT)
+        assert run.wait() == 0, run.err
+        assert len(run.events("this process stood still")) == 1
+        assert run.events("worker lost") == []
+        assert len(run.events("worker ready")) == 2
+    assert run.report["totals"]["outcomes"]["copied"] == 4
+    # Each blob has moved once: nothing was leased again.
+    assert pair.destination.counters.bytes_in == sum(image.manifest.size_bytes for image in pair.images)
+    pair.assert_copied()

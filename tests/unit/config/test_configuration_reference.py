@@ -1,0 +1,61 @@
+"""The reference of the configuration names every key that is read, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from image_syncer.config import MAX_FILE_BYTES, load_configuration
+from image_syncer.config.go_format import GO_KEYS
+from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
+from image_syncer.config.tree import MAX_DEPTH, MAX_NODES
+from image_syncer.credentials.helper import HELPER_TIMEOUT_S
+
+TEXT = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def tables(heading):
+    """The keys in the first column of every table whose first heading is this, in their order."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE):
+        first, _, *rows = table.splitlines()
+        if first.split("|")[1].strip() == heading:
+            found.append([re.search(r"`([^`]+)`", row.split("|")[1])[1] for row in rows])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("heading", "keys"),
+    [
+        ("key of an entry", [GO_ENTRY_KEYS]),
+        ("key at the top", [GO_KEYS, OWN_KEYS]),
+        ("key of `registries`", [OWN_ENTRY_KEYS]),
+        ("key of a rule", [RULE_KEYS]),
+        ("key of `tags`", [TAG_KEYS]),
+    ],
+)
+def test_tables_hold_every_key(heading, keys):
+    assert [sorted(table) for table in tables(heading)] == [sorted(names) for names in keys]
+
+
+def test_bounds_are_the_real_ones():
+    assert (MAX_FILE_BYTES, MAX_NODES, MAX_DEPTH, HELPER_TIMEOUT_S) == (16 << 20, 1_000_000, 64, 30)
+    assert "A file may have 16 MiB, a million values (those that aliases repeat included) and 64 levels." in TEXT
+    assert "has 30 seconds to answer" in TEXT
+
+
+def test_what_is_shown_can_be_loaded(tmp_path):
+    """The blocks of the document, each in its role; what they name is set."""
+    auth, images, own = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    files = {}
+    for role, content in (("auth", auth), ("images", images), ("config", own)):
+        files[role] = str(tmp_path / f"{role}.yaml")
+        Path(files[role]).write_text(content, encoding="utf-8")
+    environ = dict.fromkeys(["QUAY_PASSWORD", "COREOS_USER", "COREOS_PASSWORD", "SECOND_REGISTRY"], "quay.io")
+    split = load_configuration(auth=files["auth"], images=files["images"], environ=environ)
+    single = load_configuration(config=files["config"], environ=environ)
+    assert (len(split.rules), len(split.registries.entries), split.warnings) == (5, 3, ())
+    assert (len(single.rules), len(single.registries.entries), single.warnings) == (1, 1, ())
