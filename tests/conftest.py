@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from support.programs import locate_program
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -17,6 +18,7 @@ REAL_PROGRAMS = {
     "skopeo": "skopeo",
     "htpasswd": "apache2-utils",
     "openssl": "openssl",
+    "nginx": "nginx",
 }
 """Programs that the tests against a real registry run, and the Debian packages that bring them."""
 
@@ -54,13 +56,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     left_out = config.stash[_left_out]
     if left_out["real"]:
-        missing = [program for program in REAL_PROGRAMS if shutil.which(program) is None]
+        missing = [program for program in REAL_PROGRAMS if locate_program(program) is None]
         why = f"{', '.join(missing)} not found" if missing else "skipped, the reasons stand above"
         packages = " ".join(REAL_PROGRAMS[program] for program in missing)
         mend = f" (Debian: apt-get install {packages})" if missing else ""
-        terminalreporter.write_line(
-            f"left out: {left_out['real']} real-registry tests: {why}{mend}", yellow=True
-        )
+        terminalreporter.write_line(f"left out: {left_out['real']} real-registry tests: {why}{mend}", yellow=True)
         if os.environ.get(REQUIRE_REAL):
             terminalreporter.write_line(f"{REQUIRE_REAL} is set: that fails this run", red=True)
     if left_out["slow"]:

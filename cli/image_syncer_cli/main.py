@@ -14,7 +14,7 @@ import click
 from image_syncer_cli.config_check import config
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
-from image_syncer_cli.output import clip, forgive, say
+from image_syncer_cli.output import clip, forgive, reopen, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.sync import sync
 
@@ -98,6 +98,7 @@ for verb in (sync, copy, config, registry, demo):
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1, 2, 130 or 143."""
     words = _in_our_spelling(sys.argv[1:] if args is None else args)
+    reopen()
     forgive(sys.stdout, sys.stderr)
     try:
         code = cli.main(words, prog_name="image-syncer", standalone_mode=False)

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["clip", "forgive", "say", "silence"]
+__all__ = ["clip", "forgive", "reopen", "say", "silence"]
 
 _MAX_LINE = 400
 """A line of an error longer than this came from a registry's web page, or from a cat on the keyboard."""
@@ -32,6 +32,15 @@ def silence(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, target)
     os.close(nowhere)
+
+
+def reopen() -> None:
+    """Opens what the caller has closed (`>&-`) on nothing, so that no connection becomes standard output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest free number is taken, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def forgive(*streams: TextIO) -> None:

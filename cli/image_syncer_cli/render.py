@@ -11,13 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.output import clip, say
+from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
-    from image_syncer import ImageResult, Report, Snapshot, TransferRow
+    from image_syncer import ImageResult, Report, Snapshot
 
 __all__ = [
     "MAX_SKIPPED",
@@ -30,6 +31,7 @@ __all__ = [
     "say_failures",
     "say_json",
     "say_skipped",
+    "say_unwritten",
     "say_warning",
 ]
 
@@ -44,6 +46,9 @@ MAX_SKIPPED = 3
 
 _MAX_ROWS = 5
 """Transfers shown live; more tell nothing more."""
+
+_SPARE_COLUMNS = 3
+"""Room for the ^C that a terminal writes where the cursor is: on a line of its own it would move the display."""
 
 
 class Display:
@@ -95,6 +100,8 @@ class LiveDisplay(Display):
             redirect_stderr=True,
         )
         self._live.start()
+        # A run that is killed cannot bring a hidden cursor back.
+        self._console.show_cursor(True)
 
     def close(self) -> None:
         """Takes the display away."""
@@ -110,7 +117,9 @@ class LiveDisplay(Display):
         from rich.table import Table
         from rich.text import Text
 
-        bar = Table.grid(expand=True, padding=(0, 1))
+        width = self._console.width - _SPARE_COLUMNS
+        bar = Table.grid(padding=(0, 1))
+        bar.width = width
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True)
         done, total = _fraction(snapshot)
@@ -120,12 +129,14 @@ class LiveDisplay(Display):
             parts.append(Text(f"waiting: {snapshot.waiting}", style="yellow", no_wrap=True, overflow="ellipsis"))
         rows = snapshot.slowest[: max(0, min(_MAX_ROWS, self._console.height - len(parts) - 1))]
         if rows:
-            table = Table.grid(expand=True, padding=(0, 2))
+            table = Table.grid(padding=(0, GAP))
+            table.width = width
+            cells = transfer_cells(rows, width)
             table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
-            for _ in range(3):
+            for _ in cells[0][1:]:
                 table.add_column(justify="right", no_wrap=True)
-            for row in rows:
-                table.add_row(*_transfer_cells(row))
+            for row in cells:
+                table.add_row(*row)
             parts.append(table)
         return Group(*parts)
 
@@ -197,15 +208,28 @@ def say_failures(report: Report, *, as_json: bool) -> None:
         say(f"… and {more:,} more, each with its reason in the file of --report.", err=True)
 
 
-def say_skipped(shown: Sequence[ImageResult], count: int, *, as_json: bool) -> None:
+def say_skipped(shown: Sequence[ImageResult], report: Report, *, as_json: bool) -> None:
     """The first images that were left out, each with the reason, and how many more there are."""
+    from image_syncer import Outcome
+
     for result in shown:
         if as_json:
             say_json("skipped", **result.as_data())
         else:
             say(f"skipped: {result.source} → {result.destination}: {clip(result.reason or '')}", err=True)
-    if count > len(shown) and not as_json:
-        say(f"… and {count - len(shown):,} more skipped, each with its reason in the file of --report.", err=True)
+    more = report.totals.outcomes.get(Outcome.SKIPPED, 0) - len(shown)
+    if more > 0 and not as_json:
+        say(f"… and {more:,} more skipped, each with its reason in the file of --report.", err=True)
+
+
+def say_unwritten(report: Report, *, as_json: bool) -> None:
+    """That the file of the report is not there, if so."""
+    if report.unwritten is None:
+        return
+    if as_json:
+        say_json("error", message=report.unwritten)
+    else:
+        say(f"Error: {report.unwritten}", err=True)
 
 
 def _failure_lines(result: ImageResult) -> list[str]:
@@ -253,16 +277,3 @@ def _fraction(snapshot: Snapshot) -> tuple[int, int]:
     if snapshot.bytes_total:
         return snapshot.bytes_done, snapshot.bytes_total
     return snapshot.images_done, snapshot.images_total
-
-
-def _transfer_cells(row: TransferRow) -> tuple[str, str, str, str]:
-    from image_syncer.units import format_duration, format_rate, format_size
-
-    algorithm, _, hexadecimal = row.digest.partition(":")
-    size = format_size(row.size_bytes) if row.size_bytes >= 0 else "?"
-    return (
-        f"{algorithm}:{hexadecimal[:12]}  {row.source} → {row.destination}",
-        f"{format_size(row.bytes_done)} of {size}",
-        format_rate(row.bytes_per_s),
-        format_duration(row.seconds),
-    )

@@ -16,6 +16,7 @@ from image_syncer_cli.render import (
     render_planned,
     say_failures,
     say_skipped,
+    say_unwritten,
     say_warning,
 )
 
@@ -64,10 +65,11 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     for text in report.warnings:
         if text not in told:
             say_warning(text, as_json=as_json)
-    if skipped and not options.quiet:
-        say_skipped(skipped, report.totals.outcomes[image_syncer.Outcome.SKIPPED], as_json=as_json)
+    if not options.quiet:
+        say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
     say(report.summary_line())
+    say_unwritten(report, as_json=as_json)
     if wanted is not None:
         wanted.close()
     return report.exit_code

@@ -12,6 +12,7 @@ from image_syncer.embedded import (
     ContentBuilder,
     DigestHeader,
     Fault,
+    FaultKind,
     LinkForm,
     MadeManifest,
     RateLimit,
@@ -99,6 +100,15 @@ def test_a_digest_header_that_is_missing_or_wrong(
     answer = judge.get(V1)
     assert answer.body == image.raw
     assert answer.headers["docker-content-digest"] not in ("", image.digest)
+
+
+def test_a_manifest_that_is_not_what_its_digest_names(
+    embedded: EmbeddedRegistry, judge: Client, image: MadeManifest
+) -> None:
+    embedded.behaviour = Behaviour(faults=(Fault("get manifest", FaultKind.WRONG_BYTES),))
+    answer = judge.get(f"/v2/a/manifests/{image.digest}")
+    assert (answer.body, answer.headers["docker-content-digest"]) == (image.raw + b" ", image.digest)
+    assert judge.get(V1).body == image.raw
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -32,7 +33,7 @@ def test_a_run_that_is_interrupted_leaves_quickly_and_cleanly(
     pair = slow_pair
     with pair.run("--workers", "2") as run:
         run.wait_for_workers(2)
-        wait_until(lambda: len(pair.destination.storage.repositories()) and pair.puts() >= 7, "small images are there")
+        wait_until(lambda: run.events("image"), "one image is there")
         began = time.monotonic()
         run.signal(number, group=group)
         assert run.wait() == exit_code, run.err
@@ -58,7 +59,7 @@ def test_a_second_ctrl_c_leaves_at_once(slow_pair: Pair) -> None:
         pair.wait_for_bytes(MIB // 4)
         for worker in workers:
             # Workers that do not hear: only the second signal can end the run before their time is over.
-            signal.pidfd_send_signal(_open_pidfd(worker.pid), signal.SIGSTOP)
+            os.kill(worker.pid, signal.SIGSTOP)
         run.signal(signal.SIGINT)
         wait_until(lambda: run.events("interrupted"), "the first one is heard")
         began = time.monotonic()
@@ -66,4 +67,4 @@ def test_a_second_ctrl_c_leaves_at_once(slow_pair: Pair) -> None:
         assert run.wait() == 130
         assert time.monotonic() - began < AT_ONCE_S
         wait_until(lambda: not run.orphans, "the workers are gone", patience_s=AT_ONCE_S)
-    assert pair.assert_consistent() == len([1 for _ in range(pair.assert_consistent())])
+    pair.assert_consistent()

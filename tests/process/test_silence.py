@@ -14,18 +14,19 @@ SILENCE_S = 2.0
 
 
 def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair) -> None:
-    pair.add_images(4)
+    pair.add_images(12, layer_bytes=MIB // 2)
     pair.slow_down(MIB / 2)
-    with pair.run(settings={"workers": 2, "silence_s": SILENCE_S}) as run:
-        stopped = run.wait_for_workers(2)[0]
+    with pair.run(settings={"workers": 2, "streams": 2, "silence_s": SILENCE_S}) as run:
+        workers = run.wait_for_workers(2)
         pair.wait_for_bytes(MIB // 2)
-        os.kill(stopped.pid, signal.SIGSTOP)
+        os.kill(workers[0].pid, signal.SIGSTOP)
+        run.wait_for_workers(1, but=[worker.pid for worker in workers])
+        pair.speed_up()
         assert run.wait() == 0, run.err
         lost = run.events("worker lost")
-        assert len(run.events("worker ready")) == 3
-    assert [event["pid"] for event in lost] == [stopped.pid]
+    assert [event["pid"] for event in lost] == [workers[0].pid]
     assert lost[0]["why"] == "was silent for 2 s and was killed"
-    assert run.report["totals"]["outcomes"]["copied"] == 4
+    assert run.report["totals"]["outcomes"]["copied"] == 12
     assert run.orphans == []
     pair.assert_copied()
 
@@ -33,7 +34,7 @@ def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair
 def test_a_coordinator_that_stood_still_does_not_judge_its_workers(pair: Pair) -> None:
     pair.add_images(4)
     pair.slow_down(MIB / 2)
-    with pair.run(settings={"workers": 2, "silence_s": SILENCE_S}) as run:
+    with pair.run(settings={"workers": 2, "streams": 4, "silence_s": SILENCE_S}) as run:
         workers = run.wait_for_workers(2)
         pair.wait_for_bytes(MIB // 2)
         run.signal(signal.SIGSTOP)

@@ -14,7 +14,7 @@ from process.conftest import MIB, Pair
 def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) -> None:
     pair.add_images(6, layer_bytes=2 * MIB)
     pair.slow_down(2 * MIB)
-    with pair.run("--workers", "2") as run:
+    with pair.run("--workers", "2", "--streams", "3") as run:
         before = run.wait_for_workers(2)
         pair.wait_for_bytes(3 * MIB)
         os.kill(before[0].pid, signal.SIGKILL)

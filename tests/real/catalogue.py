@@ -57,9 +57,7 @@ def build_catalogue() -> list[DemoImage]:
     for number in range(REPOSITORIES):
         repository = f"team{number % 3}/app{number:02d}"
         made = [shapes[(number + 2 * tag) % len(shapes)]() for tag in range(len(TAGS) - 1)]
-        images += [
-            DemoImage(repository, tag, manifest) for tag, manifest in zip(TAGS, (*made, made[-1]), strict=True)
-        ]
+        images += [DemoImage(repository, tag, manifest) for tag, manifest in zip(TAGS, (*made, made[-1]), strict=True)]
     return images
 
 

@@ -214,9 +214,7 @@ def test_the_second_run_makes_two_requests_a_tag_and_moves_nothing(migration: Mi
     assert destination.kinds() == {"head manifest": images}
     for log, name in ((source, str), (destination, mirror_of)):
         heads = Counter(request.path for request in log.requests() if request.method == "HEAD")
-        assert heads == Counter(
-            [f"/v2/{name(image.repository)}/manifests/{image.tag}" for image in migration.images]
-        )
+        assert heads == Counter([f"/v2/{name(image.repository)}/manifests/{image.tag}" for image in migration.images])
 
 
 def distinct(images: Iterable[DemoImage]) -> list[MadeManifest]:

@@ -202,7 +202,7 @@ def test_docker_s_credential_helper(
     image: MadeManifest,
 ) -> None:
     secret = json.dumps({"Username": ALICE["username"], "Secret": ALICE["password"]})
-    script = f'#!/bin/sh\necho "$(cat)" >>asked\necho \'{secret}\'\n'
+    script = f"#!/bin/sh\necho \"$(cat)\" >>asked\necho '{secret}'\n"
     helper = command.write("bin/docker-credential-madeup", script)
     helper.chmod(0o755)
     command.environment["PATH"] = f"{helper.parent}{os.pathsep}{os.environ['PATH']}"

@@ -51,27 +51,37 @@ class Pair:
         entries: dict[str, Any] = {}
         for registry in (self.source, self.destination):
             entries[registry.address] = {"insecure": True, **auth.get("", {})}
-            entries |= {f"{registry.address}/{name}": entry for name, entry in auth.items() if name}
-        rules = {f"{self.source.address}/{name}:v1": f"{self.destination.address}/{name}" for name in repositories}
+        for name, entry in auth.items():
+            if name:
+                entries |= {
+                    f"{self.source.address}/{name}": entry,
+                    f"{self.destination.address}/{copy_of(name)}": entry,
+                }
+        rules = {
+            f"{self.source.address}/{name}:v1": f"{self.destination.address}/{copy_of(name)}" for name in repositories
+        }
         return self.command.sync(entries, rules, *words, code=code)
 
     def assert_arrived(self, repository: str, image: MadeManifest) -> None:
         with Client(self.open_destination.url) as client:
             for item in image.manifests():
-                answer = client.get(f"/v2/{repository}/manifests/{item.digest}", Accept=item.media_type)
+                answer = client.get(f"/v2/{copy_of(repository)}/manifests/{item.digest}", Accept=item.media_type)
                 assert answer.body == item.raw
             for blob in image.all_blobs():
-                assert client.get(f"/v2/{repository}/blobs/{blob.digest}").body == blob.read()
+                assert client.get(f"/v2/{copy_of(repository)}/blobs/{blob.digest}").body == blob.read()
 
     def asked(self) -> Counter[tuple[str | None, tuple[str, ...]]]:
         """Token requests by user and scopes."""
         return Counter((request.user, request.scopes) for request in self.service.requests)
 
 
+def copy_of(repository: str) -> str:
+    """Where it goes: another name, so that scopes tell source and destination apart."""
+    return f"copies/{repository}"
+
+
 @pytest.fixture
-def pair(
-    tmp_path: Path, command: Command, source: DockerRegistry, destination: DockerRegistry
-) -> Iterator[Pair]:
+def pair(tmp_path: Path, command: Command, source: DockerRegistry, destination: DockerRegistry) -> Iterator[Pair]:
     command.secrets += [entry["password"] for entry in (ALICE, BOB, WRONG)]
     command.secrets.append("eyJ")  # as every JWT begins
     with (
@@ -119,15 +129,17 @@ def test_the_scopes_are_right(pair: Pair, catalogue: dict[str, MadeManifest]) ->
     assert {user for user, _ in asked} == {"alice"}
     assert {request.status for request in pair.service.requests} == {200}
     scopes = [scopes for _, scopes in asked]
-    names = {f"repository:{name}" for name in catalogue}
-    # To read, to write, and to mount from another repository: then the right to write stands first.
     alone = {scope for scope, *others in scopes if not others}
-    assert alone == {f"{name}:pull" for name in names} | {f"{name}:push,pull" for name in names}
-    for to_write, *to_read in scopes:
-        if to_read:
-            assert to_write in {f"{name}:push,pull" for name in names}
-            assert set(to_read) <= {f"{name}:pull" for name in names}
-            assert len(to_read) == 1
+    assert alone == {
+        *(f"repository:{name}:pull" for name in catalogue),
+        *(f"repository:{copy_of(name)}:{actions}" for name in catalogue for actions in ("pull", "push,pull")),
+    }
+    # To mount a blob from another repository: the right to write stands first.
+    mounts = [pair_of_scopes for pair_of_scopes in scopes if len(pair_of_scopes) > 1]
+    assert mounts
+    for to_write, to_read in mounts:
+        assert to_write in {f"repository:{copy_of(name)}:push,pull" for name in catalogue}
+        assert to_read in {f"repository:{copy_of(name)}:pull" for name in catalogue}
 
 
 def test_a_rerun_asks_only_to_read(pair: Pair, catalogue: dict[str, MadeManifest]) -> None:
@@ -135,13 +147,12 @@ def test_a_rerun_asks_only_to_read(pair: Pair, catalogue: dict[str, MadeManifest
     pair.service.requests.clear()
     ran = pair.sync(list(catalogue), {"": ALICE})
     assert ran.outcomes == {"unchanged": len(catalogue)}
-    assert {scopes for _, scopes in pair.asked()} == {(f"repository:{name}:pull",) for name in catalogue}
-    assert ran.totals["requests"]["get token"] == len(pair.service.requests) <= 2 * len(catalogue)
+    names = [*catalogue, *map(copy_of, catalogue)]
+    assert pair.asked() == Counter({("alice", (f"repository:{name}:pull",)): 1 for name in names})
+    assert ran.totals["requests"]["get token"] == len(names)
 
 
-def test_without_credentials_where_the_service_lets_anybody_in(
-    pair: Pair, catalogue: dict[str, MadeManifest]
-) -> None:
+def test_without_credentials_where_the_service_lets_anybody_in(pair: Pair, catalogue: dict[str, MadeManifest]) -> None:
     assert pair.sync(list(catalogue), {}).outcomes == {"copied": len(catalogue)}
     assert {user for user, _ in pair.asked()} == {None}
 
@@ -165,8 +176,8 @@ def test_a_user_who_may_not_write_there(pair: Pair, repository: str, content: Co
     pair.service.grants["bob"] = ("elsewhere",)
     source, destination = pair.source.address, pair.destination.address
     auth = {source: {"insecure": True, **ALICE}, destination: {"insecure": True, **BOB}}
-    ran = pair.command.sync(auth, {f"{source}/{repository}:v1": f"{destination}/{repository}"}, code=1)
-    assert f"destination {destination}/{repository}" in ran.failure
+    ran = pair.command.sync(auth, {f"{source}/{repository}:v1": f"{destination}/{copy_of(repository)}"}, code=1)
+    assert f"destination {destination}/{copy_of(repository)}" in ran.failure
     assert "'bob'" in ran.failure
     assert "may not" in ran.failure
     assert set(pair.asked().values()) == {1}
@@ -179,14 +190,15 @@ def test_each_namespace_has_its_own_user(pair: Pair, repository: str, content: C
     images = {name: content.image([base, content.layer()]) for name in users}
     for name, image in images.items():
         pair.push(name, image)
-    pair.service.grants.update({user["username"]: (name.rpartition("/")[0],) for name, user in users.items()})
-    auth = {"": WRONG} | {name.rpartition("/")[0]: user for name, user in users.items()}
+    namespaces = {name.rpartition("/")[0]: user for name, user in users.items()}
+    pair.service.grants |= {user["username"]: (name, copy_of(name)) for name, user in namespaces.items()}
+    auth = {"": WRONG} | namespaces
     ran = pair.sync(list(users), auth, "--retries", 0)
     assert ran.outcomes == {"copied": 2}
     for name, image in images.items():
         pair.assert_arrived(name, image)
     for user, scopes in pair.asked():
-        assert user == users[scopes[0].split(":")[1]]["username"]
+        assert user == users[scopes[0].split(":")[1].removeprefix("copies/")]["username"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +218,7 @@ def test_tokens_that_end_while_blobs_move(
     # A source that sends no faster than this makes the run outlive its tokens on every machine.
     with serve_nginx(tmp_path / "nginx", pair.source.address, "limit_rate 1m;") as slow:
         auth = dict.fromkeys((slow.address, pair.destination.address), {"insecure": True, **ALICE})
-        rule = {f"{slow.address}/{repository}:v1": f"{pair.destination.address}/{repository}"}
+        rule = {f"{slow.address}/{repository}:v1": f"{pair.destination.address}/{copy_of(repository)}"}
         ran = pair.command.sync(auth, rule, "--workers", 1, "--streams", 1)
     assert ran.outcomes == {"copied": 1}
     pair.assert_arrived(repository, image)

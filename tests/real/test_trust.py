@@ -86,9 +86,7 @@ def crossing(
     repository: str,
     content: ContentBuilder,
 ) -> Crossing:
-    made = Crossing(
-        command, source, guarded, certificates, request.param, repository, content.index(attestations=True)
-    )
+    made = Crossing(command, source, guarded, certificates, request.param, repository, content.index(attestations=True))
     made.prepare()
     return made
 

@@ -103,9 +103,7 @@ class Command:
         told = [done.stdout, done.stderr, *(path.read_text() for path in (report, log) if path.exists())]
         for word in (*_MISTAKES_OF_OURS, *self.secrets):
             assert not any(word in text for text in told), f"{word!r} is told:\n{done.stderr}"
-        return Ran(
-            done.returncode, done.stdout, done.stderr, json.loads(report.read_text()) if report.exists() else {}
-        )
+        return Ran(done.returncode, done.stdout, done.stderr, json.loads(report.read_text()) if report.exists() else {})
 
     def _environment(self) -> Mapping[str, str]:
         docker = self.directory / "docker"  # whoever runs the tests may be logged in somewhere

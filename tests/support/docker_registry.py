@@ -59,7 +59,8 @@ def serve_docker_registry(
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
-    says. `root` is the storage of another registry, which then has two doors. Skips the test where the program is missing.
+    says. `root` is the storage of another registry, which then has two doors. Skips the test where the program is
+    missing.
     """
     program = find_program("docker-registry")
     directory.mkdir(parents=True, exist_ok=True)

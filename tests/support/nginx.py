@@ -23,8 +23,9 @@ _POLL_S = 0.01
 
 # Everything that nginx writes lies in one directory, and nothing needs the superuser.
 _CONFIG = """\
+{user}
 daemon off;
-master_process off;
+worker_processes 1;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
 events {{ worker_connections 512; }}
@@ -72,7 +73,8 @@ def serve_nginx(directory: Path, backend: str, *lines: str) -> Iterator[Nginx]:
         listen = f"127.0.0.1:{listener.getsockname()[1]}"
         config = directory / "nginx.conf"
         directives = "\n".join(f"            {line}" for line in lines)
-        config.write_text(_CONFIG.format(directory=directory, listen=listen, backend=backend, lines=directives))
+        text = _CONFIG.format(user=_user(), directory=directory, listen=listen, backend=backend, lines=directives)
+        config.write_text(text)
         with (directory / "stderr.log").open("wb") as sink:
             child = subprocess.Popen(
                 [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "error.log")],
@@ -93,6 +95,11 @@ def serve_nginx(directory: Path, backend: str, *lines: str) -> Iterator[Nginx]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _user() -> str:
+    """Who writes the files: for the superuser nginx would take somebody who may not write where tests do."""
+    return "user root root;" if os.geteuid() == 0 else ""
 
 
 def _wait_until_it_answers(child: subprocess.Popen[bytes], address: str, directory: Path) -> None:

@@ -22,9 +22,14 @@ TIMEOUT_S = 120
 """How long one run of a program may take before it counts as stuck."""
 
 
+def locate_program(name: str) -> str | None:
+    """The path of a program, None where it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_DIRECTORIES)
+
+
 def find_program(name: str) -> str:
     """The path of a program; skips the test without it, or fails it where IMAGE_SYNCER_REQUIRE_REAL=1."""
-    path = shutil.which(name) or shutil.which(name, path=SYSTEM_DIRECTORIES)
+    path = locate_program(name)
     if path is not None:
         return path
     reason = f"{name} is not installed (Debian: apt-get install {PACKAGES.get(name, name)})"

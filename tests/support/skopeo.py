@@ -32,7 +32,7 @@ class Skopeo:
         self._run("copy", *which, "--preserve-digests", *sides, f"docker://{source}", f"docker://{destination}")
 
     def copy_to_directory(self, source: str, directory: Path) -> None:
-        """Copies an image, with every platform of an index, into files: manifest.json, and blobs by their hex digits."""
+        """Copies an image, with every platform of an index, into files: manifest.json and blobs by their hex digits."""
         self._run("copy", "--all", "--preserve-digests", *self._side("src-"), f"docker://{source}", f"dir:{directory}")
 
     def inspect_raw(self, reference: str) -> bytes:

@@ -166,7 +166,8 @@ class SyncLab:
             for registry in self.registries
         }
         done = Done(report, images, json.loads(text), log.getvalue(), counted)
-        self._check(done, report_text=text)
+        sources = {rule.source.registry for rule in rules}
+        self._check(done, text, [registry for registry in self.registries if registry.address not in sources])
         assert report.exit_code == exit_code, [image.reason for image in images]
         return done
 
@@ -189,7 +190,7 @@ class SyncLab:
         for blob in manifest.all_blobs():
             assert storage.read_blob(repository, blob.digest) == blob.read()
 
-    def _check(self, done: Done, *, report_text: str) -> None:
+    def _check(self, done: Done, report_text: str, written: list[EmbeddedRegistry]) -> None:
         results = [(image.source, image.destination) for image in done.images]
         assert len(set(results)) == len(results) == done.report.totals.images
         assert [(image["source"], image["destination"]) for image in done.document["images"]] == results
@@ -199,8 +200,10 @@ class SyncLab:
             check_message(error_of(image))
         said = "\n".join([done.log, report_text, *(str(error_of(image)) for image in failed)])
         assert _SECRETS.findall(said) == []
+        tokens = [token for registry in self.registries for token in registry._service.tokens._issued]
+        assert [token for token in tokens if token in said] == []
         assert [word for word in _MISTAKES_OF_OURS if word in done.log] == [], done.log
-        for registry in self.registries:
+        for registry in written:
             assert missing_parts(registry.storage) == []
 
 

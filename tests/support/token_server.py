@@ -105,9 +105,7 @@ def serve_tokens(directory: Path, users: Mapping[str, str]) -> Iterator[TokenSer
     config = directory / "token.cnf"
     config.write_text("[req]\ndistinguished_name=subject\n[subject]\n")
     new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=made-up token service")
-    run_program(
-        [find_program("openssl"), *new, "-config", str(config), "-keyout", str(key), "-out", str(certificate)]
-    )
+    run_program([find_program("openssl"), *new, "-config", str(config), "-keyout", str(key), "-out", str(certificate)])
 
     class Handler(_Handler):
         service: ClassVar[TokenService]

@@ -156,7 +156,7 @@ class _Translator:
 def translate_regex(text: str) -> str:
     r"""The Python spelling of an expression in Go's dialect; raises RegexError with a sentence for people.
 
-    >>> translate_regex(r"^v[[:digit:]]+\\z")
+    >>> translate_regex(r"^v[[:digit:]]+\z")
     '^v[0-9]+\\Z'
     """
     if len(text) > MAX_REGEX_CHARACTERS:

@@ -62,14 +62,7 @@ class ImageSync:
         """Nothing runs any more: what has no outcome yet was not tried."""
         for image in list(self._under_way):
             for destination in image.open:
-                interrupted = ImageResult(
-                    str(image.source),
-                    str(destination),
-                    Outcome.NOT_TRIED,
-                    reason="the run was interrupted",
-                    seconds=self._since(image),
-                )
-                self._enter(image, interrupted)
+                self._enter_interrupted(image, destination, {})
 
     async def _run(self, image: _Image, wanted: PlatformFilter) -> None:
         try:
@@ -160,6 +153,17 @@ class ImageSync:
                 )
                 self._enter(image, unchanged)
 
+    def _enter_interrupted(self, image: _Image, destination: Reference, facts: dict[str, Any]) -> None:
+        interrupted = ImageResult(
+            str(image.source),
+            str(destination),
+            Outcome.NOT_TRIED,
+            reason="the run was interrupted",
+            seconds=self._since(image),
+            **facts,
+        )
+        self._enter(image, interrupted)
+
     async def _deliver(self, image: _Image, destination: Reference, tree: ImageTree, selected: Selected) -> None:
         blobs = tree.blobs()
         digests: dict[str, Any] = {
@@ -195,6 +199,9 @@ class ImageSync:
             result = failed(image.source, destination, error, **self._facts(image, delivery), **digests)
             self._enter(image, result)
             return
+        except asyncio.CancelledError:
+            self._enter_interrupted(image, destination, delivery.facts())
+            raise
         finally:
             self._transfers.release(delivery)
         copied = ImageResult(

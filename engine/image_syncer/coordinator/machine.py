@@ -1,9 +1,8 @@
-"""What this process may use of the machine: processors, memory, open files. Linux: affinity, cgroups 1 and 2,
-rlimits.
-"""
+"""What this process may use of the machine: processors, memory, open files. Linux: affinity, cgroups(7), rlimits."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -13,15 +12,22 @@ from image_syncer.planning import Machine
 
 __all__ = ["inspect_machine", "raise_open_files"]
 
-_CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT_FROM = 2**60
 """cgroup 1 writes a number near 2**63 where there is no limit."""
+_MANY_FILES = 2**20
+"""Stands for no limit: more than any run opens."""
 
 
-def inspect_machine() -> Machine:
-    """The processors that affinity and the cgroup's quota leave us, and the memory of the cgroup and of rlimits."""
-    limits = [limit for limit in (_cgroup_memory(), _address_space()) if limit is not None]
-    return Machine(cpus=_cpus(), memory_bytes=min(limits, default=None))
+def inspect_machine(root: Path = Path("/")) -> Machine:
+    """What affinity, cgroups and rlimits leave us. /proc and /sys are looked for under `root`."""
+    groups = _Groups(root)
+    limits = [limit for limit in (groups.memory_bytes(), *_rlimits()) if limit is not None]
+    _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Machine(
+        cpus=_cpus(groups.quota()),
+        memory_bytes=min(limits, default=None),
+        open_files=_MANY_FILES if open_files == resource.RLIM_INFINITY else open_files,
+    )
 
 
 def raise_open_files(needed: int) -> int:
@@ -31,59 +37,64 @@ def raise_open_files(needed: int) -> int:
     See setrlimit(2), RLIMIT_NOFILE. Workers inherit it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return needed if soft == resource.RLIM_INFINITY else soft
-    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
+    if soft == resource.RLIM_INFINITY:
+        return _MANY_FILES
+    if soft < needed:
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS has bounds that no limit tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _cpus() -> int:
+def _cpus(quota: float | None) -> int:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
     return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
 
 
-def _cgroup_quota() -> float | None:
-    for folder in _own_groups("cpu"):
-        words = _read(folder / "cpu.max").split()  # cgroup 2: "50000 100000" or "max 100000"
-        if len(words) == 2 and words[0].isdigit():  # noqa: PLR2004 - quota and period
-            return int(words[0]) / int(words[1])
-        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit() and int(quota) > 0:
-            return int(quota) / int(period)
-    return None
+def _rlimits() -> list[int]:
+    limits = [resource.getrlimit(which)[0] for which in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return [limit for limit in limits if limit != resource.RLIM_INFINITY]
 
 
-def _cgroup_memory() -> int | None:
-    found = [
-        int(text)
-        for folder in _own_groups("memory")
-        for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
-        if (text := _read(folder / name)).isdigit() and int(text) < _NO_LIMIT_FROM
-    ]
-    return min(found, default=None)
+class _Groups:
+    """Our cgroup and those above it: the tightest limit counts."""
 
+    def __init__(self, root: Path) -> None:
+        self._membership = root / "proc/self/cgroup"
+        self._mounts = root / "sys/fs/cgroup"
 
-def _address_space() -> int | None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else soft
+    def quota(self) -> float | None:
+        """Processors by the quota of the scheduler, which may be a fraction; None: no limit."""
+        found = []
+        for folder in self._folders("cpu"):
+            words = _read(folder / "cpu.max").split()  # cgroup 2: "50000 100000" or "max 100000"
+            words = words or [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
+            if len(words) == 2 and all(word.isdigit() and int(word) for word in words):  # noqa: PLR2004 - quota, period
+                found.append(int(words[0]) / int(words[1]))
+        return min(found, default=None)
 
+    def memory_bytes(self) -> int | None:
+        """The memory that all processes of the group may have together; None: no limit."""
+        found = [
+            int(text)
+            for folder in self._folders("memory")
+            for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
+            if (text := _read(folder / name)).isdigit() and 0 < int(text) < _NO_LIMIT_FROM
+        ]
+        return min(found, default=None)
 
-def _own_groups(controller: str) -> list[Path]:
-    """The folders of our cgroup and of those above it, for `controller` (proc(5), /proc/self/cgroup)."""
-    folders: list[Path] = []
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        roots = [_CGROUP / controllers, _CGROUP / controller] if controllers else [_CGROUP, _CGROUP / "unified"]
-        for root in roots:
-            own = root / path.lstrip("/")
-            folders += [own, *(parent for parent in own.parents if root in (parent, *parent.parents))]
-            # In a container the path is the host's, and the mount shows our group at its root.
-            folders.append(root)
-    return list(dict.fromkeys(folders))
+    def _folders(self, controller: str) -> list[Path]:
+        folders: list[Path] = []
+        for line in _read(self._membership).splitlines():
+            _, controllers, path = (*line.split(":", 2), "", "")[:3]
+            if controllers and controller not in controllers.split(","):
+                continue
+            names = [controllers, controller] if controllers else ["", "unified"]
+            for mount in (self._mounts / name for name in names):
+                # In a container the path may be the host's, and the mount shows our group at its root.
+                steps = [step for step in path.split("/") if step not in ("", "..")]
+                folders += [mount.joinpath(*steps[:count]) for count in range(len(steps), -1, -1)]
+        return list(dict.fromkeys(folders))
 
 
 def _read(path: Path) -> str:

@@ -78,7 +78,7 @@ class RuleRunner:
             listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
         except SyncError as error:
             del self._unresolved[number]
-            error.located(repository=str(rule.source))
+            error.located(repository=str(rule.source), operation="list tags")
             for destination in rule.destinations:
                 self.images_total += 1
                 self._ledger.enter(failed(str(rule.source), str(destination.repository), error))

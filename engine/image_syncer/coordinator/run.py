@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import signal
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.machine import inspect_machine, raise_open_files
 from image_syncer.coordinator.publisher import Publisher
-from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
+from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import CredentialSource
+from image_syncer.errors import SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.planning import RetryPolicy, decide_resources, split_connections
 from image_syncer.telemetry import (
@@ -101,7 +103,7 @@ class Run:
 
     def _build(self) -> None:
         settings, registries = self._settings, self._configuration.registries
-        self._driver = CurlDriver(kept_connections=OPEN_IMAGES)
+        self._driver = CurlDriver(connections=self._resources.connections)
         timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
         self._transport = Transport(self._driver, timeouts)
         self._client = RegistryClient(
@@ -124,15 +126,15 @@ class Run:
         self._transfers.leave_alone(registry, seconds)
 
     def _open_files(self) -> None:
-        needed = max(self._resources.open_files, 2 * OPEN_IMAGES)
-        allowed = raise_open_files(needed)
-        if allowed < needed:
+        resources = self._resources
+        allowed = raise_open_files(resources.open_files)
+        if allowed < resources.files_wanted:
             text = (
-                f"this process may open {allowed} files, {needed} may be needed: "
-                "raise the hard limit (ulimit -Hn), or lower --streams"
+                f"a process may open {allowed} files here, which is room for {resources.streams} streams in a worker: "
+                f"raise the hard limit (ulimit -Hn) to {resources.files_wanted} or more"
             )
             self._warnings.append(text)
-            _log.warning(text)
+            _log.info(text)
 
     async def _credential_for(self, repository: Repository) -> tuple[Credential | None, str]:
         """Looked up once for a repository: it may run a helper process, so it happens in a thread."""
@@ -198,7 +200,10 @@ class Run:
             warnings=tuple(self._warnings),
         )
         if self._writer is not None:
-            self._writer.close(report)
+            try:
+                self._writer.close(report)
+            except SyncError as error:  # what was copied is copied, and wants to be told
+                return replace(report, unwritten=str(error))
         return report
 
     @contextlib.contextmanager
@@ -222,7 +227,7 @@ class Run:
             self._transfers.kill()
             os._exit(128 + number)
         self._interrupted = signal.Signals(number).name
-        _log.warning("interrupted", signal=self._interrupted)
+        _log.info("interrupted", signal=self._interrupted)
         self._transfers.scheduler.stop()
         if self._main is not None:
             self._main.cancel()

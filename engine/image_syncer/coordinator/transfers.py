@@ -92,6 +92,7 @@ class Transfers:
         )
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._deliveries: dict[int, Delivery] = {}
+        self._needs: list[BlobNeed] = []
         self._running: dict[int, _Running] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -136,7 +137,10 @@ class Transfers:
             delivery.on_failed(self._copy(self._exhausted))
             return
         self._deliveries[delivery.id] = delivery
-        self._carry_out(self._scheduler.want(needs))
+        if not self._needs:
+            # The image's other destinations come in this turn of the loop too, and share the downloads.
+            self._loop.call_soon(self._want)
+        self._needs += needs
 
     def release(self, delivery: Delivery) -> None:
         """`delivery` waits no more; blobs that nobody else wants need not be moved."""
@@ -197,6 +201,10 @@ class Transfers:
         for delivery in list(self._deliveries.values()):
             delivery.on_failed(self._copy(error))
 
+    def _want(self) -> None:
+        needs, self._needs = self._needs, []
+        self._carry_out(self._scheduler.want(needs))
+
     def _on_job_ended(self, worker: int, message: JobEnded) -> None:
         running = self._running.pop(message.job_id, None)
         results = [_as_target_result(result) for result in message.results]
@@ -216,7 +224,7 @@ class Transfers:
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:
                     delivery.on_landed(decision)
             elif isinstance(decision, BlobFailed) and (delivery := self._deliveries.get(decision.delivery)) is not None:
-                delivery.on_failed(self._copy(decision.error))
+                delivery.on_failed(self._copy(decision.error).located(digest=str(decision.digest)))
         self._set_timer()
 
     async def _lease(self, lease: Lease) -> None:

@@ -175,12 +175,21 @@ def _no_space(call: Call) -> Refusal:
 
 async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader, begin: int, end: int) -> None:
     """Send the bytes `begin` … `end` (without) of a blob as the body of `response`."""
-    response.content_length = end - begin
+    untold = call.stream_fault(FaultKind.UNTOLD_LENGTH)
+    if untold is None:
+        response.content_length = end - begin
+    else:
+        response.enable_chunked_encoding()
     await response.prepare(call.request)
     behaviour = call.behaviour
     fault = call.stream_fault(FaultKind.RESET, FaultKind.WRONG_BYTES, FaultKind.SHORT_BODY, FaultKind.STALL)
     depth = min(fault.after_bytes, end - begin - 1) if fault is not None else 0
-    plain = fault is None and behaviour.bandwidth_bytes_per_s is None and behaviour.idle_timeout_s is None
+    plain = (
+        fault is None
+        and untold is None
+        and behaviour.bandwidth_bytes_per_s is None
+        and behaviour.idle_timeout_s is None
+    )
     if plain and begin < end and await _try_sendfile(call, reader, begin, end):
         return
     pace = _Pace(behaviour.bandwidth_bytes_per_s)
@@ -201,6 +210,8 @@ async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader
             raise abort(call.request) from None
         offset += len(piece)
         await pace.wait(len(piece))
+    if untold is not None and untold.after_bytes:
+        await response.write(bytes(untold.after_bytes))
     await response.write_eof()
 
 

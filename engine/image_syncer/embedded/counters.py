@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from image_syncer.embedded.route import RequestKind
 
@@ -98,7 +98,7 @@ class Counters:
     """Counts requests, bytes and tokens. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.RLock())
         self._clear()
 
     def _clear(self) -> None:
@@ -117,6 +117,7 @@ class Counters:
             self._requests[name] += 1
             self._under_way[name] += 1
             self._most_at_once[name] = max(self._most_at_once.get(name, 0), self._under_way[name])
+            self._lock.notify_all()
 
     def end(self, seen: Seen) -> None:
         """A request has been answered, or has lost its connection (status 0)."""
@@ -126,16 +127,19 @@ class Counters:
             self._history.append(seen)
             if seen.status in _REFUSED_STATUSES:
                 self._refused += 1
+            self._lock.notify_all()
 
     def add_bytes_in(self, size_bytes: int) -> None:
         """Bytes of a blob arrived."""
         with self._lock:
             self._bytes_in += size_bytes
+            self._lock.notify_all()
 
     def add_bytes_out(self, size_bytes: int) -> None:
         """Bytes of a blob were handed to the system to be sent."""
         with self._lock:
             self._bytes_out += size_bytes
+            self._lock.notify_all()
 
     def add_token(self) -> None:
         """A token was issued."""
@@ -173,6 +177,14 @@ class Counters:
                 authorization_on_companion=self._authorization_on_companion,
                 connections=self._connections,
             )
+
+    def wait_until(self, predicate: Callable[[CounterValues], bool], timeout_s: float) -> bool:
+        """Wait until `predicate` holds; False where it does not within `timeout_s` seconds.
+
+        How a test waits for something to be under way. Not for the event loop that serves.
+        """
+        with self._lock:
+            return self._lock.wait_for(lambda: predicate(self.values()), timeout_s)
 
     def history(self, kind: str | None = None) -> list[Seen]:
         """The latest requests in the order of their end, all or those of one kind."""

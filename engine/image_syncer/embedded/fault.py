@@ -18,11 +18,11 @@ class TextEnum(str, Enum):
 class FaultKind(TextEnum):
     """What goes wrong with a request.
 
-    STATUS answers with a status and a body. RESET cuts the connection after so many bytes of the body (of a
-    GET: sent, of a PUT or PATCH: received; of a request without one: before the answer). LOST_ANSWER does
-    what was asked and then cuts the connection. The others concern GET of a blob: WRONG_BYTES flips a byte,
+    STATUS answers with a status and a body. RESET cuts the connection after so many bytes of the body (of a GET: sent,
+    of a PUT or PATCH: received; of a request without one: before the answer). LOST_ANSWER does what was asked and then
+    cuts the connection. The others concern GET of a blob: WRONG_BYTES flips a byte (and adds a blank to a manifest),
     SHORT_BODY ends too early with a Content-Length that promised more, STALL sends nothing more and keeps the
-    connection.
+    connection, UNTOLD_LENGTH promises no Content-Length and sends `after_bytes` more than the blob has.
     """
 
     STATUS = "status"
@@ -31,6 +31,7 @@ class FaultKind(TextEnum):
     WRONG_BYTES = "wrong bytes"
     SHORT_BODY = "short body"
     STALL = "stall"
+    UNTOLD_LENGTH = "untold length"
 
 
 @dataclass(frozen=True)

@@ -46,15 +46,17 @@ class Due(Protocol):
 class CurlDriver:
     """Runs easy handles on a multi handle; one for each process.
 
+    Transfers beyond `connections` (0: no bound) wait for a free one: a bound for those that do not need each other.
     `due` is the list into which callbacks put what has to be done after the round.
     """
 
-    def __init__(self, *, kept_connections: int = 64) -> None:
+    def __init__(self, *, connections: int = 0, kept_connections: int = 64) -> None:
         self._loop = asyncio.get_running_loop()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, kept_connections)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections or kept_connections)
         self._epoll = select.epoll()
         self._watched: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -84,8 +86,16 @@ class CurlDriver:
 
     def resume(self, easy: pycurl.Curl) -> None:
         """Un-pause both directions (CURLPAUSE_CONT); libcurl may call the write callback from inside this call."""
-        if easy in self._running:
+        if easy not in self._running:
+            return
+        try:
             easy.pause(pycurl.PAUSE_CONT)
+        except pycurl.error as error:
+            code, words = error.args
+            # A transfer that has ended takes no pause any more (CURLE_BAD_FUNCTION_ARGUMENT): its end is read after
+            # this round. Other codes are of the write callback that was called from inside, and nobody tells them again.
+            if code != pycurl.E_BAD_FUNCTION_ARGUMENT:
+                self._finish(easy, code, words)
 
     async def perform(self, easy: pycurl.Curl) -> tuple[int, str]:
         """Run one transfer to its end: libcurl's CURLcode and its words. Cancelling stops the transfer."""

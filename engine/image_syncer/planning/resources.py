@@ -22,14 +22,23 @@ WINDOW_BYTES = 2**20
 SMALLEST_WINDOW_BYTES = 64 * 2**10
 """Two of libcurl's 16 KiB chunks must fit in each half, or the pipe pauses for every chunk."""
 MOST_MEMORY_BYTES = 512 * 2**20
-FILES_PER_STREAM = 4
-"""A download, an upload, one connection each kept for later."""
-SPARE_FILES = 64
+CONNECTIONS = 256
+"""The coordinator's, for its small requests; what is more waits for one to be free."""
+FILES_PER_CONNECTION = 3
+"""A socket, and the pair with which libcurl waits for a name that is being looked up."""
+FILES_PER_STREAM = 2 * FILES_PER_CONNECTION
+"""A download and an upload."""
+FILES_PER_WORKER = 2
+"""The coordinator's ends of the socket and of the pipe to it."""
+SPARE_FILES = 32
+"""What any process has open: the interpreter's, the loop's, log and report."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What this process may use: `cpus` by affinity and cgroup quota, `memory_bytes` by cgroup (None: no limit)."""
+    """What this process may use: `cpus` by affinity and cgroup quota, `memory_bytes` by cgroup and rlimits (None: no
+    limit), `open_files` by the hard limit.
+    """
 
     cpus: int
     memory_bytes: int | None = None
@@ -38,14 +47,20 @@ class Machine:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run uses. `window_bytes × streams × workers` never exceeds `memory_bytes`."""
+    """What a run uses. `window_bytes × streams × workers` never exceeds `memory_bytes`.
+
+    `connections` are the coordinator's. No process opens more than `open_files`; where that is less than
+    `files_wanted`, streams or connections had to be given up for it.
+    """
 
     workers: int
     streams: int
     window_bytes: int
     memory_bytes: int
     proc: int | None
+    connections: int
     open_files: int
+    files_wanted: int
 
     def as_data(self) -> dict[str, int | None]:
         """For the report."""
@@ -62,7 +77,7 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     """Fill in what the user left open, and shrink the windows until all rings fit under the memory ceiling.
 
     The number of streams shrinks only where the windows would fall under 64 KiB. Raises ConfigurationError where one
-    stream of the smallest window does not fit, and for a setting that is not positive.
+    stream of the smallest window does not fit, where too few files may be open, and for a setting that is not positive.
     """
     problems = [
         Problem("settings", None, name, f"{value} is not a positive number", "leave it out, or give at least 1")
@@ -84,6 +99,8 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     streams = settings.streams or STREAMS
     if settings.proc is not None:
         streams = min(streams if settings.streams else settings.proc, -(-settings.proc // workers))
+    wanted = _count_files(workers, streams, CONNECTIONS)
+    streams, connections = _fit_files(workers, streams, machine.open_files)
     window = settings.window_bytes or WINDOW_BYTES
     window = min(window, memory // (workers * streams))
     if window < SMALLEST_WINDOW_BYTES:
@@ -96,8 +113,27 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
         window_bytes=window,
         memory_bytes=memory,
         proc=settings.proc,
-        open_files=streams * FILES_PER_STREAM + SPARE_FILES,
+        connections=connections,
+        open_files=min(wanted, machine.open_files),
+        files_wanted=wanted,
     )
+
+
+def _count_files(workers: int, streams: int, connections: int) -> int:
+    """What the process that opens most has open: a worker, or the coordinator."""
+    coordinator = workers * FILES_PER_WORKER + connections * FILES_PER_CONNECTION
+    return SPARE_FILES + max(streams * FILES_PER_STREAM, coordinator)
+
+
+def _fit_files(workers: int, streams: int, most: int) -> tuple[int, int]:
+    """As many of the streams, and connections of the coordinator, as `most` open files have room for."""
+    least = _count_files(workers, 1, 1)
+    if most < least:
+        what, mend = f"{most} files may be open at once, which is too few", f"raise it (ulimit -Hn) to {least} or more"
+        raise ConfigurationError([Problem("this process", None, "open files", what, mend)])
+    room = most - SPARE_FILES
+    connections = (room - workers * FILES_PER_WORKER) // FILES_PER_CONNECTION
+    return min(streams, room // FILES_PER_STREAM), min(CONNECTIONS, connections)
 
 
 def split_connections(most: int | None) -> tuple[int | None, int | None]:

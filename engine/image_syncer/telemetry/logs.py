@@ -49,9 +49,10 @@ class _Sink:
         try:
             stream.write(f"{self._renderer(None, '', dict(event))}\n")
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
             # The reader has gone, or the disk is full. A run is worth more than its log.
             self.level = _SILENT
+            get_logger(__name__).warning("a log cannot be written any more", reason=str(error))
 
     def close(self) -> None:
         if self._stream is not None and self._stream not in (sys.stdout, sys.stderr):

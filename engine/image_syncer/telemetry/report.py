@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from image_syncer.errors import SyncError
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.units import format_duration, format_rate, format_size
@@ -85,7 +86,8 @@ class Totals:
 class Report:
     """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
 
-    `started_at` is ISO 8601 in UTC; `interrupted` is the signal's name ("SIGINT", "SIGTERM") or None.
+    `started_at` is ISO 8601 in UTC; `interrupted` is the signal's name ("SIGINT", "SIGTERM") or None; `unwritten` says
+    why the file that was asked for is not there.
     """
 
     settings: Mapping[str, Any]
@@ -95,12 +97,17 @@ class Report:
     failures: tuple[ImageResult, ...] = ()
     interrupted: str | None = None
     warnings: tuple[str, ...] = ()
+    unwritten: str | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 all as wanted · 1 some image failed or was not tried · 130 interrupted · 143 terminated."""
+        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 130 interrupted
+        · 143 terminated.
+        """
         if self.interrupted is not None:
             return _SIGNAL_EXIT_CODES.get(self.interrupted, 1)
+        if self.unwritten is not None:
+            return 1
         return int(any(count and outcome.is_failure for outcome, count in self.totals.outcomes.items()))
 
     def summary_line(self) -> str:
@@ -143,21 +150,38 @@ class ReportWriter:
     """Streams results into `FILE.partial` and makes it `FILE` when the run has ended, in constant memory.
 
     The document is one JSON object with one image a line, `{"images": [...], "started_at": …, "totals": …}`.
-    Raises what `PartialFile` raises.
+    Raises what `PartialFile` raises, but for what goes wrong in the middle of a run: that is said at its end.
     """
 
     def __init__(self, path: str) -> None:
         self._file = PartialFile(path, noun="the report", option="--report")
         self._file.write(b'{"images": [\n')
         self._separator = b""
+        self._failure: SyncError | None = None
 
     def add(self, result: ImageResult) -> None:
-        """Writes one image."""
-        self._file.write(self._separator + orjson.dumps(result.as_data(), default=str))
+        """Writes one image. The copying goes on where that fails."""
+        if self._failure is not None:
+            return
+        try:
+            self._file.write(self._separator + orjson.dumps(result.as_data(), default=str))
+        except SyncError as error:
+            self._failure = error
         self._separator = b",\n"
 
     def close(self, report: Report) -> None:
-        """Writes everything else and gives the file its name."""
+        """Writes everything else and gives the file its name. Raises SyncError, and leaves no file, where the report
+        could not be written.
+        """
+        try:
+            if self._failure is not None:
+                raise self._failure
+            self._finish(report)
+        except SyncError:
+            self.abandon()
+            raise
+
+    def _finish(self, report: Report) -> None:
         rest = orjson.dumps(report.as_data(), default=str, option=orjson.OPT_INDENT_2)
         self._file.write(b"\n],\n" + rest.removeprefix(b"{\n") + b"\n")
         self._file.commit()

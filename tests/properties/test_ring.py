@@ -1,0 +1,66 @@
+"""The ring against a model of bytes: each reader gets what was written, in order, however it wraps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from image_syncer.transfer import Ring
+
+
+class RingMachine(RuleBasedStateMachine):
+    @initialize(capacity=st.integers(1, 40), readers=st.integers(1, 4))
+    def make(self, capacity: int, readers: int) -> None:
+        self.capacity = capacity
+        self.ring = Ring(bytearray(b"?" * capacity), readers)
+        self.written = b""
+        self.taken = [0] * readers
+        self.open = set(range(readers))
+
+    def model_free(self) -> int:
+        slowest = min((self.taken[reader] for reader in self.open), default=len(self.written))
+        return self.capacity - (len(self.written) - slowest)
+
+    @rule(data=st.data())
+    def put(self, data: st.DataObject) -> None:
+        chunk = data.draw(st.binary(max_size=self.model_free()))
+        # libcurl's buffer is its own again when the callback returns.
+        lent = bytearray(chunk)
+        self.ring.put(memoryview(lent))
+        lent[:] = b"!" * len(lent)
+        self.written += chunk
+
+    @rule(beyond=st.integers(1, 9))
+    def put_too_much(self, beyond: int) -> None:
+        with pytest.raises(RuntimeError):
+            self.ring.put(b"!" * (self.model_free() + beyond))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), most=st.integers(0, 50))
+    def take(self, data: st.DataObject, most: int) -> None:
+        reader = data.draw(st.sampled_from(sorted(self.open)))
+        begin = self.taken[reader]
+        got = bytes(self.ring.take(reader, most))
+        assert got == self.written[begin : begin + len(got)]
+        waiting = len(self.written) - begin
+        # As much as was asked for, unless the ring wraps there.
+        assert len(got) == min(most, waiting, self.capacity - begin % self.capacity)
+        self.taken[reader] += len(got)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def close(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from(range(len(self.taken))))
+        self.ring.close_reader(reader)
+        self.open.discard(reader)
+
+    @invariant()
+    def the_numbers_are_those_of_the_model(self) -> None:
+        ring = self.ring
+        assert (ring.capacity, ring.written, ring.free) == (self.capacity, len(self.written), self.model_free())
+        for reader, taken in enumerate(self.taken):
+            assert (ring.taken(reader), ring.readable(reader)) == (taken, len(self.written) - taken)
+
+
+TestRing = RingMachine.TestCase

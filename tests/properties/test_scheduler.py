@@ -1,0 +1,286 @@
+"""The scheduler under every order of events: nothing is lost, told twice, leased beyond a limit, or left over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hypothesis import event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from image_syncer.errors import Origin, RateLimitedError, SyncError, WorkerError
+from image_syncer.oci import Digest, Repository, digest_of
+from image_syncer.planning import (
+    Arrival,
+    BlobFailed,
+    BlobLanded,
+    BlobNeed,
+    Decision,
+    Job,
+    Lease,
+    RetryPolicy,
+    Scheduler,
+    Target,
+    TargetResult,
+)
+from image_syncer.planning.job import MOST_LOSSES
+
+REGISTRIES = ["a.example", "b.example", "c.example"]
+REPOSITORIES = [Repository(registry, name) for registry in REGISTRIES for name in ("one", "two")]
+DIGESTS = {digest_of(bytes([number])): 10**number for number in range(4)}
+ENDINGS = ["moved", "moved", "mounted", "present", "destination", "destination", "destination for good"]
+STEPS_TO_THE_END = 2000
+
+limits = st.one_of(st.none(), st.integers(1, 3))
+
+
+@dataclass
+class Delivery:
+    source: Repository
+    target: Repository
+    missing: dict[Digest, int] = field(default_factory=dict)
+    dropped: bool = False
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Carries out what the scheduler decides, and keeps its own books."""
+
+    @initialize(
+        streams=st.integers(1, 3),
+        proc=limits,
+        tries=st.integers(1, 3),
+        most=st.fixed_dictionaries({registry: limits for registry in REGISTRIES}),
+        workers=st.integers(0, 3),
+    )
+    def make(self, streams: int, proc: int | None, tries: int, most: dict[str, int | None], workers: int) -> None:
+        self.streams, self.proc, self.tries, self.most = streams, proc, tries, most
+        self.scheduler = Scheduler(
+            streams=streams,
+            proc=proc,
+            retry=RetryPolicy(tries=tries, first_pause_s=1, factor=2),
+            chance=lambda: 0.5,
+            limit_of=most.__getitem__,
+        )
+        self.now = 0.0
+        self.deliveries: dict[int, Delivery] = {}
+        self.held: dict[int, dict[int, Job]] = {}
+        self.homes: set[tuple[Repository, Digest]] = set()
+        self.losses: Counter[int] = Counter()
+        self.targets: dict[int, Target] = {}  # kept, so that no two have the same id()
+        for _ in range(workers):
+            self.a_worker_is_ready()
+
+    # What the scheduler decides
+
+    def carry_out(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Lease):
+                self.lease(decision.worker, decision.job)
+            elif isinstance(decision, BlobLanded):
+                delivery = self.told(decision)
+                assert (delivery.target, decision.digest) in self.homes
+            else:
+                self.failed(decision)
+
+    def told(self, decision: BlobLanded | BlobFailed) -> Delivery:
+        """Everything is told once, and nothing to a delivery that was dropped."""
+        delivery = self.deliveries[decision.delivery]
+        assert not delivery.dropped
+        assert decision.digest in delivery.missing
+        if isinstance(decision, BlobLanded):
+            del delivery.missing[decision.digest]
+        return delivery
+
+    def failed(self, decision: BlobFailed) -> None:
+        delivery = self.told(decision)
+        error = decision.error
+        size = delivery.missing.pop(decision.digest)
+        if error.origin is Origin.SOURCE:
+            assert (error.repository, error.reference) == (str(delivery.source), str(size)), "that of another source"
+        elif error.origin is Origin.DESTINATION:
+            assert error.repository == str(delivery.target), "that of another destination"
+        else:
+            assert isinstance(error, WorkerError)
+        if error.retryable:
+            assert error.tries == self.tries
+        event(f"failed: {error.origin}")
+
+    def lease(self, worker: int, job: Job) -> None:
+        jobs = self.held[worker]
+        assert job.id not in jobs
+        assert len(jobs) < self.streams
+        assert job.targets
+        assert not any(other.alone for other in jobs.values())
+        assert not (job.alone and jobs)
+        registries = [target.repository.registry for target in job.targets]
+        assert len(set(registries)) == len(registries)
+        moving = {(one.repository.registry, one.digest) for _, other in self.all_held() for one in other.targets}
+        for target in job.targets:
+            self.targets[id(target)] = target
+            assert (target.digest, target.size, target.source) == (job.digest, job.size, job.source)
+            assert any(not self.deliveries[delivery].dropped for delivery in target.deliveries), "nobody wants it"
+            known = self.homes_at(target)
+            assert (target.repository.registry, target.digest) not in moving or known, "moved twice"
+            assert target.mounts == bool(known)
+            assert not target.mounts or target.mount_from in known
+            assert target.repository.name not in known
+        jobs[job.id] = job
+        event(f"leased with {len(job.targets)} targets")
+
+    def homes_at(self, target: Target) -> set[str]:
+        registry = target.repository.registry
+        return {home.name for home, digest in self.homes if (home.registry, digest) == (registry, target.digest)}
+
+    # What happens
+
+    @rule(data=st.data(), images=st.integers(1, 4))
+    def images_are_planned(self, data: st.DataObject, images: int) -> None:
+        for _ in range(images):
+            source, *targets = data.draw(st.permutations(REPOSITORIES))[: 1 + data.draw(st.integers(1, 3))]
+            digests = data.draw(st.lists(st.sampled_from(list(DIGESTS)), min_size=1, max_size=3, unique=True))
+            # Now and then a manifest has no sizes, or wrong ones.
+            sizes = {digest: data.draw(st.sampled_from([DIGESTS[digest]] * 4 + [-1, 7])) for digest in digests}
+            for target in targets:
+                number = len(self.deliveries)
+                self.deliveries[number] = Delivery(source, target, dict(sizes))
+                needs = [BlobNeed(digest, size, source, target, number) for digest, size in sizes.items()]
+                self.carry_out(self.scheduler.want(needs))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(data=st.data())
+    def a_delivery_is_dropped(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(list(self.deliveries)))
+        self.deliveries[number].dropped = True
+        self.scheduler.drop(number)
+
+    @precondition(lambda self: len(self.held) < 4)
+    @rule()
+    def a_worker_is_ready(self) -> None:
+        number = self.losses["workers"] = self.losses["workers"] + 1
+        self.held[number] = {}
+        self.carry_out(self.scheduler.join(number))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def a_worker_is_lost(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(list(self.held)))
+        for job in self.held.pop(worker).values():
+            for target in job.targets:
+                self.losses[id(target)] += 1
+                assert self.losses[id(target)] == target.losses + 1 <= MOST_LOSSES
+        self.carry_out(self.scheduler.lose(worker, WorkerError("gone")))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data(), jobs=st.integers(1, 4))
+    def jobs_end(self, data: st.DataObject, jobs: int) -> None:
+        while jobs and (held := self.all_held()):
+            jobs -= 1
+            worker, job = data.draw(st.sampled_from(held))
+            source_ends = data.draw(st.sampled_from([None, None, None, "source", "source for good"]))
+            results = [
+                self.result_of(job, target, source_ends or data.draw(st.sampled_from(ENDINGS)))
+                for target in job.targets
+            ]
+            self.end(worker, job, results)
+
+    @rule(seconds=st.sampled_from([0.4, 1.0, 100.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.carry_out(self.scheduler.tick(self.now))
+
+    def result_of(self, job: Job, target: Target, ending: str) -> TargetResult:
+        if ending in ("moved", "mounted", "present"):
+            self.homes.add((target.repository, target.digest))
+            return TargetResult(Arrival(ending), bytes_moved=5 if ending == "moved" else 0)
+        origin, place = Origin.DESTINATION, target.repository
+        if ending.startswith("source"):
+            origin, place = Origin.SOURCE, job.source
+        kind, fields = SyncError, {"retryable": not ending.endswith("for good")}
+        if fields["retryable"] and target.size == 7:
+            kind, fields = RateLimitedError, {"retry_after_s": 50.0}
+        return TargetResult(
+            None, error=kind("broke", origin=origin, repository=str(place), reference=str(target.size), **fields)
+        )
+
+    def all_held(self) -> list[tuple[int, Job]]:
+        return [(worker, job) for worker, jobs in self.held.items() for job in jobs.values()]
+
+    def end(self, worker: int, job: Job, results: list[TargetResult]) -> None:
+        del self.held[worker][job.id]
+        decisions = self.scheduler.end(worker, job.id, results, self.now)
+        booked = sum(decision.bytes_moved for decision in decisions if isinstance(decision, BlobLanded))
+        assert booked <= sum(result.bytes_moved for result in results)
+        self.carry_out(decisions)
+
+    # What always holds
+
+    @invariant()
+    def books_agree(self) -> None:
+        scheduler = self.scheduler
+        assert scheduler.in_flight == sum(map(len, self.held.values()))
+        assert self.proc is None or scheduler.in_flight <= self.proc
+        for worker, jobs in self.held.items():
+            assert scheduler.jobs_of(worker) == list(jobs.values())
+            assert scheduler._workers[worker].bytes_in_flight == sum(job.weight for job in jobs.values())
+        assert scheduler.landed_blobs <= scheduler.wanted_blobs
+        assert scheduler.landed_bytes <= scheduler.wanted_bytes
+        awaited = {
+            number: len(delivery.missing)
+            for number, delivery in self.deliveries.items()
+            if delivery.missing and not delivery.dropped
+        }
+        assert scheduler._awaited == awaited
+
+    @invariant()
+    def no_registry_has_more_connections_than_it_may(self) -> None:
+        lanes = [job.lane for _, job in self.all_held()]
+        for registry, most in self.most.items():
+            users = [lane.count(registry) for lane in lanes if registry in lane]
+            # One that is both source and destination needs two, even where only one is allowed.
+            assert most is None or sum(users) <= most or users == [2]
+
+    @invariant()
+    def no_job_waits_that_could_be_leased(self) -> None:
+        queue = self.scheduler._queue
+        if self.proc is not None and self.scheduler.in_flight >= self.proc:
+            return
+        open_workers = [
+            jobs
+            for jobs in self.held.values()
+            if len(jobs) < self.streams and not any(job.alone for job in jobs.values())
+        ]
+        for job in queue._jobs.values():
+            able = [jobs for jobs in open_workers if not (job.alone and jobs)]
+            assert not (able and queue._has_room(job.lane))
+
+    def teardown(self) -> None:
+        """However it went, it can be brought to an end; then nothing is left over."""
+        if not hasattr(self, "scheduler"):
+            return
+        if not self.held:
+            self.a_worker_is_ready()
+        for _ in range(STEPS_TO_THE_END):
+            if held := self.all_held():
+                worker, job = held[0]
+                self.end(worker, job, [self.result_of(job, target, "moved") for target in job.targets])
+            elif (wake_at := self.scheduler.wake_at) is not None:
+                self.now = max(self.now, wake_at)
+                self.carry_out(self.scheduler.tick(self.now))
+            else:
+                break
+            self.books_agree()
+        assert [delivery for delivery in self.deliveries.values() if delivery.missing and not delivery.dropped] == []
+        scheduler, queue = self.scheduler, self.scheduler._queue
+        assert scheduler.in_flight == 0
+        assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
+        assert scheduler._later == []
+        assert scheduler._awaited == {}
+        assert (len(queue), queue._joinable, queue._lanes, queue._alone) == (0, {}, {}, [])
+        assert not any(queue._in_use.values())
+        for entry in scheduler._blobs._entries.values():
+            assert (entry.active, entry.waiting) == ({}, {})
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(stateful_step_count=30)

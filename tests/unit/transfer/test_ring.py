@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from image_syncer.transfer import Ring
+
+
+def test_bytes_come_out_as_they_went_in() -> None:
+    ring = Ring(bytearray(8))
+    ring.put(b"abcde")
+    assert (ring.capacity, ring.free, ring.written, ring.readable(0), ring.taken(0)) == (8, 3, 5, 5, 0)
+    assert bytes(ring.take(0, 3)) == b"abc"
+    assert (ring.free, ring.written, ring.readable(0), ring.taken(0)) == (6, 5, 2, 3)
+    assert bytes(ring.take(0, 9)) == b"de"
+    assert bytes(ring.take(0, 9)) == b""
+
+
+def test_a_wrap_ends_a_view_early() -> None:
+    ring = Ring(bytearray(4))
+    ring.put(b"abc")
+    ring.take(0, 2)
+    ring.put(memoryview(b"def"))
+    assert ring.free == 0
+    assert [bytes(ring.take(0, 9)) for _ in range(3)] == [b"cd", b"ef", b""]
+
+
+def test_the_slowest_reader_decides_how_much_room_there_is() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    ring.put(b"abcd")
+    ring.take(0, 4)
+    assert ring.free == 0
+    ring.take(1, 1)
+    assert ring.free == 1
+    ring.close_reader(1)
+    ring.close_reader(1)
+    assert ring.free == 4
+
+
+def test_without_an_open_reader_nothing_is_held_back() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    ring.put(b"abc")
+    ring.close_reader(0)
+    ring.close_reader(1)
+    for _ in range(3):
+        ring.put(b"defg")
+        assert ring.free == 4
+
+
+def test_what_does_not_fit_is_refused_whole() -> None:
+    ring = Ring(bytearray(4))
+    ring.put(b"ab")
+    with pytest.raises(RuntimeError, match="does not fit"):
+        ring.put(b"cde")
+    assert bytes(ring.take(0, 9)) == b"ab"
+
+
+def test_a_closed_reader_gets_nothing() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    ring.put(b"ab")
+    ring.close_reader(0)
+    with pytest.raises(RuntimeError, match="reader 0 is closed"):
+        ring.take(0, 1)
+
+
+def test_a_ring_needs_room() -> None:
+    with pytest.raises(RuntimeError, match="at least one byte"):
+        Ring(bytearray())
+
+
+def test_the_buffer_is_given_back() -> None:
+    buffer = bytearray(4)
+    ring = Ring(buffer)
+    with pytest.raises(BufferError):
+        buffer.append(0)
+    ring.release()
+    buffer.append(0)
+
+
+def test_a_ring_tells_how_it_stands() -> None:
+    ring = Ring(bytearray(8), readers=3)
+    ring.put(b"abcde")
+    ring.take(0, 2)
+    ring.close_reader(1)
+    assert repr(ring) == "<Ring 5 written, 3 of 8 free, waiting {0: 3, 2: 5}>"

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import pytest
+
+from image_syncer.errors import IntegrityError, Origin
+from image_syncer.oci import EMPTY_DIGEST, Digest, digest_of
+from image_syncer.transfer import PIECE_BYTES, Signals, Stream
+
+PAUSE_RECEIVE, PAUSE_SEND, ABORT_SEND, ABORT_RECEIVE = 101, 102, 103, 104
+SIGNALS = Signals(
+    pause_receive=PAUSE_RECEIVE, pause_send=PAUSE_SEND, abort_send=ABORT_SEND, abort_receive=ABORT_RECEIVE
+)
+
+
+class Due:
+    """Counts how often the driver was told that there is something to do."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def stream_of(
+    blob: bytes, *, room: int = 8, senders: int = 1, digest: Digest | None = None, due: Due | None = None
+) -> Stream:
+    return Stream(
+        digest or digest_of(blob), len(blob), bytearray(room), senders=senders, signals=SIGNALS, on_due=due or Due()
+    )
+
+
+def receive(stream: Stream, chunk: bytes) -> int | None:
+    return stream.receive(memoryview(chunk))
+
+
+def sent(stream: Stream, most: int = 100, sender: int = 0) -> bytes | int:
+    answer = stream.senders[sender].send(most)
+    return answer if isinstance(answer, int) else bytes(answer)
+
+
+def test_a_blob_goes_through() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh12", due=due)
+    assert stream.piece == 4
+    assert sent(stream) == PAUSE_SEND
+    assert receive(stream, b"abc") is None
+    assert (due.times, stream.attend()) == (0, (False, []))  # less than a piece wakes nobody
+    assert receive(stream, b"d") is None
+    assert due.times == 1
+    assert receive(stream, b"e") is None
+    assert stream.attend() == (False, [0])
+    assert sent(stream, 4) == b"abcd"
+    assert sent(stream) == PAUSE_SEND
+    assert receive(stream, b"fgh12") is None
+    assert (stream.verified, stream.received, due.times) == (True, 10, 2)
+    assert stream.attend() == (False, [0])
+    assert [sent(stream), sent(stream)] == [b"efgh", b"12"]
+    assert stream.senders[0].sent == 10
+    assert stream.fault is None
+
+
+def test_a_piece_is_never_more_than_half_of_the_ring() -> None:
+    assert stream_of(b"a", room=1).piece == 1
+    assert stream_of(b"a" * 100, room=2**16).piece == 2**15
+    assert stream_of(b"a" * 100, room=2**20).piece == PIECE_BYTES == 2**18
+
+
+def test_a_chunk_for_which_there_is_no_room_is_given_again() -> None:
+    due = Due()
+    blob = b"abcdefgh1234"
+    stream = stream_of(blob, due=due)
+    assert receive(stream, b"abcd") is None
+    assert receive(stream, b"efgh") is None
+    assert receive(stream, b"1234") == PAUSE_RECEIVE
+    assert (stream.blocked, stream.received, due.times) == (True, 8, 0)
+    assert sent(stream, 2) == b"ab"
+    assert due.times == 0  # the ring is not yet half empty
+    assert sent(stream, 2) == b"cd"
+    assert due.times == 1
+    assert stream.attend() == (True, [])
+    assert not stream.blocked
+    assert receive(stream, b"1234") is None
+    assert stream.verified  # the chunk was hashed once
+    assert [sent(stream), sent(stream)] == [b"efgh", b"1234"]
+
+
+def test_the_driver_is_told_once_until_it_attends() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh", senders=2, due=due)
+    assert [sent(stream, sender=sender) for sender in (0, 1)] == [PAUSE_SEND, PAUSE_SEND]
+    receive(stream, b"abcd")
+    receive(stream, b"ef")
+    receive(stream, b"gh")
+    assert due.times == 1
+    assert stream.attend() == (False, [0, 1])
+    assert stream.attend() == (False, [])
+
+
+def test_what_becomes_ready_while_the_driver_is_told_already_is_attended_too() -> None:
+    stream = stream_of(b"abcdefgh1234")
+    assert sent(stream) == PAUSE_SEND
+    receive(stream, b"abcd")  # tells the driver
+    receive(stream, b"efgh")
+    assert receive(stream, b"12") == PAUSE_RECEIVE
+    assert sent(stream, 4) == b"abcd"
+    assert stream.attend() == (True, [0])
+
+
+@pytest.mark.parametrize("chunks", [[b"abcd", b"efgX"], [b"abcdefgX"], [b"Xbcdefgh"], [b"Xbcd", b"efgh"]])
+def test_wrong_bytes_never_have_a_last_one(chunks: list[bytes]) -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh", due=due)
+    answers = [receive(stream, chunk) for chunk in chunks]
+    assert answers == [*[None] * (len(chunks) - 1), ABORT_RECEIVE]
+    assert due.times == 1
+    assert not stream.verified
+    assert stream.received == 8 - len(chunks[-1])
+    error = stream.fault
+    assert isinstance(error, IntegrityError)
+    assert (error.origin, error.retryable, error.digest) == (Origin.SOURCE, True, digest_of(b"abcdefgh"))
+    assert (error.expected, error.actual) == (digest_of(b"abcdefgh"), digest_of(b"".join(chunks)))
+
+
+def test_more_than_was_promised_is_refused_before_the_last_byte() -> None:
+    stream = stream_of(b"abcdefgh")
+    assert receive(stream, b"abcd") is None
+    assert receive(stream, b"efghi") == ABORT_RECEIVE
+    assert stream.received == 4
+    assert stream.fault is not None
+    assert stream.fault.message == "the source sends more than the 8 bytes that the manifest names"
+    assert (stream.fault.expected, stream.fault.actual) == ("8 bytes", None)
+
+
+def test_what_comes_after_a_right_blob_changes_nothing_about_it() -> None:
+    stream = stream_of(b"abcdefgh")
+    assert receive(stream, b"abcdefgh") is None
+    assert receive(stream, b"i") == ABORT_RECEIVE
+    assert stream.verified
+    assert sent(stream) == b"abcdefgh"
+
+
+def test_a_source_that_ends_early_falls_short() -> None:
+    stream = stream_of(b"abcdefgh")
+    receive(stream, b"abcdef")
+    error = stream.fall_short()
+    assert error is stream.fault
+    assert error.message == "the source ended the blob after 6 of 8 bytes"
+    assert (error.expected, error.actual, error.retryable) == ("8 bytes", "6 bytes", True)
+
+
+def test_an_empty_blob_is_verified_before_it_came() -> None:
+    due = Due()
+    stream = stream_of(b"", room=1, due=due)
+    assert (stream.verified, stream.fault, due.times) == (True, None, 0)
+    assert sent(stream) == b""
+
+
+def test_an_empty_blob_with_another_digest_is_a_fault() -> None:
+    due = Due()
+    stream = stream_of(b"", room=1, digest=digest_of(b"a"), due=due)
+    assert not stream.verified
+    assert due.times == 1
+    assert stream.fault is not None
+    assert stream.fault.actual == EMPTY_DIGEST
+
+
+def test_sha512_is_understood() -> None:
+    stream = stream_of(b"abcd", digest=digest_of(b"abcd", "sha512"))
+    assert receive(stream, b"abcd") is None
+    assert stream.verified
+
+
+def test_a_destination_that_is_given_up_holds_nobody_back() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh12345678", senders=2, due=due)
+    receive(stream, b"abcdefgh")
+    assert receive(stream, b"1234") == PAUSE_RECEIVE
+    assert sent(stream, sender=0) == b"abcdefgh"
+    assert due.times == 0
+    stream.stop_sender(1)
+    assert due.times == 1
+    assert sent(stream, sender=1) == ABORT_SEND
+    assert stream.attend() == (True, [])
+
+
+def test_a_destination_that_is_given_up_while_it_waits_wakes_the_driver_no_more() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh12345678", senders=2, due=due)
+    assert sent(stream, sender=1) == PAUSE_SEND
+    stream.stop_sender(1)
+    for chunk in (b"abcd", b"efgh", b"1234"):
+        receive(stream, chunk)
+        assert sent(stream, sender=0) == chunk
+    stream.flush()
+    assert due.times == 0
+
+
+def test_a_slow_source_does_not_starve_an_upload() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh", senders=2, due=due)
+    assert sent(stream, sender=0) == PAUSE_SEND
+    stream.flush()
+    assert due.times == 0  # there is nothing to send
+    receive(stream, b"ab")
+    stream.flush()
+    assert due.times == 1
+    assert stream.attend() == (False, [0])
+    assert sent(stream, sender=0) == b"ab"
+    receive(stream, b"c")
+    assert sent(stream, sender=0) == PAUSE_SEND  # it was hurried once
+    assert sent(stream, sender=1) == PAUSE_SEND  # it was not paused, so it was not hurried
+
+
+def test_a_stream_tells_how_it_stands() -> None:
+    blob = b"abcdefgh1234"
+    stream = stream_of(blob)
+    short = digest_of(blob).short
+    assert repr(stream).startswith(f"<Stream {short} 0/12 flowing <Ring 0 written")
+    receive(stream, b"abcdefgh")
+    receive(stream, b"1234")
+    assert repr(stream).startswith(f"<Stream {short} 8/12 blocked <Ring")
+    sent(stream)
+    receive(stream, b"1234")
+    assert repr(stream).startswith(f"<Stream {short} 12/12 verified <Ring")
+    receive(stream, b"5")
+    faulty = stream_of(b"a")
+    receive(faulty, b"b")
+    assert "0/1 faulty" in repr(faulty)
+
+
+def test_the_buffer_is_given_back() -> None:
+    buffer = bytearray(8)
+    stream = Stream(digest_of(b"a"), 1, buffer, senders=1, signals=SIGNALS, on_due=Due())
+    stream.release()
+    buffer.append(0)
