@@ -1,4 +1,4 @@
-"""The command in this process, over an engine that is made up."""
+"""The command in this process, over an engine that is made up; and in one of its own, between embedded registries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 import image_syncer
 from image_syncer.config import Configuration, Settings
+from image_syncer.embedded import serve_in_thread
 from image_syncer.telemetry import ImageResult, Report, Snapshot, Totals, logs
 from image_syncer_cli.main import main
+from support.bad_input import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ class FakeEngine:
     results: list[ImageResult] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     interrupted: str | None = None
+    unwritten: str | None = None
     warnings: tuple[str, ...] = ()
     error: BaseException | None = None
     configuration: Configuration | None = None
@@ -57,6 +60,7 @@ class FakeEngine:
             failures=failures[:50],
             interrupted=self.interrupted,
             warnings=self.warnings,
+            unwritten=self.unwritten,
         )
 
 
@@ -110,3 +114,9 @@ def files(tmp_path: Path) -> Files:
     auth.write_text("registry.example:\n  username: me\n  password: hunter2hunter2\n")
     images.write_text("nginx:1.27: registry.example/mirror/nginx\n")
     return Files(auth, images)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with serve_in_thread() as source, serve_in_thread() as destination:
+        yield Bench(tmp_path, source, destination)

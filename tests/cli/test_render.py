@@ -11,6 +11,7 @@ from rich.console import Console
 from cli.test_main import SOURCE_ROOTS
 from image_syncer.telemetry import Outcome, Snapshot, TransferRow
 from image_syncer_cli.render import LiveDisplay, is_live_terminal, progress_line
+from image_syncer_cli.transfer_rows import transfer_cells
 
 ROWS = tuple(
     TransferRow(f"sha256:{number:064x}", "library/nginx", "mirror/nginx", 2**20, 2**28, 4.0, 30 * 2**20)
@@ -70,6 +71,38 @@ def test_it_is_never_higher_than_the_terminal(height: int, rows: int) -> None:
 
 def test_a_narrow_terminal_is_no_trouble() -> None:
     assert "150+" in drawn(SNAPSHOT, width=30)
+
+
+NAMES = ["team/a-longer-name/app-1", "team/a-longer-name/app-22"]
+MOVING = [
+    TransferRow("sha256:0123456789abcdef", f"one.example:5000/{name}", f"two.example/{name}", 2**20, -1, 4.0, 2**20)
+    for name in NAMES
+]
+MOVEMENT = ["1.0 MiB of ?", "1.0 MiB/s", "4.0 s"]
+
+
+@pytest.mark.parametrize(
+    ("width", "names", "movement"),
+    [
+        (140, [f"one.example:5000/{name} → two.example/{name}" for name in NAMES], MOVEMENT),
+        (100, [f"one.example:5000/{name}" for name in NAMES], MOVEMENT),
+        (80, NAMES, MOVEMENT),
+        (70, ["team/a-longer-name/app-1", "…am/a-longer-name/app-22"], MOVEMENT),
+        (60, ["…/a-longer-name/app-1", "…a-longer-name/app-22"], MOVEMENT[:2]),
+        (40, ["…-name/app-1", "…name/app-22"], MOVEMENT[:1]),
+        (20, ["", ""], MOVEMENT[:1]),
+    ],
+)
+def test_where_there_is_little_room_the_end_of_a_name_says_most(
+    width: int, names: list[str], movement: list[str]
+) -> None:
+    rows = transfer_cells(MOVING, width)
+    assert rows == [[f"0123456789ab  {name}", *movement] for name in names]
+
+
+def test_the_cursor_is_there_even_if_nobody_takes_the_display_away() -> None:
+    shown = drawn(SNAPSHOT)
+    assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h")
 
 
 def test_before_the_first_byte_the_bar_counts_images() -> None:

@@ -211,3 +211,31 @@ def test_nothing_runs_when_the_list_cannot_be_written(
     assert ran.code == 2
     assert engine.settings is None
     assert len(ran.err.splitlines()) <= 3
+
+
+def test_why_images_were_left_out_is_told_of_the_first(command: Command, engine: FakeEngine, files: Files) -> None:
+    engine.results = [ImageResult(f"a:{number}", f"b:{number}", Outcome.SKIPPED, reason="why") for number in range(5)]
+    ran = command(*files.words)
+    assert ran.code == 0
+    assert ran.err.splitlines() == [
+        *(f"skipped: a:{number} → b:{number}: why" for number in range(3)),
+        "… and 2 more skipped, each with its reason in the file of --report.",
+    ]
+    assert command(*files.words, "--quiet").err == ""
+    events = [json.loads(line) for line in command(*files.words, "--log-format", "json").err.splitlines()]
+    assert [(event["event"], event["reason"]) for event in events] == [("skipped", "why")] * 3
+
+
+def test_a_report_that_is_not_there_is_told_after_the_summary(
+    command: Command, engine: FakeEngine, files: Files
+) -> None:
+    engine.results, engine.unwritten = [COPIED], "the report cannot be written: the disk is full"
+    ran = command(*files.words)
+    assert (ran.code, ran.err) == (1, "Error: the report cannot be written: the disk is full\n")
+    assert ran.out.startswith("1 image: 1 copied")
+    assert json.loads(command(*files.words, "--log-format", "json").err)["event"] == "error"
+
+
+def test_an_empty_name_of_a_log_is_none_as_in_the_go_tool(command: Command, engine: FakeEngine, files: Files) -> None:
+    assert command(*files.words, "--log", "").code == 0
+    assert engine.settings is not None

@@ -139,9 +139,7 @@ def test_an_upload_that_breaks_off_fails_where_nothing_is_tried_again(lab: SyncL
 def test_every_request_survives_one_reset(lab: SyncLab) -> None:
     image = lab.push(lab.content.index())
     reading = [Fault(kind, FaultKind.RESET) for kind in ("head manifest", "get manifest", "get blob")]
-    writing = [
-        Fault(kind, FaultKind.RESET) for kind in ("head manifest", "start upload", "put upload", "put manifest")
-    ]
+    writing = [Fault(kind, FaultKind.RESET) for kind in ("head manifest", "start upload", "put upload", "put manifest")]
     lab.source.behaviour = Behaviour(faults=tuple(reading))
     lab.destination.behaviour = replace(TRUSTING, faults=tuple(writing))
     lab.run(retries=3)  # three of the faults may strike one blob

@@ -88,9 +88,7 @@ def test_every_request_survives_a_page_of_a_proxy(lab: SyncLab, status: int) -> 
 def test_a_proxy_that_stays_broken_is_told_in_a_line(lab: SyncLab, side: str, kind: str) -> None:
     lab.image(1)
     other = lab.image(1, "team/other")
-    broken = Fault(
-        kind, status=502, body=BAD_GATEWAY, content_type="text/html", times=FOREVER, match=f"/{REPOSITORY}/"
-    )
+    broken = Fault(kind, status=502, body=BAD_GATEWAY, content_type="text/html", times=FOREVER, match=f"/{REPOSITORY}/")
     registry = lab.source if side == "source" else lab.destination
     registry.behaviour = replace(registry.behaviour, faults=(broken,))
     done = lab.run(exit_code=1, retries=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import Behaviour
+from image_syncer.embedded import Behaviour, ContentBuilder
 
 if TYPE_CHECKING:
     from process.conftest import Pair
@@ -28,11 +28,14 @@ def test_a_soft_limit_is_raised_without_a_word(pair: Pair) -> None:
 
 def test_sixty_four_files_are_told_and_enough(pair: Pair) -> None:
     # More images and blobs than there are files, at registries that are slow to answer: what has no file waits for one.
-    pair.add_images(40, layers=4, layer_bytes=1024)
-    pair.source.behaviour = pair.destination.behaviour = Behaviour(latency_s=0.2)
+    builder = ContentBuilder(1)
+    for number in range(40):
+        pair.add("team/app", f"v{number}", builder.image(2, layer_bytes=1024))
+    pair.source.behaviour = pair.destination.behaviour = Behaviour(latency_s=0.1)
     settings = {"workers": 2, "retries": 0, "connect_timeout_s": 1.0}
     with pair.run(settings=settings, launcher=limited(64, 64)) as run:
         assert run.wait() == 0, run.err
+    pair.source.behaviour = pair.destination.behaviour = Behaviour()
     report = run.report
     assert report["totals"]["outcomes"]["copied"] == 40
     assert report["settings"]["streams"] == 5

@@ -21,7 +21,7 @@ _count = iter(range(10**6))
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """A docker-registry in plain HTTP, without a password; one for all tests, so each works in a repository of its own."""
+    """A docker-registry in plain HTTP, without a password; all tests share it, each in a repository of its own."""
     with serve_docker_registry(tmp_path_factory.mktemp("source")) as running:
         yield running
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
         push_catalogue(source.url, images)
         rules = write_rules(images, source.address, destination.address)
         auth = {source.address: INSECURE, destination.address: INSECURE}
-        command = Command(directory)
+        command = Command(directory, workers=None)
         logs = AccessLog(source), AccessLog(destination)
         first = command.sync(auth, rules)
         requests = count_kinds(logs, first.totals["request_count"])
@@ -185,7 +184,7 @@ def test_no_blob_moves_twice(migration: Migration) -> None:
 
 def test_a_manifest_comes_after_all_that_it_names(migration: Migration) -> None:
     there: set[tuple[str, str]] = set()
-    made = {item.digest: item for image in migration.images for item in image.manifest.manifests()}
+    made = {str(item.digest): item for image in migration.images for item in image.manifest.manifests()}
     tags = {(mirror_of(image.repository), image.tag): image.manifest for image in migration.images}
     puts = 0
     for request in migration.first_logs[1].requests():

@@ -155,7 +155,7 @@ def test_each_namespace_has_its_own_and_the_longest_prefix_wins(
     for name, image in images.items():
         push_over_http(closed_source.url, name, image, ["v1"], credential=CREDENTIAL)
     source, target = closed_source.address, closed_destination.address
-    auth = {}
+    auth: dict[str, object] = {}
     for address in (source, target):
         auth |= {address: plain(WRONG), f"{address}/team": BOB, f"{address}/team/private": ALICE}
     rules = {f"{source}/{name}:v1": f"{target}/{name}" for name in images}
@@ -225,7 +225,9 @@ def test_the_auth_file_goes_before_docker(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]
 ) -> None:
     addresses = [registry.address for registry in (closed_source, closed_destination)]
-    command.write("docker/config.json", json.dumps({"auths": dict.fromkeys(addresses, {"auth": encoded(WRONG)})}))
+    command.write(
+        "docker/config.json", json.dumps({"auths": {address: {"auth": encoded(WRONG)} for address in addresses}})
+    )
     assert command.sync(dict.fromkeys(addresses, plain(ALICE)), rule).outcomes == {"copied": 1}
     wrong = {addresses[0]: plain(ALICE), addresses[1]: plain(None)}
     [(origin, target)] = rule.items()

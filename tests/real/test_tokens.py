@@ -217,7 +217,7 @@ def test_tokens_that_end_while_blobs_move(
     logs = AccessLog(pair.source), AccessLog(pair.destination)
     # A source that sends no faster than this makes the run outlive its tokens on every machine.
     with serve_nginx(tmp_path / "nginx", pair.source.address, "limit_rate 1m;") as slow:
-        auth = dict.fromkeys((slow.address, pair.destination.address), {"insecure": True, **ALICE})
+        auth = {address: {"insecure": True, **ALICE} for address in (slow.address, pair.destination.address)}
         rule = {f"{slow.address}/{repository}:v1": f"{pair.destination.address}/{copy_of(repository)}"}
         ran = pair.command.sync(auth, rule, "--workers", 1, "--streams", 1)
     assert ran.outcomes == {"copied": 1}

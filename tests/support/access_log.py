@@ -15,13 +15,16 @@ from urllib.parse import parse_qs, urlsplit
 from support.processes import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from support.docker_registry import DockerRegistry
 
 AGENT = "image-syncer"
 """The user agent of the engine; the tests' own requests have none, skopeo has another."""
 
 _LINE = re.compile(
-    r'^\S+ - \S+ \[[^]]*\] "(?P<method>[A-Z]+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d+) \d+ "[^"]*" "(?P<agent>[^"]*)"',
+    r'^\S+ - \S+ \[[^]]*\] "(?P<method>[A-Z]+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d+) \d+ "[^"]*" '
+    r'"(?P<agent>[^"]*)"',
     re.MULTILINE,
 )
 _KINDS = (
@@ -81,7 +84,7 @@ class AccessLog:
         return {request.method for request in self.requests()}
 
 
-def count_kinds(logs: list[AccessLog], expected: int) -> Counter[str]:
+def count_kinds(logs: Sequence[AccessLog], expected: int) -> Counter[str]:
     """How many requests of each kind the registries have answered together, once they have written down `expected`."""
     wait_until(lambda: sum(len(log.requests()) for log in logs) >= expected, f"{expected} requests in the access logs")
     return sum((log.kinds() for log in logs), Counter())

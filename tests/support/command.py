@@ -65,11 +65,16 @@ class Ran:
 
 @dataclass
 class Command:
-    """Runs in `directory`; `secrets` are the words that must never be seen in anything that a run leaves behind."""
+    """Runs in `directory`; `secrets` are the words that must never be seen in anything that a run leaves behind.
+
+    Where nothing is at stake that depends on their number, one worker starts faster than several (`workers`; None: as
+    many as the command finds right).
+    """
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    workers: int | None = 1
     _runs: int = 0
 
     def write(self, name: str, content: object) -> Path:
@@ -88,9 +93,11 @@ class Command:
         """`image-syncer WORDS…`, with a report and a log; it has to end with `code`."""
         self._runs += 1
         report, log = self.directory / f"report{self._runs}.json", self.directory / f"run{self._runs}.log"
-        common = ("--report", report, "--log", log, "--log-format", "console", "--no-progress")
+        common: list[object] = ["--report", report, "--log", log, "--log-format", "console", "--no-progress"]
+        if self.workers is not None and "--workers" not in words:
+            common += ["--workers", self.workers]
         done = subprocess.run(
-            [sys.executable, "-m", "image_syncer_cli", *map(str, (*words, *common))],
+            [sys.executable, "-m", "image_syncer_cli", *map(str, [*words, *common])],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -49,10 +49,10 @@ class RunFiles:
         self.directory.mkdir(parents=True, exist_ok=True)
         insecure = {"insecure": True, "username": "", "password": ""}
         self.auth.write_text(json.dumps({source: insecure, destination: insecure}))
-        rules = {
-            f"{source}/{image.repository}:{image.tag}": f"{destination}/{image.repository}:{image.tag}"
-            for image in images
-        }
+        tags: dict[str, list[str]] = {}
+        for image in images:
+            tags.setdefault(image.repository, []).append(image.tag)
+        rules = {f"{source}/{name}:{','.join(of)}": f"{destination}/{name}" for name, of in tags.items()}
         self.images.write_text(json.dumps(rules))
 
 

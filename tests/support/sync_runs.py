@@ -23,11 +23,11 @@ from image_syncer.registry import Credential
 from image_syncer.telemetry import Outcome, configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from image_syncer.embedded import CounterValues, EmbeddedRegistry, MadeManifest, Storage
-    from image_syncer.telemetry import ImageResult, Report
+    from image_syncer.telemetry import ImageResult, Report, Snapshot
 
 REPOSITORY = "team/app"
 TAG = "v1"
@@ -146,7 +146,13 @@ class SyncLab:
             **fields,
         )
 
-    def run(self, *rules: Rule, exit_code: int = 0, **settings: Any) -> Done:
+    def run(
+        self,
+        *rules: Rule,
+        exit_code: int = 0,
+        on_progress: Callable[[Snapshot], None] | None = None,
+        **settings: Any,
+    ) -> Done:
         """Sync by `rules`, or everything that was pushed to the source, and hold the run to its promises."""
         if not rules:
             rules = tuple(self.rule(name, (tag,)) for at, name, tag in self._pushed if at is self.source)
@@ -158,12 +164,12 @@ class SyncLab:
         report = sync(
             configuration,
             replace(Settings(workers=1, connect_timeout_s=5.0, report_path=str(self._report_path)), **settings),
+            on_progress=on_progress,
             on_image=images.append,
         )
         text = self._report_path.read_text(encoding="utf-8")
         counted = {
-            registry.address: registry.counters.values().minus(before[registry.address])
-            for registry in self.registries
+            registry.address: registry.counters.values().minus(before[registry.address]) for registry in self.registries
         }
         done = Done(report, images, json.loads(text), log.getvalue(), counted)
         sources = {rule.source.registry for rule in rules}

@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
     service: ClassVar[TokenService]
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is the standard library's
+    def do_GET(self) -> None:
         service = self.service
         query = parse_qs(urlsplit(self.path).query)
         scopes = tuple(scope for text in query.get("scope", ()) for scope in text.split())

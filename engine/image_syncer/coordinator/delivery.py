@@ -56,5 +56,4 @@ class Delivery:
             "blobs_moved": self.arrivals[Arrival.MOVED],
             "blobs_mounted": self.arrivals[Arrival.MOUNTED],
             "blobs_present": self.arrivals[Arrival.PRESENT],
-            "tries": self.tries,
         }

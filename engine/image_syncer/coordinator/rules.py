@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.image_sync import INTERRUPTED
 from image_syncer.coordinator.ledger import failed
 from image_syncer.errors import SyncError
 from image_syncer.oci import PlatformFilter
@@ -25,7 +26,6 @@ OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
 OPEN_RULES = 8
 """Rules whose tags are listed at once: each holds its list of tags in memory."""
-_INTERRUPTED = "the run was interrupted"
 
 
 class RuleRunner:
@@ -69,7 +69,7 @@ class RuleRunner:
         except BaseException:
             await _cancel(tasks)
             for rule in self._unresolved.values():
-                self._enter(rule, Outcome.NOT_TRIED, _INTERRUPTED)
+                self._enter(rule, Outcome.NOT_TRIED, INTERRUPTED)
             self._images.close()
             raise
 
@@ -107,7 +107,7 @@ class RuleRunner:
             await _cancel(tasks)
             for position, source in enumerate(references[begun:], begun):
                 for destination in _destinations(rule, source, position):
-                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=_INTERRUPTED)
+                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=INTERRUPTED)
                     self._ledger.enter(result)
             raise
 

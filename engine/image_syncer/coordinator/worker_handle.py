@@ -137,6 +137,8 @@ class WorkerHandle:
                 self._on_message(self.id, message)
         except Exception:  # noqa: BLE001 - a mistake of ours; a run that nobody listens for would never end
             self.crash_text = traceback.format_exc()
+        if self._writer is not None:
+            self._writer.close()  # a worker that has crashed waits for this
         await self._reap()
         self._on_end(self.id)
 
@@ -162,8 +164,6 @@ class WorkerHandle:
         self.kill()
         while self._process.poll() is None:  # noqa: ASYNC110 - see `end`
             await asyncio.sleep(REAP_INTERVAL_S)
-        if self._writer is not None:
-            self._writer.close()
 
     def __repr__(self) -> str:
         return f"<WorkerHandle {self.id} pid {self.pid} {'ready' if self.ready else 'starting'} (we are {os.getpid()})>"

@@ -17,6 +17,7 @@ from image_syncer.errors import AuthenticationError, Origin, RegistryError, Sync
 from image_syncer.registry import (
     Challenge,
     basic_authorization,
+    build_ping,
     build_token_request,
     parse_challenges,
     parse_failure,
@@ -39,10 +40,12 @@ USABLE_PART = 0.8
 minute.
 """
 FRESH_S = 5.0
-"""A token that is refused so soon after it was given lacks rights; an older one may have been revoked."""
+"""Between two renewals of one token because it was refused: the first may have been revoked; where the second is
+refused so soon too, rights are missing.
+"""
 FRESH_INVALID_S = 1.0
-"""The same where the registry calls the token invalid (RFC 6750, section 3.1), which one that lacks rights is not: it may
-end sooner than the token service says.
+"""The same where the registry calls the token invalid (RFC 6750, section 3.1), which one that lacks rights is not: the
+token may end sooner than its service says.
 """
 UNENDING_S = 3600.0
 """How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
@@ -89,12 +92,12 @@ class _RegistryState:
     challenge: Challenge | None = None
     known: asyncio.Event = field(default_factory=asyncio.Event)
     scouting: bool = False
+    pinged: bool = False
 
 
 @dataclass
 class _Kept:
     authorization: Authorization
-    fetched_at: float
     until: float
 
 
@@ -118,6 +121,7 @@ class TokenBroker:
         self._loop = asyncio.get_running_loop()
         self._registries: dict[str, _RegistryState] = {}
         self._kept: dict[_Key, _Kept] = {}
+        self._renewed_at: dict[_Key, float] = {}
         self._fetching: dict[_Key, asyncio.Future[Authorization]] = {}
 
     async def authorize(
@@ -144,7 +148,7 @@ class TokenBroker:
     ) -> Authorization:
         """See `Authorizer`."""
         state = self._state(endpoint)
-        challenge = preferred_challenge(parse_challenges(challenges)) or state.challenge
+        challenge = preferred_challenge(parse_challenges(challenges)) or state.challenge or await self._ping(endpoint)
         if challenge is None:
             self.answered(endpoint)
             raise AuthenticationError(
@@ -158,10 +162,9 @@ class TokenBroker:
         if current.value != rejected:
             return current  # somebody else has renewed it meanwhile, or there was none before
         key = await self._key(endpoint, repository, scopes)
-        kept = self._kept.get(key)
-        fresh_s = FRESH_INVALID_S if challenge.params.get("error") == "invalid_token" else FRESH_S
-        if kept is None or self._loop.time() - kept.fetched_at < fresh_s:
+        if key not in self._kept or not self._may_help(key, challenge):
             raise await self._denied(repository, challenge)  # another of the same would fare no better
+        self._renewed_at[key] = self._loop.time()
         del self._kept[key]
         return await self._current(state, endpoint, repository, scopes)
 
@@ -178,6 +181,24 @@ class TokenBroker:
             state.scouting = False
             waiting, state.known = state.known, asyncio.Event()
             waiting.set()
+
+    def _may_help(self, key: _Key, challenge: Challenge) -> bool:
+        """Whether another token may be taken where this one was refused."""
+        error = challenge.params.get("error")
+        if error == "insufficient_scope":
+            return False
+        fresh_s = FRESH_INVALID_S if error == "invalid_token" else FRESH_S
+        renewed_at = self._renewed_at.get(key)
+        return renewed_at is None or self._loop.time() - renewed_at >= fresh_s
+
+    async def _ping(self, endpoint: Endpoint) -> Challenge | None:
+        """The challenge of `/v2/`, asked for once: some registries (gcr.io) have sent a 401 without one elsewhere."""
+        state = self._state(endpoint)
+        if state.pinged:
+            return None
+        state.pinged = True
+        response = await self._transport.perform(build_ping(endpoint), endpoint)
+        return preferred_challenge(parse_challenges(response.headers.get_all("WWW-Authenticate")))
 
     def _state(self, endpoint: Endpoint) -> _RegistryState:
         return self._registries.setdefault(endpoint.registry, _RegistryState())
@@ -252,7 +273,7 @@ class TokenBroker:
         token = parse_token(response)
         usable_s = token.expires_in_s * USABLE_PART
         authorization = Authorization(f"Bearer {token.value}", usable_s)
-        self._kept[key] = _Kept(authorization, asked_at, asked_at + usable_s)
+        self._kept[key] = _Kept(authorization, asked_at + usable_s)
         return authorization
 
     async def _denied(self, repository: Repository | None, challenge: Challenge) -> AuthenticationError:

@@ -88,7 +88,7 @@ class RegistryClient:
         return error
 
     async def exchange(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
-        """One try: a token if one is owed, the answer after redirects. A 401 is met once with a new token."""
+        """One try: a token if one is owed, the answer after redirects. A 401 is met with a new token."""
         async with self._gate(endpoint.registry):
             await self.wait_for_turn(endpoint)
             response = await self._perform(request, endpoint, origin)
@@ -120,19 +120,12 @@ class RegistryClient:
         except BaseException:
             self.authorizer.abandoned(endpoint)
             raise
-        if response.status == _UNAUTHORIZED and own:
+        renewals = 0
+        while response.status == _UNAUTHORIZED and own and renewals < MOST_RENEWALS:
+            renewals += 1
             challenges = response.headers.get_all("WWW-Authenticate")
-            renewed = await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)
-            response = await self.transport.perform(request, endpoint, authorization=renewed.value, origin=origin)
-            if response.status == _UNAUTHORIZED:
-                # A fresh authorization is not taken either: rights are missing, and this says so.
-                await self.authorizer.renew(
-                    endpoint,
-                    request.repository,
-                    request.scopes,
-                    renewed.value,
-                    response.headers.get_all("WWW-Authenticate"),
-                )
+            value = (await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)).value
+            response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
         if own:
             self.authorizer.answered(endpoint)
         return response
@@ -144,5 +137,7 @@ class RegistryClient:
         return gate
 
 
+MOST_RENEWALS = 3
+"""After a 401: what is owed at all, a token for one that was revoked, and then `renew` says what is missing."""
 REQUESTS_IN_FLIGHT = 64
 """Small requests at once to one registry, where its settings do not say."""

@@ -46,7 +46,7 @@ class Due(Protocol):
 class CurlDriver:
     """Runs easy handles on a multi handle; one for each process.
 
-    Transfers beyond `connections` (0: no bound) wait for a free one: a bound for those that do not need each other.
+    With `connections` no more of them are open at one time (0: no bound), the idle ones included.
     `due` is the list into which callbacks put what has to be done after the round.
     """
 
@@ -62,6 +62,7 @@ class CurlDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._running: dict[pycurl.Curl, OnDone] = {}
         self._settling = False
+        self.connections = connections
         self.due: list[Due] = []
         self._loop.add_reader(self._epoll.fileno(), self._on_readable)
 
@@ -93,7 +94,7 @@ class CurlDriver:
         except pycurl.error as error:
             code, words = error.args
             # A transfer that has ended takes no pause any more (CURLE_BAD_FUNCTION_ARGUMENT): its end is read after
-            # this round. Other codes are of the write callback that was called from inside, and nobody tells them again.
+            # this round. Other codes are of the callback that was called from inside, and nobody tells them again.
             if code != pycurl.E_BAD_FUNCTION_ARGUMENT:
                 self._finish(easy, code, words)
 

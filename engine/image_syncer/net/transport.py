@@ -4,6 +4,8 @@ those).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -36,13 +38,17 @@ class Timeouts:
 
 
 class Transport:
-    """Sends requests over the process's multi handle, and counts them by their kind in `requests`."""
+    """Sends requests over the process's multi handle, and counts them by their kind in `requests`.
+
+    Where the driver has a bound of connections, requests beyond it wait here: inside libcurl their time would run.
+    """
 
     def __init__(self, driver: CurlDriver, timeouts: Timeouts) -> None:
         self.driver = driver
         self.timeouts = timeouts
         self.handles = HandlePool()
         self.requests: Counter[str] = Counter()
+        self._slots = asyncio.Semaphore(driver.connections) if driver.connections else contextlib.nullcontext()
 
     async def perform(
         self,
@@ -53,6 +59,12 @@ class Transport:
         origin: Origin = Origin.LOCAL,
     ) -> Response:
         """Send `request` once; any status is an answer. Raises TransportError, or ProtocolViolation for a huge body."""
+        async with self._slots:
+            return await self._perform(request, endpoint, authorization, origin)
+
+    async def _perform(
+        self, request: Request, endpoint: Endpoint, authorization: str | None, origin: Origin
+    ) -> Response:
         self.requests[request.operation.value] += 1
         easy = self.handles.take()
         head = AnswerHead()

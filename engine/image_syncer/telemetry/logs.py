@@ -7,6 +7,7 @@ rendered, and fields that are named like secrets are emptied. What other librari
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping
@@ -56,7 +57,8 @@ class _Sink:
 
     def close(self) -> None:
         if self._stream is not None and self._stream not in (sys.stdout, sys.stderr):
-            self._stream.close()
+            with contextlib.suppress(OSError):  # what could not be written before cannot be written now
+                self._stream.close()
 
 
 class _Bridge(logging.Handler):

@@ -104,8 +104,9 @@ class Worker:
         await asyncio.wait((listening, crashed), return_when=asyncio.FIRST_COMPLETED)
         pulse.cancel()
         if self._crashed.is_set():
-            with contextlib.suppress(ConnectionError):
-                await self._writer.drain()
+            # A socket that is closed with unread messages in it may lose what it has sent: the coordinator closes first.
+            self._writer.write_eof()
+            await asyncio.wait((listening,), timeout=STOP_S)
             os._exit(_CRASHED)
         await self._close()
 
@@ -114,7 +115,8 @@ class Worker:
             message = await read_message(self._reader)
             if message is None or isinstance(message, Stop):
                 return
-            self._on_message(message)
+            if not self._crashed.is_set():
+                self._on_message(message)
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, LeaseJob):
@@ -162,7 +164,7 @@ class Worker:
         self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        """A mistake of ours: said to the coordinator, then the process ends, since nobody knows what still holds."""
+        """A mistake of ours: the last thing that is said. The process ends, since nobody knows what still holds."""
         self._say(Crashed(redact("".join(traceback.format_exception(error)))))
         self._crashed.set()
 
@@ -184,7 +186,7 @@ class Worker:
         self._say(Beat(dict(made), received))
 
     def _say(self, message: Message) -> None:
-        if not self._writer.is_closing():
+        if not self._writer.is_closing() and not self._crashed.is_set():
             self._writer.write(encode(message))
 
     async def _close(self) -> None:

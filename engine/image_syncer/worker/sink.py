@@ -62,10 +62,7 @@ class Upload:
             response = await self._client.exchange(mount, endpoint, origin=Origin.DESTINATION)
             refused = response.status in _MOUNT_REFUSED
         except AuthenticationError:
-            # The right to read the other repository may be what is missing.
-            if self._place.mount_from == repository.name:
-                raise
-            refused = True
+            refused = True  # as a mount, or for the right to read the other repository: the plain request tells
         if refused:
             plain = build_start_upload(endpoint, repository)
             response = await self._client.exchange(plain, endpoint, origin=Origin.DESTINATION)

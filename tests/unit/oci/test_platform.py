@@ -54,6 +54,12 @@ def test_what_is_not_a_platform_is_refused_with_a_sentence(text):
         parse_platform(text)
 
 
+@pytest.mark.parametrize("text", ["amd64/linux", "x86_64/linux", "arm/v7", "arm64/v8"])
+def test_an_architecture_in_the_place_of_the_system_is_found(text):
+    with pytest.raises(InvalidPlatform, match="begins with an architecture: write os/architecture, such as linux/"):
+        parse_platform(text)
+
+
 def test_os_features_are_a_set_that_is_written_in_order():
     platform = Platform("linux", "amd64", os_features=("b", "a", "b"))
     assert platform.normalized().os_features == ("a", "b")

@@ -126,6 +126,15 @@ def test_a_reader_that_has_gone_does_not_stop_the_run() -> None:
     assert logs._sinks[0].level > max(logs.LOG_LEVELS.values())
 
 
+def test_a_log_on_a_full_disk_is_told_once_by_the_others() -> None:
+    stream = io.StringIO()
+    configure_logging(log_format="json", stream=stream, log_file="/dev/full")
+    get_logger("net").error("first")
+    get_logger("net").error("second")
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert sorted(events) == ["a log cannot be written any more", "first", "second"]
+
+
 def test_a_log_that_cannot_be_opened_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="the log cannot be written to"):
         configure_logging(log_file=str(tmp_path / "gone" / "run.log"))

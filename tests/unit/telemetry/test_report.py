@@ -137,3 +137,24 @@ def test_a_full_disk_is_said_as_what_it_is() -> None:
     writer = ReportWriter("/dev/full")
     with pytest.raises(SyncError, match="the report cannot be written to /dev/full: No space left"):
         writer.close(report_of())
+
+
+def test_a_disk_that_is_full_in_the_middle_is_said_at_the_end() -> None:
+    writer = ReportWriter("/dev/full")
+    for number in range(500):  # more than any buffer
+        writer.add(result(number, Outcome.COPIED))
+    with pytest.raises(SyncError, match="No space left"):
+        writer.close(report_of())
+
+
+def test_nothing_stays_of_a_report_that_cannot_be_finished(tmp_path: Path) -> None:
+    writer = ReportWriter(str(tmp_path / "report.json"))
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(SyncError, match="the report cannot be written"):
+        writer.close(report_of())
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_report_that_is_not_there_is_a_failure() -> None:
+    assert report_of(result(1, Outcome.COPIED), unwritten="the disk is full").exit_code == 1
+    assert report_of(interrupted="SIGTERM", unwritten="the disk is full").exit_code == 143

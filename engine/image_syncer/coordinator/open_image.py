@@ -1,0 +1,60 @@
+"""One source image while it is under way: the destinations that have no outcome yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.coordinator.ledger import failed
+from image_syncer.oci import Reference
+from image_syncer.telemetry import ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.errors import SyncError
+    from image_syncer.oci import Digest
+
+__all__ = ["OpenImage"]
+
+
+class OpenImage:
+    """Enters each of its destinations into the ledger exactly once; a second outcome raises RuntimeError.
+
+    `clock` gives seconds.
+    """
+
+    def __init__(
+        self, source: Reference, destinations: list[Reference], ledger: Ledger, clock: Callable[[], float]
+    ) -> None:
+        self.source = source
+        self._open = {str(destination): destination for destination in destinations}
+        self._ledger = ledger
+        self._clock = clock
+        self._began = clock()
+
+    @property
+    def open(self) -> list[Reference]:
+        """The destinations that have no outcome yet."""
+        return list(self._open.values())
+
+    def enter(self, destination: Reference, outcome: Outcome, **facts: Any) -> None:
+        """`destination` has ended; `facts` are further fields of its `ImageResult`."""
+        seconds = self._close(destination)
+        self._ledger.enter(ImageResult(str(self.source), str(destination), outcome, seconds=seconds, **facts))
+
+    def fail(self, destination: Reference, error: SyncError, **facts: Any) -> None:
+        """`destination` did not get the image."""
+        seconds = self._close(destination)
+        self._ledger.enter(failed(self.source, destination, error, seconds=seconds, **facts))
+
+    def rename(self, digest: Digest) -> list[Reference]:
+        """The open destinations without a tag, which go under `digest` from now on."""
+        renamed = [Reference(one.repository, None, digest) for one in self.open if one.tag is None]
+        self._open = {str(one): one for one in (*(one for one in self.open if one.tag is not None), *renamed)}
+        return renamed
+
+    def _close(self, destination: Reference) -> float:
+        if self._open.pop(str(destination), None) is None:
+            raise RuntimeError(f"{destination} has an outcome already")
+        return self._clock() - self._began

@@ -1,0 +1,71 @@
+"""Mistakes of ours inside a worker: an outcome in the report, an error in the log, and no traceback for the user."""
+
+from __future__ import annotations
+
+import pytest
+
+from image_syncer.embedded import ContentBuilder
+from process.conftest import MIB, Pair
+
+IN_WORKER = """
+import sys
+if "image_syncer.worker.process" in " ".join(sys.orig_argv):
+    from image_syncer.transfer import stream
+    from image_syncer.worker import mover, source
+    def sabotaged(owner, name):
+        before = getattr(owner, name)
+        def call(self, *args):
+            if str(getattr(self, "_digest", None) or self.digest) == "{digest}":
+                raise LookupError("a drawer is empty")
+            return before(self, *args)
+        setattr(owner, name, call)
+"""
+
+PLACES = {
+    "in a task": "sabotaged(mover.Mover, 'run')",
+    "in a callback of libcurl": "sabotaged(source.Download, '_receive')",
+    "in a callback of the loop": "sabotaged(mover.Mover, 'settle')",
+    "in the pulse": "sabotaged(mover.Mover, 'tick')",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_mistake_in_a_worker_fails_its_image_alone_and_quietly(pair: Pair, place: str) -> None:
+    builder = ContentBuilder(99)
+    blob = builder.layer(3 * MIB)
+    guilty = pair.add("team/guilty", "v1", builder.image([blob]))
+    pair.add_images(3)
+    pair.slow_down(MIB)
+    sabotage = f"{IN_WORKER.format(digest=blob.digest)}    {PLACES[place]}\n"
+    with pair.run("--workers", "2", sabotage=sabotage) as run:
+        assert run.wait() == 1, run.err
+        crashes = run.events("worker crashed")
+    assert [event["level"] for event in crashes] == ["error", "debug"] * 3
+    assert crashes[0]["reason"] == "LookupError: a drawer is empty"
+    assert "Traceback" in crashes[1]["traceback"]
+    outcomes = {image["destination"].partition("/")[2]: image for image in run.report["images"]}
+    failed = outcomes.pop("team/guilty:v1")
+    assert failed["outcome"] == "failed"
+    assert failed["error"]["kind"] == "worker"
+    assert failed["reason"].endswith("ended with exit code 70: LookupError: a drawer is empty")
+    assert {image["outcome"] for image in outcomes.values()} == {"copied"}
+    pair.assert_copied([image for image in pair.images if image is not guilty])
+    assert "Traceback" not in run.err + run.out
+    assert run.orphans == []
+
+
+def test_what_a_worker_prints_goes_to_the_log(pair: Pair) -> None:
+    pair.add_images(2)
+    sabotage = """
+import os, sys
+if "image_syncer.worker.process" in " ".join(sys.orig_argv):
+    os.write(1, b"a library says hello\\n")
+    os.write(2, b"\\xff a library complains\\n" * 10_000)
+"""
+    with pair.run("--workers", "1", sabotage=sabotage) as run:
+        assert run.wait() == 0, run.err
+        text = "".join(event["text"] for event in run.events("worker output"))
+    assert text.startswith("a library says hello\n")
+    assert text.count("a library complains\n") == 10_000
+    assert "a library" not in run.err + run.out
+    pair.assert_copied()
