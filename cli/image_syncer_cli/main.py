@@ -84,7 +84,7 @@ def cli(ctx: click.Context) -> None:
     \b
     image-syncer --auth auth.yaml --images images.yaml    what the files say
     image-syncer copy nginx:1.27 registry.example/nginx   one image, without files
-    image-syncer demo                                     try it: no account needed
+    image-syncer demo                                     try it: needs no account
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -118,6 +118,8 @@ class SyncError(Exception):
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    can_pass: ClassVar[bool] = False
+    """Whether trying again can help, where the error itself does not say otherwise."""
     _kinds: ClassVar[dict[str, type[SyncError]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -134,7 +136,7 @@ class SyncError(Exception):
         reference: str | None = None,
         digest: str | None = None,
         hint: str | None = None,
-        retryable: bool = False,
+        retryable: bool | None = None,
         tries: int = 1,
     ) -> None:
         self.message = redact(message)
@@ -144,7 +146,7 @@ class SyncError(Exception):
         self.reference = reference
         self.digest = digest
         self.hint = redact(hint) if hint else None
-        self.retryable = retryable
+        self.retryable = self.can_pass if retryable is None else retryable
         self.tries = tries
         super().__init__(self.message)
 
@@ -214,7 +216,8 @@ class RegistryError(SyncError):
     """A registry answered, and the answer was not the one that was asked for.
 
     `request` is the method and URL without its query, `status` the HTTP status, `codes` the registry's own error codes
-    (OCI distribution specification 1.1, "Error Codes").
+    (OCI distribution specification 1.1, "Error Codes"), `retry_after_s` the seconds for which it asked to be left alone
+    (RFC 9110 section 10.2.3), None where it did not.
     """
 
     kind = "registry"
@@ -226,16 +229,18 @@ class RegistryError(SyncError):
         request: str | None = None,
         status: int | None = None,
         codes: Sequence[str] = (),
+        retry_after_s: float | None = None,
         **fields: Any,
     ) -> None:
         self.request = redact(request) if request else None
         self.status = status
         self.codes = tuple(codes)
+        self.retry_after_s = retry_after_s
         super().__init__(message, **fields)
 
     @classmethod
     def _extra_fields(cls) -> tuple[str, ...]:
-        return ("request", "status", "codes")
+        return ("request", "status", "codes", "retry_after_s")
 
 
 class AuthenticationError(RegistryError):
@@ -257,35 +262,17 @@ class RefusedError(RegistryError):
 
 
 class RateLimitedError(RegistryError):
-    """The registry asked to be left alone for a while (429); `retry_after_s` is in seconds, None where it did not
-    say.
-    """
+    """The registry asked to be left alone for a while (429)."""
 
     kind = "rate limited"
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None, **fields: Any) -> None:
-        self.retry_after_s = retry_after_s
-        fields.setdefault("retryable", True)
-        super().__init__(message, **fields)
-
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return (*super()._extra_fields(), "retry_after_s")
+    can_pass = True
 
 
 class UnavailableError(RegistryError):
     """The registry, or a proxy in front of it, failed (5xx, 408, 499): trying again can help."""
 
     kind = "unavailable"
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None, **fields: Any) -> None:
-        self.retry_after_s = retry_after_s
-        fields.setdefault("retryable", True)
-        super().__init__(message, **fields)
-
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return (*super()._extra_fields(), "retry_after_s")
+    can_pass = True
 
 
 class ProtocolViolation(RegistryError):  # noqa: N818 - the field's word: the peer broke the rules
@@ -301,6 +288,7 @@ class TransportError(SyncError):
     """
 
     kind = "transport"
+    can_pass = True
 
     def __init__(
         self,
@@ -314,7 +302,6 @@ class TransportError(SyncError):
         self.phase = phase
         self.curl_code = curl_code
         self.request = redact(request) if request else None
-        fields.setdefault("retryable", True)
         super().__init__(message, **fields)
 
     @classmethod
@@ -348,7 +335,4 @@ class WorkerError(SyncError):
     """A worker process died or fell silent while it held the blob."""
 
     kind = "worker"
-
-    def __init__(self, message: str, **fields: Any) -> None:
-        fields.setdefault("retryable", True)
-        super().__init__(message, **fields)
+    can_pass = True

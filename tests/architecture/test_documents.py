@@ -1,4 +1,6 @@
-"""The documents: their links lead somewhere, and the README opens with its two commands."""
+"""The documents: their links lead somewhere, the README opens with its two commands, and no module is left out of the
+architecture.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import pytest
 
 from architecture.source_tree import PROJECT
 
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "perf").glob("*.md")])
+LISTED_ROOMS = ("planning", "net", "worker", "coordinator")
+"""Rooms whose modules docs/architecture.md lists one by one."""
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)?(?:#([^)\s]+))?\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^```sh\n(?P<command>.*?)\n```", re.MULTILINE | re.DOTALL)
@@ -20,7 +24,7 @@ def anchors_of(markdown: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_every_link_leads_somewhere(document) -> None:
     lost = []
     for target, anchor in LINK.findall(FENCED.sub("", document.read_text(encoding="utf-8"))):
@@ -39,6 +43,15 @@ def test_the_readme_opens_with_two_commands_that_need_nothing_before_them() -> N
         assert "\n" not in command
     assert demo.endswith("image-syncer demo")
     assert tests.endswith("-m pytest")
+
+
+@pytest.mark.parametrize("room", LISTED_ROOMS)
+def test_the_architecture_lists_every_module_of_a_room_and_no_other(room) -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = re.split(r"^##+ ", text.partition(f"\n### {room}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    listed = {name for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for name in re.findall(r"\w+", row)}
+    modules = {path.stem for path in (PROJECT / "engine" / "image_syncer" / room).glob("*.py")} - {"__init__"}
+    assert listed == modules
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:

@@ -288,14 +288,12 @@ def test_nobody_listens(bench: Bench) -> None:
 
 
 def test_a_proxy_that_is_not_there(bench: Bench) -> None:
-    bench.environment |= {
-        "http_proxy": "http://127.0.0.1:1",
-        "no_proxy": bench.destination.address.partition(":")[0] + ".example",
-    }
+    host, _, port = bench.source.address.partition(":")
+    bench.environment |= {"http_proxy": "http://127.0.0.1:1", "no_proxy": host}
+    bench.write(images(f"localhost:{port}/team/app:1: DESTINATION/a\n"))
+    bench.write({"auth.yaml": f'"localhost:{port}": {{insecure: true}}\n"DESTINATION": {{insecure: true}}\n'})
     ended = bench.sync("--no-progress")
-    assert_failed(
-        bench, ended, DESTINATION, "over proxy", "Check the proxy in the environment (https_proxy, http_proxy"
-    )
+    assert_failed(bench, ended, "  source localhost:", "over proxy", "Check the proxy in the environment (https_proxy")
 
 
 @pytest.mark.parametrize("retries", [1, 2])

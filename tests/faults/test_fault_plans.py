@@ -1,4 +1,4 @@
-"""Faults of every kind at every request of a larger run: everything arrives, or is told and leaves nothing half done."""
+"""Faults of every kind at every request of a larger run: all arrives, or is told and leaves nothing half done."""
 
 from __future__ import annotations
 

@@ -35,18 +35,22 @@ WRITES = ("head manifest", "start upload", "put upload", "put manifest")
 # Limits
 
 
-@pytest.mark.parametrize("form", list(RetryAfter))
-def test_limits_of_both_sides_are_waited_for(lab: SyncLab, form: RetryAfter) -> None:
-    image = lab.image(2)
-    reading = RateLimit(("get manifest",), times=1, retry_after=form)
-    writing = RateLimit(("start upload",), times=1, retry_after=form)
-    lab.source.behaviour = Behaviour(rate_limits=(reading,))
-    lab.destination.behaviour = replace(TRUSTING, rate_limits=(writing,))
-    done = lab.run(retries=1)
-    assert done.at(lab.source).statuses["get manifest 429"] == 1
-    assert done.at(lab.destination).statuses["start upload 429"] == 1
+def test_limits_of_both_sides_are_waited_for_in_every_form(lab: SyncLab) -> None:
+    image = lab.content.image(2)
+    rules = []
+    for form in RetryAfter:
+        reading = RateLimit(("get manifest",), times=1, retry_after=form)
+        writing = RateLimit(("start upload",), times=1, retry_after=form)
+        source = lab.add_registry(Behaviour(rate_limits=(reading,)))
+        target = lab.add_registry(Behaviour(rate_limits=(writing,)))
+        lab.push(image, to=source)
+        rules.append((source, target, lab.rule(origin=source, to=[(target, REPOSITORY)])))
+    done = lab.run(*(rule for _, _, rule in rules), retries=1)
     assert done.report.seconds >= 2
-    lab.assert_arrived(image)
+    for source, target, _ in rules:
+        assert done.at(source).statuses["get manifest 429"] == 1
+        assert done.at(target).statuses["start upload 429"] == 1
+        lab.assert_arrived(image, at=target)
 
 
 def test_a_limit_that_never_ends_is_told(lab: SyncLab) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,12 +51,18 @@ class Pair:
         for number in range(len(self.images), len(self.images) + count):
             self.add(f"team/app{number}", "v1", builder.image(layers, layer_bytes=layer_bytes))
 
-    def run(self, *words: str, settings: Mapping[str, object] | None = None, **more: object) -> SyncProcess:
+    def run(
+        self,
+        *words: str,
+        all_tags: bool = False,
+        settings: Mapping[str, object] | None = None,
+        **more: Any,
+    ) -> SyncProcess:
         """Start a run that copies all images; see `SyncProcess`."""
         self._runs += 1
         files = RunFiles(self.directory / f"run{self._runs}")
-        files.write(self.source.address, self.destination.address, self.images)
-        return SyncProcess(files, *words, settings=settings, **more)  # type: ignore[arg-type]
+        files.write(self.source.address, self.destination.address, self.images, all_tags=all_tags)
+        return SyncProcess(files, *words, settings=settings, **more)
 
     def slow_down(self, bytes_per_s: float) -> None:
         """From the next request on the source sends no blob faster than this."""

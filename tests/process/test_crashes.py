@@ -27,15 +27,17 @@ PLACES = {
     "in a callback of the loop": "sabotaged(mover.Mover, 'settle')",
     "in the pulse": "sabotaged(mover.Mover, 'tick')",
 }
+PULSE_S = 1.5
+"""A blob that is under way for so long sees at least one tick."""
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_mistake_in_a_worker_fails_its_image_alone_and_quietly(pair: Pair, place: str) -> None:
     builder = ContentBuilder(99)
-    blob = builder.layer(3 * MIB)
+    blob = builder.layer(2 * MIB)
     guilty = pair.add("team/guilty", "v1", builder.image([blob]))
     pair.add_images(3)
-    pair.slow_down(MIB)
+    pair.slow_down(blob.size / PULSE_S)
     sabotage = f"{IN_WORKER.format(digest=blob.digest)}    {PLACES[place]}\n"
     with pair.run("--workers", "2", sabotage=sabotage) as run:
         assert run.wait() == 1, run.err

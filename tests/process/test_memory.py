@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,7 +83,7 @@ def test_nothing_is_written_that_was_not_asked_for(
     with pair.run("--workers", "2", directory=bare, environment=environment) as run:
         assert run.wait() == 0, run.err
     # Root may write anywhere, so what counts is that nobody has.
-    assert os.listdir(bare) == []
+    assert list(bare.iterdir()) == []
     assert sorted(path.name for path in run.files.directory.iterdir()) == sorted(
         ["auth.json", "images.json", "report.json", "run.log", "stderr", "stdout"]
     )

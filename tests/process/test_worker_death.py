@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import ContentBuilder
+from image_syncer.embedded import ContentBuilder, serve_in_thread
 from process.conftest import MIB, Pair
+from support.docker_registry import serve_docker_registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) -> None:
@@ -26,6 +31,21 @@ def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) ->
     assert run.report["totals"]["outcomes"]["copied"] == 6
     assert run.orphans == []
     pair.assert_copied()
+
+
+@pytest.mark.real
+def test_a_real_registry_is_right_too_after_a_worker_was_killed(tmp_path: Path) -> None:
+    with serve_in_thread() as source, serve_docker_registry(tmp_path / "registry") as destination:
+        pair = Pair(source, destination, tmp_path)  # type: ignore[arg-type]  # of which only the address is used
+        pair.add_images(6, layer_bytes=2 * MIB)
+        pair.slow_down(2 * MIB)
+        with pair.run("--workers", "2", "--streams", "3") as run:
+            workers = run.wait_for_workers(2)
+            pair.wait_for_bytes(3 * MIB)
+            os.kill(workers[1].pid, signal.SIGKILL)
+            assert run.wait() == 0, run.err
+        assert [event["pid"] for event in run.events("worker lost")] == [workers[1].pid]
+        pair.assert_copied()
 
 
 def test_workers_may_be_killed_again_and_again(pair: Pair) -> None:
@@ -50,7 +70,7 @@ def test_workers_may_be_killed_again_and_again(pair: Pair) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_blob_that_brings_its_workers_down_fails_alone(pair: Pair, workers: int) -> None:
     # The others are under way in the same workers when they die, and are slow enough to be there each time.
-    pair.add_images(4, layer_bytes=2 * MIB)
+    pair.add_images(4)
     pair.slow_down(2 * MIB)
     builder = ContentBuilder(99)
     deadly = builder.layer(3 * MIB)

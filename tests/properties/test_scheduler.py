@@ -50,7 +50,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         streams=st.integers(1, 3),
         proc=limits,
         tries=st.integers(1, 3),
-        most=st.fixed_dictionaries({registry: limits for registry in REGISTRIES}),
+        most=st.fixed_dictionaries(dict.fromkeys(REGISTRIES, limits)),
         workers=st.integers(0, 3),
     )
     def make(self, streams: int, proc: int | None, tries: int, most: dict[str, int | None], workers: int) -> None:
@@ -122,8 +122,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert any(not self.deliveries[delivery].dropped for delivery in target.deliveries), "nobody wants it"
             known = self.homes_at(target)
             assert (target.repository.registry, target.digest) not in moving or known, "moved twice"
-            assert target.mounts == bool(known)
-            assert not target.mounts or target.mount_from in known
+            from_source = not known and target.source.registry == target.repository.registry
+            assert target.mounts == (bool(known) or from_source)
+            assert not target.mounts or target.mount_from in (known or {target.source.name})
             assert target.repository.name not in known
         jobs[job.id] = job
         event(f"leased with {len(job.targets)} targets")

@@ -1,8 +1,8 @@
-"""A stream between a simulated libcurl's callbacks: no byte is lost, nothing waits for ever, and what is wrong is never whole.
+"""A stream between a simulated libcurl's callbacks: no byte is lost, nothing waits for ever, no wrong blob is ever whole.
 
-The simulation keeps libcurl's habits: a chunk for which a callback asked to pause is given again as a whole, from inside
-the call that un-pauses; buffers are libcurl's own again when a callback returns; nothing is un-paused from inside a
-callback, but in a later round.
+The simulation keeps libcurl's habits: a chunk for which a callback asked to pause is given again as a whole, from
+inside the call that un-pauses; buffers are libcurl's own again when a callback returns; nothing is un-paused from
+inside a callback, but in a later round.
 """
 
 from __future__ import annotations

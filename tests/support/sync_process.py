@@ -44,15 +44,20 @@ class RunFiles:
     def log(self) -> Path:
         return self.directory / "run.log"
 
-    def write(self, source: str, destination: str, images: Iterable[DemoImage]) -> None:
-        """An auth file and an images file that say: copy `images` from one address to the other."""
+    def write(self, source: str, destination: str, images: Iterable[DemoImage], *, all_tags: bool = False) -> None:
+        """An auth file and an images file that say: copy `images` from one address to the other, by their tags or,
+        with `all_tags`, by what their repositories list.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         insecure = {"insecure": True, "username": "", "password": ""}
         self.auth.write_text(json.dumps({source: insecure, destination: insecure}))
         tags: dict[str, list[str]] = {}
         for image in images:
             tags.setdefault(image.repository, []).append(image.tag)
-        rules = {f"{source}/{name}:{','.join(of)}": f"{destination}/{name}" for name, of in tags.items()}
+        rules = {
+            f"{source}/{name}" + ("" if all_tags else f":{','.join(of)}"): f"{destination}/{name}"
+            for name, of in tags.items()
+        }
         self.images.write_text(json.dumps(rules))
 
 

@@ -110,7 +110,24 @@ def test_a_secret_in_json_is_taken_out_whatever_it_is(secret: str, key: str) -> 
 
 
 @pytest.mark.parametrize(
-    "part", ["a", "a-", "a://", "a://@", "://", "?", "?a", "token", "auth", "eyJ", "\\", "basic ", 'password="', "secret ", "a."]
+    "part",
+    [
+        "a",
+        "a-",
+        "a://",
+        "a://@",
+        "://",
+        "?",
+        "?a",
+        "token",
+        "auth",
+        "eyJ",
+        "\\",
+        "basic ",
+        'password="',
+        "secret ",
+        "a.",
+    ],
 )
 def test_the_time_for_a_strangers_text_does_not_grow_with_its_square(part: str) -> None:
     # With one in the square this many would take hours, not a second.

@@ -31,7 +31,8 @@ def test_sizes_that_people_write(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "MiB", "-1", "+1", "1.", ".5", "1,5GB", "1 2", "1KiBs", "1e3", "0x10", "inf", "nan", "٣", "9" * 400]
+    "text",
+    ["", " ", "MiB", "-1", "+1", "1.", ".5", "1,5GB", "1 2", "1KiBs", "1e3", "0x10", "inf", "nan", "٣", "9" * 400],
 )
 def test_what_is_no_size_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size: write a number with a unit, such as 512KiB"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import AuthenticationError, IntegrityError, NotFoundError, Origin, ProtocolViolation, SyncError
@@ -94,7 +94,10 @@ class Discovery:
         )
 
     async def head_source(self, reference: Reference) -> ManifestHead:
-        """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others."""
+        """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others.
+
+        A digest that was asked for is the digest, whatever the registry says.
+        """
         endpoint = await self._endpoints.resolve(reference.repository.registry, Origin.SOURCE)
         request = build_head_manifest(endpoint, reference.repository, reference.target)
         try:
@@ -103,7 +106,8 @@ class Discovery:
             return ManifestHead(None, None, None)  # the GET says it again, with a body that says why
         if response.status in _ABSENT or response.status in _NO_HEAD:
             return ManifestHead(None, None, None)
-        return parse_manifest_head(response)
+        head = parse_manifest_head(response)
+        return head if reference.digest is None else replace(head, digest=reference.digest)
 
     async def head_destination(self, reference: Reference) -> Digest | None:
         """The digest of what is at the destination now; None where nothing is, or nobody tells."""
@@ -122,7 +126,7 @@ class Discovery:
 
     async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
         """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""
-        wanted = head.digest or reference.digest
+        wanted = reference.digest or head.digest
         target = str(wanted) if wanted is not None else reference.target
         return await self._get(reference.repository, target, Origin.SOURCE, wanted)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError
+from image_syncer.errors import Origin, RateLimitedError, SyncError
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     follow_redirect,
@@ -80,9 +80,7 @@ class RegistryClient:
     def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:
         """The error that an unwanted answer stands for; a registry that asks to be left alone is."""
         error = parse_failure(response, request=request, origin=origin, now_epoch_s=time.time())
-        if isinstance(error, RateLimitedError) or (
-            isinstance(error, UnavailableError) and error.retry_after_s is not None
-        ):
+        if isinstance(error, RateLimitedError) or error.retry_after_s is not None:
             pause = self.throttle.pause(endpoint.registry, error.retry_after_s, self._loop.time())
             self._on_pause(endpoint.registry, pause)
         return error

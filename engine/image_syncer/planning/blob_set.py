@@ -113,8 +113,10 @@ class BlobSet:
         if known is not None:
             known.deliveries.append(need.delivery)
             return None
-        target = Target(need.digest, need.size, need.source, need.target, [need.delivery], name)
-        if not (entry.homes or entry.active or entry.waiting):
+        # A source of the same registry has the blob, so that it can be mounted from there.
+        mount_from = need.source.name if need.source.registry == need.target.registry else name
+        target = Target(need.digest, need.size, need.source, need.target, [need.delivery], mount_from)
+        if not (target.mounts or entry.homes or entry.active or entry.waiting):
             target.booked_bytes = max(need.size, 0)
         self.targets += 1
         self.target_bytes += target.booked_bytes

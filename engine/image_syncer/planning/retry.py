@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from image_syncer.errors import RateLimitedError, SyncError, UnavailableError
+from image_syncer.errors import RegistryError, SyncError
 
 __all__ = ["RetryPolicy"]
 
@@ -38,7 +38,7 @@ class RetryPolicy:
         growth = self.factor ** min(tries_made - 1, MOST_STEPS)
         full = min(self.longest_pause_s, self.first_pause_s * growth)
         pause = full * chance
-        asked = error.retry_after_s if isinstance(error, RateLimitedError | UnavailableError) else None
+        asked = error.retry_after_s if isinstance(error, RegistryError) else None
         if asked is None:
             return pause
         return asked + pause if asked <= self.longest_wait_s else None

@@ -104,7 +104,7 @@ class Worker:
         await asyncio.wait((listening, crashed), return_when=asyncio.FIRST_COMPLETED)
         pulse.cancel()
         if self._crashed.is_set():
-            # A socket that is closed with unread messages in it may lose what it has sent: the coordinator closes first.
+            # A socket that is closed with unread messages in it may lose what it sent: the coordinator closes first.
             self._writer.write_eof()
             await asyncio.wait((listening,), timeout=STOP_S)
             os._exit(_CRASHED)

@@ -9,9 +9,7 @@ APP, WEB, TOOL = (Repository("dst.example", name) for name in ("app", "web", "to
 ELSEWHERE = Repository("else.example", "app")
 
 
-def need(
-    target: Repository, delivery: int = 1, *, source: Repository = SOURCE, size: int = 10
-) -> BlobNeed:
+def need(target: Repository, delivery: int = 1, *, source: Repository = SOURCE, size: int = 10) -> BlobNeed:
     return BlobNeed(BLOB, size, source, target, delivery)
 
 
@@ -30,6 +28,17 @@ def test_the_first_repository_gets_it_from_the_source_and_the_others_wait() -> N
     assert served == []
     assert [(one.repository, one.mounts, one.mount_from) for one in released] == [(WEB, True, "app")]
     assert (blobs.targets, blobs.target_bytes) == (2, 10)
+
+
+def test_a_source_of_the_same_registry_is_mounted_from() -> None:
+    blobs = BlobSet()
+    first = joined(blobs, APP, source=TOOL)
+    assert (first.mounts, first.mount_from, first.booked_bytes) == (True, "tool", 0)
+    assert not blobs.has(TOOL, BLOB)  # only what was done in this run is known for sure
+    assert joined(blobs, ELSEWHERE, source=TOOL).mounts is False
+    blobs.failed(first, source_failed=False)
+    itself = joined(blobs, TOOL, source=TOOL)
+    assert (itself.mounts, itself.mount_from) == (False, "tool")
 
 
 def test_each_registry_gets_it_once() -> None:

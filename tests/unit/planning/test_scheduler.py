@@ -44,9 +44,7 @@ def failed(error: SyncError) -> TargetResult:
     return TargetResult(None, error=error)
 
 
-def need(
-    digest: Digest, target: Repository, delivery: int, *, source: Repository = SOURCE, size: int = 10
-) -> BlobNeed:
+def need(digest: Digest, target: Repository, delivery: int, *, source: Repository = SOURCE, size: int = 10) -> BlobNeed:
     return BlobNeed(digest, size, source, target, delivery)
 
 
@@ -240,12 +238,12 @@ def test_those_who_wait_for_the_same_of_a_source_fail_with_it() -> None:
     assert (lease(decisions).source, lease(decisions).targets[0].repository) == (OTHER_SOURCE, TOOL)
 
 
-def test_a_destination_that_refuses_leaves_the_next_to_get_it_from_the_source() -> None:
+@pytest.mark.parametrize("error", [refused(), SyncError("no room on our side")])
+def test_what_is_no_fault_of_the_source_leaves_the_next_to_get_it_from_there(error: SyncError) -> None:
     scheduler = scheduler_of()
     job = lease(scheduler.want([need(A, APP, 1)]))
     scheduler.want([need(A, WEB, 2)])
     scheduler.want([need(A, TOOL, 3)])
-    error = refused()
     decisions = scheduler.end(1, job.id, [failed(error)], 0.0)
     assert outcomes(decisions) == [BlobFailed(1, A, error)]
     second = lease(decisions)
@@ -407,6 +405,22 @@ def test_only_the_blob_that_brings_workers_down_is_given_up() -> None:
     text = "3 workers were lost while they held this blob; the last: killed by signal 9"
     assert {decision.error.message for decision in fallen} == {text}
     assert scheduler.in_flight == 0
+
+
+def test_the_last_chance_of_a_blob_waits_until_a_worker_is_idle() -> None:
+    scheduler = scheduler_of(workers=1)
+    scheduler.want([need(A, APP, 1)])
+    scheduler.lose(1, WorkerError("killed"))
+    scheduler.join(2)
+    scheduler.join(3)
+    [guilty] = scheduler.jobs_of(2)
+    other = lease(scheduler.want([need(B, APP, 2)]))
+    assert (guilty.digest, scheduler.jobs_of(3)) == (A, [other])
+    assert scheduler.lose(2, WorkerError("killed")) == []
+    again = lease(scheduler.end(3, other.id, [MOVED], 0.0))
+    assert (again.digest, again.alone) == (A, True)
+    assert scheduler.want([need(C, APP, 2)]) == []
+    assert lease(scheduler.end(3, again.id, [MOVED], 0.0)).digest == C
 
 
 def test_nothing_is_leased_after_the_end() -> None:

@@ -113,7 +113,9 @@ def test_a_destination_that_fails_at_the_end_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize(("sinks", "instructions"), [(1, [StopSource()]), (2, [])])
-def test_a_destination_that_accepts_too_early_has_not_the_whole_blob(sinks: int, instructions: list[Instruction]) -> None:
+def test_a_destination_that_accepts_too_early_has_not_the_whole_blob(
+    sinks: int, instructions: list[Instruction]
+) -> None:
     pipe = flowing(sinks)
     assert pipe.handle(SinkAccepted(0)) == instructions
     error = pipe.outcomes[0]

@@ -1,0 +1,123 @@
+"""What the documents show works: their files load without a complaint, and their commands are taken as they stand.
+
+A block of YAML that begins with `# NAME` is the file NAME of the commands on its page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.conftest import Command, FakeEngine
+
+PROJECT = Path(__file__).parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
+NOT_RUN = {"demo", "registry"}
+"""Verbs that serve, or take their time: they have tests of their own."""
+
+_BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"# (?P<name>[\w.-]+\.yaml)\n")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [match["text"] for match in _BLOCK.finditer(page.read_text("utf-8")) if match["language"] == language]
+
+
+def shown_files(page: Path) -> dict[str, str]:
+    named = ((_NAME.match(text), text) for text in blocks(page, "yaml"))
+    return {match["name"]: text for match, text in named if match}
+
+
+def shown_commands(page: Path) -> Iterator[list[str]]:
+    """The words after `image-syncer` of every command of a page; lines of other programs are left out."""
+    for text in blocks(page, "sh"):
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["image-syncer"]:
+                yield words[1:]
+
+
+COMMANDS = [(page, words) for page in PAGES for words in shown_commands(page)]
+RUN = [(page, words) for page, words in COMMANDS if words[0] not in NOT_RUN]
+WITH_FILES = [page for page in PAGES if shown_files(page)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, with the variables that the files name."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def write_files(page: Path, folder: Path) -> None:
+    for name, text in (shown_files(page) or shown_files(PROJECT / "README.md")).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_the_pages_show_what_is_looked_for() -> None:
+    assert [page.name for page in WITH_FILES] == ["README.md", "quickstart.md"]
+    verbs = {words[0] for _, words in COMMANDS}
+    assert {"copy", "config", "sync", "demo", "registry", "--auth"} <= verbs
+
+
+@pytest.mark.parametrize("page", WITH_FILES, ids=lambda page: page.name)
+def test_shown_files_have_neither_mistakes_nor_warnings(page: Path, folder: Path, command: Command) -> None:
+    write_files(page, folder)
+    ran = command("config", "check", "--auth", "auth.yaml", "--images", "images.yaml")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("no problems · no warnings · ")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), RUN, ids=lambda value: value.name if isinstance(value, Path) else " ".join(value)
+)
+def test_shown_commands_are_taken_as_they_stand(
+    page: Path, words: list[str], folder: Path, command: Command, engine: FakeEngine
+) -> None:
+    write_files(page, folder)
+    ran = command(*words)
+    assert (ran.code, ran.err) == (0, "")
+    assert (engine.configuration is None) is (words[0] == "config")
+
+
+def test_flags_of_the_go_tool_are_those_of_sync(command: Command) -> None:
+    table = (PROJECT / "docs" / "migrating.md").read_text("utf-8").partition("\n## Flags that stay\n")[2]
+    flags = set(re.findall(r"(?<![\w-])-(?:-[a-z][a-z-]+|[a-z])\b", table.partition("\n## ")[0].partition("Go's ")[0]))
+    assert {"--auth", "--proc", "-p", "--output-images-format"} <= flags
+    offered = command("--help").out
+    assert [flag for flag in flags if flag not in offered] == []
+
+
+def test_the_shown_report_has_the_fields_of_a_report() -> None:
+    [text] = blocks(PROJECT / "docs" / "usage.md", "json")
+    shown = json.loads(text)
+    whole = Report({}, Totals(requests={"get blob": 4}), "2026-11-24T15:52:45+00:00", 0.6).as_data()
+    assert list(shown) == ["images", *whole]
+    assert shown["totals"].keys() == whole["totals"].keys()
+    assert shown["totals"]["outcomes"].keys() == whole["totals"]["outcomes"].keys()
+    failed, copied = shown["images"]
+    for image in (failed, copied):
+        known = {name: value for name, value in image.items() if name != "outcome"}
+        assert ImageResult(**known, outcome=Outcome(image["outcome"])).as_data().keys() == image.keys()
+
+
+def test_every_field_of_the_report_is_told() -> None:
+    section = (PROJECT / "docs" / "usage.md").read_text("utf-8").partition("\n## The report\n")[2].partition("\n## ")[0]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    report = Report({}, Totals(), "", 0.0).as_data()
+    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", error={})
+    assert told == {"images", *report, *image.as_data()}

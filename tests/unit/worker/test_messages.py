@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_syncer.errors import IntegrityError, Origin, RateLimitedError, SyncError
+from image_syncer.oci import Repository, digest_of
+from image_syncer.registry import Endpoint, Scope
+from image_syncer.worker.messages import (
+    MAX_FRAME_BYTES,
+    AuthorizationGiven,
+    AuthorizationWanted,
+    Beat,
+    Crashed,
+    JobEnded,
+    LeaseJob,
+    LeaveAlone,
+    Message,
+    Place,
+    Ready,
+    Result,
+    Setup,
+    Stop,
+    TargetPlace,
+    decode,
+    encode,
+    read_message,
+)
+
+DIGEST = digest_of(b"blob")
+ENDPOINT = Endpoint("r.example:5000", "http://r.example:5000", verify=False, ca_file="/etc/ca.pem")
+APP = Repository("r.example:5000", "team/app")
+ERROR = RateLimitedError(
+    "wait", origin=Origin.SOURCE, status=429, codes=("TOOMANYREQUESTS",), retry_after_s=1.5, digest=DIGEST
+)
+
+MESSAGES: list[Message] = [
+    Setup(window_bytes=2**20, streams=16, connect_timeout_s=15.0, stall_timeout_s=60.0, answer_timeout_s=300.5),
+    LeaseJob(
+        7,
+        DIGEST,
+        2**63 - 1,
+        Place(Endpoint("docker.io", "https://registry-1.docker.io"), Repository("docker.io", "library/nginx")),
+        (TargetPlace(ENDPOINT, APP, "team/app"), TargetPlace(ENDPOINT, Repository("r.example:5000", "x"), "team/app")),
+    ),
+    LeaseJob(8, DIGEST, -1, Place(ENDPOINT, APP), ()),
+    AuthorizationGiven(1, "Bearer hunter2", 59.5),
+    AuthorizationGiven(2, None, 0.0),
+    AuthorizationGiven(3, None, 0.0, SyncError("denied", origin=Origin.DESTINATION).to_data()),
+    LeaveAlone("r.example:5000", 2.5),
+    Stop(),
+    Ready(4711),
+    Beat({"head manifest": 2, "put upload": 1}, {"7": 2**40}),
+    Beat({}, {}),
+    JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
+    AuthorizationWanted(4, ENDPOINT, APP, (Scope("team/app", ("push", "pull")), Scope("x", ("pull",)))),
+    AuthorizationWanted(
+        5,
+        ENDPOINT,
+        None,
+        (Scope("catalog", ("*",), "registry"),),
+        renew=True,
+        rejected="Bearer hunter2",
+        challenges=('Bearer realm="https://t/"', "Basic"),
+    ),
+    Crashed("Traceback:\n  …"),
+]
+
+
+class Wire:
+    """What a stream reader is to `read_message`, without a loop: bytes that are there, and then the end."""
+
+    def __init__(self, data: bytes, error: Exception | None = None) -> None:
+        self.data = data
+        self.error = error
+
+    async def readexactly(self, count: int) -> bytes:
+        import asyncio
+
+        if len(self.data) < count:
+            raise self.error or asyncio.IncompleteReadError(self.data, count)
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+
+
+def read(wire: Wire) -> Message | None:
+    reading = read_message(wire)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration) as caught:
+        reading.send(None)
+    return caught.value.value
+
+
+def test_every_message_is_tried() -> None:
+    assert {type(message) for message in MESSAGES} == set(get_args(Message))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_arrives_as_it_was_said(message: Message) -> None:
+    frame = encode(message)
+    assert int.from_bytes(frame[:4], "big") == len(frame) - 4
+    again = decode(frame[4:])
+    assert again == message
+    assert type(again) is type(message)
+    for field in dataclasses.fields(message):
+        assert type(getattr(again, field.name)) is type(_plain(getattr(message, field.name)))
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, str) else value
+
+
+def test_messages_follow_each_other() -> None:
+    wire = Wire(b"".join(map(encode, MESSAGES)))
+    assert [read(wire) for _ in MESSAGES] == MESSAGES
+    assert read(wire) is None
+
+
+@given(st.sampled_from(MESSAGES), st.data())
+def test_a_message_that_was_cut_off_was_not_said(message: Message, data: st.DataObject) -> None:
+    frame = encode(message)
+    assert read(Wire(frame[: data.draw(st.integers(0, len(frame) - 1))])) is None
+
+
+def test_a_connection_that_is_gone_has_nothing_more_to_say() -> None:
+    assert read(Wire(b"", ConnectionResetError())) is None
+
+
+def test_a_broken_stream_of_messages_crashes() -> None:
+    assert max(len(encode(message)) for message in MESSAGES) < MAX_FRAME_BYTES
+    with pytest.raises(RuntimeError, match="the stream of messages is broken"):
+        read(Wire((MAX_FRAME_BYTES + 1).to_bytes(4, "big")))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"type": "Hello"}', b'{"type": "Ready"}', b'{"type": "Ready", "pid": 1, "x": 2}']
+)
+def test_what_has_no_message_cannot_be_said(body: bytes) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        decode(body)
+
+
+@pytest.mark.parametrize("error", [ERROR, IntegrityError("wrong", digest=DIGEST, expected=DIGEST, retryable=True)])
+def test_an_error_crosses_in_a_result(error: SyncError) -> None:
+    message = decode(encode(JobEnded(1, (Result(None, 0, error.to_data()),)))[4:])
+    assert isinstance(message, JobEnded)
+    data = message.results[0].error
+    assert data is not None
+    again = SyncError.from_data(data)
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_no_repr_shows_a_secret(message: Message) -> None:
+    assert "hunter2" not in repr(message)
+    assert "hunter2" not in str([message])

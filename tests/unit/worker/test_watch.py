@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+
+from image_syncer.oci import digest_of
+from image_syncer.transfer import Signals, Stream
+from image_syncer.worker.watch import SilenceWatch
+
+BLOB = bytes(range(8))
+SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream(digest_of(BLOB), len(BLOB), bytearray(4), senders=2, signals=SIGNALS, on_due=lambda: None)
+
+
+@pytest.fixture
+def watch() -> SilenceWatch:
+    watch = SilenceWatch(2, stall_s=10, answer_s=30)
+    watch.started(100)
+    return watch
+
+
+def receive(stream: Stream, begin: int, end: int) -> None:
+    stream.receive(memoryview(BLOB[begin:end]))
+
+
+def test_a_source_that_does_not_answer(watch: SilenceWatch) -> None:
+    assert watch.waiting_for_source(109) is None
+    assert watch.waiting_for_source(110) == 10
+
+
+def test_a_source_that_sends_nothing(watch: SilenceWatch, stream: Stream) -> None:
+    assert watch.source(stream, 109.9) is None
+    assert watch.source(stream, 112) == 12
+    receive(stream, 0, 1)
+    assert watch.source(stream, 115) is None
+    assert watch.source(stream, 124) is None
+    assert watch.source(stream, 125) == 10
+
+
+def test_a_source_that_trickles_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
+    for number in range(4):
+        receive(stream, number, number + 1)
+        assert watch.source(stream, 109 + 9 * number) is None
+
+
+def test_a_source_that_was_paused_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
+    receive(stream, 0, 4)
+    assert watch.source(stream, 105) is None
+    receive(stream, 4, 8)
+    assert stream.blocked
+    for now in (115, 125, 135):
+        assert watch.source(stream, now) is None
+    for sender in (0, 1):
+        stream.senders[sender].send(4)
+    stream.attend()
+    # From now on it is the source's turn.
+    assert watch.source(stream, 144) is None
+    assert watch.source(stream, 145) == 10
+
+
+def test_a_destination_that_takes_nothing(watch: SilenceWatch, stream: Stream) -> None:
+    receive(stream, 0, 4)
+    assert watch.sink(stream, 0, 100) is None
+    assert watch.sink(stream, 0, 109) is None
+    assert watch.sink(stream, 0, 110) == 10
+    stream.senders[0].send(2)
+    assert watch.sink(stream, 0, 111) is None
+    assert watch.sink(stream, 0, 121) == 10
+
+
+def test_a_destination_that_begins_late_is_not_silent_before(watch: SilenceWatch, stream: Stream) -> None:
+    assert watch.sink(stream, 0, 1000) is None
+    assert watch.sink(stream, 0, 1010) == 10
+
+
+def test_a_destination_that_waits_for_us_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
+    assert stream.senders[0].send(4) == 102
+    for now in (100, 120, 140):
+        assert watch.sink(stream, 0, now) is None
+    receive(stream, 0, 4)
+    stream.attend()
+    assert watch.sink(stream, 0, 149) is None
+    assert watch.sink(stream, 0, 150) == 10
+
+
+def test_each_destination_is_watched_for_itself(watch: SilenceWatch, stream: Stream) -> None:
+    receive(stream, 0, 4)
+    assert [watch.sink(stream, index, 100) for index in (0, 1)] == [None, None]
+    stream.senders[1].send(4)
+    assert [watch.sink(stream, index, 110) for index in (0, 1)] == [10, None]
+
+
+def test_a_destination_that_has_every_byte_may_take_longer(watch: SilenceWatch, stream: Stream) -> None:
+    for begin in (0, 4):
+        receive(stream, begin, begin + 4)
+        for sender in (0, 1):
+            stream.senders[sender].send(4)
+    assert watch.sink(stream, 0, 200) is None
+    assert watch.sink(stream, 0, 229) is None
+    assert watch.sink(stream, 0, 230) == 30
+
+
+def test_there_is_no_time_for_the_whole_of_an_empty_blob_but_for_its_answer(watch: SilenceWatch) -> None:
+    empty = Stream(digest_of(b""), 0, bytearray(1), senders=1, signals=SIGNALS, on_due=lambda: None)
+    assert watch.sink(empty, 0, 100) is None
+    assert watch.sink(empty, 0, 129) is None
+    assert watch.sink(empty, 0, 130) == 30
