@@ -126,9 +126,7 @@ def _bound_names(body: list[ast.stmt]) -> set[str]:
             names.update(alias.asname or alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names.update(
-                each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
-            )
+            names.update(each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
         elif isinstance(node, ast.If):
             names |= _bound_names(node.body) | _bound_names(node.orelse)
         elif isinstance(node, ast.Try):

@@ -140,9 +140,7 @@ def private_imports_of_the_cli(cli: Iterable[Module], engine: Iterable[Module]) 
         complaints += [
             f"{module.place}:{node.lineno} uses {node.value.id}.{node.attr}: not in its __all__"
             for node in ast.walk(module.tree)
-            if isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == ENGINE
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == ENGINE
             if node.attr not in offers[ENGINE] and f"{ENGINE}.{node.attr}" not in offers
         ]
     return complaints

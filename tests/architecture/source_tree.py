@@ -107,9 +107,7 @@ def exported_names(module: Module) -> list[str] | None:
             try:
                 return list(ast.literal_eval(node.value))  # type: ignore[attr-defined]
             except ValueError:
-                raise ValueError(
-                    f"{module.place}:{node.lineno} has an __all__ that is no literal list"
-                ) from None
+                raise ValueError(f"{module.place}:{node.lineno} has an __all__ that is no literal list") from None
     return None
 
 

@@ -44,10 +44,7 @@ def test_the_command_uses_public_names_only(engine: list[Module], cli: list[Modu
 
 def test_the_engine_knows_nothing_of_the_command(engine: list[Module]) -> None:
     assert [
-        str(each)
-        for module in engine
-        for each in imports_of(module)
-        if each.module.startswith("image_syncer_cli")
+        str(each) for module in engine for each in imports_of(module) if each.module.startswith("image_syncer_cli")
     ] == []
 
 

@@ -68,18 +68,12 @@ def test_an_import_of_the_same_room_or_of_one_above_is_fine(tmp_path: Path, sour
 
 
 def test_relative_imports_start_from_the_package_itself_in_its_init(tmp_path: Path) -> None:
-    files = {
-        "image_syncer/net/__init__.py": "from .multi import Multi\nfrom ..embedded import EmbeddedRegistry"
-    }
+    files = {"image_syncer/net/__init__.py": "from .multi import Multi\nfrom ..embedded import EmbeddedRegistry"}
     [complaint] = upward_imports(sources(tmp_path, files))
-    assert complaint.startswith(
-        "image_syncer/net/__init__.py:2 imports EmbeddedRegistry from image_syncer.embedded"
-    )
+    assert complaint.startswith("image_syncer/net/__init__.py:2 imports EmbeddedRegistry from image_syncer.embedded")
 
 
-@pytest.mark.parametrize(
-    "source", ["import image_syncer", "from image_syncer import sync", "from .. import Settings"]
-)
+@pytest.mark.parametrize("source", ["import image_syncer", "from image_syncer import sync", "from .. import Settings"])
 def test_a_room_that_imports_the_public_api_is_caught(tmp_path: Path, source: str) -> None:
     [complaint] = upward_imports(sources(tmp_path, {"image_syncer/worker/loop.py": source}))
     assert "not the public API" in complaint
@@ -126,9 +120,7 @@ def test_a_module_in_no_room_is_caught(tmp_path: Path) -> None:
         "from image_syncer.config import loader",
     ],
 )
-@pytest.mark.parametrize(
-    "room", ["errors", "oci/digest", "config/model", "planning/scheduler", "transfer/pipe"]
-)
+@pytest.mark.parametrize("room", ["errors", "oci/digest", "config/model", "planning/scheduler", "transfer/pipe"])
 def test_the_world_in_a_pure_room_is_caught(tmp_path: Path, room: str, source: str) -> None:
     [complaint] = impurities(sources(tmp_path, {f"image_syncer/{room}.py": source}))
     assert complaint.startswith(f"image_syncer/{room}.py:")
@@ -200,9 +192,7 @@ def offering_engine(tmp_path: Path) -> list[Module]:
         "def later():\n    from image_syncer.worker import Worker",
     ],
 )
-def test_a_private_import_of_the_command_is_caught(
-    tmp_path: Path, offering_engine: list[Module], source: str
-) -> None:
+def test_a_private_import_of_the_command_is_caught(tmp_path: Path, offering_engine: list[Module], source: str) -> None:
     cli = sources(tmp_path / "cli", {"image_syncer_cli/sync.py": source})
     assert len(private_imports_of_the_cli(cli, offering_engine)) == 1
 
@@ -218,9 +208,7 @@ def test_a_private_import_of_the_command_is_caught(
         "from image_syncer_cli.render import table",
     ],
 )
-def test_what_is_offered_is_fine_in_the_command(
-    tmp_path: Path, offering_engine: list[Module], source: str
-) -> None:
+def test_what_is_offered_is_fine_in_the_command(tmp_path: Path, offering_engine: list[Module], source: str) -> None:
     cli = sources(tmp_path / "cli", {"image_syncer_cli/sync.py": source})
     assert private_imports_of_the_cli(cli, offering_engine) == []
 

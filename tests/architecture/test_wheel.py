@@ -26,9 +26,7 @@ SOURCE_ROOTS = (PROJECT / "engine", PROJECT / "cli")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     given = os.environ.get("IMAGE_SYNCER_WHEEL")
-    return ZipFile(
-        given or build_wheel(tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheels"))
-    )
+    return ZipFile(given or build_wheel(tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheels")))
 
 
 def build_wheel(sources: Path, wheels: Path) -> Path:

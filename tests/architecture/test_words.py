@@ -16,9 +16,7 @@ from architecture.source_tree import PROJECT
 FORBIDDEN = {
     "a folder of one machine": re.compile(r"(?<![\w.~$}*-])/(?:" + "wo" + "rk|ro" + "ot|home/" + r"\w+)/"),
     "a tool of one machine": re.compile(r"\.py" + r"env\b|\bwork" + r"place\b", re.IGNORECASE),
-    "a number in a tracker": re.compile(
-        r"\bissue" + r"s?\s+#?\d+\b|(?<![\w&/])#\d+\b(?![-\w])", re.IGNORECASE
-    ),
+    "a number in a tracker": re.compile(r"\bissue" + r"s?\s+#?\d+\b|(?<![\w&/])#\d+\b(?![-\w])", re.IGNORECASE),
 }
 
 

@@ -153,6 +153,21 @@ def test_a_session_without_a_usable_location(lab: SyncLab, location: str | None)
     assert done.at(lab.source).count("get blob") == 0
 
 
+def test_a_session_that_another_host_opens_is_used_there_without_credentials(lab: SyncLab) -> None:
+    elsewhere = lab.add_registry(Behaviour(location_form=LocationForm.RELATIVE))
+    image = lab.image(1)
+    there = (("Location", f"{elsewhere.url}/v2/{REPOSITORY}/blobs/uploads/"),)
+    away = Fault("start upload", status=307, headers=there, times=FOREVER)
+    lab.destination.behaviour = replace(GUARDED["bearer"], faults=(away,))
+    lab.log_in(lab.destination)
+    # Both stand for one registry with two hosts: what is uploaded to the second is in the first.
+    elsewhere.storage = elsewhere._service.storage = lab.destination.storage
+    done = lab.run()
+    assert done.at(elsewhere).count("put upload") == 2
+    assert done.at(lab.destination).count("put upload") == 0
+    lab.assert_arrived(image)
+
+
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_every_status_of_a_committed_blob(lab: SyncLab, status: int) -> None:
     image = lab.image(1)

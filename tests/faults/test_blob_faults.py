@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import Behaviour, Fault, FaultKind
-from image_syncer.errors import IntegrityError, Origin, TransportError, UnavailableError
+from image_syncer.errors import (
+    AuthenticationError,
+    IntegrityError,
+    Origin,
+    ProtocolViolation,
+    TransportError,
+    UnavailableError,
+)
 from support.sync_runs import REPOSITORY, TRUSTING
 
 if TYPE_CHECKING:
@@ -258,3 +265,32 @@ def test_wrong_bytes_that_come_while_the_destination_is_slow(lab: SyncLab) -> No
     error = lab.run(exit_code=1, retries=0, window_bytes=64 * 1024).error
     assert isinstance(error, IntegrityError)
     assert error.digest == spoiled
+
+
+@pytest.mark.parametrize("size", [1000, HUGE])
+def test_a_destination_that_says_no_before_it_has_read_the_blob(lab: SyncLab, size: int) -> None:
+    image, other = lab.image(1, layer_bytes=size), lab.image(1, "team/other")
+    refusal = Fault("put upload", status=403, match="/team/app/", times=FOREVER)
+    lab.destination.behaviour = replace(TRUSTING, faults=(refusal,))
+    done = lab.run(exit_code=1)
+    assert isinstance(done.error, AuthenticationError)
+    assert (done.error.origin, done.error.status, done.error.tries) == (Origin.DESTINATION, 403, 1)
+    assert done.error.digest in {blob.digest for blob in image.blobs}
+    lab.assert_arrived(other, "team/other")
+
+
+def test_a_destination_that_says_yes_before_it_has_read_the_blob(lab: SyncLab) -> None:
+    image = lab.image(1, layer_bytes=HUGE)
+    lab.destination.behaviour = replace(TRUSTING, faults=(Fault("put upload", status=201, body="", skip=1),))
+    done = lab.run()
+    assert done.at(lab.destination).count("put upload") == 3
+    lab.assert_arrived(image)
+
+
+def test_an_upload_that_is_sent_elsewhere_is_told(lab: SyncLab) -> None:
+    lab.image(1)
+    away = Fault("put upload", status=307, headers=(("Location", "/elsewhere"),), times=FOREVER)
+    lab.destination.behaviour = replace(TRUSTING, faults=(away,))
+    error = lab.run(exit_code=1).error
+    assert isinstance(error, ProtocolViolation)
+    assert (error.origin, error.status) == (Origin.DESTINATION, 307)

@@ -1,4 +1,4 @@
-"""A stream between a simulated libcurl's callbacks: no byte is lost, nothing waits for ever, no wrong blob is ever whole.
+"""A stream between a simulated libcurl's callbacks: no byte is lost, nothing waits for ever, no wrong blob is whole.
 
 The simulation keeps libcurl's habits: a chunk for which a callback asked to pause is given again as a whole, from
 inside the call that un-pauses; buffers are libcurl's own again when a callback returns; nothing is un-paused from

@@ -107,12 +107,12 @@ def read_flag(node: Node, key: str, findings: Findings) -> bool:
     return False
 
 
-def read_count(node: Node, key: str, findings: Findings) -> int | None:
-    """The node as a whole number from 1; nothing written is None."""
+def read_count(node: Node, key: str, findings: Findings, *, least: int = 1) -> int | None:
+    """The node as a whole number from `least`; nothing written is None."""
     if isinstance(node, ScalarNode) and node.is_null:
         return None
     text = node.text if isinstance(node, ScalarNode) else ""
-    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT and int(text) > 0:
+    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT and int(text) >= least:
         return int(text)
-    findings.error(node.line, key, f"{shown(text) or _name(node)} is not a whole number from 1")
+    findings.error(node.line, key, f"{shown(text) or _name(node)} is not a whole number from {least}")
     return None

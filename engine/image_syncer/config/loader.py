@@ -78,8 +78,7 @@ def load_configuration(
     if not errors and not rules:
         errors = [Problem(str(config or images), None, None, "there is no rule in it: nothing to copy")]
     if errors:
-        notes = [replace(warning, what=f"warning: {warning.what}") for warning in warnings]
-        raise ConfigurationError(_bounded([*errors, *notes]))
+        raise ConfigurationError(_with_warnings(errors, warnings))
     return Configuration(tuple(placed.rule for placed in rules), RegistryBook(entries), _bounded(warnings))
 
 
@@ -92,7 +91,7 @@ def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
     entries, rules = reader.read(auth, _AUTH)
     reader.warn_of_unused(auth, rules, "rules", "give the file to `sync` as --config")
     if reader.errors:
-        raise ConfigurationError(_bounded(reader.errors))
+        raise ConfigurationError(_with_warnings(reader.errors, reader.warnings))
     return Configuration((), RegistryBook(entries), _bounded(reader.warnings))
 
 
@@ -115,6 +114,11 @@ def read_file(path: str) -> bytes:
         what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
         raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
     return content
+
+
+def _with_warnings(errors: list[Problem], warnings: list[Problem]) -> tuple[Problem, ...]:
+    """What keeps a run from beginning, and after it what deserves a warning."""
+    return _bounded([*errors, *(replace(warning, what=f"warning: {warning.what}") for warning in warnings)])
 
 
 def _bounded(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -114,9 +114,10 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         value = fields.get(name)
         return value is not None and read_flag(value, key_path(path, name), findings)
 
-    def count(name: str) -> int | None:
+    def connections(name: str) -> int | None:
         value = fields.get(name)
-        return None if value is None else read_count(value, key_path(path, name), findings)
+        # Two: one for manifests and one for blobs, which must not wait for each other.
+        return None if value is None else read_count(value, key_path(path, name), findings, least=2)
 
     skip_tls_verify = flag("skip_tls_verify")
     if skip_tls_verify:
@@ -137,7 +138,7 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         insecure=flag("insecure"),
         skip_tls_verify=skip_tls_verify,
         ca_file=_read_file(fields.get("ca_file"), key_path(path, "ca_file"), findings, dialect),
-        max_connections=count("max_connections"),
+        max_connections=connections("max_connections"),
     )
 
 

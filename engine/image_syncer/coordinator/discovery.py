@@ -19,6 +19,7 @@ from image_syncer.oci import (
     is_index,
     parse_manifest,
     platform_of_config,
+    platform_of_schema1,
     select_platforms,
 )
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
@@ -138,11 +139,11 @@ class Discovery:
             indexes: dict[Digest, Manifest] = {}
             chosen = await self._select_index(repository, root, wanted, indexes, depth=0)
             if chosen is None:
-                return Selected(None, root.digest, {}, f"no platform in it fits {_named(wanted)}")
+                return Selected(None, root.digest, {}, f"no platform in it fits {wanted}")
             return Selected(chosen, root.digest, indexes)
         platform = await self._platform_of(repository, root)
         if platform is not None and not wanted.matches(platform):
-            return Selected(None, root.digest, {}, f"its platform {platform} does not fit {_named(wanted)}")
+            return Selected(None, root.digest, {}, f"its platform {platform} does not fit {wanted}")
         return Selected(root, root.digest, {})
 
     async def get_tree(self, repository: Repository, selected: Selected) -> ImageTree:
@@ -218,6 +219,8 @@ class Discovery:
         return chosen
 
     async def _platform_of(self, repository: Repository, manifest: Manifest) -> Platform | None:
+        if manifest.kind is ManifestKind.SCHEMA1:
+            return platform_of_schema1(manifest.raw)
         config = manifest.config
         if config is None or config.size > MAX_CONFIG_BYTES:
             return None
@@ -272,12 +275,3 @@ def _hostile(repository: Repository, manifest: Manifest, what: str) -> SyncError
         repository=str(repository),
         reference=str(manifest.digest),
     )
-
-
-def _named(wanted: PlatformFilter) -> str:
-    names = [*map(str, wanted.platforms)]
-    if wanted.os_names:
-        names.append("os " + "|".join(wanted.os_names))
-    if wanted.architectures:
-        names.append("architecture " + "|".join(wanted.architectures))
-    return ", ".join(names)

@@ -191,6 +191,7 @@ class Run:
                 "retries": self._settings.retries,
                 "force": self._settings.force,
                 "dry_run": self._settings.dry_run,
+                "platforms": str(self._settings.platform_filter) or None,
             },
             totals=totals,
             started_at=self._started_at,

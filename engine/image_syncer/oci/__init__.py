@@ -43,6 +43,7 @@ from image_syncer.oci.reference import (
     parse_reference,
     parse_repository,
 )
+from image_syncer.oci.schema1 import platform_of_schema1
 from image_syncer.oci.selection import platform_of_config, select_platforms
 
 __all__ = [
@@ -92,5 +93,6 @@ __all__ = [
     "parse_reference",
     "parse_repository",
     "platform_of_config",
+    "platform_of_schema1",
     "select_platforms",
 ]

@@ -106,6 +106,12 @@ class PlatformFilter:
         """Whether every platform is wanted."""
         return not (self.platforms or self.os_names or self.architectures)
 
+    def __str__(self) -> str:
+        names = [str(platform) for platform in self.platforms]
+        names += ["os " + "|".join(self.os_names)] if self.os_names else []
+        names += ["architecture " + "|".join(self.architectures)] if self.architectures else []
+        return ", ".join(names)
+
     def matches(self, platform: Platform) -> bool:
         """Whether `platform` is wanted."""
         given = platform.normalized()

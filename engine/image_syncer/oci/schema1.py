@@ -15,8 +15,9 @@ import orjson
 from image_syncer.oci.descriptor import Descriptor, read_digest
 from image_syncer.oci.document import InvalidManifest, parse_document, read_list, read_object, read_text
 from image_syncer.oci.media_type import DOCKER_LAYER
+from image_syncer.oci.platform import Platform
 
-__all__ = ["read_fs_layers", "signed_payload"]
+__all__ = ["platform_of_schema1", "read_fs_layers", "signed_payload"]
 
 _UNKNOWN_SIZE = -1
 
@@ -27,6 +28,22 @@ def read_fs_layers(document: dict[str, Any]) -> tuple[Descriptor, ...]:
         raise InvalidManifest("fsLayers is missing")
     layers = read_list(document, "fsLayers", "")
     return tuple(_read_fs_layer(value, f"fsLayers[{position}]") for position, value in enumerate(layers))
+
+
+def platform_of_schema1(raw: bytes) -> Platform | None:
+    """The platform that a schema 1 manifest names: its architecture, and the system of its newest history entry, which is
+    Linux where it is left out, as it was then. None where there is no architecture.
+    """
+    try:
+        document = parse_document(raw)
+        architecture = read_text(document, "architecture", "")
+        history = read_list(document, "history", "")
+        newest = read_object(history[0], "history[0]") if history else {}
+        configuration = orjson.loads(read_text(newest, "v1Compatibility", "history[0].") or "{}")
+    except (InvalidManifest, orjson.JSONDecodeError):
+        return None
+    system = configuration.get("os") if isinstance(configuration, dict) else None
+    return Platform(system if isinstance(system, str) and system else "linux", architecture) if architecture else None
 
 
 def signed_payload(raw: bytes, document: dict[str, Any]) -> bytes:

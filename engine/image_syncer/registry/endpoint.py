@@ -17,7 +17,7 @@ class Endpoint:
 
     `registry` is the name that references use ("docker.io"), `base_url` has no slash at its end
     ("https://registry-1.docker.io"). `verify` False accepts any certificate; `ca_file` is a PEM file of
-    authorities to trust instead of the system's.
+    authorities to trust beside the system's directory of them.
     """
 
     registry: str

@@ -278,7 +278,7 @@ def test_every_mistake_of_our_own_format(write):
         (1, "version", "version 3 is not known"),
         (2, "registry", "unknown key"),
         (5, "registries › a.io › user", "unknown key"),
-        (6, "registries › a.io › max_connections", "0 is not a whole number from 1"),
+        (6, "registries › a.io › max_connections", "0 is not a whole number from 2"),
         (7, "registries › a.io › insecure", "yes is neither true nor false"),
         (8, "registries › a.io › ca_file", f"the file {Path(own).parent}/nowhere.pem cannot be read"),
         (9, "registries › a.io › password", "a list, where one text is wanted"),
