@@ -345,7 +345,7 @@ TLS = [
         (
             SOURCE,
             "HEAD http://",
-            "It was asked in plain HTTP, as `insecure` allows, because TLS could not be agreed on",
+            "It was asked in plain HTTP, as `insecure` allows, and closed the connection",
         ),
         entry="insecure: true",
         wants_certificate=True,

@@ -65,10 +65,10 @@ def test_redirects_that_lead_nowhere(lab: SyncLab, query: str) -> None:
     def hop(match: str, location: str) -> Fault:
         return Fault("get blob", status=307, times=FOREVER, match=match, headers=(("Location", location),))
 
-    loop = (hop(here, here),)
+    loop = [hop(here, here)]
     if query == "circle":
-        loop = (hop(f"{here}?a", f"{here}?b"), hop(f"{here}?b", f"{here}?a"), hop(here, f"{here}?a"))
-    lab.source.behaviour = Behaviour(faults=loop)
+        loop = [hop(f"{here}?a", f"{here}?b"), hop(f"{here}?b", f"{here}?a"), hop(here, f"{here}?a")]
+    lab.source.behaviour = Behaviour(faults=tuple(loop))
     done = lab.run(exit_code=1)
     assert isinstance(done.error, ProtocolViolation)
     assert (done.error.origin, done.error.digest) == (Origin.SOURCE, config.digest)
@@ -114,7 +114,7 @@ def test_manifests_are_fetched_elsewhere_without_credentials(lab: SyncLab, opera
     lab.assert_arrived(image)
 
 
-@pytest.mark.parametrize("guard", GUARDED)
+@pytest.mark.parametrize("guard", ["open", "bearer"])
 @pytest.mark.parametrize("form", list(LocationForm))
 def test_every_form_of_location(lab: SyncLab, form: LocationForm, guard: str) -> None:
     image = lab.image(2, layer_bytes=300_000)

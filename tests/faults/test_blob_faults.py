@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -193,7 +193,7 @@ def test_a_source_that_does_not_answer_is_asked_again(lab: SyncLab) -> None:
         pytest.param(1000, {"answer_timeout_s": 0.5}, id="does not commit"),
     ],
 )
-def test_a_destination_that_stands_still(lab: SyncLab, size: int, settings: dict[str, float]) -> None:
+def test_a_destination_that_stands_still(lab: SyncLab, size: int, settings: dict[str, Any]) -> None:
     image, other = lab.image(1, layer_bytes=size), lab.image(1, "team/other")
     still = Fault("put upload", FaultKind.STALL, FOREVER, match="/team/app/")
     lab.destination.behaviour = replace(TRUSTING, faults=(still,))
@@ -242,7 +242,7 @@ def test_a_session_that_has_expired_is_opened_anew(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("status", [500, 503])
 def test_a_failure_of_the_storage_is_tried_again(lab: SyncLab, status: int) -> None:
     image = lab.image(1)
     lab.source.behaviour = Behaviour(faults=(Fault("get blob", status=status),))
@@ -281,7 +281,8 @@ def test_a_destination_that_says_no_before_it_has_read_the_blob(lab: SyncLab, si
 
 def test_a_destination_that_says_yes_before_it_has_read_the_blob(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=HUGE)
-    lab.destination.behaviour = replace(TRUSTING, faults=(Fault("put upload", status=201, body="", skip=1),))
+    early = Fault("put upload", status=201, body="", match=image.blobs[1].digest.hex)
+    lab.destination.behaviour = replace(TRUSTING, faults=(early,))
     done = lab.run()
     assert done.at(lab.destination).count("put upload") == 3
     lab.assert_arrived(image)

@@ -257,6 +257,14 @@ def test_a_list_whose_next_page_is_on_another_host(lab: SyncLab) -> None:
     assert done.at(lab.source).requests == {"list tags": 1}
 
 
+def test_a_list_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_TAGS", 3)
+    image = lab.content.image(1)
+    lab.push(image, tags=[f"v{number}" for number in range(4)])
+    done = lab.run(lab.rule(tags=()), exit_code=1)
+    assert "more than 3 tags" in done.error.message
+
+
 def test_a_list_that_goes_round_in_circles(lab: SyncLab) -> None:
     lab.image(1)
     link = (("Link", f'</v2/{REPOSITORY}/tags/list?last=v1&n=1000>; rel="next"'),)

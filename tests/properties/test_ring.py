@@ -48,6 +48,14 @@ class RingMachine(RuleBasedStateMachine):
         assert len(got) == min(most, waiting, self.capacity - begin % self.capacity)
         self.taken[reader] += len(got)
 
+    @rule(data=st.data())
+    def rewind(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from(range(len(self.taken))))
+        can = reader in self.open and len(self.written) <= self.capacity
+        assert self.ring.rewind(reader) is can
+        if can:
+            self.taken[reader] = 0
+
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -52,11 +53,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         tries=st.integers(1, 3),
         most=st.fixed_dictionaries(dict.fromkeys(REGISTRIES, limits)),
         workers=st.integers(0, 3),
+        expected=st.integers(1, 3),
     )
-    def make(self, streams: int, proc: int | None, tries: int, most: dict[str, int | None], workers: int) -> None:
-        self.streams, self.proc, self.tries, self.most = streams, proc, tries, most
+    def make(
+        self, streams: int, proc: int | None, tries: int, most: dict[str, int | None], workers: int, expected: int
+    ) -> None:
+        self.streams, self.proc, self.tries, self.most, self.expected = streams, proc, tries, most, expected
         self.scheduler = Scheduler(
             streams=streams,
+            workers=expected,
             proc=proc,
             retry=RetryPolicy(tries=tries, first_pause_s=1, factor=2),
             chance=lambda: 0.5,
@@ -246,10 +251,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         queue = self.scheduler._queue
         if self.proc is not None and self.scheduler.in_flight >= self.proc:
             return
+        most = self.streams
+        if len(self.held) < self.expected:
+            most = min(most, math.ceil((self.scheduler.in_flight + len(queue)) / self.expected))
         open_workers = [
-            jobs
-            for jobs in self.held.values()
-            if len(jobs) < self.streams and not any(job.alone for job in jobs.values())
+            jobs for jobs in self.held.values() if len(jobs) < most and not any(job.alone for job in jobs.values())
         ]
         for job in queue._jobs.values():
             able = [jobs for jobs in open_workers if not (job.alone and jobs)]
@@ -277,6 +283,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
         assert scheduler._later == []
         assert scheduler._awaited == {}
+        assert queue.pop(idle=True) is None  # forgets what is stale in the lanes
         assert (len(queue), queue._joinable, queue._lanes, queue._alone) == (0, {}, {}, [])
         assert not any(queue._in_use.values())
         for entry in scheduler._blobs._entries.values():

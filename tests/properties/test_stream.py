@@ -148,6 +148,8 @@ def run(curl: Libcurl, data: st.DataObject, *, stops: bool = False) -> None:
         which, size, aside = steps.pop() if steps else (0, 60, 1)
         if aside == 0:
             curl.stream.flush()
+        if aside == 8 and runnable[-1] >= 0 and curl.stream.senders[runnable[-1]].rewind():
+            curl.uploads[runnable[-1]].got.clear()  # its connection was gone, and libcurl opened another
         if aside == 9 and stops:
             curl.stop(runnable[-1] if runnable[-1] >= 0 else curl.open()[0])
         elif (index := runnable[which % len(runnable)]) == -1:

@@ -42,6 +42,8 @@ __all__ = ["Discovery", "Selected"]
 
 TAG_PAGE_SIZE = 1000
 MAX_TAG_PAGES = 100_000
+MAX_TAGS = 1_000_000
+"""Of one repository, in memory at once (some 100 MiB): a bound against lists without end."""
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_CONFIG_BYTES = 4 * 2**20
 _ABSENT = (404,)
@@ -81,6 +83,13 @@ class Discovery:
             response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
             page = parse_tag_page(response, request.url)
             tags.update(dict.fromkeys(page.tags))
+            if len(tags) > MAX_TAGS:
+                raise ProtocolViolation(
+                    f"the registry lists more than {MAX_TAGS:,} tags",
+                    origin=Origin.SOURCE,
+                    operation="list tags",
+                    repository=str(repository),
+                )
             next_url = page.next_url
             if next_url is None:
                 return list(tags)

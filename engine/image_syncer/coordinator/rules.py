@@ -25,7 +25,7 @@ __all__ = ["OPEN_IMAGES", "RuleRunner"]
 OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
 OPEN_RULES = 8
-"""Rules whose tags are listed at once: each holds its list of tags in memory."""
+"""Rules whose tags are listed, or whose images are being begun, at once: each holds its list of tags in memory."""
 
 
 class RuleRunner:
@@ -49,6 +49,7 @@ class RuleRunner:
         self._settings = settings
         self._gate = asyncio.Semaphore(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.images_total = 0
 
     @property
@@ -59,21 +60,23 @@ class RuleRunner:
     async def run(self) -> None:
         """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried."""
         gate = asyncio.Semaphore(OPEN_RULES)
-        tasks: set[asyncio.Task[None]] = set()
         try:
             for number, rule in list(self._unresolved.items()):
                 await gate.acquire()
-                self._begin(tasks, gate, self._run_rule(number, rule))
-            while tasks:
-                await asyncio.gather(*tasks)
+                self._begin(gate, self._run_rule(number, rule))
+            while self._tasks:
+                await asyncio.gather(*self._tasks)
         except BaseException:
-            await _cancel(tasks)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             for rule in self._unresolved.values():
                 self._enter(rule, Outcome.NOT_TRIED, INTERRUPTED)
             self._images.close()
             raise
 
     async def _run_rule(self, number: int, rule: Rule) -> None:
+        """Returns when all its images are begun."""
         try:
             listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
         except SyncError as error:
@@ -89,35 +92,36 @@ class RuleRunner:
         if not references:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
             self._enter(rule, Outcome.SKIPPED, what)
-        await self._run_images(rule, references)
+        await self._begin_images(rule, references)
 
-    async def _run_images(self, rule: Rule, references: list[Reference]) -> None:
+    async def _begin_images(self, rule: Rule, references: list[Reference]) -> None:
         wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
-        tasks: set[asyncio.Task[None]] = set()
         begun = 0
         try:
             for position, source in enumerate(references):
                 await self._gate.acquire()
                 begun = position + 1
                 destinations = _destinations(rule, source, position)
-                self._begin(tasks, self._gate, self._images.start(source, destinations, wanted))
-            while tasks:
-                await asyncio.gather(*tasks)
+                self._begin(self._gate, self._images.start(source, destinations, wanted))
         except BaseException:
-            await _cancel(tasks)
             for position, source in enumerate(references[begun:], begun):
                 for destination in _destinations(rule, source, position):
                     result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=INTERRUPTED)
                     self._ledger.enter(result)
             raise
 
-    def _begin(
-        self, tasks: set[asyncio.Task[None]], gate: asyncio.Semaphore, work: Coroutine[None, None, None]
-    ) -> None:
+    def _begin(self, gate: asyncio.Semaphore, work: Coroutine[None, None, None]) -> None:
+        """Start `work`, which has been let through `gate` and gives its place back when it ends."""
         task = self._loop.create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(lambda _done: gate.release())
+        self._tasks.add(task)
+
+        def on_done(done: asyncio.Task[None]) -> None:
+            gate.release()
+            # One that crashed stays, so that `run` raises what crashed it: nothing ends silently.
+            if done.cancelled() or done.exception() is None:
+                self._tasks.discard(done)
+
+        task.add_done_callback(on_done)
 
     def _enter(self, rule: Rule, outcome: Outcome, reason: str) -> None:
         """A rule without images of its own still has an entry for each destination: nothing ends silently."""
@@ -128,9 +132,3 @@ class RuleRunner:
 
 def _destinations(rule: Rule, source: Reference, position: int) -> list[Reference]:
     return [destination.reference_for(source, position) for destination in rule.destinations]
-
-
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    for task in list(tasks):
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -33,6 +33,7 @@ from image_syncer.telemetry import (
     estimate_time_left,
     get_logger,
 )
+from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,16 +107,17 @@ class Run:
         self._driver = CurlDriver(connections=self._resources.connections)
         timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
         self._transport = Transport(self._driver, timeouts)
+        retry = RetryPolicy(tries=settings.retries + 1)
         self._client = RegistryClient(
             self._transport,
             TokenBroker(self._transport, self._credential_for),
             Throttle(),
-            retry=RetryPolicy(tries=settings.retries + 1),
+            retry=retry,
             chance=random.random,
             on_pause=self._leave_alone,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
         )
-        endpoints = EndpointBook(self._transport, registries)
+        endpoints = EndpointBook(self._transport, registries, retry=retry, chance=random.random)
         discovery = Discovery(self._client, endpoints)
         self._transfers = Transfers(self._client, endpoints, registries, self._resources, settings)
         publisher = Publisher(self._client, endpoints)
@@ -142,7 +144,11 @@ class Run:
         if task is None:
             task = asyncio.ensure_future(self._look_up(repository))
             self._credentials[repository] = task
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except SyncError as error:
+            # Every waiter gets an error of its own, since each fills in its own place.
+            raise SyncError.from_data(error.to_data()) from error
 
     async def _look_up(self, repository: Repository) -> tuple[Credential | None, str]:
         registries = self._configuration.registries
@@ -178,8 +184,13 @@ class Run:
                 bytes_per_s=rate,
                 eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
                 slowest=self._transfers.slowest(SLOWEST_ROWS),
+                waiting=self._waiting(now),
             )
         )
+
+    def _waiting(self, now: float) -> str | None:
+        longest = self._client.throttle.longest(now)
+        return longest and f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
 
     def _report(self) -> Report:
         totals = self._ledger.totals

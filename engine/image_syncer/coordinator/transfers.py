@@ -85,6 +85,7 @@ class Transfers:
         )
         self._scheduler = Scheduler(
             streams=resources.streams,
+            workers=resources.workers,
             proc=resources.proc,
             retry=RetryPolicy(tries=settings.retries + 1),
             chance=random.random,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["DockerConfig", "parse_docker_config"]
 
 _HINT = "Docker's config.json is read where the auth file has no user name; DOCKER_CONFIG names its directory."
+_HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
+"""JSON can name half of a surrogate pair, which no encoding can send."""
 _Value = TypeVar("_Value")
 
 
@@ -108,6 +111,11 @@ def _decode(prefix: str, entry: Mapping[str, object]) -> Credential | None:
             )
     if not username and identity_token is None:
         return None
+    if any(_HALF_CHARACTER.search(text) for text in (username, password, identity_token or "")):
+        raise CredentialError(
+            f"the entry of {prefix} in docker's config.json holds half a character, which nobody can send",
+            hint=f"Log in again: docker login {prefix}",
+        )
     # Docker's own reader cuts NUL bytes off, which old logins left.
     return Credential(username, password.strip("\0"), identity_token)
 

@@ -58,6 +58,7 @@ def ask_helper(
     try:
         data = json.loads(answer)
         username, secret = data["Username"], data["Secret"]
+        f"{username}{secret}".encode()  # half of a surrogate pair, which JSON can name, could not be sent
     except (ValueError, RecursionError, LookupError, TypeError):
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):

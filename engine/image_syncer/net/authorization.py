@@ -84,7 +84,7 @@ class Authorizer(Protocol):
         """The registry let a request in, or failed it for another reason than who we are."""
 
     def abandoned(self, endpoint: Endpoint) -> None:
-        """A request got no answer at all."""
+        """A request got no answer at all, or none to what its 401 made us ask."""
 
 
 @dataclass
@@ -196,8 +196,8 @@ class TokenBroker:
         state = self._state(endpoint)
         if state.pinged:
             return None
-        state.pinged = True
         response = await self._transport.perform(build_ping(endpoint), endpoint)
+        state.pinged = True
         return preferred_challenge(parse_challenges(response.headers.get_all("WWW-Authenticate")))
 
     def _state(self, endpoint: Endpoint) -> _RegistryState:

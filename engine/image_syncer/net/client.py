@@ -13,6 +13,7 @@ from image_syncer.registry import (
     may_carry_credentials,
     parse_failure,
 )
+from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -99,9 +100,18 @@ class RegistryClient:
             return response
 
     async def wait_for_turn(self, endpoint: Endpoint) -> None:
-        """Sleep while the registry has asked to be left alone."""
+        """Sleep while the registry has asked to be left alone; raises RateLimitedError where that is too long to wait.
+
+        Then nothing is asked: each request would only be refused again.
+        """
         # What is in force may be prolonged while we sleep.
-        while wait := self.throttle.wait_s(endpoint.registry, self._loop.time()):  # noqa: ASYNC110
+        while wait := self.throttle.wait_s(endpoint.registry, self._loop.time()):
+            if wait > self._retry.longest_wait_s:
+                raise RateLimitedError(
+                    f"the registry {endpoint.registry} asked to be left alone for {format_duration(wait)}",
+                    hint="Run it again then, or ask the registry for a higher limit.",
+                    retry_after_s=wait,
+                )
             await asyncio.sleep(wait)
 
     async def authorization_for(self, request: Request, endpoint: Endpoint) -> str | None:
@@ -115,15 +125,16 @@ class RegistryClient:
         value = await self.authorization_for(request, endpoint)
         try:
             response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
+            renewals = 0
+            while response.status == _UNAUTHORIZED and own and renewals < MOST_RENEWALS:
+                renewals += 1
+                challenges = response.headers.get_all("WWW-Authenticate")
+                renewed = await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)
+                value = renewed.value
+                response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
         except BaseException:
             self.authorizer.abandoned(endpoint)
             raise
-        renewals = 0
-        while response.status == _UNAUTHORIZED and own and renewals < MOST_RENEWALS:
-            renewals += 1
-            challenges = response.headers.get_all("WWW-Authenticate")
-            value = (await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)).value
-            response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
         if own:
             self.authorizer.answered(endpoint)
         return response

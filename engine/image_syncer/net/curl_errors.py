@@ -58,8 +58,8 @@ _PLAIN_HINT = (
     "(with `copy`: --insecure HOST)."
 )
 _SILENT_HINT = (
-    "It was asked in plain HTTP, as `insecure` allows, because TLS could not be agreed on: the registry may want a "
-    "client's certificate, or speak only old versions of TLS."
+    "It was asked in plain HTTP, as `insecure` allows, and closed the connection: it failed, or it wants TLS that "
+    "could not be agreed on (a client's certificate, an old version)."
 )
 _HANDSHAKE_HINT = (
     "TLS could not be agreed on: the registry may want a client's certificate, or speak only old versions of TLS."

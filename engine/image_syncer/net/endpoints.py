@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
+from image_syncer.errors import SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.registry import build_ping, candidate_endpoints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.config import RegistryBook
     from image_syncer.errors import Origin
     from image_syncer.net.transport import Transport
+    from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint
 
 __all__ = ["EndpointBook"]
@@ -25,26 +29,47 @@ class EndpointBook:
 
     With one candidate nothing is asked. With `insecure: true` a connection is made without a request
     (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
-    What worked is remembered for the host.
+    What worked is remembered for the host; where nothing does, it is tried again as `retry` says.
+    `chance` gives a uniform number in [0, 1).
     """
 
-    def __init__(self, transport: Transport, registries: RegistryBook) -> None:
+    def __init__(
+        self, transport: Transport, registries: RegistryBook, *, retry: RetryPolicy, chance: Callable[[], float]
+    ) -> None:
         self._transport = transport
         self._registries = registries
+        self._retry = retry
+        self._chance = chance
         self._resolved: dict[str, asyncio.Task[Endpoint]] = {}
 
     async def resolve(self, registry: str, origin: Origin) -> Endpoint:
         """The endpoint of `registry`; raises TransportError where none of its candidates answers."""
         task = self._resolved.get(registry)
         if task is None:
-            task = asyncio.ensure_future(self._probe(registry, origin))
+            task = asyncio.ensure_future(self._find(registry, origin))
             self._resolved[registry] = task
         try:
             return await asyncio.shield(task)
-        except Exception:
+        except SyncError as error:
             if self._resolved.get(registry) is task:
                 del self._resolved[registry]  # the next one tries again
-            raise
+            # Every waiter gets an error of its own, since each fills in its own place.
+            own = SyncError.from_data(error.to_data())
+            own.origin = origin
+            raise own from error
+
+    async def _find(self, registry: str, origin: Origin) -> Endpoint:
+        tries = 0
+        while True:
+            try:
+                return await self._probe(registry, origin)
+            except SyncError as error:
+                tries += 1
+                pause = self._retry.pause_s(error, tries, self._chance())
+                if pause is None:
+                    error.tries = tries
+                    raise
+            await asyncio.sleep(pause)
 
     async def _probe(self, registry: str, origin: Origin) -> Endpoint:
         settings = self._registries.host_settings(registry)

@@ -7,6 +7,7 @@ is decided in one place (`client.py`), and a digest covers the bytes as they are
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -26,8 +27,8 @@ DOWNLOAD_BUFFER_BYTES = 64 * 1024
 """CURLOPT_BUFFERSIZE: what stays in the core's cache is cheaper (measured: 64 KiB with uploads of 256 KiB was best)."""
 UPLOAD_BUFFER_BYTES = 256 * 1024
 """CURLOPT_UPLOAD_BUFFERSIZE: one send for each piece."""
-MAX_HEADER_BYTES = 256 * 1024
-"""A bound against hostile servers; libcurl has one of its own of 300 KiB for a response."""
+SUPPRESS_CONNECT_HEADERS = 265
+"""CURLOPT_SUPPRESS_CONNECT_HEADERS(3), a number of libcurl's ABI: PycURL has no name for it."""
 
 
 class AnswerHead:
@@ -121,6 +122,7 @@ def set_request(
     setopt(pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_s * 1000))
     setopt(pycurl.TCP_KEEPALIVE, 1)
     setopt(pycurl.HEADERFUNCTION, head.take)
+    setopt(SUPPRESS_CONNECT_HEADERS, 1)  # a proxy's 200 to CONNECT is not the registry's answer
     _set_method(easy, request)
     setopt(pycurl.HTTPHEADER, fields)
     if request.url.startswith("https:"):
@@ -147,12 +149,24 @@ def set_download(easy: pycurl.Curl, receive: Callable[[memoryview], int | None])
     easy.setopt(pycurl.WRITEFUNCTION, receive, use_memoryview=True)
 
 
-def set_upload(easy: pycurl.Curl, size: int, send: Callable[[int], memoryview | bytes | int]) -> None:
-    """The body of `size` bytes comes from `send`. It cannot be rewound: libcurl fails where it would have to."""
+def set_upload(
+    easy: pycurl.Curl, size: int, send: Callable[[int], memoryview | bytes | int], rewind: Callable[[], bool]
+) -> None:
+    """The body of `size` bytes comes from `send`.
+
+    A kept connection that the server closes just then is noticed only after bytes went into it. libcurl takes a new
+    one where `rewind` says that `send` begins again, and fails (CURLE_SEND_FAIL_REWIND) where it cannot.
+    """
+
+    def seek(offset: int, origin: int) -> int:
+        done = offset == 0 and origin == os.SEEK_SET and rewind()
+        return int(pycurl.SEEKFUNC_OK if done else pycurl.SEEKFUNC_FAIL)
+
     easy.setopt(pycurl.UPLOAD, 1)
     easy.setopt(pycurl.INFILESIZE_LARGE, size)
     easy.setopt(pycurl.UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES)
     easy.setopt(pycurl.READFUNCTION, send)
+    easy.setopt(pycurl.SEEKFUNCTION, seek)
 
 
 def _set_method(easy: pycurl.Curl, request: Request) -> None:

@@ -6,7 +6,6 @@ __all__ = ["Throttle"]
 
 SHORTEST_PAUSE_S = 1.0
 """What a 429 without Retry-After asks for."""
-LONGEST_PAUSE_S = 600.0
 
 
 class Throttle:
@@ -19,8 +18,14 @@ class Throttle:
         """How long to wait before the next request to `registry`; 0 where it may go out."""
         return max(0.0, self._until.get(registry, 0.0) - now)
 
+    def longest(self, now: float) -> tuple[str, float] | None:
+        """The registry that is left alone for longest from now, and for how many seconds; None where none is."""
+        waits = ((until - now, registry) for registry, until in self._until.items() if until > now)
+        longest = max(waits, default=None)
+        return None if longest is None else (longest[1], longest[0])
+
     def pause(self, registry: str, seconds: float | None, now: float) -> float:
         """`registry` said "wait"; returns the pause that is in force for it from now, in seconds."""
-        asked = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, seconds or 0.0))
+        asked = max(SHORTEST_PAUSE_S, seconds or 0.0)
         self._until[registry] = max(self._until.get(registry, 0.0), now + asked)
         return self._until[registry] - now

@@ -31,8 +31,8 @@ def read_fs_layers(document: dict[str, Any]) -> tuple[Descriptor, ...]:
 
 
 def platform_of_schema1(raw: bytes) -> Platform | None:
-    """The platform that a schema 1 manifest names: its architecture, and the system of its newest history entry, which is
-    Linux where it is left out, as it was then. None where there is no architecture.
+    """The platform that a schema 1 manifest names: its architecture, and the system of its newest history entry, which
+    is Linux where it is left out, as it was then. None where there is no architecture.
     """
     try:
         document = parse_document(raw)

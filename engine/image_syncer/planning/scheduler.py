@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,20 +51,24 @@ class _Worker:
 class Scheduler:
     """See the essay at the top of the module.
 
-    `streams` bounds the jobs of one worker, `proc` those of all (None: no bound), `limit_of` the connections of a
-    registry (None: no bound); `chance` gives a uniform number in [0, 1) for each pause.
+    `workers` is how many there will be: until they have all joined, no worker is given more than its part, so that
+    the first to be ready does not take everything. `streams` bounds the jobs of one worker, `proc` those of all
+    (None: no bound), `limit_of` the connections of a registry (None: no bound); `chance` gives a uniform number in
+    [0, 1) for each pause.
     """
 
     def __init__(
         self,
         *,
         streams: int,
+        workers: int = 1,
         retry: RetryPolicy,
         chance: Callable[[], float],
         proc: int | None = None,
         limit_of: Callable[[str], int | None] = lambda _registry: None,
     ) -> None:
         self._streams = streams
+        self._expected = workers
         self._retry = retry
         self._chance = chance
         self._proc = proc
@@ -238,10 +243,13 @@ class Scheduler:
 
     def _freest(self) -> int | None:
         """The worker with the fewest bytes in flight of those that can take a job; one that holds none comes first."""
+        most = self._streams
+        if len(self._workers) < self._expected:
+            most = min(most, math.ceil((self._in_flight + len(self._queue)) / self._expected))
         free = (
             (state.bytes_in_flight, len(state.jobs), worker)
             for worker, state in self._workers.items()
-            if len(state.jobs) < self._streams and not state.closed
+            if len(state.jobs) < most and not state.closed
         )
         best = min(free, default=None)
         return None if best is None else best[2]

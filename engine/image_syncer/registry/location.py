@@ -101,12 +101,19 @@ def resolve_own_location(request_url: str, location: str, *, origin: Origin = Or
 
     A registry behind a proxy that ends TLS often believes that it speaks plain HTTP and says so in its
     addresses. Where only the scheme (and with it the port) differs from the request's, the request's is
-    right. Raises `ProtocolViolation` as `resolve_location` does.
+    right. Raises `ProtocolViolation` as `resolve_location` does, and where it would leave TLS for another host: what
+    is sent there is the user's.
     """
     url = resolve_location(request_url, location, origin=origin)
     here, there = origin_of(request_url), origin_of(url)
-    if here is None or there is None or (here[0], there[0]) != ("https", "http") or here[1] != there[1]:
+    if here is None or there is None or (here[0], there[0]) != ("https", "http"):
         return url
+    if here[1] != there[1]:
+        raise ProtocolViolation(
+            f"the registry speaks HTTPS and sends us on to plain HTTP on another host: {without_query(url)}",
+            origin=origin,
+            request=without_query(request_url),
+        )
     if there[2] not in (here[2], _DEFAULT_PORTS["http"], _DEFAULT_PORTS["https"]):
         return url
     return _authority_part(request_url) + url[len(_authority_part(url)) :]

@@ -109,7 +109,7 @@ def parse_start_upload(response: Response, request_url: str) -> Mounted | Upload
     another repository").
 
     201 to a mount means that the blob is there; 202, or 201 without a mount, carries the session in
-    `Location`, relative to `request_url`. Raises `ProtocolViolation` on other answers.
+    `Location`, relative to the address that answered. Raises `ProtocolViolation` on other answers.
     """
     location = response.headers.get("Location")
     if response.status == _CREATED and _MOUNT_ASKED.search(request_url):
@@ -188,7 +188,7 @@ def _session(operation: Operation, response: Response, request_url: str) -> Uplo
     location = response.headers.get("Location")
     if not location:
         raise _violation(operation, response, "without a Location")
-    url = resolve_own_location(request_url, location, origin=Origin.DESTINATION)
+    url = resolve_own_location(response.url or request_url, location, origin=Origin.DESTINATION)
     return UploadSession(url, _min_chunk_bytes(response))
 
 

@@ -81,6 +81,14 @@ class Ring:
             self._settle()
         return self._buffer[start : start + length]
 
+    def rewind(self, reader: int) -> bool:
+        """Let `reader` begin again; False where the beginning of the blob has been overwritten, or it is closed."""
+        if self.written > self._capacity or reader not in self._open:
+            return False
+        self._taken[reader] = 0
+        self._settle()
+        return True
+
     def close_reader(self, reader: int) -> None:
         """`reader` takes no more: it no longer holds the writer back."""
         if reader in self._open:

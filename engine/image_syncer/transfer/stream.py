@@ -84,6 +84,10 @@ class Sender:
             stream.on_due()
         return view
 
+    def rewind(self) -> bool:
+        """Begin again with the first byte, on a new connection; False where the ring no longer has it."""
+        return not self.stopped and self._ring.rewind(self.index)
+
 
 class Stream:
     """The bytes of one blob: digest fed, ring filled, senders woken. Sizes in bytes.

@@ -109,6 +109,8 @@ class Mover:
         if self._pipe.state is PipeState.ENDED:
             return
         if stream is None:
+            if self._download.easy is None:
+                self._watch.started(now)  # it waits for its turn or for a token, and the source was not asked yet
             silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
             if silent is not None:
                 self._stop("source")
@@ -130,7 +132,7 @@ class Mover:
         stream = self._stream
         if stream is None or self._pipe.state is PipeState.ENDED:
             return
-        if not self._told_answered:
+        if not self._told_answered and stream.fault is None:
             self._told_answered = True
             self._feed(SourceAnswered())
         download, uploads = stream.attend()

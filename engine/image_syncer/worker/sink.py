@@ -84,7 +84,8 @@ class Upload:
         request = build_put_upload(endpoint, self._place.repository, self._session, self._digest, size)
         authorization = await self._client.authorization_for(request, endpoint)
         transport.requests[request.operation.value] += 1
-        head = AnswerHead()
+        sent_at_answer: list[int] = []  # libcurl goes on sending after an early answer that is no error
+        head = AnswerHead(lambda: sent_at_answer.append(sender.sent))
         answer = bytearray()
 
         def receive(chunk: bytes) -> None:
@@ -100,7 +101,7 @@ class Upload:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_upload(easy, size, sender.send)
+            set_upload(easy, size, sender.send, sender.rewind)
             easy.setopt(pycurl.WRITEFUNCTION, receive)
             code, words = await transport.driver.perform(easy)
         finally:
@@ -111,7 +112,7 @@ class Upload:
             raise await self._refused(response, request, authorization)
         if code:
             raise transport_error(code, words, request, Origin.DESTINATION)
-        if sender.sent < size:
+        if sent_at_answer != [size]:
             raise ProtocolViolation(
                 f"{request.line} answered {head.status} before the last byte was sent",
                 origin=Origin.DESTINATION,

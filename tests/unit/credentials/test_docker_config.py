@@ -107,3 +107,11 @@ def test_what_is_broken_is_told_with_the_line(raw, line):
 
 def test_no_secret_in_the_repr():
     assert "hunter2" not in repr(config_of(auths={"quay.io": {"username": "me", "password": "hunter2"}}))
+
+
+@pytest.mark.parametrize("name", ["username", "password", "identitytoken"])
+def test_half_a_character_is_refused_and_not_shown(name):
+    entry = {"username": "me", "password": "p"} | {name: "hunter2\ud800"}
+    with pytest.raises(CredentialError, match="half a character") as caught:
+        config_of(auths={"quay.io": entry}).find_entry(parse_repository("quay.io/a"))
+    assert "hunter2" not in str(caught.value)

@@ -146,6 +146,22 @@ def test_the_worker_with_the_fewest_bytes_in_flight_gets_the_next() -> None:
     ]
 
 
+def test_the_first_worker_to_be_ready_leaves_the_others_their_part() -> None:
+    scheduler = Scheduler(streams=4, workers=3, retry=RetryPolicy(), chance=lambda: 0.5)
+    scheduler.want([need(digest_of(bytes([number])), APP, 1) for number in range(7)])
+    assert [len(leases(scheduler.join(worker))) for worker in (1, 2, 3)] == [3, 3, 1]
+    assert len(leases(scheduler.want([need(A, APP, 1), need(B, APP, 1), need(C, APP, 1)]))) == 3
+
+
+def test_a_worker_that_is_alone_for_good_still_gets_everything_done() -> None:
+    scheduler = Scheduler(streams=4, workers=3, retry=RetryPolicy(), chance=lambda: 0.5)
+    scheduler.want([need(digest_of(bytes([number])), APP, 1) for number in range(7)])
+    scheduler.join(1)
+    while held := scheduler.jobs_of(1):
+        scheduler.end(1, held[0].id, [MOVED], 0.0)
+    assert scheduler.landed_blobs == 7
+
+
 def test_no_more_blobs_are_in_flight_than_were_asked_for() -> None:
     scheduler = scheduler_of(workers=2, proc=3)
     decisions = scheduler.want([need(digest_of(bytes([number])), APP, 1) for number in range(5)])

@@ -94,13 +94,17 @@ def test_only_urls_of_requests_can_be_resolved_against() -> None:
         ("https://h:5000/v2/", "http://h/x", "https://h:5000/x"),
         ("https://h/v2/", "http://H", "https://h"),
         ("https://h/v2/", "http://h:8080/x", "http://h:8080/x"),
-        ("https://h/v2/", "http://other/x", "http://other/x"),
         ("http://h/v2/", "https://h/x", "https://h/x"),
         ("https://h/v2/", "/x", "https://h/x"),
     ],
 )
 def test_tls_that_a_proxy_ends_is_kept_for_the_registrys_own_addresses(request_url, location, url) -> None:
     assert resolve_own_location(request_url, location) == url
+
+
+def test_an_upload_does_not_leave_tls_for_another_host() -> None:
+    with pytest.raises(ProtocolViolation, match="plain HTTP on another host: http://other/x"):
+        resolve_own_location("https://h/v2/", "http://other/x?state=secret")
 
 
 @pytest.mark.parametrize(

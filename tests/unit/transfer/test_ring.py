@@ -62,6 +62,28 @@ def test_a_closed_reader_gets_nothing() -> None:
         ring.take(0, 1)
 
 
+def test_a_reader_begins_again_while_the_beginning_is_there() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    ring.put(b"abc")
+    ring.take(0, 3)
+    ring.take(1, 3)
+    assert ring.rewind(0)
+    assert (ring.free, ring.readable(0), ring.readable(1)) == (1, 3, 0)
+    ring.put(b"d")
+    assert bytes(ring.take(0, 9)) == b"abcd"
+    ring.take(1, 1)
+    ring.put(b"e")
+    assert not ring.rewind(0)
+    assert (ring.taken(0), ring.readable(0)) == (4, 1)
+
+
+def test_a_closed_reader_cannot_begin_again() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    ring.put(b"ab")
+    ring.close_reader(0)
+    assert not ring.rewind(0)
+
+
 def test_a_ring_needs_room() -> None:
     with pytest.raises(RuntimeError, match="at least one byte"):
         Ring(bytearray())

@@ -212,6 +212,25 @@ def test_a_slow_source_does_not_starve_an_upload() -> None:
     assert sent(stream, sender=1) == PAUSE_SEND  # it was not paused, so it was not hurried
 
 
+def test_an_upload_that_loses_its_connection_begins_again_while_the_ring_has_the_beginning() -> None:
+    stream = stream_of(b"abcdefgh12", senders=2)
+    receive(stream, b"abcdefgh")
+    assert sent(stream, 6) == b"abcdef"
+    assert stream.senders[0].rewind()
+    assert stream.senders[0].sent == 0
+    assert [sent(stream), sent(stream, sender=1)] == [b"abcdefgh", b"abcdefgh"]
+    receive(stream, b"12")
+    assert not stream.senders[0].rewind()
+    assert [sent(stream), sent(stream, sender=1)] == [b"12", b"12"]
+
+
+def test_an_upload_that_was_given_up_does_not_begin_again() -> None:
+    stream = stream_of(b"abcdefgh")
+    receive(stream, b"abcd")
+    stream.stop_sender(0)
+    assert not stream.senders[0].rewind()
+
+
 def test_a_stream_tells_how_it_stands() -> None:
     blob = b"abcdefgh1234"
     stream = stream_of(blob)

@@ -1,0 +1,45 @@
+"""The runner of rules over images that are made up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.config import Destination, Rule, Settings, TagSelection
+from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
+from image_syncer.oci import Repository
+
+if TYPE_CHECKING:
+    from image_syncer.oci import Reference
+
+
+class Images:
+    """Images that end at once; the one under the tag `bad` by a mistake of ours."""
+
+    def __init__(self, bad: str) -> None:
+        self._bad = bad
+        self.closed = False
+
+    async def start(self, source: Reference, _destinations: object, _wanted: object) -> None:
+        if source.tag == self._bad:
+            raise ZeroDivisionError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("bad", [0, OPEN_IMAGES, 3 * OPEN_IMAGES - 1])
+def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
+    tags = tuple(f"t{number}" for number in range(3 * OPEN_IMAGES))
+    rule = Rule(Repository("a.example", "x"), TagSelection(names=tags), (Destination(Repository("b.example", "x")),))
+
+    async def scenario() -> None:
+        images = Images(f"t{bad}")
+        runner = RuleRunner([rule], None, images, None, Settings())  # type: ignore[arg-type]
+        with pytest.raises(ZeroDivisionError):
+            await runner.run()
+        assert images.closed
+
+    asyncio.run(scenario())
