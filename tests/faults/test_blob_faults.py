@@ -123,7 +123,8 @@ def test_a_download_that_breaks_off_fails_where_nothing_is_tried_again(lab: Sync
 
 def test_an_upload_that_breaks_off_is_begun_again_in_a_new_session(lab: SyncLab) -> None:
     image = lab.image(2, layer_bytes=LARGE)
-    cut = Fault("put upload", FaultKind.RESET, after_bytes=LARGE // 2)
+    # Of a small blob libcurl may begin again by itself, on a new connection: its bytes are all there still.
+    cut = Fault("put upload", FaultKind.RESET, match=image.blobs[1].digest.hex, after_bytes=LARGE // 2)
     lab.destination.behaviour = replace(TRUSTING, faults=(cut,))
     done = lab.run()
     sessions = [seen.reference for seen in lab.destination.counters.history("put upload")]

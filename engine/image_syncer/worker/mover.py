@@ -71,7 +71,7 @@ class Mover:
         self._loop = asyncio.get_running_loop()
         self._pipe = Pipe(len(lease.targets))
         self._uploads = [Upload(client, target, digest) for target in lease.targets]
-        self._download = Download(client, lease.source, digest, self._begin)
+        self._download = Download(client, lease.source, digest, on_asked=self._on_asked, begin=self._begin)
         self._stream: Stream | None = None
         self._told_verified = False
         self._told_answered = False
@@ -110,7 +110,7 @@ class Mover:
             return
         if stream is None:
             if self._download.easy is None:
-                self._watch.started(now)  # it waits for its turn or for a token, and the source was not asked yet
+                return  # it waits for its turn or for a token, and the source was not asked yet
             silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
             if silent is not None:
                 self._stop("source")
@@ -146,6 +146,9 @@ class Mover:
             easy = self._uploads[index].easy
             if easy is not None:
                 driver.resume(easy)
+
+    def _on_asked(self) -> None:
+        self._watch.started(self._loop.time())
 
     def _begin(self, length: int | None) -> Stream | None:
         size = self._lease.size if self._lease.size >= 0 else length
@@ -187,7 +190,6 @@ class Mover:
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            self._watch.started(self._loop.time())
             self._spawn("source", self._fetch())
         elif isinstance(instruction, StopSource):
             self._stop("source")

@@ -35,16 +35,24 @@ _UNAUTHORIZED = 401
 
 
 class Download:
-    """Asks `place` for a blob. `begin(size)` is called from inside libcurl when the blob's first byte is about to come,
-    and gives the stream that takes the bytes; `size` is the Content-Length in bytes, or None.
+    """Asks `place` for a blob. `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the
+    blob's first byte is about to come: it gives the stream that takes the bytes. `size` is the Content-Length in bytes,
+    or None.
     """
 
     def __init__(
-        self, client: RegistryClient, place: Place, digest: Digest, begin: Callable[[int | None], Stream | None]
+        self,
+        client: RegistryClient,
+        place: Place,
+        digest: Digest,
+        *,
+        on_asked: Callable[[], None],
+        begin: Callable[[int | None], Stream | None],
     ) -> None:
         self._client = client
         self._place = place
         self._digest = digest
+        self._on_asked = on_asked
         self._begin = begin
         self._stream: Stream | None = None
         self._refusal = bytearray()
@@ -79,6 +87,7 @@ class Download:
         """None where the blob came to its end; the answer where it is something else."""
         transport = self._client.transport
         transport.requests[request.operation.value] += 1
+        self._on_asked()
         self._refusal.clear()
         head = AnswerHead(lambda: self._on_head(head, easy))
         easy = self.easy = transport.handles.take()
