@@ -222,5 +222,4 @@ def main(fd: int) -> None:
     # Ctrl-C goes to the whole foreground group; what follows from it is the coordinator's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.install()
-        asyncio.run(_run(fd))
+        uvloop.run(_run(fd))
