@@ -181,6 +181,10 @@ class SyncError(Exception):
         fields = {name: data[name] for name in names if name in data}
         return cls(str(data["message"]), origin=Origin(data["side"]), **fields)
 
+    def copy(self) -> SyncError:
+        """An error of its own for each of those who wait for one thing, since each fills in its own place and tries."""
+        return SyncError.from_data(self.to_data())
+
     def located(self, **places: str | None) -> SyncError:
         """The same error with the places filled in that were not known where it was raised."""
         for name, value in places.items():

@@ -148,7 +148,7 @@ class Run:
             return await asyncio.shield(task)
         except SyncError as error:
             # Every waiter gets an error of its own, since each fills in its own place.
-            raise SyncError.from_data(error.to_data()) from error
+            raise error.copy() from error
 
     async def _look_up(self, repository: Repository) -> tuple[Credential | None, str]:
         registries = self._configuration.registries

@@ -60,11 +60,6 @@ class Supervisor:
         self._starting: set[asyncio.Task[None]] = set()
         self._judged: dict[int, str] = {}
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes that run."""
-        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
-
     def start(self) -> None:
         """Start every worker; each announces itself when it is ready."""
         for _ in range(self._count):

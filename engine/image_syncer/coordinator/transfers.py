@@ -135,7 +135,7 @@ class Transfers:
     def deliver(self, delivery: Delivery, needs: list[BlobNeed]) -> None:
         """Bring what `delivery` needs to its destination; `delivery.settled()` tells when it is there."""
         if self._exhausted is not None:
-            delivery.on_failed(self._copy(self._exhausted))
+            delivery.on_failed(self._exhausted.copy())
             return
         self._deliveries[delivery.id] = delivery
         if not self._needs:
@@ -200,7 +200,7 @@ class Transfers:
         """See `PoolListener`."""
         self._exhausted = error
         for delivery in list(self._deliveries.values()):
-            delivery.on_failed(self._copy(error))
+            delivery.on_failed(error.copy())
 
     def _want(self) -> None:
         needs, self._needs = self._needs, []
@@ -225,7 +225,7 @@ class Transfers:
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:
                     delivery.on_landed(decision)
             elif isinstance(decision, BlobFailed) and (delivery := self._deliveries.get(decision.delivery)) is not None:
-                delivery.on_failed(self._copy(decision.error).located(digest=str(decision.digest)))
+                delivery.on_failed(decision.error.copy().located(digest=str(decision.digest)))
         self._set_timer()
 
     async def _lease(self, lease: Lease) -> None:
@@ -270,10 +270,6 @@ class Transfers:
     def _on_timer(self) -> None:
         self._timer = None
         self._carry_out(self._scheduler.tick(self._loop.time()))
-
-    def _copy(self, error: SyncError) -> SyncError:
-        """Every delivery gets an error of its own."""
-        return SyncError.from_data(error.to_data())
 
 
 def _as_target_result(result: Result) -> TargetResult:

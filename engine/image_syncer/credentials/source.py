@@ -96,7 +96,7 @@ class CredentialSource:
                     answer.error = error
                 answer.is_there = True
         if answer.error is not None:
-            raise SyncError.from_data(answer.error.to_data())
+            raise answer.error.copy()
         return answer.credential
 
 

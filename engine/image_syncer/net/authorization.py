@@ -248,7 +248,7 @@ class TokenBroker:
             return await asyncio.shield(running)
         except SyncError as error:
             # Every waiter gets an error of its own, since each fills in its own place and number of tries.
-            raise SyncError.from_data(error.to_data()) from error
+            raise error.copy() from error
 
     async def _fetch(
         self,

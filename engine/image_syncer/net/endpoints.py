@@ -54,7 +54,7 @@ class EndpointBook:
             if self._resolved.get(registry) is task:
                 del self._resolved[registry]  # the next one tries again
             # Every waiter gets an error of its own, since each fills in its own place.
-            own = SyncError.from_data(error.to_data())
+            own = error.copy()
             own.origin = origin
             raise own from error
 

@@ -101,7 +101,7 @@ class RemoteAuthorizer:
             return await asyncio.shield(future)
         except SyncError as error:
             # Every waiter gets an error of its own, since each fills in its own place.
-            raise SyncError.from_data(error.to_data()) from error
+            raise error.copy() from error
 
     def _keep(self, key: _Key, done: asyncio.Future[Authorization]) -> None:
         if not done.cancelled() and done.exception() is None:

@@ -89,7 +89,7 @@ class Download:
         transport.requests[request.operation.value] += 1
         self._on_asked()
         self._refusal.clear()
-        head = AnswerHead(lambda: self._on_head(head, easy))
+        head = AnswerHead(lambda: self._on_head(head))
         easy = self.easy = transport.handles.take()
         try:
             set_request(
@@ -113,7 +113,7 @@ class Download:
             raise transport_error(code, words, request, Origin.SOURCE)
         return Response(head.status, head.headers, bytes(self._refusal), request.url)
 
-    def _on_head(self, head: AnswerHead, _easy: pycurl.Curl) -> None:
+    def _on_head(self, head: AnswerHead) -> None:
         if head.status == _OK:
             self._stream = self._begin(content_length(head.headers))
 
