@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -15,11 +14,12 @@ class RingMachine(RuleBasedStateMachine):
         self.capacity = capacity
         self.ring = Ring(bytearray(b"?" * capacity), readers)
         self.written = b""
+        self.published = 0
         self.taken = [0] * readers
         self.open = set(range(readers))
 
     def model_free(self) -> int:
-        slowest = min((self.taken[reader] for reader in self.open), default=len(self.written))
+        slowest = min((self.taken[reader] for reader in self.open), default=self.published)
         return self.capacity - (len(self.written) - slowest)
 
     @rule(data=st.data())
@@ -27,14 +27,20 @@ class RingMachine(RuleBasedStateMachine):
         chunk = data.draw(st.binary(max_size=self.model_free()))
         # libcurl's buffer is its own again when the callback returns.
         lent = bytearray(chunk)
-        self.ring.put(memoryview(lent))
+        assert self.ring.try_put(memoryview(lent), len(lent))
         lent[:] = b"!" * len(lent)
         self.written += chunk
 
     @rule(beyond=st.integers(1, 9))
     def put_too_much(self, beyond: int) -> None:
-        with pytest.raises(RuntimeError):
-            self.ring.put(b"!" * (self.model_free() + beyond))
+        length = self.model_free() + beyond
+        assert not self.ring.try_put(b"!" * length, length)
+
+    @rule()
+    def publish(self) -> None:
+        assert b"".join(self.ring.hidden()) == self.written[self.published :]
+        self.ring.publish()
+        self.published = len(self.written)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), most=st.integers(0, 50))
@@ -43,7 +49,7 @@ class RingMachine(RuleBasedStateMachine):
         begin = self.taken[reader]
         got = bytes(self.ring.take(reader, most))
         assert got == self.written[begin : begin + len(got)]
-        waiting = len(self.written) - begin
+        waiting = self.published - begin
         # As much as was asked for, unless the ring wraps there.
         assert len(got) == min(most, waiting, self.capacity - begin % self.capacity)
         self.taken[reader] += len(got)
@@ -68,7 +74,7 @@ class RingMachine(RuleBasedStateMachine):
         ring = self.ring
         assert (ring.capacity, ring.written, ring.free) == (self.capacity, len(self.written), self.model_free())
         for reader, taken in enumerate(self.taken):
-            assert (ring.taken(reader), ring.readable(reader)) == (taken, len(self.written) - taken)
+            assert (ring.taken(reader), ring.readable(reader)) == (taken, self.published - taken)
 
 
 TestRing = RingMachine.TestCase

@@ -41,9 +41,15 @@ class Libcurl:
         self.due = 0
         self.inside = False
         self.stream = Stream(
-            digest_of(blob), len(blob), bytearray(capacity), senders=senders, signals=SIGNALS, on_due=self.on_due
+            digest_of(blob),
+            len(blob),
+            bytearray(capacity),
+            senders=senders,
+            signals=SIGNALS,
+            on_due=self.on_due,
+            clock=lambda: 0.0,
+            piece=piece,
         )
-        self.stream.piece = piece
         self.uploads = [Upload() for _ in range(senders)]
 
     def on_due(self) -> None:

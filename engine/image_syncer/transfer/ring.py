@@ -1,8 +1,9 @@
 """The ring: a bounded queue of bytes with one writer and several readers, which never reallocates.
 
 The buffer is lent by the caller, so that it can be used again for the next blob. Positions count bytes since the
-beginning of the blob; a position modulo the capacity is the place in the buffer. The slowest reader decides how much
-room the writer has.
+beginning of the blob; a position modulo the capacity is the place in the buffer. What is written is hidden until it is
+published, so that readers never see a byte that was not hashed. The slowest reader decides how much room the writer
+has.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ __all__ = ["Ring"]
 class Ring:
     """A bounded queue of bytes over a lent `buffer`; sizes and positions in bytes.
 
-    `written` is how much has gone in, `taken(reader)` how much a reader has had. A reader that is closed no longer
-    holds the writer back; without an open one, nothing does.
+    `written` is how much has gone in, `published` how much of it readers may have, `taken(reader)` how much one has
+    had. A reader that is closed no longer holds the writer back; without an open one, nothing does.
     """
 
-    __slots__ = ("_buffer", "_capacity", "_open", "_tail", "_taken", "written")
+    __slots__ = ("_buffer", "_capacity", "_open", "_tail", "_taken", "published", "written")
 
     def __init__(self, buffer: bytearray | memoryview, readers: int = 1) -> None:
         self._buffer = memoryview(buffer)
@@ -28,6 +29,7 @@ class Ring:
         self._open = list(range(readers))
         self._tail = 0
         self.written = 0
+        self.published = 0
 
     @property
     def capacity(self) -> int:
@@ -44,38 +46,52 @@ class Ring:
         return self._taken[reader]
 
     def readable(self, reader: int) -> int:
-        """Bytes that wait for `reader`."""
-        return self.written - self._taken[reader]
+        """Published bytes that wait for `reader`."""
+        return self.published - self._taken[reader]
 
-    def put(self, chunk: bytes | memoryview) -> None:
-        """Write the whole `chunk`, which must fit (`free`); raises RuntimeError where it does not."""
-        length = len(chunk)
-        if length > self._capacity - self.written + self._tail:
-            raise RuntimeError("the chunk does not fit into the ring")
-        start = self.written % self._capacity
+    def try_put(self, chunk: bytes | memoryview, length: int) -> bool:
+        """Write the whole `chunk`, of `length` bytes; False, and nothing is written, where there is no room for it."""
+        written = self.written
+        capacity = self._capacity
+        if length > capacity - written + self._tail:
+            return False
+        start = written % capacity
         end = start + length
-        if end <= self._capacity:
+        if end <= capacity:
             self._buffer[start:end] = chunk
         else:
-            first = self._capacity - start
+            first = capacity - start
             self._buffer[start:] = chunk[:first]
             self._buffer[: length - first] = chunk[first:]
-        self.written += length
+        self.written = written + length
+        return True
+
+    def hidden(self) -> list[memoryview]:
+        """What is written and not published, in order, without a copy: one view, or two where the ring wraps."""
+        start = self.published % self._capacity
+        end = start + self.written - self.published
+        if end <= self._capacity:
+            return [self._buffer[start:end]]
+        return [self._buffer[start:], self._buffer[: end - self._capacity]]
+
+    def publish(self) -> None:
+        """Let readers have everything that is written."""
+        self.published = self.written
         if not self._open:
-            self._tail = self.written
+            self._tail = self.published
 
     def take(self, reader: int, most: int) -> memoryview:
-        """Up to `most` bytes for `reader`, without a copy; empty where nothing waits.
+        """Up to `most` published bytes for `reader`, without a copy; empty where nothing waits.
 
-        The view is good until the next `put`: whoever takes it copies it at once (libcurl does, when the read callback
-        returns). A wrap of the ring ends the view early. Raises RuntimeError for a closed reader, whose bytes may have
-        been overwritten.
+        The view is good until the next `try_put`: whoever takes it copies it at once (libcurl does, when the read
+        callback returns). A wrap of the ring ends the view early. Raises RuntimeError for a closed reader, whose bytes
+        may have been overwritten.
         """
         if reader not in self._open:
             raise RuntimeError(f"reader {reader} is closed")
         taken = self._taken[reader]
         start = taken % self._capacity
-        length = min(most, self.written - taken, self._capacity - start)
+        length = min(most, self.published - taken, self._capacity - start)
         self._taken[reader] = taken + length
         if taken == self._tail:
             self._settle()
@@ -100,7 +116,7 @@ class Ring:
         self._buffer.release()
 
     def _settle(self) -> None:
-        self._tail = min((self._taken[reader] for reader in self._open), default=self.written)
+        self._tail = min((self._taken[reader] for reader in self._open), default=self.published)
 
     def __repr__(self) -> str:
         waits = ", ".join(f"{reader}: {self.readable(reader)}" for reader in self._open)

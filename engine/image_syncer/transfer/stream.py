@@ -1,12 +1,15 @@
 """The stream: the bytes of one blob between the download's callback and the uploads' callbacks.
 
 This is the hot path: `receive` runs some 65,000 times a GiB (libcurl hands out at most 16 KiB a call over HTTP/1.1),
-`send` once for each piece that goes out. Both are flat, make no events and take no time stamps. What the state machine
-(`pipe.py`) must know is left in flags, and `on_due` is called once, until whoever drives the stream has looked at them.
+`send` once for each piece that goes out. Both are flat, make no events and take no time stamps but when something is
+paused. What the state machine (`pipe.py`) must know is left in flags, and `on_due` is called once, until whoever drives
+the stream has looked at them.
 
-Why a wrong blob can never be committed: the digest is fed before a chunk enters the ring, and the last chunk enters
-only if digest and size are right. An upload that has promised `size` bytes (Content-Length) then never gets its last
-ones.
+Chunks are copied into the ring as they come, and hashed and published a piece at a time: one call for a quarter of a
+MiB that is still in the core's cache costs less than sixteen (docs/performance.md has the figures).
+
+Why a wrong blob can never be committed: nothing is published before it was hashed, and the last piece is published only
+if digest and size are right. An upload that has promised `size` bytes (Content-Length) then never gets its last ones.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Sender", "Signals", "Stream"]
 
 PIECE_BYTES = 256 * 1024
-"""What an upload waits for before it sends: fewer, larger sends; 256 KiB stays in the core's cache (measured)."""
+"""What is hashed and sent at once: fewer, larger calls; 256 KiB stays in the core's cache (measured)."""
 
 
 class Signals:
@@ -45,9 +48,12 @@ class Signals:
 
 
 class Sender:
-    """The upload side of a stream: hands the ring's bytes to one destination."""
+    """The upload side of a stream: hands the ring's bytes to one destination.
 
-    __slots__ = ("_ring", "_signals", "_stream", "index", "paused", "stopped", "urgent")
+    `waited_s` is how long it had nothing to send although its destination would have taken it; `pauses` counts.
+    """
+
+    __slots__ = ("_ring", "_signals", "_stream", "index", "paused", "paused_at", "pauses", "stopped", "waited_s")
 
     def __init__(self, stream: Stream, ring: Ring, index: int, signals: Signals) -> None:
         self._stream = stream
@@ -55,8 +61,10 @@ class Sender:
         self._signals = signals
         self.index = index
         self.paused = False
+        self.paused_at = 0.0
+        self.pauses = 0
         self.stopped = False
-        self.urgent = False
+        self.waited_s = 0.0
 
     @property
     def sent(self) -> int:
@@ -65,20 +73,20 @@ class Sender:
 
     @property
     def ready(self) -> bool:
-        """Whether it is worth un-pausing: a whole piece waits, or the end of the blob, or what waits is urgent."""
-        readable = self._ring.readable(self.index)
-        return readable >= self._stream.piece or self._stream.verified or (self.urgent and readable > 0)
+        """Whether it is worth un-pausing: something is published, or the blob has ended."""
+        return self._ring.readable(self.index) > 0 or self._stream.verified
 
     def send(self, most: int) -> memoryview | bytes | int:
         """Libcurl's read callback: up to `most` bytes, or a signal (CURLOPT_READFUNCTION)."""
         if self.stopped:
             return self._signals.abort_send
         stream = self._stream
-        if self._ring.readable(self.index) < stream.piece and not self.ready:
-            self.paused = True
-            return self._signals.pause_send
-        self.urgent = False
         view = self._ring.take(self.index, most)
+        if not view and not stream.verified:
+            self.paused = True
+            self.paused_at = stream.clock()
+            self.pauses += 1
+            return self._signals.pause_send
         if stream.blocked and not stream.is_due and stream.ready:
             stream.is_due = True
             stream.on_due()
@@ -94,23 +102,30 @@ class Stream:
 
     `size` is what the descriptor promises. `on_due` is called when something can be un-paused or has ended, from
     inside a callback: it must only take note, because libcurl must not be called from there. `is_due` is reset by
-    `attend`.
+    `attend`. `clock` gives seconds; it is read when a side is paused and when it goes on.
+
+    `waited_s` is how long the download was paused because the ring was full.
     """
 
     __slots__ = (
         "_digest",
         "_hash",
+        "_publish_at",
         "_ring",
         "_signals",
         "blocked",
+        "blocked_at",
+        "clock",
         "fault",
         "is_due",
         "on_due",
+        "pauses",
         "piece",
         "received",
         "senders",
         "size",
         "verified",
+        "waited_s",
     )
 
     def __init__(
@@ -122,18 +137,25 @@ class Stream:
         senders: int,
         signals: Signals,
         on_due: Callable[[], object],
+        clock: Callable[[], float],
+        piece: int = PIECE_BYTES,
     ) -> None:
         self._digest = digest
         self._hash = digest.new_hash()
         self._signals = signals
         self._ring = Ring(buffer, senders)
         self.size = size
-        self.piece = max(1, min(PIECE_BYTES, self._ring.capacity // 2))
+        self.piece = max(1, min(piece, self._ring.capacity // 2))
+        self._publish_at = min(self.piece, size)
         self.senders = tuple(Sender(self, self._ring, index, signals) for index in range(senders))
         self.on_due = on_due
+        self.clock = clock
         self.is_due = False
         self.received = 0
         self.blocked = False
+        self.blocked_at = 0.0
+        self.pauses = 0
+        self.waited_s = 0.0
         self.verified = False
         self.fault: IntegrityError | None = None
         if size == 0:
@@ -147,43 +169,30 @@ class Stream:
     def receive(self, chunk: memoryview) -> int | None:
         """Libcurl's write callback: take the whole `chunk`, or signal (CURLOPT_WRITEFUNCTION).
 
-        A paused chunk is given again later, so nothing is hashed before there is room for all of it.
+        A paused chunk is given again later, so nothing of it is kept before there is room for all of it.
         """
         length = len(chunk)
-        ring = self._ring
         received = self.received + length
         if received > self.size:
             return self._refuse(f"the source sends more than the {self.size} bytes that the manifest names")
-        if length > ring.free:
-            self.blocked = True
-            return self._signals.pause_receive
-        if received == self.size:
-            self._hash.update(chunk)
-            if not self._conclude():
-                return self._signals.abort_receive
-            ring.put(chunk)
-            self.received = received
-            self._signal()
-            return None
-        self._hash.update(chunk)
-        ring.put(chunk)
+        if not self._ring.try_put(chunk, length):
+            return self._block()
         self.received = received
-        if not self.is_due:
-            for sender in self.senders:
-                if sender.paused and ring.readable(sender.index) >= self.piece:
-                    self._signal()
-                    break
-        return None
+        return None if received < self._publish_at else self._publish()
 
     def attend(self) -> tuple[bool, list[int]]:
         """What can be un-paused now: (the download, the uploads by their index). Their flags are reset."""
         self.is_due = False
         resume_download = self.blocked and self.ready
-        if resume_download:
-            self.blocked = False
         woken = [sender for sender in self.senders if sender.paused and not sender.stopped and sender.ready]
-        for sender in woken:
-            sender.paused = False
+        if resume_download or woken:
+            now = self.clock()
+            if resume_download:
+                self.blocked = False
+                self.waited_s += now - self.blocked_at
+            for sender in woken:
+                sender.paused = False
+                sender.waited_s += now - sender.paused_at
         return resume_download, [sender.index for sender in woken]
 
     def fall_short(self) -> IntegrityError:
@@ -208,15 +217,41 @@ class Stream:
             self._signal()
 
     def flush(self) -> None:
-        """Let paused senders have what waits although it is no whole piece: a slow source must not starve an upload."""
-        for sender in self.senders:
-            if sender.paused and not sender.stopped and self._ring.readable(sender.index):
-                sender.urgent = True
-                self._signal()
+        """Publish what is no whole piece, if somebody waits for it: a slow source must not starve an upload."""
+        waits = self.fault is None and self._ring.written > self._ring.published
+        if waits and any(sender.paused for sender in self.senders):
+            self._publish()
 
     def release(self) -> None:
         """Give the buffer back."""
         self._ring.release()
+
+    def _publish(self) -> int | None:
+        ring = self._ring
+        for view in ring.hidden():
+            self._hash.update(view)
+        if self.received == self.size:
+            if not self._conclude():
+                return self._signals.abort_receive
+            ring.publish()
+            self._signal()
+            return None
+        ring.publish()
+        self._publish_at = min(self.size, (self.received // self.piece + 1) * self.piece)
+        if not self.is_due:
+            for sender in self.senders:
+                if sender.paused:
+                    self._signal()
+                    break
+        return None
+
+    def _block(self) -> int:
+        self.blocked = True
+        self.blocked_at = self.clock()
+        self.pauses += 1
+        if self._ring.written > self._ring.published:
+            self._publish()  # or readers that have had all pieces would wait for one that has no room to become whole
+        return self._signals.pause_receive
 
     def _conclude(self) -> bool:
         actual = self._hash.hexdigest()

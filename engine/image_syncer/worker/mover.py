@@ -172,6 +172,7 @@ class Mover:
             senders=len(self._uploads),
             signals=self._signals,
             on_due=self._note_due,
+            clock=self._loop.time,
         )
         for index, outcome in enumerate(self._pipe.outcomes):
             if outcome is not None:

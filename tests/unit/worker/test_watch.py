@@ -12,7 +12,9 @@ SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103)
 
 @pytest.fixture
 def stream() -> Stream:
-    return Stream(digest_of(BLOB), len(BLOB), bytearray(4), senders=2, signals=SIGNALS, on_due=lambda: None)
+    return Stream(
+        digest_of(BLOB), len(BLOB), bytearray(4), senders=2, signals=SIGNALS, on_due=lambda: None, clock=lambda: 0.0
+    )
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_destination_that_has_every_byte_may_take_longer(watch: SilenceWatch, 
 
 
 def test_there_is_no_time_for_the_whole_of_an_empty_blob_but_for_its_answer(watch: SilenceWatch) -> None:
-    empty = Stream(digest_of(b""), 0, bytearray(1), senders=1, signals=SIGNALS, on_due=lambda: None)
+    empty = Stream(digest_of(b""), 0, bytearray(1), senders=1, signals=SIGNALS, on_due=lambda: None, clock=lambda: 0.0)
     assert watch.sink(empty, 0, 100) is None
     assert watch.sink(empty, 0, 129) is None
     assert watch.sink(empty, 0, 130) == 30
