@@ -1,0 +1,1 @@
+"""The benchmark: run from a checkout, part of no wheel."""
