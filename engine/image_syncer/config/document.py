@@ -21,17 +21,14 @@ def parse_document(raw: bytes, name: str) -> Tree:
     """The tree of a file's content. The ending of `name` says whether it is YAML or JSON; without one of them, it is
     JSON when it begins with a brace or bracket. Raises MalformedText.
     """
-    from image_syncer.config.yaml_text import (
-        parse_yaml,
-    )  # here: whoever wants only the settings needs no YAML
-
     text = _decode(raw)
     ending = name.lower()
-    if ending.endswith(_JSON_ENDINGS):
+    is_yaml = ending.endswith(_YAML_ENDINGS) or not text.lstrip().startswith(("{", "["))
+    if ending.endswith(_JSON_ENDINGS) or not is_yaml:
         return parse_json(text)
-    if ending.endswith(_YAML_ENDINGS) or not text.lstrip().startswith(("{", "[")):
-        return parse_yaml(text)
-    return parse_json(text)
+    from image_syncer.config.yaml_text import parse_yaml  # here: who has JSON only loads no YAML
+
+    return parse_yaml(text)
 
 
 def _decode(raw: bytes) -> str:

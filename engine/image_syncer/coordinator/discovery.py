@@ -30,6 +30,7 @@ from image_syncer.registry import (
     build_get_manifest,
     build_head_manifest,
     build_list_tags,
+    content_digest,
     parse_manifest_head,
     parse_tag_page,
 )
@@ -108,7 +109,8 @@ class Discovery:
 
         A digest that was asked for is the digest, whatever the registry says.
         """
-        endpoint = await self._endpoints.resolve(reference.repository.registry, Origin.SOURCE)
+        registry = reference.repository.registry
+        endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.SOURCE)
         request = build_head_manifest(endpoint, reference.repository, reference.target)
         try:
             response = await self._client.send(request, endpoint, origin=Origin.SOURCE, accept=_HEAD_ANSWERS)
@@ -121,14 +123,15 @@ class Discovery:
 
     async def head_destination(self, reference: Reference) -> Digest | None:
         """The digest of what is at the destination now; None where nothing is, or nobody tells."""
-        endpoint = await self._endpoints.resolve(reference.repository.registry, Origin.DESTINATION)
+        registry = reference.repository.registry
+        endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.DESTINATION)
         request = build_head_manifest(endpoint, reference.repository, reference.target)
         response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
         if response.status in _ABSENT or response.status in _NO_HEAD:
             return None
-        head = parse_manifest_head(response)
-        if head.digest is not None:
-            return head.digest
+        digest = content_digest(response.headers)
+        if digest is not None:
+            return digest
         try:
             return (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
         except (NotFoundError, ProtocolViolation):

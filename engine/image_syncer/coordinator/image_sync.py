@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.oci import Reference
-    from image_syncer.planning import ImageTree
+    from image_syncer.planning import Holdings, ImageTree
     from image_syncer.registry import ManifestHead
+
+    _Look = tuple[Reference, asyncio.Task[Digest | None]]
 
 __all__ = ["INTERRUPTED", "ImageSync"]
 
@@ -43,6 +45,7 @@ class ImageSync:
         publisher: Publisher,
         ledger: Ledger,
         settings: Settings,
+        holdings: Holdings,
     ) -> None:
         self._discovery = discovery
         self._transfers = transfers
@@ -51,7 +54,7 @@ class ImageSync:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
-        self._counted: set[tuple[str, Digest]] = set()
+        self._holdings = holdings
         self._under_way: set[OpenImage] = set()
 
     def start(
@@ -85,7 +88,7 @@ class ImageSync:
             _enter_unchanged(image, present, head.digest, head.digest)
         if not image.open:
             return
-        if not filtered and not self._settings.dry_run:
+        if head.digest is not None and not filtered and not self._settings.dry_run:
             self._transfers.start()  # something will move: workers start while the manifests are read
         root = await self._discovery.get_root(image.source, head)
         selected = await self._discovery.select(image.source.repository, root, wanted)
@@ -107,33 +110,40 @@ class ImageSync:
         await asyncio.gather(*(self._deliver(image, destination, tree, selected) for destination in image.open))
 
     async def _look(self, image: OpenImage) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
-        """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone."""
-        source = asyncio.ensure_future(self._discovery.head_source(image.source))
-        try:
-            present, head = await asyncio.gather(self._look_at(image, image.open), source)
-        finally:
-            source.cancel()
-        return head, present
+        """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone.
 
-    async def _look_at(self, image: OpenImage, destinations: list[Reference]) -> dict[Reference, Digest | None]:
+        A tag that has not changed is little more than this, so there is one task for each destination, and no other.
+        """
+        looks = self._begin_looks(image.open)
+        try:
+            head = await self._discovery.head_source(image.source)
+            return head, await self._end_looks(image, looks)
+        finally:
+            _abandon(looks)
+
+    def _begin_looks(self, destinations: list[Reference]) -> list[_Look]:
+        create_task, head = self._loop.create_task, self._discovery.head_destination
+        return [(destination, create_task(head(destination))) for destination in destinations]
+
+    async def _end_looks(self, image: OpenImage, looks: list[_Look]) -> dict[Reference, Digest | None]:
         """What is at the destinations now; one that fails ends."""
-        heads = (self._discovery.head_destination(destination) for destination in destinations)
-        answers = await asyncio.gather(*heads, return_exceptions=True)
         present: dict[Reference, Digest | None] = {}
-        for destination, answer in zip(destinations, answers, strict=True):
-            if isinstance(answer, SyncError):
-                answer.origin = Origin.DESTINATION
-                answer.located(repository=str(destination.repository), reference=destination.target)
-                image.fail(destination, answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                present[destination] = answer
+        for destination, look in looks:
+            try:
+                present[destination] = await look
+            except SyncError as error:  # noqa: PERF203 - each has its own
+                error.origin = Origin.DESTINATION
+                error.located(repository=str(destination.repository), reference=destination.target)
+                image.fail(destination, error)
         return present
 
     async def _retarget(self, image: OpenImage, digest: Digest) -> dict[Reference, Digest | None]:
         """Destinations that are named by digest get the digest of the rewritten index; whether it is there is asked."""
-        return await self._look_at(image, image.rename(digest))
+        looks = self._begin_looks(image.rename(digest))
+        try:
+            return await self._end_looks(image, looks)
+        finally:
+            _abandon(looks)
 
     async def _deliver(self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected) -> None:
         blobs = tree.blobs()
@@ -171,12 +181,21 @@ class ImageSync:
     def _count(self, destination: Reference, tree: ImageTree) -> int:
         """Bytes that this image is the first of the run to need at that registry."""
         total = 0
+        registry = destination.repository.registry
         for blob in tree.blobs():
-            key = (destination.repository.registry, blob.digest)
-            if key not in self._counted:
-                self._counted.add(key)
+            if not self._holdings.knows(registry, blob.digest):
+                self._holdings.note(registry, blob.digest)
                 total += max(blob.size, 0)
         return total
+
+
+def _abandon(looks: list[_Look]) -> None:
+    """What has not ended is not wanted any more; and whatever became of the rest, nobody asks."""
+    for _, look in looks:
+        if not look.done():
+            look.cancel()
+        elif not look.cancelled():
+            look.exception()
 
 
 def _enter_unchanged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWriter, Totals, get_logger
+from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWriter, Totals, get_logger, is_logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,8 @@ class Ledger:
             self.failures.append(result)
         if self._writer is not None:
             self._writer.add(result)
-        _log.info("image", **result.as_data())
+        if is_logged("info"):
+            _log.info("image", **result.as_data())
         if self._on_image is not None:
             self._on_image(result)
 

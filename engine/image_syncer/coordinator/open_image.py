@@ -40,12 +40,13 @@ class OpenImage:
 
     def enter(self, destination: Reference, outcome: Outcome, **facts: Any) -> None:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
-        seconds = self._close(destination)
-        self._ledger.enter(ImageResult(str(self.source), str(destination), outcome, seconds=seconds, **facts))
+        name = str(destination)
+        seconds = self._close(name)
+        self._ledger.enter(ImageResult(str(self.source), name, outcome, seconds=seconds, **facts))
 
     def fail(self, destination: Reference, error: SyncError, **facts: Any) -> None:
         """`destination` did not get the image."""
-        seconds = self._close(destination)
+        seconds = self._close(str(destination))
         self._ledger.enter(failed(self.source, destination, error, seconds=seconds, **facts))
 
     def rename(self, digest: Digest) -> list[Reference]:
@@ -54,7 +55,7 @@ class OpenImage:
         self._open = {str(one): one for one in (*(one for one in self.open if one.tag is not None), *renamed)}
         return renamed
 
-    def _close(self, destination: Reference) -> float:
-        if self._open.pop(str(destination), None) is None:
+    def _close(self, destination: str) -> float:
+        if self._open.pop(destination, None) is None:
             raise RuntimeError(f"{destination} has an outcome already")
         return self._clock() - self._began

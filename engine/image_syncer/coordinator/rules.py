@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from image_syncer.coordinator.image_sync import INTERRUPTED
 from image_syncer.coordinator.ledger import failed
 from image_syncer.errors import SyncError
+from image_syncer.net import Gate
 from image_syncer.oci import PlatformFilter
 from image_syncer.telemetry import ImageResult, Outcome
 
@@ -47,7 +48,7 @@ class RuleRunner:
         self._images = images
         self._ledger = ledger
         self._settings = settings
-        self._gate = asyncio.Semaphore(OPEN_IMAGES)
+        self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.images_total = 0
@@ -59,10 +60,10 @@ class RuleRunner:
 
     async def run(self) -> None:
         """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried."""
-        gate = asyncio.Semaphore(OPEN_RULES)
+        gate = Gate(OPEN_RULES)
         try:
             for number, rule in list(self._unresolved.items()):
-                await gate.acquire()
+                await gate.enter()
                 self._begin(gate, self._run_rule(number, rule))
             while self._tasks:
                 await asyncio.gather(*self._tasks)
@@ -99,7 +100,7 @@ class RuleRunner:
         begun = 0
         try:
             for position, source in enumerate(references):
-                await self._gate.acquire()
+                await self._gate.enter()
                 begun = position + 1
                 destinations = _destinations(rule, source, position)
                 self._begin(self._gate, self._images.start(source, destinations, wanted))
@@ -110,13 +111,13 @@ class RuleRunner:
                     self._ledger.enter(result)
             raise
 
-    def _begin(self, gate: asyncio.Semaphore, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, gate: Gate, work: Coroutine[None, None, None]) -> None:
         """Start `work`, which has been let through `gate` and gives its place back when it ends."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
 
         def on_done(done: asyncio.Task[None]) -> None:
-            gate.release()
+            gate.leave()
             # One that crashed stays, so that `run` raises what crashed it: nothing ends silently.
             if done.cancelled() or done.exception() is None:
                 self._tasks.discard(done)

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.discovery import Discovery
+from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.machine import inspect_machine, raise_open_files
@@ -46,6 +47,8 @@ __all__ = ["Run"]
 
 STOP_GRACE_S = 2.0
 SLOWEST_ROWS = 5
+CHILDREN_IN_MEMORY = 100_000
+"""Manifests that indexes name, of those that were put: some 13 MB."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log = get_logger(__name__)
@@ -99,6 +102,8 @@ class Run:
                 await asyncio.gather(watching, return_exceptions=True)
                 await self._transfers.stop(STOP_GRACE_S)
                 self._driver.close()
+                self._blobs.close()
+                self._children.close()
         self._tell_progress()
         return self._report()
 
@@ -119,9 +124,20 @@ class Run:
         )
         endpoints = EndpointBook(self._transport, registries, retry=retry, chance=random.random)
         discovery = Discovery(self._client, endpoints)
-        self._transfers = Transfers(self._client, endpoints, registries, self._resources, settings)
-        publisher = Publisher(self._client, endpoints)
-        images = ImageSync(discovery, self._transfers, publisher, self._ledger, settings)
+        self._blobs = BoundedHoldings(settings.blobs_in_memory)
+        self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
+        self._transfers = Transfers(
+            self._client,
+            endpoints,
+            registries,
+            self._resources,
+            settings,
+            holdings=self._blobs,
+            on_transfer=self._writer.add_transfer if self._writer is not None else None,
+            run_began_at=self._began,
+        )
+        publisher = Publisher(self._client, endpoints, self._children)
+        images = ImageSync(discovery, self._transfers, publisher, self._ledger, settings, self._blobs)
         self._rules = RuleRunner(self._configuration.rules, discovery, images, self._ledger, settings)
 
     def _leave_alone(self, registry: str, seconds: float) -> None:

@@ -8,6 +8,7 @@ from image_syncer.net.authorization import Authorization, Authorizer, TokenBroke
 from image_syncer.net.client import RegistryClient
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.endpoints import EndpointBook
+from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
 from image_syncer.net.multi import CurlDriver
 from image_syncer.net.throttle import Throttle
@@ -19,6 +20,7 @@ __all__ = [
     "Authorizer",
     "CurlDriver",
     "EndpointBook",
+    "Gate",
     "HandlePool",
     "RegistryClient",
     "Throttle",

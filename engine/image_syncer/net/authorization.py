@@ -49,6 +49,8 @@ token may end sooner than its service says.
 """
 UNENDING_S = 3600.0
 """How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
+MOST_GIVEN = 4096
+"""Of a catalog's repositories so many are remembered with what they were given; then it is looked up anew."""
 _OK = 200
 
 
@@ -62,6 +64,15 @@ class Authorization:
 
 class Authorizer(Protocol):
     """Gives each request what it needs to be let in."""
+
+    def known(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization | None:
+        """What `authorize` would say, where nothing has to be waited for or asked (None: it has to be called).
+
+        Nearly every request is answered here, without a coroutine of its own. `usable_s` counts from when this was
+        first given.
+        """
 
     async def authorize(
         self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
@@ -102,6 +113,8 @@ class _Kept:
 
 
 _Key = tuple[str, "Credential | None", tuple["Scope", ...]]
+_Place = tuple[str, "Repository | None", tuple["Scope", ...]]
+_NOTHING_OWED = Authorization(None, UNENDING_S)
 
 
 class TokenBroker:
@@ -123,6 +136,19 @@ class TokenBroker:
         self._kept: dict[_Key, _Kept] = {}
         self._renewed_at: dict[_Key, float] = {}
         self._fetching: dict[_Key, asyncio.Future[Authorization]] = {}
+        self._given: dict[_Place, _Kept] = {}
+
+    def known(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization | None:
+        """See `Authorizer`."""
+        state = self._registries.get(endpoint.registry)
+        if state is None or not state.known.is_set():
+            return None
+        if state.challenge is None:
+            return _NOTHING_OWED
+        given = self._given.get((endpoint.registry, repository, scopes))
+        return given.authorization if given is not None and given.until > self._loop.time() else None
 
     async def authorize(
         self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
@@ -136,7 +162,11 @@ class TokenBroker:
                 state.scouting = True
                 return Authorization(None, 0.0)
             await state.known.wait()
-        return await self._current(state, endpoint, repository, scopes)
+        given = await self._current(state, endpoint, repository, scopes)
+        if len(self._given) >= MOST_GIVEN:
+            self._given.clear()
+        self._given[endpoint.registry, repository, scopes] = _Kept(given, self._loop.time() + given.usable_s)
+        return given
 
     async def renew(
         self,
@@ -157,6 +187,7 @@ class TokenBroker:
                 status=401,
             )
         state.challenge = challenge
+        self._given.clear()
         state.known.set()
         current = await self._current(state, endpoint, repository, scopes)
         if current.value != rejected:
@@ -166,6 +197,7 @@ class TokenBroker:
             raise await self._denied(repository, challenge)  # another of the same would fare no better
         self._renewed_at[key] = self._loop.time()
         del self._kept[key]
+        self._given.clear()  # what somebody was given while we looked
         return await self._current(state, endpoint, repository, scopes)
 
     def answered(self, endpoint: Endpoint) -> None:
@@ -201,7 +233,10 @@ class TokenBroker:
         return preferred_challenge(parse_challenges(response.headers.get_all("WWW-Authenticate")))
 
     def _state(self, endpoint: Endpoint) -> _RegistryState:
-        return self._registries.setdefault(endpoint.registry, _RegistryState())
+        state = self._registries.get(endpoint.registry)
+        if state is None:
+            state = self._registries[endpoint.registry] = _RegistryState()
+        return state
 
     async def _key(self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]) -> _Key:
         credential, _ = await self._credential(repository)
@@ -219,7 +254,7 @@ class TokenBroker:
     ) -> Authorization:
         challenge = state.challenge
         if challenge is None:
-            return Authorization(None, UNENDING_S)
+            return _NOTHING_OWED
         credential, _ = await self._credential(repository)
         if challenge.scheme == "basic":
             # Without a credential the request goes out as it is: what was asked of another may be open to this one.

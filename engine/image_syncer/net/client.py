@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, RateLimitedError, SyncError
+from image_syncer.net.gate import Gate
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     follow_redirect,
@@ -55,7 +56,7 @@ class RegistryClient:
         self._on_pause = on_pause
         self._limit_of = limit_of
         self._loop = asyncio.get_running_loop()
-        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._gates: dict[str, Gate] = {}
 
     async def send(
         self, request: Request, endpoint: Endpoint, *, origin: Origin, accept: Collection[int] = (200,)
@@ -88,8 +89,12 @@ class RegistryClient:
 
     async def exchange(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
         """One try: a token if one is owed, the answer after redirects. A 401 is met with a new token."""
-        async with self._gate(endpoint.registry):
-            await self.wait_for_turn(endpoint)
+        gate = self._gates.get(endpoint.registry) or self._new_gate(endpoint.registry)
+        if not gate.try_enter():
+            await gate.enter()
+        try:
+            if self.throttle.wait_s(endpoint.registry, self._loop.time()):
+                await self.wait_for_turn(endpoint)
             response = await self._perform(request, endpoint, origin)
             followed = 0
             hop = request
@@ -98,6 +103,8 @@ class RegistryClient:
                 followed += 1
                 response = await self._perform(hop, endpoint, origin)
             return response
+        finally:
+            gate.leave()
 
     async def wait_for_turn(self, endpoint: Endpoint) -> None:
         """Sleep while the registry has asked to be left alone; raises RateLimitedError where that is too long to wait.
@@ -118,11 +125,17 @@ class RegistryClient:
         """The Authorization header for `request`: nothing for another host than the registry's own."""
         if not may_carry_credentials(endpoint.base_url, request.url):
             return None
-        return (await self.authorizer.authorize(endpoint, request.repository, request.scopes)).value
+        return await self._authorize(request, endpoint)
+
+    async def _authorize(self, request: Request, endpoint: Endpoint) -> str | None:
+        known = self.authorizer.known(endpoint, request.repository, request.scopes)
+        if known is None:
+            known = await self.authorizer.authorize(endpoint, request.repository, request.scopes)
+        return known.value
 
     async def _perform(self, request: Request, endpoint: Endpoint, origin: Origin) -> Response:
         own = may_carry_credentials(endpoint.base_url, request.url)
-        value = await self.authorization_for(request, endpoint)
+        value = await self._authorize(request, endpoint) if own else None
         try:
             response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
             renewals = 0
@@ -139,10 +152,8 @@ class RegistryClient:
             self.authorizer.answered(endpoint)
         return response
 
-    def _gate(self, registry: str) -> asyncio.Semaphore:
-        gate = self._gates.get(registry)
-        if gate is None:
-            gate = self._gates[registry] = asyncio.Semaphore(self._limit_of(registry) or REQUESTS_IN_FLIGHT)
+    def _new_gate(self, registry: str) -> Gate:
+        gate = self._gates[registry] = Gate(self._limit_of(registry) or REQUESTS_IN_FLIGHT)
         return gate
 
 

@@ -42,8 +42,16 @@ class EndpointBook:
         self._chance = chance
         self._resolved: dict[str, asyncio.Task[Endpoint]] = {}
 
+    def known(self, registry: str) -> Endpoint | None:
+        """The endpoint of `registry`, if it has been resolved."""
+        task = self._resolved.get(registry)
+        return task.result() if task is not None and task.done() and task.exception() is None else None
+
     async def resolve(self, registry: str, origin: Origin) -> Endpoint:
         """The endpoint of `registry`; raises TransportError where none of its candidates answers."""
+        known = self.known(registry)
+        if known is not None:
+            return known
         task = self._resolved.get(registry)
         if task is None:
             task = asyncio.ensure_future(self._find(registry, origin))

@@ -20,13 +20,25 @@ if TYPE_CHECKING:
 
     from image_syncer.registry import Endpoint, Request
 
-__all__ = ["AnswerHead", "HandlePool", "set_download", "set_request", "set_upload"]
+__all__ = [
+    "AnswerHead",
+    "HandlePool",
+    "header_lines",
+    "parse_head",
+    "set_download",
+    "set_lasting",
+    "set_method",
+    "set_request",
+    "set_upload",
+]
 
 USER_AGENT = "image-syncer"
 DOWNLOAD_BUFFER_BYTES = 64 * 1024
 """CURLOPT_BUFFERSIZE: what stays in the core's cache is cheaper (measured: 64 KiB with uploads of 256 KiB was best)."""
 UPLOAD_BUFFER_BYTES = 256 * 1024
-"""CURLOPT_UPLOAD_BUFFERSIZE: one send for each piece."""
+"""CURLOPT_UPLOAD_BUFFERSIZE: one send for each piece. libcurl allocates it anew for every upload."""
+LEAST_UPLOAD_BUFFER_BYTES = 16 * 1024
+"""libcurl takes no less."""
 SUPPRESS_CONNECT_HEADERS = 265
 """CURLOPT_SUPPRESS_CONNECT_HEADERS(3), a number of libcurl's ABI: PycURL has no name for it."""
 
@@ -50,8 +62,7 @@ class AnswerHead:
         """CURLOPT_HEADERFUNCTION."""
         if line.startswith(b"HTTP/"):
             self._lines.clear()
-            parts = line.split(None, 2)
-            self.status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+            self.status = _status_of(line)
             return None
         if line.strip():
             self._lines.append(line)
@@ -65,12 +76,26 @@ class AnswerHead:
     @property
     def headers(self) -> Headers:
         """The header fields so far."""
-        fields: list[tuple[str, str]] = []
-        for line in self._lines:
-            name, colon, value = line.decode("latin-1").partition(":")
-            if colon:
-                fields.append((name.strip(), value.strip()))
-        return Headers(fields)
+        return Headers.of_lines(list(self._lines))
+
+
+def parse_head(lines: list[bytes]) -> tuple[int, Headers]:
+    """Status and header fields from every line that libcurl's header callback was given for an answer.
+
+    Interim answers (1xx) are dropped; a status that is no number is 0.
+    """
+    began = status = 0
+    for number, line in enumerate(lines):
+        if line.startswith(b"HTTP/"):
+            began, status = number + 1, _status_of(line)
+            if status >= 200:  # noqa: PLR2004 - 1xx are interim; after the final head come only trailers
+                break
+    return status, Headers.of_lines(lines[began:])
+
+
+def _status_of(line: bytes) -> int:
+    parts = line.split(None, 2)
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
 
 
 class HandlePool:
@@ -105,42 +130,47 @@ def set_request(
     connect_timeout_s: float,
 ) -> None:
     """What every request has: address, method, header fields, trust, time to connect."""
-    fields = [f"{name}: {value}" for name, value in request.headers if name != "Content-Length"]
-    # libcurl would ask leave first for larger bodies (RFC 9110 section 10.1.1), which costs up to a second
-    # where the server says nothing.
-    fields += ["Expect:", "Accept-Encoding: identity"]
-    if not any(name.lower() == "content-type" for name, _ in request.headers):
-        fields.append("Content-Type:")  # or libcurl calls the body of a POST a form
-    if authorization is not None:
-        fields.append(f"Authorization: {authorization}")
+    set_lasting(easy, endpoint, connect_timeout_s=connect_timeout_s)
+    set_method(easy, request)
+    easy.setopt(pycurl.URL, request.url)
+    easy.setopt(pycurl.HEADERFUNCTION, head.take)
+    easy.setopt(pycurl.HTTPHEADER, header_lines(request.headers, authorization))
+
+
+def set_lasting(easy: pycurl.Curl, endpoint: Endpoint, *, connect_timeout_s: float) -> None:
+    """What requests to registries that are trusted alike have in common."""
     setopt = easy.setopt
-    setopt(pycurl.URL, request.url)
     setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     setopt(pycurl.USERAGENT, USER_AGENT)
     setopt(pycurl.NOSIGNAL, 1)
     setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
     setopt(pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_s * 1000))
     setopt(pycurl.TCP_KEEPALIVE, 1)
-    setopt(pycurl.HEADERFUNCTION, head.take)
     setopt(SUPPRESS_CONNECT_HEADERS, 1)  # a proxy's 200 to CONNECT is not the registry's answer
-    _set_method(easy, request)
-    setopt(pycurl.HTTPHEADER, fields)
-    if request.url.startswith("https:"):
-        _set_trust(easy, endpoint)
-
-
-def _set_trust(easy: pycurl.Curl, endpoint: Endpoint) -> None:
-    """Whom to believe: the registry's own authority beside the system's, or anyone where the user said so."""
+    # Whom to believe: the registry's own authority beside the system's, or anyone where the user said so.
     if not endpoint.verify:
-        easy.setopt(pycurl.SSL_VERIFYPEER, 0)
-        easy.setopt(pycurl.SSL_VERIFYHOST, 0)
+        setopt(pycurl.SSL_VERIFYPEER, 0)
+        setopt(pycurl.SSL_VERIFYHOST, 0)
         return
     bundle = endpoint.ca_file or system_bundle()
     if bundle:
-        easy.setopt(pycurl.CAINFO, bundle)
+        setopt(pycurl.CAINFO, bundle)
     directory = system_directory()
     if directory and endpoint.ca_file:
-        easy.setopt(pycurl.CAPATH, directory)
+        setopt(pycurl.CAPATH, directory)
+
+
+def header_lines(headers: tuple[tuple[str, str], ...], authorization: str | None) -> list[str]:
+    """CURLOPT_HTTPHEADER: the fields of a request, and what keeps libcurl from adding some of its own."""
+    fields = [f"{name}: {value}" for name, value in headers if name != "Content-Length"]
+    # libcurl would ask leave first for larger bodies (RFC 9110 section 10.1.1), which costs up to a second
+    # where the server says nothing.
+    fields += ["Expect:", "Accept-Encoding: identity"]
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        fields.append("Content-Type:")  # or libcurl calls the body of a POST a form
+    if authorization is not None:
+        fields.append(f"Authorization: {authorization}")
+    return fields
 
 
 def set_download(easy: pycurl.Curl, receive: Callable[[memoryview], int | None]) -> None:
@@ -164,12 +194,13 @@ def set_upload(
 
     easy.setopt(pycurl.UPLOAD, 1)
     easy.setopt(pycurl.INFILESIZE_LARGE, size)
-    easy.setopt(pycurl.UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES)
+    easy.setopt(pycurl.UPLOAD_BUFFERSIZE, max(LEAST_UPLOAD_BUFFER_BYTES, min(UPLOAD_BUFFER_BYTES, size)))
     easy.setopt(pycurl.READFUNCTION, send)
     easy.setopt(pycurl.SEEKFUNCTION, seek)
 
 
-def _set_method(easy: pycurl.Curl, request: Request) -> None:
+def set_method(easy: pycurl.Curl, request: Request) -> None:
+    """The method, and a body that is in memory."""
     method = request.method
     if method == "HEAD":
         easy.setopt(pycurl.NOBODY, 1)

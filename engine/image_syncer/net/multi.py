@@ -3,7 +3,8 @@
 libcurl tells which sockets it wants watched, and asks for them anew on every request, also on a kept connection.
 Registering each with the loop is what a small request would mostly cost. So the loop watches one `select.epoll` of
 ours, and libcurl's socket callback changes only that: a wake-up drains the epoll into `socket_action` (measured:
-17–18 µs of CPU a small request instead of 36).
+17–18 µs of CPU a small request instead of 36). It also sets its timer anew several times for every request, nearly
+always for later: ours stays as it is then, and is put off when it goes off too soon.
 
 libcurl must not be called from inside its own callbacks; what a callback finds to be done (un-pause, stop) goes into
 `due`, and is done after each round. See curl_multi_socket_action(3), CURLMOPT_SOCKETFUNCTION(3), curl_easy_pause(3).
@@ -13,16 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import select
-from collections.abc import Callable
 from typing import Protocol
 
 import pycurl
 
-__all__ = ["CurlDriver", "Due", "OnDone"]
-
-OnDone = Callable[[int, str], None]
-"""Called with libcurl's CURLcode (0: fine) and its own words."""
+__all__ = ["CurlDriver", "Due"]
 
 _EVENTS = {
     pycurl.POLL_IN: select.EPOLLIN,
@@ -30,6 +28,8 @@ _EVENTS = {
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
     pycurl.POLL_NONE: 0,
 }
+_MOST_EVENTS = 128
+"""Sockets that are served in one turn of the loop; the rest come in the next one."""
 _MOST_ROUNDS = 64
 """Rounds over `due` before the loop gets its turn: un-pausing a download can wake an upload and the other way round."""
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLPRI
@@ -57,33 +57,44 @@ class CurlDriver:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections or kept_connections)
-        self._epoll = select.epoll()
-        self._watched: set[int] = set()
+        self._watched: dict[int, int] = {}
+        self._resting: set[int] = set()
+        self._wake_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._running: dict[pycurl.Curl, OnDone] = {}
+        self._timer_at = math.inf
+        self._called_soon = False
+        self._running: dict[pycurl.Curl, asyncio.Future[tuple[int, str]]] = {}
         self._settling = False
         self.connections = connections
         self.due: list[Due] = []
-        self._loop.add_reader(self._epoll.fileno(), self._on_readable)
+        self._open_epoll()
 
     @property
     def running(self) -> int:
         """How many transfers are under way."""
         return len(self._running)
 
-    def start(self, easy: pycurl.Curl, on_done: OnDone) -> None:
-        """Begin the transfer that `easy` is set up for; `on_done` is called once, from the loop, unless it is
-        stopped.
+    async def perform(self, easy: pycurl.Curl) -> tuple[int, str]:
+        """Run the transfer that `easy` is set up for to its end: libcurl's CURLcode (0: fine) and its own words.
+
+        Cancelling stops the transfer.
         """
-        self._running[easy] = on_done
+        ended: asyncio.Future[tuple[int, str]] = self._loop.create_future()
+        self._running[easy] = ended
         self._multi.add_handle(easy)
+        try:
+            return await ended
+        finally:
+            self.stop(easy)
 
     def stop(self, easy: pycurl.Curl) -> None:
-        """Break a transfer off; its connection is closed, `on_done` is not called. Nothing happens where it has
-        ended.
-        """
+        """Break a transfer off; its connection is closed. Nothing happens where it has ended."""
         if self._running.pop(easy, None) is not None:
             self._multi.remove_handle(easy)
+
+    def fail(self, easy: pycurl.Curl, code: int, words: str) -> None:
+        """End a transfer as if libcurl had failed it with this CURLcode. Nothing happens where it has ended."""
+        self._finish(easy, code, words)
 
     def resume(self, easy: pycurl.Curl) -> None:
         """Un-pause both directions (CURLPAUSE_CONT); libcurl may call the write callback from inside this call."""
@@ -98,20 +109,6 @@ class CurlDriver:
             if code != pycurl.E_BAD_FUNCTION_ARGUMENT:
                 self._finish(easy, code, words)
 
-    async def perform(self, easy: pycurl.Curl) -> tuple[int, str]:
-        """Run one transfer to its end: libcurl's CURLcode and its words. Cancelling stops the transfer."""
-        future: asyncio.Future[tuple[int, str]] = self._loop.create_future()
-
-        def on_done(code: int, words: str) -> None:
-            if not future.done():
-                future.set_result((code, words))
-
-        self.start(easy, on_done)
-        try:
-            return await future
-        finally:
-            self.stop(easy)
-
     def close(self) -> None:
         """Stop every transfer and close every connection."""
         for easy in list(self._running):
@@ -124,7 +121,7 @@ class CurlDriver:
 
     def settle(self) -> None:
         """Do what callbacks left in `due`, until nothing is left (or for a bounded number of rounds)."""
-        if self._settling:
+        if self._settling or not self.due:
             return
         self._settling = True
         try:
@@ -140,37 +137,67 @@ class CurlDriver:
             self._loop.call_soon(self.settle)
 
     def _on_socket(self, what: int, fd: int, _multi: pycurl.CurlMulti, _data: object) -> None:
+        """CURLMOPT_SOCKETFUNCTION. What is watched no more rests in the epoll, since a kept connection is soon wanted
+        again; if something happens there meanwhile (the other side closes it), it is taken out.
+        """
         if what == pycurl.POLL_REMOVE:
-            if fd in self._watched:
-                self._watched.discard(fd)
-                with contextlib.suppress(OSError):  # libcurl may have closed it already, which removes it too
-                    self._epoll.unregister(fd)
+            if self._watched.pop(fd, None) is not None:
+                self._resting.add(fd)
             return
         events = _EVENTS[what]
-        if fd in self._watched:
+        known = fd in self._watched or fd in self._resting
+        self._watched[fd] = events
+        if known:
+            self._resting.discard(fd)
             try:
                 self._epoll.modify(fd, events)
             except FileNotFoundError:
-                # The number was closed and given out again without POLL_REMOVE.
+                # It was closed, which took it out, and the number was given out again.
                 self._epoll.register(fd, events)
         else:
-            self._watched.add(fd)
             self._epoll.register(fd, events)
 
     def _on_timer(self, timeout_ms: int) -> None:
+        """CURLMOPT_TIMERFUNCTION: when libcurl wants to be called; -1 for never, 0 for as soon as we are out of it."""
+        if timeout_ms == 0:
+            if not self._called_soon:
+                self._called_soon = True
+                self._loop.call_soon(self._on_soon)
+            return
+        self._wake_at = self._loop.time() + timeout_ms / 1000 if timeout_ms > 0 else math.inf
+        if self._wake_at < self._timer_at:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if timeout_ms >= 0:
-            self._timer = self._loop.call_later(timeout_ms / 1000, self._on_timeout)
+        self._timer_at = self._wake_at
+        self._timer = self._loop.call_at(self._wake_at, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._wake_at <= self._loop.time():
+            self._on_timeout()
+        elif self._wake_at < math.inf:
+            self._set_timer()
+
+    def _on_soon(self) -> None:
+        self._called_soon = False
+        self._on_timeout()
 
     def _on_timeout(self) -> None:
-        self._timer = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        self._wake_at = math.inf
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._after_round()
+        # Where libcurl's own clock says that we are too early, it does nothing, and does not tell the time again.
+        self._on_timer(self._multi.timeout())
 
     def _on_readable(self) -> None:
-        for fd, events in self._epoll.poll(0):
+        socket_action = self._multi.socket_action
+        for fd, events in self._epoll.poll(0, _MOST_EVENTS):
+            if fd not in self._watched:
+                self._forget(fd)
+                continue
             mask = 0
             if events & _READABLE:
                 mask |= pycurl.CSELECT_IN
@@ -178,11 +205,27 @@ class CurlDriver:
                 mask |= pycurl.CSELECT_OUT
             if events & _POLL_ERROR:
                 mask |= pycurl.CSELECT_ERR
-            self._act(fd, mask)
+            socket_action(fd, mask)
         self._after_round()
 
-    def _act(self, fd: int, mask: int) -> None:
-        self._multi.socket_action(fd, mask)
+    def _forget(self, fd: int) -> None:
+        self._resting.discard(fd)
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            # We have closed it, and a process that was forked from this one has it open still: it would wake us for
+            # ever, and nothing but a new epoll is rid of it.
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._open_epoll()
+
+    def _open_epoll(self) -> None:
+        self._epoll = select.epoll()
+        self._resting.clear()
+        for fd, events in self._watched.items():
+            with contextlib.suppress(OSError):
+                self._epoll.register(fd, events)
+        self._loop.add_reader(self._epoll.fileno(), self._on_readable)
 
     def _after_round(self) -> None:
         self.settle()
@@ -196,7 +239,8 @@ class CurlDriver:
         self.settle()
 
     def _finish(self, easy: pycurl.Curl, code: int, words: str) -> None:
-        on_done = self._running.pop(easy, None)
-        if on_done is not None:
+        ended = self._running.pop(easy, None)
+        if ended is not None:
             self._multi.remove_handle(easy)
-            on_done(code, words)
+            if not ended.done():
+                ended.set_result((code, words))

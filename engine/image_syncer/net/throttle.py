@@ -16,7 +16,8 @@ class Throttle:
 
     def wait_s(self, registry: str, now: float) -> float:
         """How long to wait before the next request to `registry`; 0 where it may go out."""
-        return max(0.0, self._until.get(registry, 0.0) - now)
+        until = self._until.get(registry)
+        return 0.0 if until is None else max(0.0, until - now)
 
     def longest(self, now: float) -> tuple[str, float] | None:
         """The registry that is left alone for longest from now, and for how many seconds; None where none is."""

@@ -4,8 +4,6 @@ those).
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,17 +11,15 @@ import pycurl
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.net.curl_errors import transport_error
-from image_syncer.net.handles import AnswerHead, HandlePool, set_request
-from image_syncer.registry import Response
+from image_syncer.net.gate import Gate
+from image_syncer.net.handles import HandlePool
+from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
 
 if TYPE_CHECKING:
     from image_syncer.net.multi import CurlDriver
-    from image_syncer.registry import Endpoint, Request
+    from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Timeouts", "Transport"]
-
-MAX_BODY_BYTES = 8 * 2**20
-"""Manifests have up to 4 MiB, tag lists of registries that ignore paging some more; a bound against hostile servers."""
 
 
 class Timeouts:
@@ -48,7 +44,8 @@ class Transport:
         self.timeouts = timeouts
         self.handles = HandlePool()
         self.requests: Counter[str] = Counter()
-        self._slots = asyncio.Semaphore(driver.connections) if driver.connections else contextlib.nullcontext()
+        self._small_handles = SmallHandles(timeouts)
+        self._gate = Gate(driver.connections) if driver.connections else None
 
     async def perform(
         self,
@@ -59,39 +56,20 @@ class Transport:
         origin: Origin = Origin.LOCAL,
     ) -> Response:
         """Send `request` once; any status is an answer. Raises TransportError, or ProtocolViolation for a huge body."""
-        async with self._slots:
-            return await self._perform(request, endpoint, authorization, origin)
-
-    async def _perform(
-        self, request: Request, endpoint: Endpoint, authorization: str | None, origin: Origin
-    ) -> Response:
-        self.requests[request.operation.value] += 1
-        easy = self.handles.take()
-        head = AnswerHead()
-        body = bytearray()
-
-        def receive(chunk: bytes) -> int | None:
-            if len(body) + len(chunk) > MAX_BODY_BYTES:
-                return -1
-            body.extend(chunk)
-            return None
-
-        set_request(
-            easy,
-            request,
-            endpoint,
-            head,
-            authorization=authorization,
-            connect_timeout_s=self.timeouts.connect_s,
-        )
-        easy.setopt(pycurl.WRITEFUNCTION, receive)
-        easy.setopt(pycurl.TIMEOUT_MS, int(self.timeouts.request_s * 1000))
-        easy.setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        easy.setopt(pycurl.LOW_SPEED_TIME, max(1, int(self.timeouts.stall_s)))
+        gate = self._gate
+        if gate is not None and not gate.try_enter():
+            await gate.enter()
         try:
-            code, words = await self.driver.perform(easy)
+            self.requests[request.operation.value] += 1
+            handle = self._small_handles.take(request, endpoint, authorization)
+            try:
+                code, words = await self.driver.perform(handle.easy)
+                response = handle.take_answer(request.url)
+            finally:
+                self._small_handles.give_back(handle)
         finally:
-            self.handles.give_back(easy)
+            if gate is not None:
+                gate.leave()
         if code == pycurl.E_WRITE_ERROR:
             raise ProtocolViolation(
                 f"{request.line} answered with more than {MAX_BODY_BYTES} bytes",
@@ -99,8 +77,8 @@ class Transport:
                 operation=request.operation.value,
                 repository=str(request.repository) if request.repository else None,
                 request=request.line,
-                status=head.status,
+                status=response.status,
             )
         if code:
             raise transport_error(code, words, request, origin)
-        return Response(head.status, head.headers, bytes(body), request.url)
+        return response

@@ -8,12 +8,14 @@ before anything is sent to them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from image_syncer.errors import Origin, ProtocolViolation
 
 __all__ = [
     "MAX_LOCATION_CHARS",
     "append_query",
+    "is_origin",
     "origin_of",
     "resolve_location",
     "resolve_own_location",
@@ -51,6 +53,13 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     scheme = match["scheme"].lower()
     port = int(match["port"]) if match["port"] else _DEFAULT_PORTS[scheme]
     return (scheme, match["host"].lower(), port) if 0 < port <= _MAX_PORT else None
+
+
+@lru_cache(maxsize=256)
+def is_origin(url: str) -> bool:
+    """Whether `url` is scheme, host and port alone, as the base address of a registry is; no slash at its end."""
+    match = _ABSOLUTE.match(url)
+    return match is not None and match.end() == len(url) and origin_of(url) is not None
 
 
 def same_origin(one: str, other: str) -> bool:

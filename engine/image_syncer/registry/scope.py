@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
 
 __all__ = ["CATALOG_SCOPE", "Scope", "pull_scope", "push_scope"]
+
+_KEPT = 1024
+"""Scopes of so many repositories are made once: each request carries one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,16 @@ CATALOG_SCOPE = Scope("catalog", ("*",), "registry")
 
 def pull_scope(repository: Repository) -> Scope:
     """The right to read `repository`."""
-    return Scope(repository.name, ("pull",))
+    return _scope_of(repository.name, "pull")
 
 
 def push_scope(repository: Repository) -> Scope:
     """The right to write `repository`, and to read it; "push" comes first, because some servers read one
     action only.
     """
-    return Scope(repository.name, ("push", "pull"))
+    return _scope_of(repository.name, "push", "pull")
+
+
+@lru_cache(maxsize=_KEPT)
+def _scope_of(name: str, *actions: str) -> Scope:
+    return Scope(name, actions)

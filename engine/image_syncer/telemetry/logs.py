@@ -3,6 +3,9 @@
 Nothing is written until `configure_logging` was called. Every value passes `errors.redact` before it is
 rendered, and fields that are named like secrets are emptied. What other libraries log through `logging`
 (asyncio's unretrieved exceptions, aiohttp) goes the same way.
+
+structlog is imported with the first line that is really written (`log_lines`): it takes a quarter of the time in which
+a command starts, and most runs log nothing.
 """
 
 from __future__ import annotations
@@ -10,40 +13,39 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
-from image_syncer.errors import ConfigurationError, redact
+from image_syncer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+    from image_syncer.telemetry.log_lines import Renderer
 
-    _Renderer = Callable[[object, str, EventDict], str]
-
-__all__ = ["LOG_LEVELS", "configure_logging", "get_logger"]
+__all__ = ["LOG_LEVELS", "Logger", "configure_logging", "get_logger", "is_logged", "write_event"]
 
 LOG_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """Levels by name, with the numbers that `logging` gives them."""
 
 _SILENT = 1000
-_MAX_DEPTH = 8
-_SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
 
 
 class _Sink:
     """One place where logs go: from which level on, and how they are rendered."""
 
-    def __init__(self, stream: TextIO | None, level: int, renderer: _Renderer) -> None:
+    def __init__(self, stream: TextIO | None, level: int, log_format: str, *, colors: bool) -> None:
         self.level = level
         self._stream = stream
-        self._renderer = renderer
+        self._format = log_format
+        self._colors = colors
+        self._renderer: Renderer | None = None
 
-    def write(self, event: EventDict) -> None:
+    def write(self, event: Mapping[str, Any]) -> None:
+        if self._renderer is None:
+            from image_syncer.telemetry.log_lines import renderer_of
+
+            self._renderer = renderer_of(self._format, colors=self._colors)
         # Without a stream of its own a sink asks for sys.stderr each time: a live display puts itself in
         # its place while it runs, and prints what comes above its own lines.
         stream = self._stream if self._stream is not None else sys.stderr
@@ -87,7 +89,7 @@ def configure_logging(
     knows whether it is one and what NO_COLOR says. May be called again. Raises `ConfigurationError` where
     the file cannot be opened for appending.
     """
-    sinks = [_Sink(stream, LOG_LEVELS[level], _renderer(log_format, colors=colors))]
+    sinks = [_Sink(stream, LOG_LEVELS[level], log_format, colors=colors)]
     if log_file is not None:
         try:
             file = Path(log_file).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - the sink closes it
@@ -96,7 +98,7 @@ def configure_logging(
                 f"the log cannot be written to {log_file}: {error.strerror}",
                 hint="Give --log a file in a folder that exists and may be written to.",
             ) from None
-        sinks.append(_Sink(file, LOG_LEVELS["debug"], _renderer(log_format, colors=False)))
+        sinks.append(_Sink(file, LOG_LEVELS["debug"], log_format, colors=False))
     for sink in _sinks:
         sink.close()
     _sinks[:] = sinks
@@ -106,70 +108,59 @@ def configure_logging(
     root.setLevel(LOG_LEVELS["warning"])
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
+class Logger:
+    """The logger of one module. A line that nobody wants costs a comparison."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **fields: object) -> None:
+        """What helps to find a mistake of ours."""
+        self._tell("debug", LOG_LEVELS["debug"], event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What a run does."""
+        self._tell("info", LOG_LEVELS["info"], event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What people should know."""
+        self._tell("warning", LOG_LEVELS["warning"], event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What went wrong."""
+        self._tell("error", LOG_LEVELS["error"], event, fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """An error with the traceback of the exception that is being handled."""
+        self._tell("exception", LOG_LEVELS["error"], event, fields)
+
+    def log(self, level: int, event: str, **fields: object) -> None:
+        """A line of one of the levels of `LOG_LEVELS`, by its number."""
+        name = next(name for name, number in LOG_LEVELS.items() if number == level)
+        self._tell(name, level, event, fields)
+
+    def _tell(self, method: str, level: int, event: str, fields: dict[str, object]) -> None:
+        if any(level >= sink.level for sink in _sinks):
+            from image_syncer.telemetry.log_lines import bound_logger
+
+            getattr(bound_logger(self._name), method)(event, **fields)
+
+
+def get_logger(name: str) -> Logger:
     """The logger of one module; `name` becomes the field `logger`. Works before `configure_logging` too."""
-    logger = structlog.wrap_logger(
-        None,
-        processors=_PROCESSORS,
-        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS["debug"]),
-        context_class=dict,
-        cache_logger_on_first_use=True,
-    )
-    return cast("FilteringBoundLogger", logger.bind(logger=name))
+    return Logger(name)
 
 
-def _drop_unwanted(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    level = _level(method)
-    if not any(level >= sink.level for sink in _sinks):
-        raise structlog.DropEvent
-    return event
+def is_logged(level: str) -> bool:
+    """Whether anything of this level is written: for what happens once an image, and would be put together in vain."""
+    number = LOG_LEVELS[level]
+    return any(number >= sink.level for sink in _sinks)
 
 
-def _redact_all(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: _redacted(value, key, depth=0) for key, value in event.items()}
-
-
-def _redacted(value: object, key: object, depth: int) -> object:
-    if isinstance(key, str) and key.lower() in _SECRET_KEYS and value:
-        return "…"
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if depth < _MAX_DEPTH:
-        if isinstance(value, Mapping):
-            return {str(name): _redacted(item, name, depth + 1) for name, item in value.items()}
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [_redacted(item, None, depth + 1) for item in value]
-    return redact(str(value))
-
-
-def _write_to_sinks(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    level = _level(method)
+def write_event(level: int, event: Mapping[str, Any]) -> None:
+    """Hand a line, ready but for its form, to every sink that wants its level."""
     for sink in _sinks:
         if level >= sink.level:
             sink.write(event)
-    raise structlog.DropEvent
-
-
-def _level(method: str) -> int:
-    return LOG_LEVELS.get("error" if method in ("exception", "critical", "fatal") else method, LOG_LEVELS["info"])
-
-
-def _renderer(log_format: str, *, colors: bool) -> _Renderer:
-    if log_format == "json":
-        # Typed for serializers that return bytes too; the default one, json.dumps, returns text.
-        return cast("_Renderer", structlog.processors.JSONRenderer(ensure_ascii=False))
-    # Tracebacks are already text when they get here.
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
-    )
-
-
-_PROCESSORS: list[Any] = [
-    _drop_unwanted,
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-    _redact_all,
-    _write_to_sinks,
-]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,7 @@ class ImageResult:
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data for the JSON report; what is not known (None) is left out."""
-        data: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                data[field.name] = value
+        data = {name: value for name, value in vars(self).items() if value is not None}
         data["outcome"] = self.outcome.value
         data["seconds"] = round(self.seconds, 3)
         if self.error is not None:

@@ -31,14 +31,21 @@ class RemoteAuthorizer:
         self._waiting: dict[int, asyncio.Future[Authorization]] = {}
         self._next_id = 0
 
+    def known(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization | None:
+        """See `Authorizer`."""
+        kept = self._kept.get((endpoint.registry, repository, scopes))
+        return kept[0] if kept is not None and kept[1] > self._loop.time() else None
+
     async def authorize(
         self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
     ) -> Authorization:
         """See `Authorizer`. One question goes out, however many wait for its answer."""
+        known = self.known(endpoint, repository, scopes)
+        if known is not None:
+            return known
         key = (endpoint.registry, repository, scopes)
-        kept = self._kept.get(key)
-        if kept is not None and kept[1] > self._loop.time():
-            return kept[0]
         asked = self._asked.get(key)
         if asked is None:
             asked = self._ask(key, endpoint, renew=False, rejected=None, challenges=())

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from image_syncer.net import AnswerHead
+from image_syncer.net.handles import parse_head
 
 
 def feed(head: AnswerHead, *lines: str) -> None:
@@ -55,3 +58,41 @@ def test_bytes_that_are_no_ascii_and_lines_that_are_no_fields() -> None:
     head.take(b"no colon at all\r\n")
     head.take(b"\r\n")
     assert head.headers.items() == [("X-Name", "\xe4\xff")]
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [
+            b"HTTP/1.1 100 Continue\r\n",
+            b"HTTP/1.1 103 Early\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/2 404\r\n",
+            b"HTTP/1.1 abc\r\n",
+            b"\r\n",
+            b"Location: /a:b\r\n",
+            b"location :  /c \r\n",
+            b"X-Latin: \x85\xa0\xe9\r\n",
+            b"nothing\r\n",
+            b": no name\r\n",
+        ]
+    ),
+    st.binary(max_size=20).map(lambda data: data.replace(b"\n", b"") + b"\n"),
+)
+
+
+@given(st.lists(LINES, max_size=12))
+def test_the_lines_of_a_head_mean_the_same_at_once_and_one_by_one(lines: list[bytes]) -> None:
+    """Up to the final head and its trailers: libcurl hands out no second one."""
+    head = AnswerHead()
+    used = []
+    for line in lines:
+        if head.status >= 200 and line.startswith(b"HTTP/"):
+            break
+        used.append(line)
+        head.take(line)
+    status, headers = parse_head(used)
+    assert (status, headers.items()) == (head.status, head.headers.items())
+    for name, _ in headers.items():
+        assert headers.get(name.upper()) == headers.get_all(name)[0]
+        assert name in headers
+    assert repr(headers) == repr(head.headers)

@@ -61,8 +61,13 @@ def test_whoever_waits_gets_an_error_of_its_own() -> None:
 def test_an_error_is_not_remembered() -> None:
     async def scenario() -> None:
         book = book_of([REFUSED, REFUSED, OPEN], tries=1)
+        assert book.known("127.0.0.1:1") is None
         with pytest.raises(SyncError):
             await book.resolve("127.0.0.1:1", Origin.SOURCE)
+        assert book.known("127.0.0.1:1") is None
         assert (await book.resolve("127.0.0.1:1", Origin.SOURCE)).base_url == "https://127.0.0.1:1"
+        known = book.known("127.0.0.1:1")
+        assert known is not None
+        assert known is await book.resolve("127.0.0.1:1", Origin.DESTINATION)
 
     asyncio.run(scenario())

@@ -202,3 +202,60 @@ def test_credentials_do_not_leave_tls() -> None:
         assert registry.asked == []
 
     run(scenario())
+
+
+def test_what_is_known_is_what_authorize_would_say() -> None:
+    async def scenario() -> None:
+        registry = Registry()
+        broker = broker_of(registry)
+        assert broker.known(ENDPOINT, REPOSITORY, PULL) is None  # nobody has been there
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        assert broker.known(ENDPOINT, REPOSITORY, PULL) is None  # the first is on its way
+        broker.answered(ENDPOINT)
+        open_door = broker.known(ENDPOINT, REPOSITORY, PULL)
+        assert open_door is not None
+        assert open_door.value is None
+        await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
+        assert broker.known(ENDPOINT, REPOSITORY, PULL) is None  # it was open, and is no more
+        given = await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        assert broker.known(ENDPOINT, REPOSITORY, PULL) is given
+        for other in (Repository("registry.example", "team/other"), None):
+            assert broker.known(ENDPOINT, other, PULL) is None
+        assert broker.known(ENDPOINT, REPOSITORY, PUSH) is None
+        assert broker.known(Endpoint("other.example", "https://other.example"), REPOSITORY, PULL) is None
+        assert registry.tokens == 1
+
+    run(scenario())
+
+
+def test_a_token_that_was_refused_is_known_no_more() -> None:
+    async def scenario() -> None:
+        registry = Registry()
+        broker = await known_broker(registry)
+        assert (await broker.authorize(ENDPOINT, REPOSITORY, PULL)).value == "Bearer t1"
+        renewing = asyncio.ensure_future(broker.renew(ENDPOINT, REPOSITORY, PULL, "Bearer t1", [BEARER]))
+        values = []
+        while not renewing.done():
+            known = broker.known(ENDPOINT, REPOSITORY, PULL)
+            values.append(known.value if known else None)
+            await asyncio.sleep(0)
+        assert values[1:] == [None] * len(values[1:])  # from the moment on at which the refusal is heard
+        assert (await renewing).value == "Bearer t2"
+        assert (await broker.authorize(ENDPOINT, REPOSITORY, PULL)).value == "Bearer t2"
+        known = broker.known(ENDPOINT, REPOSITORY, PULL)
+        assert known is not None
+        assert known.value == "Bearer t2"
+
+    run(scenario())
+
+
+def test_a_token_that_has_run_out_is_known_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        broker = await known_broker(Registry())
+        given = await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        loop = asyncio.get_running_loop()
+        later = loop.time() + given.usable_s + 1
+        monkeypatch.setattr(loop, "time", lambda: later)
+        assert broker.known(ENDPOINT, REPOSITORY, PULL) is None
+
+    run(scenario())

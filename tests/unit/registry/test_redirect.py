@@ -43,6 +43,26 @@ def test_credentials_stay_with_scheme_host_and_port() -> None:
     assert not may_carry_credentials("https://h/a", "http://h/a")
 
 
+@pytest.mark.parametrize("base", ["https://h", "https://h:5000", "http://[::1]:5000"])
+def test_credentials_go_to_paths_below_the_registry_and_to_nothing_that_only_looks_like_it(base: str) -> None:
+    assert may_carry_credentials(base, f"{base}/v2/")
+    assert may_carry_credentials(base, base)
+    for other in (
+        f"{base}.evil/v2/",
+        f"{base}@evil/v2/",
+        f"{base}0/",
+        f"{base}:1/v2/",
+        base[:-1] + "/",
+        f"{base}\\@evil/",
+    ):
+        assert not may_carry_credentials(base, other), other
+
+
+@pytest.mark.parametrize("base", ["https:", "https:/", "https://", "h", "", "https://u:p@h", "ftp://h"])
+def test_what_is_no_address_of_a_registry_gets_nothing(base: str) -> None:
+    assert not may_carry_credentials(base, f"{base}/v2/")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_blob_is_fetched_from_the_storage_that_the_registry_names(status: int) -> None:
     followed = follow_redirect(BLOB, answer(BLOB, "https://s3.example/b?sig=%2B", status), followed=0)

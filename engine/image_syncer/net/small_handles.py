@@ -1,0 +1,108 @@
+"""Easy handles for small requests, which stay set up: what a request costs is mostly what is said to libcurl anew.
+
+Requests of one method to registries that are trusted alike share their handles. Of a kept handle only the address is
+set for each request, and the header fields where they are not exactly those of the request before; so whatever one
+request was sent with, another on the same handle is sent with its own fields and no others. What has a body of its own
+to send goes out on a handle that is reset for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from image_syncer.net.handles import header_lines, parse_head, set_lasting, set_method
+from image_syncer.registry import Response
+
+if TYPE_CHECKING:
+    from image_syncer.net.transport import Timeouts
+    from image_syncer.registry import Endpoint, Request
+
+__all__ = ["SmallHandle", "SmallHandles"]
+
+MAX_BODY_BYTES = 8 * 2**20
+"""Manifests have up to 4 MiB, tag lists of registries that ignore paging some more; a bound against hostile servers."""
+
+_Kind = tuple[str, bool, bool, "str | None"]
+"""Method, whether there is a body at all, whether certificates are verified, and by whose authority."""
+
+
+class SmallHandle:
+    """One easy handle, and the answer that it takes in, which is whole in memory and bounded."""
+
+    __slots__ = ("_body", "_fields", "_lines", "easy", "kind")
+
+    def __init__(self, kind: _Kind | None) -> None:
+        self.kind = kind
+        self.easy = pycurl.Curl()
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+        self._fields: tuple[tuple[tuple[str, str], ...], str | None] | None = None
+
+    def prepare(self, request: Request, endpoint: Endpoint, timeouts: Timeouts) -> None:
+        """Say everything that requests of this kind have in common."""
+        easy = self.easy
+        set_lasting(easy, endpoint, connect_timeout_s=timeouts.connect_s)
+        set_method(easy, request)
+        easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        easy.setopt(pycurl.WRITEFUNCTION, self._receive)
+        easy.setopt(pycurl.TIMEOUT_MS, int(timeouts.request_s * 1000))
+        easy.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        easy.setopt(pycurl.LOW_SPEED_TIME, max(1, int(timeouts.stall_s)))
+
+    def aim(self, request: Request, authorization: str | None) -> None:
+        """Say what this request has for itself."""
+        fields = (request.headers, authorization)
+        if fields != self._fields:
+            self.easy.setopt(pycurl.HTTPHEADER, header_lines(*fields))
+            self._fields = fields
+        self.easy.setopt(pycurl.URL, request.url)
+
+    def take_answer(self, url: str) -> Response:
+        """What has come for the request to `url`."""
+        status, headers = parse_head(self._lines)
+        return Response(status, headers, bytes(self._body), url)
+
+    def clear(self) -> None:
+        """Forget what has come, and where the handle is of no kind, what was sent."""
+        self._lines.clear()
+        self._body.clear()
+        if self.kind is None:
+            self.easy.reset()
+            self._fields = None
+
+    def _receive(self, chunk: bytes) -> int | None:
+        """CURLOPT_WRITEFUNCTION; -1 ends the transfer with CURLE_WRITE_ERROR."""
+        if len(self._body) + len(chunk) > MAX_BODY_BYTES:
+            return -1
+        self._body += chunk
+        return None
+
+
+class SmallHandles:
+    """Keeps handles that are not in use, each for the kind of request that it is set up for."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._free: dict[_Kind | None, list[SmallHandle]] = {}
+
+    def take(self, request: Request, endpoint: Endpoint, authorization: str | None) -> SmallHandle:
+        """A handle that is ready to send `request`."""
+        body = request.body
+        kind = None if body else (request.method, body is None, endpoint.verify, endpoint.ca_file)
+        free = self._free.get(kind)
+        if free:
+            handle = free.pop()
+            if kind is None:
+                handle.prepare(request, endpoint, self._timeouts)
+        else:
+            handle = SmallHandle(kind)
+            handle.prepare(request, endpoint, self._timeouts)
+        handle.aim(request, authorization)
+        return handle
+
+    def give_back(self, handle: SmallHandle) -> None:
+        """Keep a handle that no multi handle runs."""
+        handle.clear()
+        self._free.setdefault(handle.kind, []).append(handle)

@@ -1,0 +1,81 @@
+"""How a line of the log comes about: structlog's pipeline, with secrets taken out, and its renderers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+
+from image_syncer.errors import redact
+from image_syncer.telemetry.logs import LOG_LEVELS, write_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+    Renderer = Callable[[object, str, EventDict], str]
+
+__all__ = ["bound_logger", "renderer_of"]
+
+_MAX_DEPTH = 8
+_SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
+
+
+@functools.cache
+def bound_logger(name: str) -> FilteringBoundLogger:
+    """The logger whose lines go through the pipeline to `logs.write_event`; `name` becomes the field `logger`."""
+    logger = structlog.wrap_logger(
+        None,
+        processors=_PROCESSORS,
+        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS["debug"]),
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
+    return cast("FilteringBoundLogger", logger.bind(logger=name))
+
+
+def renderer_of(log_format: str, *, colors: bool) -> Renderer:
+    """What makes text of an event: `log_format` is "console" or "json"."""
+    if log_format == "json":
+        # Typed for serializers that return bytes too; the default one, json.dumps, returns text.
+        return cast("Renderer", structlog.processors.JSONRenderer(ensure_ascii=False))
+    # Tracebacks are already text when they get here.
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+
+def _redact_all(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: _redacted(value, key, depth=0) for key, value in event.items()}
+
+
+def _redacted(value: object, key: object, depth: int) -> object:
+    if isinstance(key, str) and key.lower() in _SECRET_KEYS and value:
+        return "…"
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if depth < _MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {str(name): _redacted(item, name, depth + 1) for name, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [_redacted(item, None, depth + 1) for item in value]
+    return redact(str(value))
+
+
+def _write(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    level = "error" if method in ("exception", "critical", "fatal") else method
+    write_event(LOG_LEVELS.get(level, LOG_LEVELS["info"]), event)
+    raise structlog.DropEvent
+
+
+_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    _redact_all,
+    _write,
+]
