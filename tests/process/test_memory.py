@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer import Outcome, Settings, load_configuration, sync
 from image_syncer.embedded import (
     ContentBuilder,
     DemoImage,
@@ -20,6 +23,8 @@ from support.sync_process import RunFiles, SyncProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from image_syncer import Snapshot
 
 GIB = 2**30
 MOST_BYTES = 100 * MIB
@@ -61,6 +66,44 @@ def test_a_small_machine_is_enough(pair: Pair, limit: str) -> None:
     settings = run.report["settings"]
     assert settings["window_bytes"] * settings["streams"] * settings["workers"] <= 16 * MIB == settings["memory_bytes"]
     pair.assert_copied()
+
+
+def test_nothing_is_left_of_an_image_that_is_done(tmp_path: Path) -> None:
+    # All share one layer, and each has a layer and a config of its own: their two digests may stay, and of the image
+    # nothing. Counted are the objects of Python, which no machine counts differently; the first run warms up.
+    counts = [50, 500, 2000]
+    builder = ContentBuilder(17)
+    base, storage = builder.layer(100), DirectoryStorage(tmp_path / "source")
+    for count in counts:
+        for number in range(count):
+            push_to(storage, f"team/app{count}", builder.image([base, builder.layer(100)]), [f"v{number}"])
+    with RegistryProcess(tmp_path / "source") as source, RegistryProcess() as destination:
+        places = source.address, destination.address
+        _, (few_tracked, few), (many_tracked, many) = [objects_after(count, *places, tmp_path) for count in counts]
+    images = counts[-1] - counts[-2]
+    # The rest is what differs from run to run, such as how many requests were under way at most.
+    assert many_tracked - few_tracked < images // 2
+    assert many - few < images * 2 + images * 2
+
+
+def objects_after(images: int, source: str, destination: str, directory: Path) -> tuple[int, int]:
+    """The objects that the garbage collector follows, and all of Python's, when everything in a run has ended."""
+    rules = directory / f"{images}.yaml"
+    rules.write_text(f"{source}/team/app{images}: {destination}/team/app{images}\n")
+    auth = directory / "auth.yaml"
+    auth.write_text(f"{{'{source}': {{insecure: true}}, '{destination}': {{insecure: true}}}}\n")
+    found = 0, 0
+
+    def on_progress(snapshot: Snapshot) -> None:
+        nonlocal found
+        if snapshot.images_done == images:  # for the last time when the workers have ended
+            gc.collect()
+            found = len(gc.get_objects()), sys.getallocatedblocks()
+
+    configuration = load_configuration(auth=str(auth), images=str(rules), environ={})
+    report = sync(configuration, Settings(workers=1), on_progress=on_progress)
+    assert report.totals.outcomes[Outcome.COPIED] == images
+    return found
 
 
 def test_a_quarter_of_what_a_process_may_have_is_taken_where_nothing_is_said(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from image_syncer.registry import build_put_manifest, parse_put_manifest
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Manifest, Reference, Repository
-    from image_syncer.planning import ImageTree
+    from image_syncer.planning import Holdings, ImageTree
 
 __all__ = ["Publisher"]
 
@@ -21,12 +21,16 @@ _ACCEPTED = (200, 201, 202, 204)
 
 
 class Publisher:
-    """PUTs manifests. A child that several images of one repository share is put once in a run."""
+    """PUTs manifests. A child that several images of one repository share is put once in a run.
 
-    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+    `children` remember which were put. They are not those of the blobs: that a repository has a manifest does not say
+    that it has a blob of the same bytes.
+    """
+
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook, children: Holdings) -> None:
         self._client = client
         self._endpoints = endpoints
-        self._published: set[tuple[Repository, Digest]] = set()
+        self._children = children
         self._running: dict[tuple[Repository, Digest], asyncio.Future[None]] = {}
 
     async def publish(self, tree: ImageTree, destination: Reference) -> None:
@@ -41,7 +45,7 @@ class Publisher:
 
     async def _put_tree(self, repository: Repository, tree: ImageTree) -> None:
         key = (repository, tree.manifest.digest)
-        if key in self._published:
+        if self._children.has(*key):
             return
         running = self._running.get(key)
         if running is None:
@@ -57,7 +61,7 @@ class Publisher:
     def _on_done(self, key: tuple[Repository, Digest], done: asyncio.Future[None]) -> None:
         del self._running[key]
         if not done.cancelled() and done.exception() is None:
-            self._published.add(key)
+            self._children.add(*key)
 
     async def _put(self, repository: Repository, manifest: Manifest, target: str) -> None:
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)

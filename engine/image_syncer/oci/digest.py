@@ -49,6 +49,11 @@ class Digest(str):
         return self.partition(":")[2]
 
     @property
+    def raw(self) -> bytes:
+        """The digest's own bytes, 32 or 64 of them: a fifth of what the text takes in memory."""
+        return bytes.fromhex(self.hex)
+
+    @property
     def short(self) -> str:
         """The algorithm and the first digits, for people: "sha256:0123456789ab"."""
         return f"{self.algorithm}:{self.hex[:_SHORT_HEX]}"

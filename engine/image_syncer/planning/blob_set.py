@@ -3,6 +3,8 @@
 A blob is needed once for each destination registry and digest, however many images and repositories name it. The first
 repository that needs it gets it from the source; the others wait, and mount it from there.
 
+Only blobs under way are objects here. What has landed goes to the `Holdings`, which make it small.
+
 Needs of one repository share a target only where source and size are the same, too: what is wrong at one source, or in
 one manifest, must not fail the images of another. Such targets wait for each other, and one that lands serves all.
 """
@@ -12,8 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from image_syncer.planning.holdings import HoldingsInMemory
+
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
+    from image_syncer.planning.holdings import Holdings
 
 __all__ = ["BlobNeed", "BlobSet", "Target"]
 
@@ -49,6 +54,8 @@ class Target:
     """Its part in what a run is expected to move: the size for the first of a registry, 0 for those that mount."""
     tries: int = 0
     losses: int = 0
+    split: bool = False
+    """Whether it held the other targets of its job back, and was split off."""
 
     @property
     def mounts(self) -> bool:
@@ -58,20 +65,20 @@ class Target:
 
 @dataclass(slots=True)
 class _Entry:
-    """One blob at one registry: `active` are being brought there, at most one for each repository, and only one in all
-    while no repository is known to have the blob.
+    """One blob on its way to one registry: `active` are being brought there, at most one for each repository, and only
+    one in all while no repository is known to have the blob. `home` is the name of one that has.
     """
 
-    homes: dict[str, None] = field(default_factory=dict)
+    home: str | None
     active: dict[str, Target] = field(default_factory=dict)
     waiting: dict[_Key, Target] = field(default_factory=dict)
 
     def may_start(self, name: str) -> bool:
-        return name not in self.active and (bool(self.homes) or not self.active)
+        return name not in self.active and (self.home is not None or not self.active)
 
     def start(self, target: Target) -> Target:
-        if self.homes:
-            target.mount_from = next(iter(self.homes))
+        if self.home is not None:
+            target.mount_from = self.home
         self.active[target.repository.name] = target
         return target
 
@@ -86,9 +93,10 @@ class _Entry:
 
 
 class BlobSet:
-    """What is known of every distinct blob at every destination registry."""
+    """What is known of every distinct blob at every destination registry. Its length is that of what is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, holdings: Holdings | None = None) -> None:
+        self._holdings: Holdings = HoldingsInMemory() if holdings is None else holdings
         self._entries: dict[tuple[str, Digest], _Entry] = {}
         self.targets = 0
         """Targets made so far, and their known bytes."""
@@ -99,12 +107,14 @@ class BlobSet:
 
     def has(self, repository: Repository, digest: Digest) -> bool:
         """Whether this run knows that `repository` has the blob."""
-        entry = self._entries.get((repository.registry, digest))
-        return entry is not None and repository.name in entry.homes
+        return self._holdings.has(repository, digest)
 
     def join(self, need: BlobNeed) -> Target | None:
         """Take note of a need; the new target to be worked on, or None where an older one serves it or it waits."""
-        entry = self._entries.setdefault((need.target.registry, need.digest), _Entry())
+        place = need.target.registry, need.digest
+        entry = self._entries.get(place)
+        if entry is None:
+            entry = self._entries[place] = _Entry(self._holdings.home(*place))
         name = need.target.name
         key = (name, need.source, need.size)
         known = entry.active.get(name)
@@ -116,7 +126,7 @@ class BlobSet:
         # A source of the same registry has the blob, so that it can be mounted from there.
         mount_from = need.source.name if need.source.registry == need.target.registry else name
         target = Target(need.digest, need.size, need.source, need.target, [need.delivery], mount_from)
-        if not (target.mounts or entry.homes or entry.active or entry.waiting):
+        if not (target.mounts or entry.home or entry.active or entry.waiting):
             target.booked_bytes = max(need.size, 0)
         self.targets += 1
         self.target_bytes += target.booked_bytes
@@ -127,13 +137,15 @@ class BlobSet:
 
     def landed(self, target: Target) -> tuple[list[Target], list[Target]]:
         """`target` has the blob now: (those of the same repository, which have it with it, those to be mounted)."""
+        self._holdings.add(target.repository, target.digest)
         entry = self._entries[target.repository.registry, target.digest]
+        if entry.home is None:
+            entry.home = target.repository.name
         del entry.active[target.repository.name]
-        entry.homes[target.repository.name] = None
         served = [other for other in entry.waiting.values() if other.repository == target.repository]
         for other in served:
             del entry.waiting[_key_of(other)]
-        return served, entry.release()
+        return served, self._release(target)
 
     def failed(self, target: Target, *, source_failed: bool) -> tuple[list[Target], list[Target]]:
         """`target` is given up: (those that fail with it because they wait for the same of that source, those to try
@@ -148,7 +160,16 @@ class BlobSet:
         ]
         for other in fallen:
             del entry.waiting[_key_of(other)]
-        return fallen, entry.release()
+        return fallen, self._release(target)
+
+    def _release(self, target: Target) -> list[Target]:
+        """Those that may start after `target` has ended; nothing is kept of a blob that nobody waits for any more."""
+        place = target.repository.registry, target.digest
+        entry = self._entries[place]
+        released = entry.release()
+        if not entry.active:  # so nothing waits either: the first of those that wait can always start
+            del self._entries[place]
+        return released
 
 
 def _key_of(target: Target) -> _Key:

@@ -1,0 +1,75 @@
+"""Holdings with a bound: so many blobs in memory, and the others in a temporary file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from image_syncer.planning import HoldingsInMemory
+from image_syncer.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from image_syncer.coordinator.holdings_file import HoldingsInFile
+    from image_syncer.oci import Digest, Repository
+
+__all__ = ["BoundedHoldings"]
+
+_log = get_logger(__name__)
+
+
+class BoundedHoldings:
+    """`Holdings` of which `most_in_memory` are in memory: blobs, each counted once for every repository that has it.
+
+    Those that came first stay there, since what many images share comes early; the file is opened for the first that
+    has no room.
+    """
+
+    def __init__(self, most_in_memory: int) -> None:
+        self._most = most_in_memory
+        self._memory = HoldingsInMemory()
+        self._file: HoldingsInFile | None = None
+
+    def knows(self, registry: str, digest: Digest) -> bool:
+        """See `Holdings`."""
+        return self._memory.knows(registry, digest) or (self._file is not None and self._file.knows(registry, digest))
+
+    def note(self, registry: str, digest: Digest) -> None:
+        """See `Holdings`."""
+        self._place().note(registry, digest)
+
+    def add(self, repository: Repository, digest: Digest) -> None:
+        """See `Holdings`."""
+        self._place().add(repository, digest)
+
+    def has(self, repository: Repository, digest: Digest) -> bool:
+        """See `Holdings`."""
+        return self._memory.has(repository, digest) or (self._file is not None and self._file.has(repository, digest))
+
+    def home(self, registry: str, digest: Digest) -> str | None:
+        """See `Holdings`."""
+        found = self._memory.home(registry, digest)
+        return self._file.home(registry, digest) if found is None and self._file is not None else found
+
+    def close(self) -> None:
+        """Give the room on the disk back; what was there is forgotten."""
+        if self._file is not None:
+            self._file.close()
+
+    def _place(self) -> HoldingsInMemory | HoldingsInFile:
+        """Where there is room for one more."""
+        if len(self._memory) < self._most:
+            return self._memory
+        if self._file is None:
+            self._file = self._open()
+        return self._memory if self._file is None else self._file
+
+    def _open(self) -> HoldingsInFile | None:
+        try:
+            # Most runs never come here, and start without SQLite.
+            from image_syncer.coordinator.holdings_file import HoldingsInFile
+        except ImportError as error:  # a Python that was built without it
+            _log.warning("the blob set stays in memory: this Python has no SQLite", reason=str(error))
+            self._most = sys.maxsize
+            return None
+        _log.info("the blob set goes on in a temporary file", blobs_in_memory=self._most)
+        return HoldingsInFile()
