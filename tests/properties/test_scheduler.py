@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError, WorkerError
+from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError, WorkerError
 from image_syncer.oci import Digest, Repository, digest_of
 from image_syncer.planning import (
     Arrival,
@@ -22,15 +24,21 @@ from image_syncer.planning import (
     Lease,
     RetryPolicy,
     Scheduler,
+    StreamTuner,
     Target,
     TargetResult,
 )
 from image_syncer.planning.job import MOST_LOSSES
+from image_syncer.planning.job_queue import JobQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REGISTRIES = ["a.example", "b.example", "c.example"]
 REPOSITORIES = [Repository(registry, name) for registry in REGISTRIES for name in ("one", "two")]
 DIGESTS = {digest_of(bytes([number])): 10**number for number in range(4)}
-ENDINGS = ["moved", "moved", "mounted", "present", "destination", "destination", "destination for good"]
+SMALL_BYTES = 50
+ENDINGS = ["moved", "moved", "mounted", "present", "destination", "busy", "destination for good"]
 STEPS_TO_THE_END = 2000
 
 limits = st.one_of(st.none(), st.integers(1, 3))
@@ -44,8 +52,24 @@ class Delivery:
     dropped: bool = False
 
 
+def counts(jobs: Iterable[Job]) -> list[int]:
+    """How many are streamed, and small."""
+    small = [job.small for job in jobs]
+    return [small.count(False), small.count(True)]
+
+
+def waiting_in(queue: JobQueue) -> list[Job]:
+    jobs = set(queue._alone)
+    for lane in queue._lanes.values():
+        jobs.update([job for *_, job in lane._streamed], lane._mounts, lane._small)
+    return [job for job in jobs if job.waits]
+
+
 class SchedulerMachine(RuleBasedStateMachine):
     """Carries out what the scheduler decides, and keeps its own books."""
+
+    most_in_memory = 10**6
+    """Of the blobs that have landed; the others are in a file."""
 
     @initialize(
         streams=st.integers(1, 3),
@@ -54,11 +78,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         most=st.fixed_dictionaries(dict.fromkeys(REGISTRIES, limits)),
         workers=st.integers(0, 3),
         expected=st.integers(1, 3),
+        small_streams=st.integers(0, 3),
+        tuned=st.booleans(),
     )
     def make(
-        self, streams: int, proc: int | None, tries: int, most: dict[str, int | None], workers: int, expected: int
+        self,
+        streams: int,
+        proc: int | None,
+        tries: int,
+        most: dict[str, int | None],
+        workers: int,
+        expected: int,
+        small_streams: int,
+        tuned: bool,
     ) -> None:
         self.streams, self.proc, self.tries, self.most, self.expected = streams, proc, tries, most, expected
+        self.small_streams = small_streams
+        self.tuner = StreamTuner(streams, start=2) if tuned else None
+        self.holdings = BoundedHoldings(self.most_in_memory)
         self.scheduler = Scheduler(
             streams=streams,
             workers=expected,
@@ -66,6 +103,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             retry=RetryPolicy(tries=tries, first_pause_s=1, factor=2),
             chance=lambda: 0.5,
             limit_of=most.__getitem__,
+            small_streams=small_streams,
+            small_bytes=SMALL_BYTES,
+            tuner=self.tuner,
+            holdings=self.holdings,
         )
         self.now = 0.0
         self.deliveries: dict[int, Delivery] = {}
@@ -114,7 +155,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def lease(self, worker: int, job: Job) -> None:
         jobs = self.held[worker]
         assert job.id not in jobs
-        assert len(jobs) < self.streams
+        kind = [other for other in jobs.values() if other.small == job.small]
+        assert len(kind) < (self.small_streams if job.small else self.scheduler.streams_allowed)
+        assert 1 <= self.scheduler.streams_allowed <= self.streams
+        # A mount is small until its registry did not mount one.
+        mounts = job.targets[0].mounts and job.weight == 0
+        assert job.small == (self.small_streams > 0 and (mounts or 0 <= job.size <= SMALL_BYTES))
+        assert job.weight == (0 if mounts else max(job.size, 1))
         assert job.targets
         assert not any(other.alone for other in jobs.values())
         assert not (job.alone and jobs)
@@ -132,6 +179,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert not target.mounts or target.mount_from in (known or {target.source.name})
             assert target.repository.name not in known
         jobs[job.id] = job
+        event(f"leased {'small' if job.small else 'streamed'}")
         event(f"leased with {len(job.targets)} targets")
 
     def homes_at(self, target: Target) -> set[str]:
@@ -180,26 +228,41 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data(), jobs=st.integers(1, 4))
     def jobs_end(self, data: st.DataObject, jobs: int) -> None:
-        while jobs and (held := self.all_held()):
-            jobs -= 1
-            worker, job = data.draw(st.sampled_from(held))
+        worker = data.draw(st.sampled_from([worker for worker, held in self.held.items() if held]))
+        ended = []
+        for job in data.draw(st.permutations(list(self.held[worker].values())))[:jobs]:
             source_ends = data.draw(st.sampled_from([None, None, None, "source", "source for good"]))
             results = [
                 self.result_of(job, target, source_ends or data.draw(st.sampled_from(ENDINGS)))
                 for target in job.targets
             ]
-            self.end(worker, job, results)
+            ended.append((job, results))
+        self.end(worker, ended)
 
     @rule(seconds=st.sampled_from([0.4, 1.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.carry_out(self.scheduler.tick(self.now))
 
+    @rule(data=st.data(), seconds=st.sampled_from([0.1, 0.5]))
+    def workers_give_signs_of_life(self, data: st.DataObject, seconds: float) -> None:
+        self.now += seconds
+        for worker, jobs in self.held.items():
+            self.scheduler.progress(worker, {job: data.draw(st.integers(0, 2000)) for job in [*jobs, 10**6]})
+        self.carry_out(self.scheduler.sample(self.now))
+
     def result_of(self, job: Job, target: Target, ending: str) -> TargetResult:
         if ending in ("moved", "mounted", "present"):
             self.homes.add((target.repository, target.digest))
             return TargetResult(Arrival(ending), bytes_moved=5 if ending == "moved" else 0)
         origin, place = Origin.DESTINATION, target.repository
+        if ending == "busy":
+            return TargetResult(
+                None,
+                error=UnavailableError(
+                    "busy", status=503, origin=origin, repository=str(place), reference=str(target.size)
+                ),
+            )
         if ending.startswith("source"):
             origin, place = Origin.SOURCE, job.source
         kind, fields = SyncError, {"retryable": not ending.endswith("for good")}
@@ -212,11 +275,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     def all_held(self) -> list[tuple[int, Job]]:
         return [(worker, job) for worker, jobs in self.held.items() for job in jobs.values()]
 
-    def end(self, worker: int, job: Job, results: list[TargetResult]) -> None:
-        del self.held[worker][job.id]
-        decisions = self.scheduler.end(worker, job.id, results, self.now)
+    def end(self, worker: int, ended: list[tuple[Job, list[TargetResult]]]) -> None:
+        for job, _ in ended:
+            del self.held[worker][job.id]
+        decisions = self.scheduler.end_many(worker, [(job.id, results) for job, results in ended], self.now)
         booked = sum(decision.bytes_moved for decision in decisions if isinstance(decision, BlobLanded))
-        assert booked <= sum(result.bytes_moved for result in results)
+        assert booked <= sum(result.bytes_moved for _, results in ended for result in results)
         self.carry_out(decisions)
 
     # What always holds
@@ -226,9 +290,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         scheduler = self.scheduler
         assert scheduler.in_flight == sum(map(len, self.held.values()))
         assert self.proc is None or scheduler.in_flight <= self.proc
+        slots, queue = scheduler._slots, scheduler._queue
         for worker, jobs in self.held.items():
             assert scheduler.jobs_of(worker) == list(jobs.values())
-            assert scheduler._workers[worker].bytes_in_flight == sum(job.weight for job in jobs.values())
+            assert slots.workers[worker].bytes_left == sum(job.left for job in jobs.values())
+            assert slots.workers[worker].held == counts(jobs.values())
+        assert slots.bytes_left == sum(job.left for _, job in self.all_held())
+        assert slots.held == counts(job for _, job in self.all_held())
+        waiting = waiting_in(queue)
+        assert [queue.streamed, queue.small] == counts(job for job in waiting if not job.alone)
+        assert queue.streamed_bytes == sum(job.weight for job in waiting if not (job.alone or job.small))
         assert scheduler.landed_blobs <= scheduler.wanted_blobs
         assert scheduler.landed_bytes <= scheduler.wanted_bytes
         awaited = {
@@ -240,7 +311,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_registry_has_more_connections_than_it_may(self) -> None:
-        lanes = [job.lane for _, job in self.all_held()]
+        lanes = [job.registries for _, job in self.all_held()]
         for registry, most in self.most.items():
             users = [lane.count(registry) for lane in lanes if registry in lane]
             # One that is both source and destination needs two, even where only one is allowed.
@@ -248,18 +319,34 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_job_waits_that_could_be_leased(self) -> None:
-        queue = self.scheduler._queue
+        queue, slots = self.scheduler._queue, self.scheduler._slots
         if self.proc is not None and self.scheduler.in_flight >= self.proc:
             return
-        most = self.streams
+        most = [self.scheduler.streams_allowed, self.small_streams]
         if len(self.held) < self.expected:
-            most = min(most, math.ceil((self.scheduler.in_flight + len(queue)) / self.expected))
+            waiting = (queue.streamed, queue.small)
+            parts = [math.ceil((held + more) / self.expected) for held, more in zip(slots.held, waiting, strict=True)]
+            most = [min(one, part) for one, part in zip(most, parts, strict=True)]
         open_workers = [
-            jobs for jobs in self.held.values() if len(jobs) < most and not any(job.alone for job in jobs.values())
+            (worker, jobs) for worker, jobs in self.held.items() if not any(job.alone for job in jobs.values())
         ]
-        for job in queue._jobs.values():
-            able = [jobs for jobs in open_workers if not (job.alone and jobs)]
-            assert not (able and queue._has_room(job.lane))
+        known = slots.bytes_left + queue.streamed_bytes
+        for job in waiting_in(queue):
+            assert job.lane is not None
+            if not job.lane.has_room(small=job.small):
+                continue
+            for worker, jobs in open_workers:
+                # With more than its part it is left alone with that, as long as there is another.
+                giant = not job.small and slots.workers[worker].bytes_left * len(self.held) > known
+                assert giant or (job.alone and jobs) or counts(jobs.values())[job.small] >= most[job.small]
+
+    @invariant()
+    def no_worker_is_idle_while_a_job_waits_for_a_worker(self) -> None:
+        """Nothing starves: a job that waits does so for one that is under way, or for a registry's connection."""
+        if self.scheduler.in_flight == 0 and self.held:
+            assert not any(
+                job.lane is not None and job.lane.has_room(small=job.small) for job in waiting_in(self.scheduler._queue)
+            )
 
     def teardown(self) -> None:
         """However it went, it can be brought to an end; then nothing is left over."""
@@ -270,7 +357,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(STEPS_TO_THE_END):
             if held := self.all_held():
                 worker, job = held[0]
-                self.end(worker, job, [self.result_of(job, target, "moved") for target in job.targets])
+                self.end(worker, [(job, [self.result_of(job, target, "moved") for target in job.targets])])
             elif (wake_at := self.scheduler.wake_at) is not None:
                 self.now = max(self.now, wake_at)
                 self.carry_out(self.scheduler.tick(self.now))
@@ -283,12 +370,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
         assert scheduler._later == []
         assert scheduler._awaited == {}
-        assert queue.pop(idle=True) is None  # forgets what is stale in the lanes
-        assert (len(queue), queue._joinable, queue._lanes, queue._alone) == (0, {}, {}, [])
-        assert not any(queue._in_use.values())
-        for entry in scheduler._blobs._entries.values():
-            assert (entry.active, entry.waiting) == ({}, {})
+        assert queue.pop_alone() is queue.pop(small=False) is queue.pop(small=True) is None  # forgets what is stale
+        assert (len(queue), queue._joinable, queue._busy, queue._alone) == (0, {}, ({}, {}), [])
+        assert [(host.streamed, host.small) for host in queue._hosts.values() if host.streamed or host.small] == []
+        assert len(scheduler._blobs) == 0
+        self.holdings.close()
+
+
+class SpillingSchedulerMachine(SchedulerMachine):
+    """The same, where there is room for two blobs in memory."""
+
+    most_in_memory = 2
 
 
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(stateful_step_count=30)
+TestSchedulerWithAFile = SpillingSchedulerMachine.TestCase
+TestSchedulerWithAFile.settings = settings(stateful_step_count=30)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
 from image_syncer.planning.retry import RetryPolicy
 from image_syncer.planning.scheduler import Scheduler
+from image_syncer.planning.stream_tuner import StreamTuner
 
 __all__ = [
     "MAX_DEPTH",
@@ -18,13 +20,17 @@ __all__ = [
     "BlobNeed",
     "BlobSet",
     "Decision",
+    "Holdings",
+    "HoldingsInMemory",
     "ImageTree",
     "Job",
     "Lease",
     "Machine",
+    "Numbering",
     "Resources",
     "RetryPolicy",
     "Scheduler",
+    "StreamTuner",
     "Target",
     "TargetResult",
     "decide_resources",

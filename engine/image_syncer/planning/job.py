@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from image_syncer.errors import SyncError
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning.blob_set import Target
+    from image_syncer.planning.connections import Lane
 
 __all__ = ["MOST_LOSSES", "Arrival", "BlobFailed", "BlobLanded", "Decision", "Job", "Lease", "TargetResult"]
 
@@ -27,40 +28,69 @@ class Arrival(str, Enum):
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it."""
+    """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it.
+
+    One that was `behind` held the others back, and has a job of its own since then (`Scheduler.split`).
+    """
 
     arrival: Arrival | None
     bytes_moved: int = 0
     error: SyncError | None = None
+    behind: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
-    """One blob from `source` to its `targets`; `size` in bytes, -1 where nobody knows it yet."""
+    """One blob from `source` to its `targets`; `size` in bytes, -1 where nobody knows it yet.
+
+    A `small` one goes through a buffer as a whole, and takes a worker's slot for small jobs; any other is streamed
+    through a window.
+    """
 
     id: int
     digest: Digest
     size: int
     source: Repository
     targets: list[Target]
+    small: bool = False
+    weight: int = -1
+    """The bytes that are expected to move; what is to be mounted moves none."""
+    alone: bool = field(init=False)
+    """Whether it must be the only job of its worker: it has been in too many that died."""
+    received: int = 0
+    """Of these bytes, those that have come, as far as is known."""
+    waits: bool = False
+    """Whether it is in the queue."""
+    lane: Lane | None = None
+    """Where it waits or waited; None before that."""
+    behind: tuple[int, ...] = ()
+    """The targets, by position, that were split off into another job."""
+
+    def __post_init__(self) -> None:
+        target = self.targets[0]  # losses of all targets are equal, and one that mounts is the only one
+        self.alone = target.losses == MOST_LOSSES - 1
+        if self.weight < 0:
+            self.weight = 0 if target.mounts else max(self.size, 1)
 
     @property
-    def weight(self) -> int:
-        """The bytes that are expected to move."""
-        return 0 if all(target.mounts for target in self.targets) else max(self.size, 1)
+    def may_split(self) -> bool:
+        """Whether a target that holds the others back may be split off: once, so the source is read twice at most."""
+        return len(self.targets) > 1 and not self.targets[0].split
 
     @property
-    def alone(self) -> bool:
-        """Whether it must be the only job of its worker: it has been in too many that died."""
-        return self.targets[0].losses == MOST_LOSSES - 1  # those of all targets are equal
+    def left(self) -> int:
+        """Bytes that are still expected to move."""
+        return max(self.weight - self.received, 0)
 
     @property
-    def lane(self) -> tuple[str, ...]:
+    def registries(self) -> tuple[str, ...]:
         """The registries that it keeps busy, one entry a connection."""
+        if len(self.targets) == 1:
+            return self.source.registry, self.targets[0].repository.registry
         return (self.source.registry, *(target.repository.registry for target in self.targets))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Give `job` to `worker`."""
 
@@ -68,7 +98,7 @@ class Lease:
     job: Job
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlobLanded:
     """The destination of `delivery` has the blob; what was moved for it is booked on the first of the deliveries that
     wait for it.
@@ -81,7 +111,7 @@ class BlobLanded:
     tries: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlobFailed:
     """The blob cannot be brought to the destination of `delivery`."""
 

@@ -1,20 +1,22 @@
 """The queue of jobs: what waits for a worker, in which order, and which registries have connections to spare.
 
-Jobs that only mount come first (they cost one request), then the largest blobs, so that no giant is left alone at the
-end. Jobs that need a worker of their own go before all others to one that holds nothing.
+Small and streamed jobs wait apart, since they take slots of their own. Of the small ones, those that only mount come
+first (they cost one request), then each in the order of its wanting, so that images are whole soon. Of the streamed,
+the largest come first, so that no giant is left alone at the end. Jobs that need a worker of their own are a third
+kind: they go before all others to one that holds nothing.
 """
 
 from __future__ import annotations
 
-import heapq
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from image_syncer.planning.connections import Host, Lane
 from image_syncer.planning.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.oci import Digest, Repository
+    from image_syncer.oci import Digest
     from image_syncer.planning.blob_set import Target
 
 __all__ = ["JobQueue"]
@@ -24,115 +26,180 @@ MOST_TARGETS = 8
 MOUNTS_FIRST = -(2**64)
 """Ranks before every size."""
 
-_Lane: TypeAlias = "tuple[str, ...]"
-_Kind: TypeAlias = "tuple[Repository, Digest, int, int]"
-_Entry: TypeAlias = "tuple[int, int, int]"
-"""In a lane: the rank (the smallest comes first), the job's id, and how many targets it had then."""
-
 
 class JobQueue:
-    """See the essay at the top of the module. `limit_of` bounds the connections of a registry (None: no bound)."""
+    """See the essay at the top of the module. `limit_of` bounds the connections of a registry (None: no bound); blobs
+    of at most `small_bytes`, and mounts, are small jobs (None: no job is).
+    """
 
-    def __init__(self, limit_of: Callable[[str], int | None]) -> None:
+    def __init__(self, limit_of: Callable[[str], int | None], *, small_bytes: int | None = None) -> None:
         self._limit_of = limit_of
-        self._jobs: dict[int, Job] = {}
-        self._joinable: dict[_Kind, Job] = {}
-        self._lanes: dict[_Lane, list[_Entry]] = {}
+        self._small_bytes = small_bytes
+        self._joinable: dict[Digest, list[Job]] = {}
+        self._hosts: dict[str, Host] = {}
+        self._lanes: dict[tuple[str, ...], Lane] = {}
+        self._busy: tuple[dict[Lane, None], dict[Lane, None]] = ({}, {})
         self._alone: list[Job] = []
-        self._in_use: dict[str, int] = {}
-        self._last_id = 0
+        self._refusing: set[Host] = set()
+        self._without_mounts: set[str] = set()
+        self.made = 0
+        """Jobs made so far; the id of the last."""
+        self.streamed = 0
+        """Streamed jobs that wait for a slot, and their known bytes."""
+        self.streamed_bytes = 0
+        self.small = 0
+        """Small jobs that wait for a slot."""
+        self.limited = False
+        """Whether some registry allows only so many connections."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return self.streamed + self.small + len(self._alone)
 
     def add(self, target: Target) -> None:
         """`target` waits for a worker: in a job of its own, or in one that brings the same blob from the same source
         to other registries.
         """
-        kind = _kind_of(target)
-        job = None if target.mounts else self._joinable.get(kind)
-        if job is not None and _can_join(job, target):
-            job.targets.append(target)
-        else:
+        job = None if target.mounts else self._find(target)
+        if job is None:
             job = self._make(target)
-            if not target.mounts:
-                self._joinable[kind] = job
+        else:
+            job.targets.append(target)
+        lane = job.lane = self._lane_of(job.registries)
         if not job.alone:
-            # A job that got another target gets into its new lane; the entry in the old one is stale, and skipped.
-            rank = -job.weight if job.weight else MOUNTS_FIRST
-            heapq.heappush(self._lanes.setdefault(job.lane, []), (rank, job.id, len(job.targets)))
+            lane.add(job, -job.weight if job.weight else MOUNTS_FIRST)
+            self._busy[job.small][lane] = None
 
-    def pop(self, *, idle: bool) -> Job | None:
-        """The first job whose registries have connections to spare, for a worker that holds nothing (`idle`) or not;
-        None where there is none. It waits no more, and nothing joins it.
+    def pop(self, *, small: bool, fair: bool = False) -> Job | None:
+        """The first job of that kind whose registries have connections to spare (with `fair`: within the share of its
+        kind); None where there is none. It waits no more, and nothing joins it.
         """
-        job = (self._first_alone() if idle else None) or self._first()
-        if job is not None:
-            del self._jobs[job.id]
-            kind = _kind_of(job.targets[0])
-            if self._joinable.get(kind) is job:
-                del self._joinable[kind]
-        return job
+        best: tuple[int, int, Job] | None = None
+        idle: list[Lane] = []
+        busy = self._busy[small]
+        for lane in busy:
+            first = lane.first(small=small)
+            if first is None:
+                idle.append(lane)
+            elif (best is None or first < best) and lane.has_room(small=small, fair=fair):
+                best = first
+        for lane in idle:
+            del busy[lane]
+        if best is None:
+            return None
+        job = best[2]
+        if small:
+            self.small -= 1
+        else:
+            self.streamed -= 1
+            self.streamed_bytes -= job.weight
+        return self._take(job)
+
+    def pop_alone(self) -> Job | None:
+        """The same of the jobs that need a worker of their own."""
+        for job in self._alone:
+            if job.lane is not None and job.lane.has_room(small=job.small):
+                self._alone.remove(job)
+                return self._take(job)
+        return None
+
+    @property
+    def has_alone(self) -> bool:
+        """Whether a job waits that needs a worker of its own."""
+        return bool(self._alone)
 
     def occupy(self, job: Job) -> None:
         """`job` is being moved: it has connections to its registries."""
-        for registry in job.lane:
-            self._in_use[registry] = self._in_use.get(registry, 0) + 1
+        if job.lane is None or len(job.lane.registries) != 1 + len(job.targets):
+            job.lane = self._lane_of(job.registries)
+        job.lane.occupy(small=job.small)
 
     def vacate(self, job: Job) -> None:
         """`job` is moved no more."""
-        for registry in job.lane:
-            self._in_use[registry] -= 1
+        if job.lane is not None:
+            job.lane.occupy(small=job.small, times=-1)
 
-    def _make(self, target: Target) -> Job:
-        self._last_id += 1
-        job = Job(self._last_id, target.digest, target.size, target.source, [target])
-        self._jobs[job.id] = job
-        if job.alone:
-            self._alone.append(job)
-        return job
-
-    def _first_alone(self) -> Job | None:
-        job = next((job for job in self._alone if self._has_room(job.lane)), None)
-        if job is not None:
-            self._alone.remove(job)
-        return job
-
-    def _first(self) -> Job | None:
-        best: tuple[_Entry, _Lane] | None = None
-        for lane in list(self._lanes):
-            heap = self._lanes[lane]
-            while heap and self._is_stale(heap[0]):
-                heapq.heappop(heap)
-            if not heap:
-                del self._lanes[lane]
-            elif (best is None or heap[0] < best[0]) and self._has_room(lane):
-                best = (heap[0], lane)
-        if best is None:
-            return None
-        heapq.heappop(self._lanes[best[1]])
-        return self._jobs[best[0][1]]
-
-    def _is_stale(self, entry: _Entry) -> bool:
-        job = self._jobs.get(entry[1])
-        return job is None or len(job.targets) != entry[2]
-
-    def _has_room(self, lane: _Lane) -> bool:
-        for registry in set(lane):
-            limit = self._limit_of(registry)
-            # A registry that is both source and destination needs two; where only one is allowed, one must do.
-            if limit is not None and self._in_use.get(registry, 0) + min(lane.count(registry), limit) > limit:
-                return False
+    def refused(self, registry: str, now: float, *, broken: bool = False) -> bool:
+        """A registry refused a request, or broke its connection; whether it is asked for less from now on."""
+        host = self._host_of(registry)
+        if not host.refused(now, broken=broken):
+            return False
+        self._refusing.add(host)
+        self.limited = True
         return True
 
+    def recover(self, now: float) -> None:
+        """Give registries that refused something more again, when it is time."""
+        if self._refusing:
+            self._refusing = {host for host in self._refusing if not host.recover(now)}
 
-def _kind_of(target: Target) -> _Kind:
-    """What the targets of one job have in common. The source is, because its failure is that of all of them; the size,
-    because a manifest with a wrong one must not fail images whose manifests are right.
-    """
-    return target.source, target.digest, target.size, target.losses
+    def learn_mount(self, registry: str, *, mounted: bool) -> None:
+        """Whether `registry` mounts what it is asked to. Where it did not the last time, the next are expected to move
+        bytes: a large blob then takes a slot among the streamed.
+        """
+        if mounted:
+            self._without_mounts.discard(registry)
+        else:
+            self._without_mounts.add(registry)
+
+    def _make(self, target: Target) -> Job:
+        self.made += 1
+        mounts = target.mounts and target.repository.registry not in self._without_mounts
+        weight = 0 if mounts else max(target.size, 1)
+        small = self._small_bytes is not None and (mounts or 0 <= target.size <= self._small_bytes)
+        job = Job(self.made, target.digest, target.size, target.source, [target], small, weight)
+        job.waits = True
+        if job.alone:
+            self._alone.append(job)
+        elif small:
+            self.small += 1
+        else:
+            self.streamed += 1
+            self.streamed_bytes += weight
+        if not target.mounts:
+            self._joinable.setdefault(job.digest, []).append(job)
+        return job
+
+    def _take(self, job: Job) -> Job:
+        job.waits = False
+        if not job.targets[0].mounts:
+            jobs = self._joinable[job.digest]
+            jobs.remove(job)
+            if not jobs:
+                del self._joinable[job.digest]
+        return job
+
+    def _find(self, target: Target) -> Job | None:
+        """The job that `target` can join."""
+        for job in self._joinable.get(target.digest, ()):
+            if _can_join(job, target):
+                return job
+        return None
+
+    def _lane_of(self, registries: tuple[str, ...]) -> Lane:
+        lane = self._lanes.get(registries)
+        if lane is None:
+            hosts = tuple(
+                (self._host_of(registry), registries.count(registry)) for registry in dict.fromkeys(registries)
+            )
+            lane = self._lanes[registries] = Lane(hosts, registries)
+        return lane
+
+    def _host_of(self, registry: str) -> Host:
+        host = self._hosts.get(registry)
+        if host is None:
+            host = self._hosts[registry] = Host(self._limit_of(registry))
+            self.limited = self.limited or host.most is not None
+        return host
 
 
 def _can_join(job: Job, target: Target) -> bool:
+    """Whether one download does for both. The source must be the same, because its failure is that of all targets; the
+    size, because a manifest with a wrong one must not fail images whose manifests are right.
+    """
+    first = job.targets[0]
+    if (first.source, first.size, first.losses) != (target.source, target.size, target.losses):
+        return False
+    if first.split is not target.split:
+        return False
     registries = {other.repository.registry for other in job.targets}
     return len(job.targets) < MOST_TARGETS and target.repository.registry not in registries

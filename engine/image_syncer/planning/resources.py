@@ -16,7 +16,14 @@ __all__ = ["Machine", "Resources", "decide_resources", "split_connections"]
 MOST_WORKERS = 8
 """Beyond it more processes rarely pay, and cost memory and connections; more can be asked for."""
 STREAMS = 16
-"""Blobs in flight in one worker: enough to hide the latency of small blobs."""
+"""Blobs that one worker may stream at a time: enough to fill most paths on which a single stream is slow."""
+SMALL_BYTES = 2**20
+"""Blobs up to this size go through a buffer as a whole."""
+SMALL_STREAMS = 64
+"""Small blobs in flight in one worker: enough to hide the latency of their requests."""
+FEW_SMALL_STREAMS = 8
+"""Where memory is short, smaller blobs rather than fewer at a time, down to `SMALLEST_WINDOW_BYTES`. Where there is
+room for fewer even so, slots of one kind for all blobs are the better use of it."""
 WINDOW_BYTES = 2**20
 """The ring of one pipe: four pieces of 256 KiB."""
 SMALLEST_WINDOW_BYTES = 64 * 2**10
@@ -30,6 +37,11 @@ FILES_PER_STREAM = 2 * FILES_PER_CONNECTION
 """A download and an upload."""
 FILES_PER_WORKER = 2
 """The coordinator's ends of the socket and of the pipe to it."""
+LEAST = {
+    **dict.fromkeys(("workers", "streams", "window_bytes", "memory_bytes", "blobs_in_memory", "proc"), 1),
+    "small_bytes": 0,
+}
+"""Of what the user may set."""
 SPARE_FILES = 32
 """What any process has open: the interpreter's, the loop's, log and report."""
 
@@ -47,8 +59,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run uses. `window_bytes × streams × workers` never exceeds `memory_bytes`.
+    """What a run uses. `(window_bytes × streams + small_bytes × small_streams) × workers` never exceeds `memory_bytes`.
 
+    `streams` is the most that a worker may have; `small_streams` of 0 says that all blobs are streamed.
     `connections` are the coordinator's. No process opens more than `open_files`; where that is less than
     `files_wanted`, streams or connections had to be given up for it.
     """
@@ -56,6 +69,8 @@ class Resources:
     workers: int
     streams: int
     window_bytes: int
+    small_streams: int
+    small_bytes: int
     memory_bytes: int
     proc: int | None
     connections: int
@@ -68,21 +83,24 @@ class Resources:
             "workers": self.workers,
             "streams": self.streams,
             "window_bytes": self.window_bytes,
+            "small_streams": self.small_streams,
+            "small_bytes": self.small_bytes,
             "memory_bytes": self.memory_bytes,
             "proc": self.proc,
         }
 
 
 def decide_resources(settings: Settings, machine: Machine) -> Resources:
-    """Fill in what the user left open, and shrink the windows until all rings fit under the memory ceiling.
+    """Fill in what the user left open, and shrink windows and buffers until all of them fit under the memory ceiling.
 
-    The number of streams shrinks only where the windows would fall under 64 KiB. Raises ConfigurationError where one
+    Either kind may count on half of it. The number of streams shrinks only where the windows would fall under 64 KiB;
+    where buffers of that size have no room beside them, there are no small blobs. Raises ConfigurationError where one
     stream of the smallest window does not fit, where too few files may be open, and for a setting that is not positive.
     """
     problems = [
         Problem("settings", None, name, f"{value} is not a positive number", "leave it out, or give at least 1")
-        for name in ("workers", "streams", "window_bytes", "memory_bytes", "proc")
-        if (value := getattr(settings, name)) is not None and value < 1
+        for name, least in LEAST.items()
+        if (value := getattr(settings, name)) is not None and value < least
     ]
     if problems:
         raise ConfigurationError(problems)
@@ -99,18 +117,27 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     streams = settings.streams or STREAMS
     if settings.proc is not None:
         streams = min(streams if settings.streams else settings.proc, -(-settings.proc // workers))
-    wanted = _count_files(workers, streams, CONNECTIONS)
-    streams, connections = _fit_files(workers, streams, machine.open_files)
+    small_bytes = SMALL_BYTES if settings.small_bytes is None else settings.small_bytes
+    small = 0 if small_bytes < 1 else SMALL_STREAMS
+    if settings.proc is not None:
+        small = min(small, -(-settings.proc // workers))
+    wanted = _count_files(workers, streams + small, CONNECTIONS)
+    streams, small, connections = _fit_files(workers, streams, small, machine.open_files)
     window = settings.window_bytes or WINDOW_BYTES
-    window = min(window, memory // (workers * streams))
+    # What small blobs do not need the windows may have, and the other way round.
+    share = max(memory // 2, memory - workers * small * small_bytes)
+    window = min(window, max(share // (workers * streams), min(SMALLEST_WINDOW_BYTES, memory // (workers * streams))))
     if window < SMALLEST_WINDOW_BYTES:
         window = SMALLEST_WINDOW_BYTES
         streams = max(1, min(streams, memory // (workers * window)))
         workers = max(1, min(workers, memory // (streams * window)))
+    small, small_bytes = _fit_small(small, small_bytes, memory // workers - streams * window)
     return Resources(
         workers=workers,
         streams=streams,
         window_bytes=window,
+        small_streams=small,
+        small_bytes=small_bytes,
         memory_bytes=memory,
         proc=settings.proc,
         connections=connections,
@@ -119,21 +146,36 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     )
 
 
+def _fit_small(small: int, size_bytes: int, memory: int) -> tuple[int, int]:
+    """How many small blobs a worker may have in flight in so much memory, and of which size."""
+    few = min(small, FEW_SMALL_STREAMS)
+    if few and size_bytes * few > memory:
+        size_bytes = max(memory // few, min(SMALLEST_WINDOW_BYTES, size_bytes))
+    fitting = min(small, memory // size_bytes) if few else 0
+    return (fitting, size_bytes) if few and fitting >= few else (0, 0)
+
+
 def _count_files(workers: int, streams: int, connections: int) -> int:
-    """What the process that opens most has open: a worker, or the coordinator."""
+    """What the process that opens most has open: a worker with `streams` of both kinds, or the coordinator."""
     coordinator = workers * FILES_PER_WORKER + connections * FILES_PER_CONNECTION
     return SPARE_FILES + max(streams * FILES_PER_STREAM, coordinator)
 
 
-def _fit_files(workers: int, streams: int, most: int) -> tuple[int, int]:
-    """As many of the streams, and connections of the coordinator, as `most` open files have room for."""
+def _fit_files(workers: int, streams: int, small: int, most: int) -> tuple[int, int, int]:
+    """As many of the streams, the small ones, and connections of the coordinator, as `most` open files have room for.
+    The small ones give way first.
+    """
     least = _count_files(workers, 1, 1)
     if most < least:
         what, mend = f"{most} files may be open at once, which is too few", f"raise it (ulimit -Hn) to {least} or more"
         raise ConfigurationError([Problem("this process", None, "open files", what, mend)])
     room = most - SPARE_FILES
     connections = (room - workers * FILES_PER_WORKER) // FILES_PER_CONNECTION
-    return min(streams, room // FILES_PER_STREAM), min(CONNECTIONS, connections)
+    both = room // FILES_PER_STREAM
+    beside = min(small, both - streams)
+    if beside < min(small, FEW_SMALL_STREAMS):
+        beside = 0
+    return min(streams, both), beside, min(CONNECTIONS, connections)
 
 
 def split_connections(most: int | None) -> tuple[int | None, int | None]:

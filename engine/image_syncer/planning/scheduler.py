@@ -7,20 +7,21 @@ A *job* is one blob from one source to one or more destination registries; the w
 lease ends with a result for each target, or with the loss of the worker, which gives the job back. Which of its jobs
 brought a worker down cannot be seen, so a blob gets its last chance alone in a worker: only the guilty is given up.
 
-Jobs go in the order of the queue (`job_queue.py`) to the worker with the fewest bytes in flight. Limits: streams of a
-worker, blobs in flight in all (`proc`), and connections of a registry, where one of its own is needed on each side.
+Jobs go in the order of the queue (`job_queue.py`) to the worker with the fewest bytes left to move (`slots.py`).
+*Small* jobs have slots of their own beside those of the *streamed*, so neither kind waits for the other. Limits: the
+slots of a worker, of which as many are for streams as pay (`stream_tuner.py`); jobs in flight in all (`proc`); and the
+connections of a registry (`connections.py`).
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, SyncError, WorkerError
+from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError, WorkerError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.connections import share_of
 from image_syncer.planning.job import (
     MOST_LOSSES,
     Arrival,
@@ -32,29 +33,28 @@ from image_syncer.planning.job import (
     TargetResult,
 )
 from image_syncer.planning.job_queue import JobQueue
+from image_syncer.planning.slots import Slots, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from image_syncer.planning.holdings import Holdings
     from image_syncer.planning.retry import RetryPolicy
+    from image_syncer.planning.stream_tuner import StreamTuner
 
 __all__ = ["Scheduler"]
 
-
-@dataclass
-class _Worker:
-    jobs: dict[int, Job] = field(default_factory=dict)
-    bytes_in_flight: int = 0
-    closed: bool = False
+_OVERLOADED = 503
 
 
 class Scheduler:
     """See the essay at the top of the module.
 
     `workers` is how many there will be: until they have all joined, no worker is given more than its part, so that
-    the first to be ready does not take everything. `streams` bounds the jobs of one worker, `proc` those of all
-    (None: no bound), `limit_of` the connections of a registry (None: no bound); `chance` gives a uniform number in
-    [0, 1) for each pause.
+    the first to be ready does not take everything. `streams` bounds the streamed jobs of one worker, `small_streams`
+    its small ones, which are mounts and blobs of at most `small_bytes` (0: there are no small jobs); `proc` bounds
+    those of all together (None: no bound), `limit_of` the connections of a registry (None: no bound). `tuner` may
+    allow fewer streams (None: all of them, always); `chance` gives a uniform number in [0, 1) for each pause.
     """
 
     def __init__(
@@ -66,18 +66,25 @@ class Scheduler:
         chance: Callable[[], float],
         proc: int | None = None,
         limit_of: Callable[[str], int | None] = lambda _registry: None,
+        small_streams: int = 0,
+        small_bytes: int = 0,
+        tuner: StreamTuner | None = None,
+        holdings: Holdings | None = None,
     ) -> None:
-        self._streams = streams
         self._expected = workers
         self._retry = retry
         self._chance = chance
         self._proc = proc
-        self._blobs = BlobSet()
-        self._queue = JobQueue(limit_of)
-        self._workers: dict[int, _Worker] = {}
+        self._streams = streams
+        self._small_streams = small_streams
+        self._tuner = tuner
+        self._blobs = BlobSet(holdings)
+        self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
+        self._slots = Slots()
+        self._moved_bytes = 0
+        self._sampled_bytes = 0
         self._later: list[tuple[float, int, Target]] = []
         self._serials = itertools.count()
-        self._in_flight = 0
         self._stopped = False
         self._awaited: dict[int, int] = {}
         self.landed_blobs = 0
@@ -87,7 +94,12 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """Jobs that workers hold."""
-        return self._in_flight
+        return self._slots.held[0] + self._slots.held[1]
+
+    @property
+    def streams_allowed(self) -> int:
+        """Streamed jobs that a worker may hold now."""
+        return self._streams if self._tuner is None else min(self._streams, self._tuner.allowed)
 
     @property
     def wanted_blobs(self) -> int:
@@ -106,7 +118,8 @@ class Scheduler:
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
-        return list(self._workers[worker].jobs.values()) if worker in self._workers else []
+        held = self._slots.workers.get(worker)
+        return list(held.jobs.values()) if held else []
 
     def want(self, needs: list[BlobNeed]) -> list[Decision]:
         """An image was planned, and needs these blobs."""
@@ -119,7 +132,7 @@ class Scheduler:
             target = self._blobs.join(need)
             if target is not None:
                 self._queue.add(target)
-        return decisions + self._lease()
+        return self._lease(decisions)
 
     def drop(self, delivery: int) -> None:
         """`delivery` waits for nothing more and is told nothing more; blobs that only it wanted need not be moved."""
@@ -127,16 +140,15 @@ class Scheduler:
 
     def join(self, worker: int) -> list[Decision]:
         """A worker is ready."""
-        self._workers[worker] = _Worker()
-        return self._lease()
+        self._slots.join(worker)
+        return self._lease([])
 
     def lose(self, worker: int, error: SyncError) -> list[Decision]:
         """A worker is gone: what it held is leased again, or given up where it has brought down several."""
-        lost = self._workers.pop(worker, None)
         decisions: list[Decision] = []
-        for job in lost.jobs.values() if lost else ():
-            self._close(job)
-            for target in job.targets:
+        for job in self._slots.leave(worker):
+            self._queue.vacate(job)
+            for target in [one for position, one in enumerate(job.targets) if position not in job.behind]:
                 target.losses += 1
                 if target.losses < MOST_LOSSES:
                     self._queue.add(target)
@@ -144,48 +156,107 @@ class Scheduler:
                     text = f"{target.losses} workers were lost while they held this blob; the last: {error.message}"
                     # Whoever else waits for it from there would lose as many.
                     decisions += self._give_up(target, WorkerError(text, retryable=False), source_failed=True)
-        return decisions + self._lease()
+        return self._lease(decisions)
+
+    def split(self, worker: int, job_id: int, behind: tuple[int, ...]) -> list[Decision]:
+        """These targets of a job, by position, hold its others back: they get the blob in a job of their own, at once.
+
+        What the first job says of them when it ends is ignored.
+        """
+        held = self._slots.workers.get(worker)
+        job = held.jobs.get(job_id) if held else None
+        if job is None:
+            return []
+        job.behind = behind
+        for position in behind:
+            job.targets[position].split = True
+            self._queue.add(job.targets[position])
+        return self._lease([])
+
+    def progress(self, worker: int, received: Mapping[int, int]) -> None:
+        """How many bytes have come of the jobs, by id, that `worker` holds."""
+        held = self._slots.workers.get(worker)
+        for job_id, bytes_done in received.items() if held else ():
+            if held and (job := held.jobs.get(job_id)) is not None:
+                self._moved_bytes += self._slots.note_progress(held, job, bytes_done)
+
+    def sample(self, now: float) -> list[Decision]:
+        """To be called about twice a second, after `progress`: how many streams pay is decided from it."""
+        moved, self._sampled_bytes = self._moved_bytes - self._sampled_bytes, self._moved_bytes
+        self._queue.recover(now)
+        if self._tuner is not None:
+            in_force = max((held.held[0] for held in self._slots.workers.values()), default=0)
+            # Where a worker is free, it is something else that holds the queue back.
+            waiting = self._queue.streamed > 0 and self._freest(small=False) is None
+            self._tuner.sample(now, moved, in_force, waiting=waiting)
+        return self._lease([])
 
     def end(self, worker: int, job_id: int, results: list[TargetResult], now: float) -> list[Decision]:
         """A worker has finished a job; `results` in the order of its targets. A job that it no longer holds is
         ignored.
         """
-        held = self._workers.get(worker)
-        job = held.jobs.pop(job_id, None) if held else None
-        if held is None or job is None:
-            return []
-        held.bytes_in_flight -= job.weight
-        held.closed = False
-        self._close(job)
+        return self.end_many(worker, [(job_id, results)], now)
+
+    def end_many(self, worker: int, ended: Iterable[tuple[int, list[TargetResult]]], now: float) -> list[Decision]:
+        """The same for several jobs: what follows from all of them is leased at once."""
+        held = self._slots.workers.get(worker)
         decisions: list[Decision] = []
-        for target, result in zip(job.targets, results, strict=True):
-            if result.arrival is not None:
-                decisions += self._land(target, result.arrival, result.bytes_moved)
-            elif result.error is not None:
-                decisions += self._retry_or_give_up(target, result.error, now)
-            else:
-                raise RuntimeError(f"job {job_id} ended without an outcome for {target.repository}")
-        return decisions + self._lease()
+        if held is None:
+            return decisions
+        for job_id, results in ended:
+            job = held.jobs.get(job_id)
+            if job is None:
+                continue
+            self._slots.close(held, job)
+            self._queue.vacate(job)
+            for position, (target, result) in enumerate(zip(job.targets, results, strict=True)):
+                if position in job.behind:
+                    continue
+                if result.arrival is not None:
+                    if result.bytes_moved > job.received:
+                        self._moved_bytes += result.bytes_moved - job.received
+                        job.received = result.bytes_moved  # it came once, for all targets
+                    self._land(target, result.arrival, result.bytes_moved, decisions)
+                elif result.error is not None:
+                    self._note_refusal(job, target, result.error, now)
+                    decisions += self._retry_or_give_up(target, result.error, now)
+                else:
+                    raise RuntimeError(f"job {job_id} ended without an outcome for {target.repository}")
+        self._queue.recover(now)
+        return self._lease(decisions)
 
     def tick(self, now: float) -> list[Decision]:
         """Time has passed: what was to be tried again later is taken up."""
         while self._later and self._later[0][0] <= now:
             self._queue.add(heapq.heappop(self._later)[2])
-        return self._lease()
+        self._queue.recover(now)
+        return self._lease([])
 
     def stop(self) -> None:
         """Lease nothing more."""
         self._stopped = True
 
-    def _land(self, target: Target, arrival: Arrival, bytes_moved: int) -> list[Decision]:
+    def _land(self, target: Target, arrival: Arrival, bytes_moved: int, decisions: list[Decision]) -> None:
+        if target.mounts and arrival is not Arrival.PRESENT:
+            self._queue.learn_mount(target.repository.registry, mounted=arrival is Arrival.MOUNTED)
         served, released = self._blobs.landed(target)
         for other in released:
             self._queue.add(other)
-        decisions: list[Decision] = []
-        for delivery in [delivery for one in (target, *served) for delivery in self._settle(one)]:
-            how, moved = (Arrival.PRESENT, 0) if decisions else (arrival, bytes_moved)
-            decisions.append(BlobLanded(delivery, target.digest, how, moved, target.tries + 1))
-        return decisions
+        digest, tries = target.digest, target.tries + 1
+        for one in (target, *served):
+            for delivery in self._settle(one):
+                decisions.append(BlobLanded(delivery, digest, arrival, bytes_moved, tries))
+                arrival, bytes_moved = Arrival.PRESENT, 0
+
+    def _note_refusal(self, job: Job, target: Target, error: SyncError, now: float) -> None:
+        """What a host cannot serve now it is asked for less often."""
+        broken = isinstance(error, TransportError) and error.phase in ("connect", "send", "receive")
+        overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
+        if not (broken or overloaded or isinstance(error, RateLimitedError)):
+            return
+        place = job.source if error.origin is Origin.SOURCE else target.repository
+        if self._queue.refused(place.registry, now, broken=broken) and self._tuner is not None:
+            self._tuner.refused(now)
 
     def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
         target.tries += 1
@@ -213,7 +284,10 @@ class Scheduler:
             self._queue.add(other)
 
     def _unwanted(self, target: Target) -> bool:
-        return self._awaited.keys().isdisjoint(target.deliveries)
+        for delivery in target.deliveries:  # noqa: SIM110 - runs for every job, and a generator costs more
+            if delivery in self._awaited:
+                return False
+        return True
 
     def _settle(self, target: Target) -> list[int]:
         """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""
@@ -226,48 +300,72 @@ class Scheduler:
                 del self._awaited[delivery]
         return waiting
 
-    def _lease(self) -> list[Decision]:
-        decisions: list[Decision] = []
-        while not self._stopped and (self._proc is None or self._in_flight < self._proc):
-            worker = self._freest()
-            job = self._queue.pop(idle=not self._workers[worker].jobs) if worker is not None else None
+    def _lease(self, decisions: list[Decision]) -> list[Decision]:
+        """Add the leases that are possible now to `decisions`, which are returned."""
+        queue, seen = self._queue, -1
+        # A job that nobody wants any more may have held others back, which are added meanwhile.
+        while len(queue) and not self._stopped and queue.made != seen:
+            seen = queue.made
+            self._bind()
+            if queue.has_alone:
+                self._lease_alone(decisions)
+            if queue.limited or self._proc is not None:
+                self._lease_kind(decisions, small=False, fair=True)
+                self._lease_kind(decisions, small=True, fair=True)
+            if queue.streamed:
+                self._lease_kind(decisions, small=False)
+            if queue.small:
+                self._lease_kind(decisions, small=True)
+        return decisions
+
+    def _bind(self) -> None:
+        """See how many jobs of each kind a worker may hold now."""
+        streams, small = self.streams_allowed, self._small_streams
+        if len(self._slots.workers) < self._expected:
+            parts, held = self._expected, self._slots.held
+            streams = min(streams, -(-(held[0] + self._queue.streamed) // parts))
+            small = min(small, -(-(held[1] + self._queue.small) // parts))
+        self._slots.bind(streams, small)
+
+    def _lease_kind(self, decisions: list[Decision], *, small: bool, fair: bool = False) -> None:
+        """Lease jobs of one kind; with `fair`, within its share of what it has to share with the other."""
+        queue, held, most = self._queue, self._slots.held, self._proc
+        while queue.small if small else queue.streamed:
+            if most is not None and (
+                held[0] + held[1] >= most or (fair and held[small] >= share_of(most, small=small))
+            ):
+                return
+            worker = self._freest(small=small)
+            job = queue.pop(small=small, fair=fair) if worker is not None else None
             if worker is None or job is None:
-                break
+                return
+            self._offer(job, worker, decisions)
+
+    def _lease_alone(self, decisions: list[Decision]) -> None:
+        for worker in self._slots.idle():
+            while not worker.jobs and (self._proc is None or self.in_flight < self._proc):
+                job = self._queue.pop_alone()
+                if job is None:
+                    return
+                self._offer(job, worker, decisions)
+
+    def _freest(self, *, small: bool) -> Worker | None:
+        return self._slots.freest(small=small, waiting_bytes=self._queue.streamed_bytes)
+
+    def _offer(self, job: Job, worker: Worker, decisions: list[Decision]) -> None:
+        """Lease `job` to `worker`, if somebody wants it still."""
+        if any(self._unwanted(target) for target in job.targets):
             for target in [one for one in job.targets if self._unwanted(one)]:
                 job.targets.remove(target)
                 self._abandon(target)
-            if job.targets:
-                self._open(job, worker)
-                decisions.append(Lease(worker, job))
-        return decisions
-
-    def _freest(self) -> int | None:
-        """The worker with the fewest bytes in flight of those that can take a job; one that holds none comes first."""
-        most = self._streams
-        if len(self._workers) < self._expected:
-            most = min(most, math.ceil((self._in_flight + len(self._queue)) / self._expected))
-        free = (
-            (state.bytes_in_flight, len(state.jobs), worker)
-            for worker, state in self._workers.items()
-            if len(state.jobs) < most and not state.closed
-        )
-        best = min(free, default=None)
-        return None if best is None else best[2]
-
-    def _open(self, job: Job, worker: int) -> None:
-        held = self._workers[worker]
-        held.jobs[job.id] = job
-        held.bytes_in_flight += job.weight
-        held.closed = job.alone
-        self._in_flight += 1
+            if not job.targets:
+                return
+        self._slots.open(worker, job)
         self._queue.occupy(job)
-
-    def _close(self, job: Job) -> None:
-        self._in_flight -= 1
-        self._queue.vacate(job)
+        decisions.append(Lease(worker.number, job))
 
     def __repr__(self) -> str:
         return (
-            f"<Scheduler {len(self._workers)} workers, {self._in_flight} jobs in flight, "
+            f"<Scheduler {len(self._slots.workers)} workers, {self.in_flight} jobs in flight, "
             f"{len(self._queue)} wait for a worker, {len(self._later)} for time, {len(self._blobs)} blobs>"
         )

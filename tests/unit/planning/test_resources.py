@@ -23,15 +23,16 @@ counts = st.none() | st.integers(1, 5000)
         (Settings(), Machine(4), (4, 16, MIB)),
         (Settings(), Machine(1), (1, 16, MIB)),
         (Settings(), Machine(64), (8, 16, MIB)),
-        (Settings(), Machine(4, memory_bytes=128 * MIB), (4, 16, 512 * KIB)),
-        (Settings(workers=32), Machine(4), (32, 16, MIB)),
+        (Settings(), Machine(4, memory_bytes=128 * MIB), (4, 16, 256 * KIB)),
+        (Settings(small_bytes=0), Machine(4, memory_bytes=128 * MIB), (4, 16, 512 * KIB)),
+        (Settings(workers=32), Machine(4), (32, 16, 512 * KIB)),
         (Settings(streams=2, window_bytes=4 * MIB), Machine(4), (4, 2, 4 * MIB)),
-        (Settings(memory_bytes=16 * MIB), Machine(4), (4, 16, 256 * KIB)),
+        (Settings(memory_bytes=16 * MIB), Machine(4), (4, 16, 128 * KIB)),
         (Settings(memory_bytes=2 * MIB), Machine(4), (4, 8, 64 * KIB)),
         (Settings(memory_bytes=64 * KIB), Machine(4), (1, 1, 64 * KIB)),
         (Settings(memory_bytes=200 * KIB), Machine(4), (3, 1, 64 * KIB)),
         (Settings(window_bytes=1), Machine(2), (2, 16, 64 * KIB)),
-        (Settings(window_bytes=64 * GIB), Machine(2), (2, 16, 16 * MIB)),
+        (Settings(window_bytes=64 * GIB), Machine(2), (2, 16, 12 * MIB)),
         (Settings(proc=1), Machine(4), (1, 1, MIB)),
         (Settings(proc=6), Machine(4), (4, 2, MIB)),
         (Settings(proc=100), Machine(2), (2, 50, MIB)),
@@ -49,9 +50,35 @@ def test_the_report_tells_what_was_decided() -> None:
         "workers": 4,
         "streams": 2,
         "window_bytes": MIB,
+        "small_streams": 2,
+        "small_bytes": MIB,
         "memory_bytes": 512 * MIB,
         "proc": 6,
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "machine", "decided"),
+    [
+        (Settings(), Machine(4), (64, MIB)),
+        (Settings(), Machine(8), (48, MIB)),
+        (Settings(small_bytes=0), Machine(4), (0, 0)),
+        (Settings(small_bytes=64), Machine(4), (64, 64)),
+        (Settings(small_bytes=16 * MIB), Machine(4), (8, 14 * MIB)),
+        (Settings(), Machine(4, memory_bytes=128 * MIB), (8, 512 * KIB)),
+        (Settings(memory_bytes=16 * MIB), Machine(4), (8, 256 * KIB)),
+        (Settings(memory_bytes=2 * MIB), Machine(4), (0, 0)),
+        (Settings(proc=6), Machine(4), (2, MIB)),
+        (Settings(), Machine(4, open_files=250), (20, MIB)),
+        (Settings(), Machine(4, open_files=150), (0, 0)),
+    ],
+)
+def test_small_blobs_get_what_windows_and_files_leave(
+    settings: Settings, machine: Machine, decided: tuple[int, int]
+) -> None:
+    resources = decide_resources(settings, machine)
+    assert (resources.small_streams, resources.small_bytes) == decided
+    assert resources.streams == min(16, 2 if settings.proc else 16, 8 if settings.memory_bytes == 2 * MIB else 16)
 
 
 def smallest_memory(settings: Settings, machine: Machine) -> int:
@@ -61,7 +88,15 @@ def smallest_memory(settings: Settings, machine: Machine) -> int:
 
 
 @given(
-    st.builds(Settings, workers=counts, streams=counts, window_bytes=sizes, memory_bytes=sizes, proc=counts),
+    st.builds(
+        Settings,
+        workers=counts,
+        streams=counts,
+        window_bytes=sizes,
+        memory_bytes=sizes,
+        proc=counts,
+        small_bytes=sizes | st.just(0),
+    ),
     st.builds(Machine, cpus=st.integers(1, 512), memory_bytes=sizes, open_files=st.integers(3, 100_000)),
 )
 def test_rings_fit_under_the_ceiling_and_files_under_the_limit(settings: Settings, machine: Machine) -> None:
@@ -75,9 +110,14 @@ def test_rings_fit_under_the_ceiling_and_files_under_the_limit(settings: Setting
     workers, streams, window = resources.workers, resources.streams, resources.window_bytes
     assert min(workers, streams, resources.connections) >= 1
     assert window >= 64 * KIB
-    assert workers * streams * window <= resources.memory_bytes <= smallest_memory(settings, machine)
+    small, small_bytes = resources.small_streams, resources.small_bytes
+    in_all = workers * (streams * window + small * small_bytes)
+    assert in_all <= resources.memory_bytes <= smallest_memory(settings, machine)
+    assert (small == 0) == (small_bytes == 0)
+    assert settings.small_bytes is None or small_bytes <= settings.small_bytes
+    assert settings.proc is None or small * workers < settings.proc + workers
     assert 32 + 2 * workers + 3 * resources.connections <= machine.open_files
-    assert 32 + 6 * streams <= machine.open_files
+    assert 32 + 6 * (streams + small) <= machine.open_files
     assert resources.open_files <= machine.open_files
     for asked, decided in ((settings.workers, workers), (settings.streams, streams), (settings.proc, workers)):
         assert asked is None or decided <= asked
@@ -112,6 +152,11 @@ def test_settings_that_are_not_positive_are_refused(name: str, value: int) -> No
         decide_resources(Settings(**{name: value}), Machine(4))
     [problem] = caught.value.problems
     assert (problem.key, problem.what) == (name, f"{value} is not a positive number")
+
+
+def test_a_negative_size_of_small_blobs_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="small_bytes"):
+        decide_resources(Settings(small_bytes=-1), Machine(4))
 
 
 @pytest.mark.parametrize(

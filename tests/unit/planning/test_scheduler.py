@@ -4,7 +4,16 @@ import tracemalloc
 
 import pytest
 
-from image_syncer.errors import NotFoundError, Origin, RateLimitedError, RefusedError, SyncError, WorkerError
+from image_syncer.errors import (
+    NotFoundError,
+    Origin,
+    RateLimitedError,
+    RefusedError,
+    SyncError,
+    TransportError,
+    UnavailableError,
+    WorkerError,
+)
 from image_syncer.oci import Digest, Repository, digest_of
 from image_syncer.planning import (
     Arrival,
@@ -16,6 +25,7 @@ from image_syncer.planning import (
     Lease,
     RetryPolicy,
     Scheduler,
+    StreamTuner,
     TargetResult,
 )
 
@@ -437,6 +447,107 @@ def test_the_last_chance_of_a_blob_waits_until_a_worker_is_idle() -> None:
     assert (again.digest, again.alone) == (A, True)
     assert scheduler.want([need(C, APP, 2)]) == []
     assert lease(scheduler.end(3, again.id, [MOVED], 0.0)).digest == C
+
+
+def digests(number: int) -> list[Digest]:
+    return [digest_of(str(one).encode()) for one in range(number)]
+
+
+def test_small_blobs_do_not_wait_for_large_ones_nor_these_for_them() -> None:
+    scheduler = scheduler_of(streams=1, small_streams=2, small_bytes=10)
+    sizes = [10, 11, 12, 5, 6, -1]
+    jobs = leases(
+        scheduler.want([need(digest, APP, 1, size=size) for digest, size in zip(digests(6), sizes, strict=True)])
+    )
+    assert [(job.size, job.small) for job in jobs] == [(12, False), (10, True), (5, True)]
+    assert [job.size for job in leases(scheduler.end(1, jobs[1].id, [MOVED], 0.0))] == [6]
+    assert [job.size for job in leases(scheduler.end(1, jobs[0].id, [MOVED], 0.0))] == [11]
+
+
+def test_several_ends_are_followed_by_their_leases_at_once() -> None:
+    scheduler = scheduler_of(streams=2)
+    first = leases(scheduler.want([need(digest, APP, number) for number, digest in enumerate(digests(5))]))
+    decisions = scheduler.end_many(1, [(first[1].id, [MOVED]), (99, [MOVED]), (first[0].id, [MOVED])], 0.0)
+    assert [type(one) for one in decisions] == [BlobLanded, BlobLanded, Lease, Lease]
+    assert scheduler.end_many(7, [(first[0].id, [MOVED])], 0.0) == []
+
+
+def test_both_kinds_have_their_share_of_all_that_may_be_in_flight() -> None:
+    scheduler = scheduler_of(streams=8, small_streams=8, small_bytes=10, proc=5)
+    sizes = [*[100] * 6, *[1] * 6]
+    jobs = leases(
+        scheduler.want([need(digest, APP, 1, size=size) for digest, size in zip(digests(12), sizes, strict=True)])
+    )
+    assert [job.small for job in jobs] == [False, False, False, True, True]
+    for job in jobs[:2]:
+        assert [one.small for one in leases(scheduler.end(1, job.id, [MOVED], 0.0))] == [False]
+    assert [one.small for one in leases(scheduler.end(1, jobs[3].id, [MOVED], 0.0))] == [True]
+
+
+def test_the_first_worker_to_be_ready_leaves_the_others_their_part_of_both_kinds() -> None:
+    scheduler = scheduler_of(workers=0, streams=8, small_streams=8, small_bytes=10)
+    scheduler._expected = 2
+    sizes = [*[100] * 4, *[1] * 6]
+    scheduler.want([need(digest, APP, 1, size=size) for digest, size in zip(digests(10), sizes, strict=True)])
+    assert [job.small for job in leases(scheduler.join(1))].count(True) == 3
+    assert [job.small for job in leases(scheduler.join(2))].count(False) == 2
+
+
+def test_a_worker_may_have_as_many_streams_as_pay() -> None:
+    tuner = StreamTuner(8, start=2)
+    scheduler = scheduler_of(streams=8, tuner=tuner)
+    jobs = leases(scheduler.want([need(digest, APP, 1, size=1000 * 2**20) for digest in digests(40)]))
+    assert len(jobs) == scheduler.streams_allowed == 2
+    begun = {job.id: 0.0 for job in jobs}
+    for step in range(1, 12):
+        now = step / 2
+        # As on a long way: each stream moves as much as any other.
+        received = {job: int((now - since) * 2**20) for job, since in begun.items()}
+        scheduler.progress(1, received)
+        begun |= {job.id: now for job in leases(scheduler.sample(now))}
+    assert tuner.allowed == scheduler.in_flight == scheduler.streams_allowed == 8
+
+
+def test_a_bound_that_fell_is_kept_as_streams_end() -> None:
+    tuner = StreamTuner(8)
+    scheduler = scheduler_of(streams=8, tuner=tuner)
+    jobs = leases(scheduler.want([need(digest, APP, 1) for digest in digests(20)]))
+    assert len(jobs) == 4
+    tuner.allowed = 2
+    assert scheduler.sample(1.0) == []
+    assert [len(leases(scheduler.end(1, job.id, [MOVED], 1.0))) for job in jobs[:3]] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "less"),
+    [
+        (RateLimitedError("wait", origin=Origin.SOURCE), True),
+        (UnavailableError("busy", origin=Origin.SOURCE, status=503), True),
+        (UnavailableError("broken", origin=Origin.SOURCE, status=500), False),
+        (TransportError("reset", origin=Origin.SOURCE, phase="receive"), False),
+        (TransportError("no such host", origin=Origin.SOURCE, phase="resolve"), False),
+    ],
+)
+def test_a_host_that_refuses_is_asked_for_less(error: SyncError, less: bool) -> None:
+    scheduler = scheduler_of(streams=8)
+    jobs = leases(scheduler.want([need(digest, APP, 1) for digest in digests(20)]))
+    decisions = scheduler.end(1, jobs[0].id, [failed(error)], 0.0)
+    assert len(leases(decisions)) == (0 if less else 1)
+    decisions = scheduler.end_many(1, [(job.id, [MOVED]) for job in jobs[1:]], 0.1)
+    assert len(leases(decisions)) == (4 if less else 7)
+
+
+def test_connections_that_break_one_after_the_other_are_a_refusal() -> None:
+    tuner = StreamTuner(16, start=8)
+    tuner._start = 2
+    scheduler = scheduler_of(streams=8, tuner=tuner)
+    jobs = leases(scheduler.want([need(digest, APP, 1) for digest in digests(20)]))
+    broken = TransportError("reset", origin=Origin.DESTINATION, phase="send")
+    for job in jobs[:3]:
+        scheduler.end(1, job.id, [failed(broken.copy())], 0.0)
+    assert scheduler._queue._hosts["dst.example"].allowed == 4
+    assert scheduler._queue._hosts["src.example"].allowed is None
+    assert tuner.allowed == 4
 
 
 def test_nothing_is_leased_after_the_end() -> None:

@@ -1,0 +1,153 @@
+"""The connections that jobs take: to which hosts, how many these allow, and which of the jobs that wait may have them.
+
+Every job needs one connection to each of its registries, and two where one registry is both source and destination.
+What a registry allows is the user's to say; one that refuses (429, 503, connections that it breaks) is given half of
+what it refused, and gets more again, bit by bit, while it refuses nothing: additive growth and multiplicative decrease,
+as in TCP (RFC 5681). The limits are shared by all workers.
+
+Where connections are scarce, small and streamed jobs share them, half and half, so that neither kind waits for the
+other; what one of them does not use is the other's.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.planning.job import Job
+
+__all__ = ["Host", "Lane", "share_of"]
+
+CALM_S = 2.0
+"""After a cut, for what was under way and is refused too: that is the same refusal."""
+GROWTH_S = 5.0
+"""Without a refusal, for a quarter more."""
+BROKEN_CONNECTIONS = 3
+"""Within `CALM_S`: one may be anybody's fault, so many are a refusal."""
+FORGIVEN = 4
+"""A host without a limit of the user's has none again at so many times what it refused."""
+
+_Entry = tuple[int, int, "Job"]
+"""In a heap: the rank (the smallest comes first), the job's id, which decides between equals, and the job."""
+
+
+def share_of(most: int, *, small: bool) -> int:
+    """What one kind may take of `most` while the other waits for them too; the odd one goes to the streamed jobs."""
+    return most // 2 if small else most - most // 2
+
+
+@dataclass(eq=False, slots=True)
+class Host:
+    """One registry: `most` connections by the user's word (None: no bound), `allowed` now, and those in use."""
+
+    most: int | None
+    allowed: int | None = field(init=False)
+    streamed: int = 0
+    small: int = 0
+    _refused_at: int = 0
+    _calm_at: float = 0.0
+    _grows_at: float = 0.0
+    _broken: int = 0
+    _broken_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.allowed = self.most
+
+    def has_room(self, needed: int, *, small: bool, fair: bool) -> bool:
+        """Whether so many connections more may be opened; with `fair` only within the share of that kind of job."""
+        allowed = self.allowed
+        if allowed is None:
+            return True
+        # A registry that is both source and destination needs two; where only one is allowed, one must do.
+        needed = min(needed, allowed)
+        if self.streamed + self.small + needed > allowed:
+            return False
+        return not fair or (self.small if small else self.streamed) + needed <= share_of(allowed, small=small)
+
+    def refused(self, now: float, *, broken: bool = False) -> bool:
+        """A request was refused, or its connection `broken`; whether the host is asked for less from now on."""
+        if broken:
+            if now >= self._broken_at + CALM_S:
+                self._broken, self._broken_at = 0, now
+            self._broken += 1
+            if self._broken < BROKEN_CONNECTIONS:
+                return False
+        self._grows_at = now + GROWTH_S
+        if now < self._calm_at:
+            return False
+        self._calm_at = now + CALM_S
+        used = self.streamed + self.small + 1  # the one that was refused is counted no more
+        if self.allowed is None or used < self.allowed:
+            self._refused_at = used
+        self.allowed = max(1, used // 2 if self.allowed is None else min(used, self.allowed) // 2)
+        return True
+
+    def recover(self, now: float) -> bool:
+        """Allow more after a time without refusals; whether it may have all again."""
+        while self.allowed is not None and self.allowed != self.most and now >= self._grows_at:
+            self._grows_at += GROWTH_S
+            self.allowed += max(1, self.allowed // 4)
+            if self.most is not None:
+                self.allowed = min(self.allowed, self.most)
+            elif self.allowed >= FORGIVEN * self._refused_at:
+                self.allowed = None
+        return self.allowed == self.most
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """The jobs that need the same hosts, and wait. `hosts` says how many connections one of them needs to each.
+
+    A job that left, or that got another target and so another lane, leaves an entry behind, which is skipped.
+    """
+
+    hosts: tuple[tuple[Host, int], ...]
+    registries: tuple[str, ...]
+    _streamed: list[_Entry] = field(default_factory=list)
+    _mounts: deque[Job] = field(default_factory=deque)
+    _small: deque[Job] = field(default_factory=deque)
+
+    def add(self, job: Job, rank: int) -> None:
+        """`job` waits; a streamed one after those with a lower `rank`."""
+        if not job.small:
+            heapq.heappush(self._streamed, (rank, job.id, job))
+        elif job.weight:
+            self._small.append(job)
+        else:
+            self._mounts.append(job)
+
+    def first(self, *, small: bool) -> tuple[int, int, Job] | None:
+        """The first that waits, with what orders it among the first of other lanes; None where none waits."""
+        if not small:
+            heap = self._streamed
+            while heap:
+                job = heap[0][2]
+                if job.waits and job.lane is self:
+                    return heap[0]
+                heapq.heappop(heap)
+            return None
+        for rank, jobs in enumerate((self._mounts, self._small)):
+            while jobs:
+                job = jobs[0]
+                if job.waits and job.lane is self:
+                    return rank, job.id, job
+                jobs.popleft()
+        return None
+
+    def has_room(self, *, small: bool, fair: bool = False) -> bool:
+        """Whether one more of its jobs can have its connections."""
+        for host, needed in self.hosts:
+            if host.allowed is not None and not host.has_room(needed, small=small, fair=fair):
+                return False
+        return True
+
+    def occupy(self, *, small: bool, times: int = 1) -> None:
+        """Take the connections of one of its jobs; give them back with `times` -1."""
+        for host, needed in self.hosts:
+            if small:
+                host.small += needed * times
+            else:
+                host.streamed += needed * times
