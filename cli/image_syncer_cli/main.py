@@ -16,6 +16,7 @@ from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
 from image_syncer_cli.output import clip, forgive, reopen, say
 from image_syncer_cli.registry import registry
+from image_syncer_cli.report import report
 from image_syncer_cli.sync import sync
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, config, registry, demo):
+for verb in (sync, copy, report, config, registry, demo):
     cli.add_command(verb)
 
 

@@ -29,6 +29,8 @@ def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) ->
     assert len(started) == 3
     assert [(event["pid"], event["why"]) for event in lost] == [(before[0].pid, "was killed (SIGKILL)")]
     assert run.report["totals"]["outcomes"]["copied"] == 6
+    failed = [transfer for transfer in run.report["transfers"] if transfer["outcomes"] == ["failed"]]
+    assert {transfer["worker"] for transfer in failed} == {event["worker"] for event in lost}
     assert run.orphans == []
     pair.assert_copied()
 
@@ -52,7 +54,7 @@ def test_workers_may_be_killed_again_and_again(pair: Pair) -> None:
     pair.add_images(16)
     pair.slow_down(MIB / 2)
     # One blob in each worker: a kill costs one blob a try, which is then the last in the queue.
-    with pair.run("--workers", "2", "--streams", "1") as run:
+    with pair.run("--workers", "2", "--streams", "1", "--small-blobs", "0") as run:
         killed: list[int] = []
         for _ in range(4):
             oldest = run.wait_for_workers(2, but=killed)[0]

@@ -1,17 +1,22 @@
-"""What a run tells: outcomes of images, progress, the report, and logs without secrets."""
+"""What a run tells: outcomes of images, progress, the report, and logs without secrets.
+
+What only readers of a report need is in `recorded_report` and `timeline`, which no run loads.
+"""
 
 from __future__ import annotations
 
 from image_syncer.telemetry.image_list import ImageList
-from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger
+from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.telemetry.progress import RateMeter, Snapshot, TransferRow, estimate_time_left
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
+from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
 
 __all__ = [
     "LOG_LEVELS",
     "MAX_FAILURES",
+    "TRANSFER_OUTCOMES",
     "ImageList",
     "ImageResult",
     "Outcome",
@@ -21,8 +26,10 @@ __all__ = [
     "ReportWriter",
     "Snapshot",
     "Totals",
+    "TransferRecord",
     "TransferRow",
     "configure_logging",
     "estimate_time_left",
     "get_logger",
+    "is_logged",
 ]

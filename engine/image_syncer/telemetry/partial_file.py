@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from image_syncer.errors import ConfigurationError, SyncError
 
@@ -37,12 +37,22 @@ class PartialFile:
                 hint=f"Give {option} a file in a folder that exists and may be written to.",
             ) from None
 
+    def open_aside(self) -> IO[bytes]:
+        """A file without a name, on the same disk, for what is to be appended later; it is gone when it is closed.
+
+        Raises OSError, and what is written to it may; `failure` makes an error for people of it.
+        """
+        import tempfile  # loads a dozen modules, for which the first request of a run should not wait
+
+        # Beside a device or a pipe no file can be made.
+        return tempfile.TemporaryFile(dir=None if self._in_place else self._target.parent)
+
     def write(self, data: bytes) -> None:
         """Appends `data`."""
         try:
             self._file.write(data)
         except OSError as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
 
     def commit(self) -> None:
         """Closes the file and gives it its name."""
@@ -51,7 +61,7 @@ class PartialFile:
             if not self._in_place:
                 self._partial.replace(self._target)
         except OSError as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
 
     def abandon(self) -> None:
         """Closes the file and leaves nothing behind."""
@@ -60,7 +70,8 @@ class PartialFile:
         if not self._in_place:
             self._partial.unlink(missing_ok=True)
 
-    def _failure(self, error: OSError) -> SyncError:
+    def failure(self, error: OSError) -> SyncError:
+        """What is said to people when `error` keeps this file from being written."""
         return SyncError(f"{self._noun} cannot be written to {self.path}: {error.strerror}")
 
 

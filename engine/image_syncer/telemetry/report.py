@@ -1,10 +1,11 @@
 """Report: what a whole run did, in one line for people and in one JSON document for programs.
 
-The images of a run are not held in memory: `ReportWriter` streams each one to the file as it ends.
+The images and transfers of a run are not held in memory: `ReportWriter` streams each one to a file as it ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,17 @@ from image_syncer.units import format_duration, format_rate, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import IO
+
+    from image_syncer.telemetry.transfer_record import TransferRecord
 
 __all__ = ["MAX_FAILURES", "Report", "ReportWriter", "Totals"]
 
 MAX_FAILURES = 50
 """Failures that a `Report` holds in memory; the report file has them all."""
+
+_COPY_BYTES = 2**18
+"""Pieces in which transfers are appended to the report."""
 
 _SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 """128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
@@ -149,14 +156,17 @@ class Report:
 class ReportWriter:
     """Streams results into `FILE.partial` and makes it `FILE` when the run has ended, in constant memory.
 
-    The document is one JSON object with one image a line, `{"images": [...], "started_at": …, "totals": …}`.
-    Raises what `PartialFile` raises, but for what goes wrong in the middle of a run: that is said at its end.
+    The document is one JSON object with one image or transfer a line: `{"images": [...], "transfers": [...],
+    "started_at": …, "totals": …}`. Transfers end among the images, so they wait in a file without a name until the last
+    image is written. Raises what `PartialFile` raises, but for what goes wrong in the middle of a run: that is said at
+    its end.
     """
 
     def __init__(self, path: str) -> None:
         self._file = PartialFile(path, noun="the report", option="--report")
         self._file.write(b'{"images": [\n')
         self._separator = b""
+        self._transfers: IO[bytes] | None = None
         self._failure: SyncError | None = None
 
     def add(self, result: ImageResult) -> None:
@@ -168,6 +178,20 @@ class ReportWriter:
         except SyncError as error:
             self._failure = error
         self._separator = b",\n"
+
+    def add_transfer(self, record: TransferRecord) -> None:
+        """Writes one transfer. The copying goes on where that fails."""
+        if self._failure is not None:
+            return
+        line = orjson.dumps(record.as_data())
+        try:
+            if self._transfers is None:
+                self._transfers = self._file.open_aside()
+                self._transfers.write(line)
+            else:
+                self._transfers.write(b",\n" + line)
+        except OSError as error:
+            self._failure = self._file.failure(error)
 
     def close(self, report: Report) -> None:
         """Writes everything else and gives the file its name. Raises SyncError, and leaves no file, where the report
@@ -182,10 +206,26 @@ class ReportWriter:
             raise
 
     def _finish(self, report: Report) -> None:
+        self._file.write(b'\n],\n"transfers": [\n')
+        self._append_transfers()
         rest = orjson.dumps(report.as_data(), default=str, option=orjson.OPT_INDENT_2)
         self._file.write(b"\n],\n" + rest.removeprefix(b"{\n") + b"\n")
         self._file.commit()
 
+    def _append_transfers(self) -> None:
+        if self._transfers is None:
+            return
+        try:
+            self._transfers.seek(0)  # what is still in a buffer goes to the disk here
+            while data := self._transfers.read(_COPY_BYTES):
+                self._file.write(data)
+            self._transfers.close()
+        except OSError as error:
+            raise self._file.failure(error) from None
+
     def abandon(self) -> None:
         """Leaves no file behind; for a run that ended before it could be reported."""
+        if self._transfers is not None:
+            with contextlib.suppress(OSError):  # what is in its buffer has nowhere to go
+                self._transfers.close()
         self._file.abandon()

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from image_syncer.errors import ConfigurationError, SyncError
-from image_syncer.telemetry import ImageResult, Outcome, Report, ReportWriter, Totals
+from image_syncer.telemetry import ImageResult, Outcome, PartialFile, Report, ReportWriter, Totals, TransferRecord
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+def transfer(number: int) -> TransferRecord:
+    return TransferRecord(f"sha256:{number:064}", 7, "src/r", ("dst/r",), 1, 0.5, 1.25, 7, ("moved",), pauses=2)
 
 
 def result(number: int, outcome: Outcome, **fields: Any) -> ImageResult:
@@ -158,3 +160,92 @@ def test_nothing_stays_of_a_report_that_cannot_be_finished(tmp_path: Path) -> No
 def test_a_report_that_is_not_there_is_a_failure() -> None:
     assert report_of(result(1, Outcome.COPIED), unwritten="the disk is full").exit_code == 1
     assert report_of(interrupted="SIGTERM", unwritten="the disk is full").exit_code == 143
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 20_000])
+def test_transfers_stand_after_the_images_one_a_line(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "report.json"
+    writer = ReportWriter(str(path))
+    writer.add(result(1, Outcome.COPIED))
+    for number in range(count):
+        writer.add_transfer(transfer(number))
+    writer.add(result(2, Outcome.COPIED))
+    assert [each.name for each in tmp_path.iterdir()] == ["report.json.partial"]  # what waits has no name
+    writer.close(report_of())
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text)
+    assert list(document)[:2] == ["images", "transfers"]
+    assert [each["source"] for each in document["images"]] == ["src/r:1", "src/r:2"]
+    assert [each["digest"] for each in document["transfers"]] == [f"sha256:{number:064}" for number in range(count)]
+    assert sum(line.startswith('{"digest"') for line in text.splitlines()) == count
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_transfer_says_all_that_is_known_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    writer = ReportWriter(str(path))
+    writer.add_transfer(transfer(3))
+    writer.close(report_of())
+    assert json.loads(path.read_text())["transfers"] == [
+        {
+            "digest": f"sha256:{3:064}",
+            "size_bytes": 7,
+            "source": "src/r",
+            "destinations": ["dst/r"],
+            "worker": 1,
+            "began_s": 0.5,
+            "ended_s": 1.25,
+            "bytes_moved": 7,
+            "outcomes": ["moved"],
+            "source_waited_s": 0.0,
+            "destination_waited_s": 0.0,
+            "pauses": 2,
+        }
+    ]
+
+
+def test_transfers_go_to_a_device_too(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        writer = ReportWriter(str(pipe))
+        writer.add_transfer(transfer(1))
+        writer.close(report_of())
+        assert len(json.loads(os.read(reader, 1 << 16))["transfers"]) == 1
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("count", [1, 2000])  # fails when it is flushed; fails in the middle
+def test_a_disk_that_is_full_of_transfers_is_said_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(PartialFile, "open_aside", lambda _: Path("/dev/full").open("r+b"))  # noqa: SIM115 - the writer closes it
+    path = tmp_path / "report.json"
+    writer = ReportWriter(str(path))
+    for number in range(count):
+        writer.add_transfer(transfer(number))
+        writer.add(result(number, Outcome.COPIED))
+    with pytest.raises(SyncError, match=f"the report cannot be written to {path}: No space left"):
+        writer.close(report_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_a_second_file_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: PartialFile) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(PartialFile, "open_aside", refuse)
+    writer = ReportWriter(str(tmp_path / "report.json"))
+    writer.add_transfer(transfer(1))
+    with pytest.raises(SyncError, match="Too many open files"):
+        writer.close(report_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_the_transfers_of_a_run_that_is_given_up(tmp_path: Path) -> None:
+    writer = ReportWriter(str(tmp_path / "report.json"))
+    writer.add_transfer(transfer(1))
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,235 @@
+"""A report in words, for people: as much as fits into 80 columns and one screen."""
+
+from __future__ import annotations
+
+import sys
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from image_syncer import RecordedReport, Timeline, TransferRecord
+
+__all__ = ["summarize"]
+
+WIDTH = 80
+"""Columns; what is longer is wrapped or cut."""
+
+_LABEL = 11
+_SLOWEST = 5
+_FAILURES = 3
+_WORKERS = 32
+"""Workers shown one by one; more is no summary."""
+_DIGEST = 8
+"""Hexadecimal digits of a digest that are shown."""
+_BUSY_COLUMNS = 28
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_PLAIN_BLOCKS = " .:-=+*#%"
+"""For terminals that have no block characters."""
+
+
+def summarize(recorded: RecordedReport) -> str:
+    """The whole summary, several lines."""
+    from image_syncer import Timeline
+
+    lines = [*_head(recorded), ""]
+    lines += _labelled(_facts(recorded))
+    if recorded.transfers:
+        timeline = Timeline(recorded.transfers, recorded.report.seconds)
+        lines += _labelled(_transfer_facts(timeline))
+        lines += ["", *_workers(timeline, recorded), "", *_slowest(timeline)]
+    else:
+        lines += _labelled([("Transfers", "none are in this report: nothing moved, or an old release wrote it")])
+    lines += _failures(recorded)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _head(recorded: RecordedReport) -> list[str]:
+    from image_syncer.units import format_duration
+
+    report = recorded.report
+    parts = [f"Run of {_printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
+    if report.interrupted is not None:
+        parts.insert(2, f"interrupted ({_printable(report.interrupted)})")
+    return [_cut(" · ".join(parts), WIDTH)]
+
+
+def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
+    from image_syncer import Outcome
+    from image_syncer.units import format_rate, format_size
+
+    totals, seconds = recorded.report.totals, recorded.report.seconds
+    counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
+    yield "Images", f"{totals.images:,}" + (f": {', '.join(counts)}" if counts else "")
+    if totals.outcomes.get(Outcome.PLANNED):
+        yield "To copy", format_size(totals.bytes_planned)
+    rate = f", {format_rate(totals.bytes_moved / seconds)} over the whole run" if totals.bytes_moved and seconds else ""
+    yield "Moved", f"{format_size(totals.bytes_moved)}{rate}"
+    yield (
+        "Blobs",
+        f"{totals.blobs_moved:,} moved, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there",
+    )
+    kinds = sorted(totals.requests.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{count:,} {_printable(kind)}" for kind, count in kinds if count)
+    yield "Requests", f"{totals.request_count:,}" + (f": {listed}" if listed else "")
+    for warning in recorded.report.warnings:
+        yield "Warning", _printable(warning)
+
+
+def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
+    from image_syncer.units import format_duration
+
+    records = timeline.records
+    span, most = format_duration(timeline.span_s), timeline.most_at_once
+    yield "Transfers", f"{len(records):,} in {span}, at most {most:,} at once"
+    tail = f"the last transfer ran alone for {format_duration(timeline.tail_s)} ({percent(timeline.tail_share)})"
+    yield "Tail", tail
+    yield "Waiting", _waiting_text(records)
+
+
+def _waiting_text(records: Iterable[TransferRecord]) -> str:
+    """Which side the transfers of a run waited for, in two sentences."""
+    from image_syncer.units import format_duration
+
+    waits = add_waits(records)
+    if not waits.noted:
+        return "no waits were noted"
+    verdict = {
+        "destination": "The destination was the slow side.",
+        "source": "The source was the slow side.",
+        "both": "Neither side was faster all the time.",
+        None: "Neither side held the other up much.",
+    }[waits.side]
+    paused, starved = (
+        f"{format_duration(waited_s)} ({waits.share(waited_s)})"
+        for waited_s in (waits.source_waited_s, waits.destination_waited_s)
+    )
+    return f"downloads waited {paused} for destinations, uploads {starved} for sources. {verdict}"
+
+
+def _workers(timeline: Timeline, recorded: RecordedReport) -> list[str]:
+    from image_syncer.units import format_size
+
+    blocks = _blocks()
+    rows = [("Worker", "moved", "transfers", "streams", "idle", "transfers under way, over time")]
+    most = max(max(timeline.curve(_BUSY_COLUMNS, lane.records).transfers) for lane in timeline.workers[:_WORKERS])
+    for lane in timeline.workers[:_WORKERS]:
+        under_way = timeline.curve(_BUSY_COLUMNS, lane.records).transfers
+        picture = "".join(_block(value / most if most else 0.0, blocks) for value in under_way)
+        counts = (
+            format_size(lane.bytes_moved),
+            f"{len(lane.records):,}",
+            f"{lane.streams:,}",
+            percent(lane.idle_share),
+        )
+        rows.append((f"{lane.worker:,}", *counts, f"|{picture}|"))
+    lines = _table(rows, left=frozenset({5}))
+    more = len(timeline.workers) - _WORKERS
+    if more > 0:
+        lines.append(f"… and {more:,} more workers")
+    asked = recorded.report.settings.get("workers")
+    unused = asked - len(timeline.workers) if isinstance(asked, int) else 0
+    if unused > 0:
+        lines.append(f"{unused:,} worker{'' if unused == 1 else 's'} had nothing to move.")
+    return lines
+
+
+def _blocks() -> str:
+    try:
+        _BLOCKS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return _PLAIN_BLOCKS
+    return _BLOCKS
+
+
+def _block(share: float, blocks: str) -> str:
+    """A character as high as `share`; whatever is more than nothing can be seen."""
+    steps = len(blocks) - 1
+    return blocks[min(steps, max(1, round(share * steps)))] if share > 0 else blocks[0]
+
+
+def _slowest(timeline: Timeline) -> list[str]:
+    from image_syncer.units import format_duration, format_rate, format_size
+
+    records = timeline.slowest(_SLOWEST)
+    rows = [("Slowest", "size", "rate", "worker", "waited for", "blob and destination")]
+    for record in records:
+        size = format_size(record.size_bytes) if record.size_bytes >= 0 else "?"
+        rate = format_rate(record.bytes_per_s) if record.bytes_moved else record.outcome
+        seconds = format_duration(record.seconds)
+        rows.append((seconds, size, rate, f"{record.worker:,}", _waited_for(record), ""))
+    taken = _table(rows, left=frozenset({4, 5}))[0].index(rows[0][-1])
+    names = [rows[0][-1], *(_blob(record, WIDTH - taken) for record in records)]
+    return _table([(*row[:-1], name) for row, name in zip(rows, names, strict=True)], left=frozenset({4, 5}))
+
+
+def _waited_for(record: TransferRecord) -> str:
+    """Which side held a transfer up, and for what part of its time."""
+    from image_syncer import slow_side
+
+    side = slow_side(record.source_waited_s, record.destination_waited_s, record.seconds)
+    if side is None or not record.seconds:
+        return "–"
+    waited_s = max(record.source_waited_s, record.destination_waited_s)
+    return f"{side} {percent(min(1.0, waited_s / record.seconds))}"
+
+
+def _blob(record: TransferRecord, width: int) -> str:
+    """Digest and first destination; of a long name, the end says more than the registry at its beginning."""
+    digest = _printable(record.digest.rpartition(":")[2][:_DIGEST])
+    more = f" + {len(record.destinations) - 1}" if len(record.destinations) > 1 else ""
+    name = _printable(record.destinations[0])
+    room = max(1, width - len(digest) - 1 - len(more))
+    return f"{digest} {name if len(name) <= room else '…' + name[len(name) - room + 1 :]}{more}"
+
+
+def _failures(recorded: RecordedReport) -> list[str]:
+    from image_syncer import Outcome
+
+    shown = recorded.report.failures[:_FAILURES]
+    if not shown:
+        return []
+    lines = [""]
+    for failure in shown:
+        lines.append(_cut(f"failed: {_printable(failure.source)} → {_printable(failure.destination)}", WIDTH))
+        lines += wrap(
+            _printable(failure.reason or "no reason is known"), WIDTH, initial_indent="  ", subsequent_indent="  "
+        )[:2]
+    more = recorded.report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
+    if more > 0:
+        lines.append(f"… and {more:,} more failed, each with its reason in the report.")
+    return lines
+
+
+def _labelled(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for label, text in facts:
+        kept = wrap(keep_numbers(text), WIDTH - _LABEL, break_on_hyphens=False)
+        lines = [line.replace("\u00a0", " ") for line in kept] or [""]
+        yield f"{label:<{_LABEL}}{lines[0]}"
+        yield from (" " * _LABEL + line for line in lines[1:])
+
+
+def _table(rows: Sequence[tuple[str, ...]], left: frozenset[int]) -> list[str]:
+    """Columns two blanks apart, numbers to the right; the last column is cut where the line is full."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(_cut("  ".join(cells).rstrip(), WIDTH))
+    return lines
+
+
+def _cut(line: str, width: int) -> str:
+    """`line` in at most `width` characters."""
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _printable(text: str) -> str:
+    """`text` without what could move a terminal's cursor or change its colours: the report may be a stranger's."""
+    return "".join(character if character.isprintable() else "�" for character in text)

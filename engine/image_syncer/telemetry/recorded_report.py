@@ -1,0 +1,179 @@
+"""RecordedReport: the report of a run that is over, read back from its file.
+
+The file comes from a disk, and perhaps from a stranger: everything that is used is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry.outcome import ImageResult, Outcome
+from image_syncer.telemetry.report import MAX_FAILURES, Report, Totals
+from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
+
+__all__ = ["RecordedReport", "load_report"]
+
+_HINT = "Give the file that --report of a run wrote."
+_MOST = 2.0**63
+"""No size, count or number of seconds is larger; arithmetic on what is smaller stays finite."""
+
+
+@dataclass(frozen=True)
+class RecordedReport:
+    """`report` as the run returned it, and its `transfers`; reports of old releases have none."""
+
+    report: Report
+    transfers: tuple[TransferRecord, ...] = ()
+
+
+def load_report(path: str) -> RecordedReport:
+    """Reads what `ReportWriter` wrote. Raises `ConfigurationError` where the file is something else, or cut off."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the report {path} cannot be read: {error.strerror}", hint=_HINT) from None
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(path, raw, error) from None
+    try:
+        return _parse(document)
+    except _Wrong as wrong:
+        raise ConfigurationError(f"{path} is no report of image-syncer: {wrong}", hint=_HINT) from None
+
+
+class _Wrong(Exception):  # noqa: N818 - says what is wrong, and never leaves this module
+    """A part of the document is not what it should be."""
+
+
+def _not_json(path: str, raw: bytes, error: orjson.JSONDecodeError) -> ConfigurationError:
+    text = raw.strip()
+    if not text:
+        return ConfigurationError(f"{path} is empty", hint=_HINT)
+    if text.startswith(b"{") and not text.endswith(b"}"):
+        return ConfigurationError(
+            f"{path} ends in the middle: it was cut off, or its run is not over",
+            hint="A report is whole when it has the name that --report gave it; until then it is FILE.partial.",
+        )
+    return ConfigurationError(f"{path} is not JSON: {error.msg} (line {error.lineno})", hint=_HINT)
+
+
+def _parse(document: object) -> RecordedReport:
+    if not isinstance(document, Mapping):
+        raise _Wrong("it is no JSON object")
+    for name, kind in (("images", list), ("totals", Mapping), ("settings", Mapping)):
+        if not isinstance(document.get(name), kind):
+            raise _Wrong(f"it has no {name}")
+    interrupted = document.get("interrupted")
+    report = Report(
+        settings=document["settings"],
+        totals=_totals(document["totals"]),
+        started_at=_text(document, "started_at"),
+        seconds=_number(document, "seconds"),
+        failures=tuple(_failures(document["images"])),
+        interrupted=None if interrupted is None else _text(document, "interrupted"),
+        warnings=_texts(document, "warnings"),
+    )
+    transfers = document.get("transfers", [])
+    if not isinstance(transfers, list):
+        raise _Wrong("its transfers are no list")
+    return RecordedReport(report, tuple(_transfer(each, number) for number, each in enumerate(transfers, 1)))
+
+
+def _totals(data: Mapping[str, Any]) -> Totals:
+    outcomes, requests = data.get("outcomes"), data.get("requests")
+    if not isinstance(outcomes, Mapping) or not isinstance(requests, Mapping):
+        raise _Wrong("its totals have no outcomes or no requests")
+    known = [outcome for outcome in Outcome if outcome.value in outcomes]
+    names = ("bytes_moved", "bytes_planned", "blobs_moved", "blobs_mounted", "blobs_present")
+    return Totals(
+        outcomes={outcome: _whole(outcomes, outcome.value) for outcome in known},
+        requests={kind: _whole(requests, kind) for kind in requests},
+        **{name: _whole(data, name) for name in names},
+    )
+
+
+def _failures(images: list[Any]) -> list[ImageResult]:
+    failures: list[ImageResult] = []
+    for image in images:
+        if not isinstance(image, Mapping):
+            raise _Wrong("one of its images is no JSON object")
+        if image.get("outcome") == Outcome.FAILED.value and len(failures) < MAX_FAILURES:
+            reason = image.get("reason")
+            failures.append(
+                ImageResult(
+                    source=_text(image, "source"),
+                    destination=_text(image, "destination"),
+                    outcome=Outcome.FAILED,
+                    reason=None if reason is None else _text(image, "reason"),
+                )
+            )
+    return failures
+
+
+def _transfer(data: object, number: int) -> TransferRecord:
+    try:
+        return _parse_transfer(data)
+    except _Wrong as wrong:
+        raise _Wrong(f"in transfer {number}, {wrong}") from None
+
+
+def _parse_transfer(data: object) -> TransferRecord:
+    if not isinstance(data, Mapping):
+        raise _Wrong("there is no JSON object")
+    # Whoever reads a report of another release finds fields that he does not know, and misses some that have defaults.
+    waits = {name: _number(data, name) for name in ("source_waited_s", "destination_waited_s") if name in data}
+    record = TransferRecord(
+        digest=_text(data, "digest"),
+        size_bytes=_whole(data, "size_bytes", at_least=-1),
+        source=_text(data, "source"),
+        destinations=_texts(data, "destinations"),
+        worker=_whole(data, "worker"),
+        began_s=_number(data, "began_s"),
+        ended_s=_number(data, "ended_s"),
+        bytes_moved=_whole(data, "bytes_moved"),
+        outcomes=_texts(data, "outcomes"),
+        pauses=_whole(data, "pauses") if "pauses" in data else 0,
+        **waits,
+    )
+    if record.ended_s < record.began_s:
+        raise _Wrong("ended_s is before began_s")
+    if not record.outcomes or len(record.outcomes) != len(record.destinations):
+        raise _Wrong("there is not one outcome for each destination")
+    if not set(record.outcomes) <= set(TRANSFER_OUTCOMES):
+        raise _Wrong(f"outcomes are others than {', '.join(TRANSFER_OUTCOMES)}")
+    return record
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    if not isinstance(value, str):
+        raise _Wrong(f"{name} is no text")
+    return value
+
+
+def _texts(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = data.get(name)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _Wrong(f"{name} is no list of texts")
+    return tuple(value)
+
+
+def _whole(data: Mapping[str, Any], name: str, at_least: int = 0) -> int:
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value < _MOST:
+        raise _Wrong(f"{name} is no whole number from {at_least} on")
+    return value
+
+
+def _number(data: Mapping[str, Any], name: str) -> float:
+    value = data.get(name)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise _Wrong(f"{name} is no number from 0 on")
+    return float(value)
