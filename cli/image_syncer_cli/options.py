@@ -22,6 +22,10 @@ _MOST_WORKERS = 1024
 """More processes than any machine for which this is the right tool has CPUs."""
 _MOST_STREAMS = 4096
 """More than one process can feed; each has two connections and four open files."""
+_MOST_BLOBS = 1_000_000_000
+"""More than any machine has memory for."""
+_MOST_LAG_S = 30 * 86400
+"""Stands for ever."""
 _MOST_RETRIES = 1000
 """With the longest pauses, some hours of trying."""
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
@@ -29,17 +33,22 @@ _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 
 def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
     """A callback for click: bytes, of which there must be some."""
+    size_bytes = _parse_any_size(_ctx, _param, value)
+    if size_bytes is not None and size_bytes < 1:
+        raise click.BadParameter("it must be more than nothing.")
+    return size_bytes
+
+
+def _parse_any_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """A callback for click: bytes, or 0."""
     if value is None:
         return None
     from image_syncer.units import parse_size
 
     try:
-        size_bytes = parse_size(value)
+        return parse_size(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
-    if size_bytes < 1:
-        raise click.BadParameter("it must be more than nothing.")
-    return size_bytes
 
 
 def whole_number(
@@ -94,7 +103,10 @@ class RunOptions:
     workers: int | None = None
     streams: int | None = None
     window: int | None = None
+    small_blobs: int | None = None
     memory: int | None = None
+    blobs_in_memory: int = 500_000
+    fan_out_lag: int = 10
     report: str | None = None
     output_success_images: str | None = None
     output_images_format: str = "yaml"
@@ -118,7 +130,10 @@ class RunOptions:
             workers=self.workers,
             streams=self.streams,
             window_bytes=self.window,
+            small_bytes=self.small_blobs,
             memory_bytes=self.memory,
+            blobs_in_memory=self.blobs_in_memory,
+            fan_out_lag_s=self.fan_out_lag,
             proc=self.proc,
             retries=self.retries,
             force=self.force,
@@ -177,7 +192,10 @@ _OPTIONS = (
         help="Worker processes. [default: the CPUs this process may use, at most 8]",
     ),
     click.option(
-        "--streams", callback=whole_number(1, _MOST_STREAMS), metavar="N", help="Blobs in flight in one worker."
+        "--streams",
+        callback=whole_number(1, _MOST_STREAMS),
+        metavar="N",
+        help="Most blobs that one worker streams at a time; as many are used as pay. [default: 16]",
     ),
     click.option(
         "--window",
@@ -186,10 +204,32 @@ _OPTIONS = (
         help="Memory between source and destination of one blob, e.g. 1MiB.",
     ),
     click.option(
+        "--small-blobs",
+        callback=_parse_any_size,
+        metavar="SIZE",
+        help="Take blobs up to this size as a whole, many at a time, beside the streams; 0: none. [default: 1MiB]",
+    ),
+    click.option(
         "--memory",
         callback=parse_size_option,
         metavar="SIZE",
-        help="Ceiling for all windows together. [default: 512MiB, or a quarter of the cgroup's if less]",
+        help="Ceiling for all windows and buffers together. [default: 512MiB, or a quarter of the cgroup's if less]",
+    ),
+    click.option(
+        "--blobs-in-memory",
+        callback=whole_number(1, _MOST_BLOBS),
+        default="500000",
+        show_default=True,
+        metavar="N",
+        help="Blobs to remember in memory (125 bytes each); more go to a temporary file.",
+    ),
+    click.option(
+        "--fan-out-lag",
+        callback=whole_number(1, _MOST_LAG_S),
+        default="10",
+        show_default=True,
+        metavar="SECONDS",
+        help="How long a blob's other destinations wait for the slowest before it gets a download of its own.",
     ),
     click.option(
         "--report",

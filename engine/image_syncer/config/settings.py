@@ -19,11 +19,18 @@ class Settings:
     workers: int | None = None
     """Worker processes; default: the CPUs this process may use, at most 8."""
     streams: int | None = None
-    """Blobs in flight in one worker."""
+    """Most blobs that one worker streams at a time; as many of them are used as pay."""
     window_bytes: int | None = None
     """The ring of one pipe."""
+    small_bytes: int | None = None
+    """Blobs up to this size go through a buffer as a whole, beside the streams; 0: all are streamed."""
     memory_bytes: int | None = None
-    """Ceiling for all rings together; default: 512 MiB or a quarter of what the cgroup allows, whichever is less."""
+    """Ceiling for all rings and buffers together; default: 512 MiB or a quarter of what the cgroup allows, whichever is
+    less."""
+    blobs_in_memory: int = 500_000
+    """Blobs that the coordinator remembers in memory (some 125 bytes each, counted once for every repository that has
+    the blob); it remembers more in a temporary file.
+    """
     proc: int | None = None
     """Most blobs in flight over all workers; None: no such bound."""
     retries: int = 2
@@ -42,6 +49,8 @@ class Settings:
     """A transfer that moves nothing for so long, while we wait for the peer, is given up."""
     answer_timeout_s: float = 300.0
     """How long a destination may take to commit a blob of which it has every byte."""
+    fan_out_lag_s: float = 10.0
+    """How long the other destinations of a blob may wait for the slowest before it gets a download of its own."""
     silence_s: float = 15.0
     """A worker process says twice a second that it is alive; one that is silent for so long is killed and replaced."""
     progress_interval_s: float = 0.25

@@ -10,10 +10,10 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.supervisor import Supervisor
-from image_syncer.errors import Origin, SyncError
+from image_syncer.errors import SyncError
 from image_syncer.planning import (
     Arrival,
     BlobFailed,
@@ -25,14 +25,16 @@ from image_syncer.planning import (
     Resources,
     RetryPolicy,
     Scheduler,
+    StreamTuner,
     TargetResult,
     split_connections,
 )
-from image_syncer.telemetry import TransferRow, get_logger
+from image_syncer.telemetry import TransferRecord, TransferRow, get_logger
 from image_syncer.worker.messages import (
     AuthorizationGiven,
     AuthorizationWanted,
     Beat,
+    FellBehind,
     JobEnded,
     LeaseJob,
     LeaveAlone,
@@ -43,11 +45,13 @@ from image_syncer.worker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from image_syncer.config import RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.planning import Holdings
+    from image_syncer.registry import Endpoint
     from image_syncer.worker.messages import Result
 
 __all__ = ["Transfers"]
@@ -59,7 +63,6 @@ _log = get_logger(__name__)
 class _Running:
     job: Job
     since: float
-    received: int = 0
 
 
 class Transfers:
@@ -72,16 +75,26 @@ class Transfers:
         registries: RegistryBook,
         resources: Resources,
         settings: Settings,
+        *,
+        holdings: Holdings | None = None,
+        on_transfer: Callable[[TransferRecord], None] | None = None,
+        run_began_at: float = 0.0,
     ) -> None:
+        """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time)."""
         self._client = client
         self._endpoints = endpoints
+        self._on_transfer = on_transfer
+        self._run_began_at = run_began_at
         self._loop = asyncio.get_running_loop()
         setup = Setup(
             window_bytes=resources.window_bytes,
             streams=resources.streams,
+            parcel_bytes=resources.small_bytes,
+            parcels=resources.small_streams,
             connect_timeout_s=settings.connect_timeout_s,
             stall_timeout_s=settings.stall_timeout_s,
             answer_timeout_s=settings.answer_timeout_s,
+            fan_out_lag_s=settings.fan_out_lag_s,
         )
         self._scheduler = Scheduler(
             streams=resources.streams,
@@ -90,6 +103,10 @@ class Transfers:
             retry=RetryPolicy(tries=settings.retries + 1),
             chance=random.random,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
+            small_streams=resources.small_streams,
+            small_bytes=resources.small_bytes,
+            tuner=StreamTuner(resources.streams),
+            holdings=holdings,
         )
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._deliveries: dict[int, Delivery] = {}
@@ -110,7 +127,7 @@ class Transfers:
     @property
     def bytes_in_flight(self) -> int:
         """Bytes of unfinished blobs that have come from their sources."""
-        return sum(running.received for running in self._running.values())
+        return sum(running.job.received for running in self._running.values())
 
     def start(self) -> None:
         """Start the workers, if that was not done before: a run in which nothing changed needs none."""
@@ -161,10 +178,10 @@ class Transfers:
                 digest=str(row.job.digest),
                 source=str(row.job.source),
                 destination=str(row.job.targets[0].repository),
-                bytes_done=row.received,
+                bytes_done=row.job.received,
                 size_bytes=row.job.size,
                 seconds=now - row.since,
-                bytes_per_s=row.received / max(now - row.since, 1e-3),
+                bytes_per_s=row.job.received / max(now - row.since, 1e-3),
             )
             for row in rows
         )
@@ -176,18 +193,21 @@ class Transfers:
     def on_worker_lost(self, worker: int, error: SyncError) -> None:
         """See `PoolListener`."""
         for job in self._scheduler.jobs_of(worker):
-            self._running.pop(job.id, None)
+            if (running := self._running.pop(job.id, None)) is not None:
+                self._record(worker, running, [TargetResult(None, error=error) for _ in job.targets])
         self._carry_out(self._scheduler.lose(worker, error))
 
     def on_worker_message(self, worker: int, message: Message) -> None:
         """See `PoolListener`."""
         if isinstance(message, Beat):
             self.requests.update(message.requests)
-            for job_id, received in message.received.items():
-                if (running := self._running.get(int(job_id))) is not None:
-                    running.received = received
+            self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
+            self._carry_out(self._scheduler.sample(self._loop.time()))
         elif isinstance(message, JobEnded):
             self._on_job_ended(worker, message)
+        elif isinstance(message, FellBehind):
+            _log.info("destinations split off", worker=worker, job=message.job_id, targets=message.targets)
+            self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
         elif isinstance(message, AuthorizationWanted):
             self._run_errand(self._authorize(worker, message))
         elif isinstance(message, LeaveAlone):
@@ -207,20 +227,49 @@ class Transfers:
         self._carry_out(self._scheduler.want(needs))
 
     def _on_job_ended(self, worker: int, message: JobEnded) -> None:
+        self.requests.update(message.requests)
         running = self._running.pop(message.job_id, None)
         results = [_as_target_result(result) for result in message.results]
         self.moved_bytes += sum(result.bytes_moved for result in results)
         for result in results:
-            if result.error is not None and running is not None:
+            if result.error is not None and running is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
                 _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error))
+        if running is not None:
+            self._record(
+                worker,
+                running,
+                results,
+                source_waited_s=message.source_waited_s,
+                destination_waited_s=message.destination_waited_s,
+                pauses=message.pauses,
+            )
         self._carry_out(self._scheduler.end(worker, message.job_id, results, self._loop.time()))
+
+    def _record(self, worker: int, running: _Running, results: list[TargetResult], **waits: Any) -> None:
+        if self._on_transfer is None:
+            return
+        job = running.job
+        self._on_transfer(
+            TransferRecord(
+                digest=str(job.digest),
+                size_bytes=job.size,
+                source=str(job.source),
+                destinations=tuple(str(target.repository) for target in job.targets),
+                worker=worker,
+                began_s=running.since - self._run_began_at,
+                ended_s=self._loop.time() - self._run_began_at,
+                bytes_moved=sum(result.bytes_moved for result in results),
+                outcomes=tuple(_outcome_of(result) for result in results),
+                **waits,
+            )
+        )
 
     def _carry_out(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Lease):
                 self._running[decision.job.id] = _Running(decision.job, self._loop.time())
-                self._run_errand(self._lease(decision))
+                self._send_lease(decision)
             elif isinstance(decision, BlobLanded):
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:
                     delivery.on_landed(decision)
@@ -228,16 +277,26 @@ class Transfers:
                 delivery.on_failed(decision.error.copy().located(digest=str(decision.digest)))
         self._set_timer()
 
-    async def _lease(self, lease: Lease) -> None:
+    def _send_lease(self, lease: Lease) -> None:
         job = lease.job
-        # Discovery has spoken to every registry before, so this waits for nothing.
-        source = await self._endpoints.resolve(job.source.registry, Origin.SOURCE)
-        targets = []
-        for target in job.targets:
-            endpoint = await self._endpoints.resolve(target.repository.registry, Origin.DESTINATION)
-            targets.append(TargetPlace(endpoint, target.repository, target.mount_from))
-        message = LeaseJob(job.id, str(job.digest), job.size, Place(source, job.source), tuple(targets))
+        message = LeaseJob(
+            job.id,
+            str(job.digest),
+            job.size,
+            Place(self._endpoint_of(job.source.registry), job.source),
+            tuple(
+                TargetPlace(self._endpoint_of(target.repository.registry), target.repository, target.mount_from)
+                for target in job.targets
+            ),
+            may_split=job.may_split,
+        )
         self._supervisor.send(lease.worker, message)
+
+    def _endpoint_of(self, registry: str) -> Endpoint:
+        endpoint = self._endpoints.known(registry)
+        if endpoint is None:
+            raise RuntimeError(f"a blob is leased, and nobody has spoken to {registry} yet")
+        return endpoint
 
     async def _authorize(self, worker: int, wanted: AuthorizationWanted) -> None:
         authorizer = self._client.authorizer
@@ -274,7 +333,14 @@ class Transfers:
 
 def _as_target_result(result: Result) -> TargetResult:
     error = SyncError.from_data(result.error) if result.error is not None else None
-    return TargetResult(Arrival(result.arrival) if result.arrival else None, result.bytes_moved, error)
+    arrival = Arrival(result.arrival) if result.arrival else None
+    return TargetResult(arrival, result.bytes_moved, error, result.behind)
+
+
+def _outcome_of(result: TargetResult) -> str:
+    if result.arrival is not None:
+        return result.arrival.value
+    return "split off" if result.behind else "failed"
 
 
 def _loggable(error: SyncError) -> dict[str, object]:

@@ -1,11 +1,13 @@
 """Transfer: how one blob moves. Pure: the ring, the stream of bytes, and the state machine of the pipe.
 
 The byte path is `Stream.receive` (libcurl's write callback) and `Sender.send` (its read callback) over one `Ring`; the
-rare events around them are the `Pipe`'s.
+rare events around them are the `Pipe`'s. A small blob is a `Parcel`: whole in memory before its first byte goes out.
 """
 
 from __future__ import annotations
 
+from image_syncer.transfer.lag import LagWatch
+from image_syncer.transfer.parcel import Parcel, ParcelSender
 from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
@@ -35,6 +37,9 @@ __all__ = [
     "CancelSession",
     "Event",
     "Instruction",
+    "LagWatch",
+    "Parcel",
+    "ParcelSender",
     "Pipe",
     "PipeState",
     "Ring",

@@ -17,12 +17,13 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import IntegrityError, Origin
+from image_syncer.transfer.faults import too_long, too_short, wrong_digest
 from image_syncer.transfer.ring import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from image_syncer.errors import IntegrityError
     from image_syncer.oci import Digest
 
 __all__ = ["Sender", "Signals", "Stream"]
@@ -75,6 +76,10 @@ class Sender:
     def ready(self) -> bool:
         """Whether it is worth un-pausing: something is published, or the blob has ended."""
         return self._ring.readable(self.index) > 0 or self._stream.verified
+
+    def waited_until(self, now: float) -> float:
+        """`waited_s`, with the pause that is under way at `now`."""
+        return self.waited_s + (now - self.paused_at if self.paused else 0.0)
 
     def send(self, most: int) -> memoryview | bytes | int:
         """Libcurl's read callback: up to `most` bytes, or a signal (CURLOPT_READFUNCTION)."""
@@ -166,6 +171,15 @@ class Stream:
         """Whether the ring has drained to its low watermark (half), so that the download is worth un-pausing."""
         return self._ring.free * 2 >= self._ring.capacity
 
+    def waited_until(self, now: float) -> float:
+        """`waited_s`, with the pause that is under way at `now`."""
+        return self.waited_s + (now - self.blocked_at if self.blocked else 0.0)
+
+    def lags(self, index: int) -> bool:
+        """Whether a sender is more than half a ring behind the download, with more than half of the blob to come."""
+        sent = self._ring.taken(index)
+        return 2 * (self._ring.written - sent) > self._ring.capacity and 2 * sent < self.size
+
     def receive(self, chunk: memoryview) -> int | None:
         """Libcurl's write callback: take the whole `chunk`, or signal (CURLOPT_WRITEFUNCTION).
 
@@ -174,7 +188,7 @@ class Stream:
         length = len(chunk)
         received = self.received + length
         if received > self.size:
-            return self._refuse(f"the source sends more than the {self.size} bytes that the manifest names")
+            return self._refuse(too_long(self._digest, self.size))
         if not self._ring.try_put(chunk, length):
             return self._block()
         self.received = received
@@ -197,14 +211,7 @@ class Stream:
 
     def fall_short(self) -> IntegrityError:
         """The error of a download that ended before all bytes came; also kept as `fault`."""
-        self.fault = IntegrityError(
-            f"the source ended the blob after {self.received} of {self.size} bytes",
-            origin=Origin.SOURCE,
-            digest=self._digest,
-            expected=f"{self.size} bytes",
-            actual=f"{self.received} bytes",
-            retryable=True,
-        )
+        self.fault = too_short(self._digest, self.size, self.received)
         return self.fault
 
     def stop_sender(self, index: int) -> None:
@@ -258,19 +265,11 @@ class Stream:
         if hmac.compare_digest(actual, self._digest.hex):
             self.verified = True
             return True
-        self._refuse("the source's bytes do not have the digest that the manifest names", actual=actual)
+        self._refuse(wrong_digest(self._digest, actual))
         return False
 
-    def _refuse(self, what: str, actual: str | None = None) -> int:
-        self.fault = IntegrityError(
-            what,
-            origin=Origin.SOURCE,
-            digest=self._digest,
-            expected=self._digest if actual else f"{self.size} bytes",
-            actual=f"{self._digest.algorithm}:{actual}" if actual else None,
-            hint="The blob is damaged at the source, or on the way; nothing of it was committed at the destination.",
-            retryable=True,
-        )
+    def _refuse(self, fault: IntegrityError) -> int:
+        self.fault = fault
         self._signal()
         return self._signals.abort_receive
 

@@ -1,8 +1,11 @@
 """What the coordinator and a worker say to each other: typed messages, as JSON with a length in front.
 
-A frame is four bytes of length (big endian) and one JSON object whose "type" names the message. Tokens travel in
-messages, because a socket pair is seen by nobody else; they stand in no process's arguments or environment. What has
-no message here cannot be said: an unknown type or a field that is missing is a mistake of ours and raises.
+A frame is four bytes of length (big endian) and one JSON array: the name of the message, and its fields. Tokens travel
+in messages, because a socket pair is seen by nobody else; they stand in no process's arguments or environment. What has
+no message here cannot be said: an unknown name or a field that is missing is a mistake of ours and raises.
+
+`LeaseJob` and `JobEnded` are said for every blob, however small, so they are written out by hand, and a place that was
+read once is not built again.
 """
 
 from __future__ import annotations
@@ -10,21 +13,20 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import orjson
 
 from image_syncer.oci import Repository
 from image_syncer.registry import Endpoint, Scope
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = [
     "AuthorizationGiven",
     "AuthorizationWanted",
     "Beat",
     "Crashed",
+    "FellBehind",
     "JobEnded",
     "LeaseJob",
     "LeaveAlone",
@@ -43,6 +45,8 @@ __all__ = [
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 2**20
 """No message comes near it; a length beyond it means that the stream is broken."""
+PLACES = 1024
+"""Places that are remembered as they were read."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,35 @@ class TargetPlace:
 
 @dataclass(frozen=True)
 class Setup:
-    """To a worker, first: how it works. Sizes in bytes, times in seconds."""
+    """To a worker, first: how it works. Sizes in bytes, times in seconds.
+
+    `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
+    held whole.
+    """
 
     window_bytes: int
     streams: int
+    parcel_bytes: int
+    parcels: int
     connect_timeout_s: float
     stall_timeout_s: float
     answer_timeout_s: float
+    fan_out_lag_s: float
 
 
 @dataclass(frozen=True)
 class LeaseJob:
-    """To a worker: bring this blob to these places; `size` in bytes, -1 where nobody knows it yet."""
+    """To a worker: bring this blob to these places; `size` in bytes, -1 where nobody knows it yet.
+
+    `may_split` says that a place that holds the others back may be left to another job.
+    """
 
     job_id: int
     digest: str
     size: int
     source: Place
     targets: tuple[TargetPlace, ...]
+    may_split: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,19 +139,42 @@ class Beat:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data)."""
+    """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data).
+
+    Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own.
+    """
 
     arrival: str | None
     bytes_moved: int
     error: dict[str, Any] | None
+    behind: bool = False
+
+
+@dataclass(frozen=True)
+class FellBehind:
+    """From a worker: these targets (by their numbers in the lease) held the others back, and want a job of their own.
+
+    When the job ends, their results say so again.
+    """
+
+    job_id: int
+    targets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class JobEnded:
-    """From a worker: a job is over; `results` in the order of its targets."""
+    """From a worker: a job is over; `results` in the order of its targets, `requests` as in a `Beat`.
+
+    `source_waited_s` and `destination_waited_s` are how long each side was paused because the other was slower (of
+    several destinations, the one that waited longest), `pauses` how often.
+    """
 
     job_id: int
     results: tuple[Result, ...]
+    requests: dict[str, int] = field(default_factory=dict)
+    source_waited_s: float = 0.0
+    destination_waited_s: float = 0.0
+    pauses: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,30 +198,49 @@ class Crashed:
 
 
 Message: TypeAlias = (
-    Setup | LeaseJob | AuthorizationGiven | LeaveAlone | Stop | Ready | Beat | JobEnded | AuthorizationWanted | Crashed
+    Setup
+    | LeaseJob
+    | AuthorizationGiven
+    | LeaveAlone
+    | Stop
+    | Ready
+    | Beat
+    | FellBehind
+    | JobEnded
+    | AuthorizationWanted
+    | Crashed
 )
 
 _PLAIN: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Setup, AuthorizationGiven, LeaveAlone, Stop, Ready, Beat, Crashed)
+    cls.__name__: cls for cls in (Setup, AuthorizationGiven, LeaveAlone, Stop, Ready, Beat, FellBehind, Crashed)
 }
 
 
 def encode(message: Message) -> bytes:
     """The frame of `message`."""
-    data = asdict(message)
-    data["type"] = type(message).__name__
-    body = orjson.dumps(data)
+    if isinstance(message, LeaseJob):
+        body = orjson.dumps(_lease_data(message))
+    elif isinstance(message, JobEnded):
+        body = orjson.dumps(_ended_data(message))
+    else:
+        body = orjson.dumps((type(message).__name__, asdict(message)))
     return _LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes) -> Message:
     """The message in the body of a frame."""
-    data = orjson.loads(body)
-    name = data.pop("type")
-    if name in _PLAIN:
-        plain: Message = _PLAIN[name](**data)
-        return plain
-    return _NESTED[name](data)
+    name, *fields = orjson.loads(body)
+    if name == "LeaseJob":
+        return _lease(*fields)
+    if name == "JobEnded":
+        return _ended(*fields)
+    (data,) = fields
+    if name == "FellBehind":
+        return FellBehind(data["job_id"], tuple(data["targets"]))
+    if name == "AuthorizationWanted":
+        return _wanted(data)
+    plain: Message = _PLAIN[name](**data)
+    return plain
 
 
 async def read_message(reader: asyncio.StreamReader) -> Message | None:
@@ -198,42 +255,66 @@ async def read_message(reader: asyncio.StreamReader) -> Message | None:
         return None
 
 
-def _repository(data: dict[str, Any]) -> Repository:
-    return Repository(data["registry"], data["name"])
-
-
-def _lease(data: dict[str, Any]) -> LeaseJob:
-    source = data["source"]
-    return LeaseJob(
-        job_id=data["job_id"],
-        digest=data["digest"],
-        size=data["size"],
-        source=Place(Endpoint(**source["endpoint"]), _repository(source["repository"])),
-        targets=tuple(
-            TargetPlace(Endpoint(**one["endpoint"]), _repository(one["repository"]), one["mount_from"])
-            for one in data["targets"]
-        ),
+def _lease_data(lease: LeaseJob) -> tuple[Any, ...]:
+    return (
+        "LeaseJob",
+        lease.job_id,
+        lease.digest,
+        lease.size,
+        _place_data(lease.source.endpoint, lease.source.repository),
+        [(_place_data(target.endpoint, target.repository), target.mount_from) for target in lease.targets],
+        lease.may_split,
     )
 
 
-def _ended(data: dict[str, Any]) -> JobEnded:
-    return JobEnded(data["job_id"], tuple(Result(**one) for one in data["results"]))
+def _lease(job_id: int, digest: str, size: int, source: list[Any], targets: list[Any], may_split: bool) -> LeaseJob:
+    places = []
+    for where, mount_from in targets:
+        place = _place(*where)
+        places.append(TargetPlace(place.endpoint, place.repository, mount_from))
+    return LeaseJob(job_id, digest, size, _place(*source), tuple(places), may_split)
+
+
+def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
+    return (
+        "JobEnded",
+        ended.job_id,
+        [(result.arrival, result.bytes_moved, result.error, result.behind) for result in ended.results],
+        ended.requests,
+        ended.source_waited_s,
+        ended.destination_waited_s,
+        ended.pauses,
+    )
+
+
+def _ended(job_id: int, results: list[Any], *rest: Any) -> JobEnded:
+    return JobEnded(job_id, tuple(Result(*one) for one in results), *rest)
+
+
+def _place_data(endpoint: Endpoint, repository: Repository) -> tuple[Any, ...]:
+    return (
+        endpoint.registry,
+        endpoint.base_url,
+        endpoint.verify,
+        endpoint.ca_file,
+        repository.registry,
+        repository.name,
+    )
+
+
+@lru_cache(maxsize=PLACES)
+def _place(endpoint_registry: str, base_url: str, verify: bool, ca_file: str | None, registry: str, name: str) -> Place:
+    return Place(Endpoint(endpoint_registry, base_url, verify, ca_file), Repository(registry, name))
 
 
 def _wanted(data: dict[str, Any]) -> AuthorizationWanted:
+    repository = data["repository"]
     return AuthorizationWanted(
         request_id=data["request_id"],
         endpoint=Endpoint(**data["endpoint"]),
-        repository=_repository(data["repository"]) if data["repository"] else None,
+        repository=Repository(repository["registry"], repository["name"]) if repository else None,
         scopes=tuple(Scope(one["name"], tuple(one["actions"]), one["resource"]) for one in data["scopes"]),
         renew=data["renew"],
         rejected=data["rejected"],
         challenges=tuple(data["challenges"]),
     )
-
-
-_NESTED: dict[str, Callable[[dict[str, Any]], Message]] = {
-    "LeaseJob": _lease,
-    "JobEnded": _ended,
-    "AuthorizationWanted": _wanted,
-}

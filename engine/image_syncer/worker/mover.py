@@ -7,15 +7,17 @@ watches for silence. The bytes themselves go from libcurl to the stream and back
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, SyncError, TransportError
+from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import (
     Abandoned,
     CancelSession,
     Event,
     Instruction,
+    LagWatch,
     Pipe,
     PipeState,
     SinkAccepted,
@@ -32,12 +34,14 @@ from image_syncer.transfer import (
     StopSource,
     Stream,
 )
+from image_syncer.worker.failures import located, silence
 from image_syncer.worker.sink import Upload
 from image_syncer.worker.source import Download, length_differs
 from image_syncer.worker.watch import SilenceWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from mmap import mmap
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
@@ -49,7 +53,9 @@ __all__ = ["Mover"]
 
 
 class Mover:
-    """One blob on its way; `run` returns a result for each target of the lease."""
+    """One blob on its way; `run` returns a result for each target of the lease. Times in seconds, see `SilenceWatch`
+    and `LagWatch`. `on_behind` is told the targets that are split off, which happens once at most.
+    """
 
     def __init__(
         self,
@@ -61,12 +67,14 @@ class Mover:
         *,
         stall_s: float,
         answer_s: float,
+        lag_s: float = math.inf,
+        on_behind: Callable[[list[int]], None] = lambda _targets: None,
     ) -> None:
         self._client = client
         self._lease = lease
         self._digest = digest
         self._windows = windows
-        self._window = windows.lend()
+        self._window: mmap | None = None
         self._signals = signals
         self._loop = asyncio.get_running_loop()
         self._pipe = Pipe(len(lease.targets))
@@ -79,12 +87,30 @@ class Mover:
         self._ended = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watch = SilenceWatch(len(lease.targets), stall_s=stall_s, answer_s=answer_s)
+        self._lag = LagWatch(lag_s) if lease.may_split else None
+        self._behind: set[int] = set()
+        self._on_behind = on_behind
         self._crash: BaseException | None = None
 
     @property
     def received(self) -> int:
         """Bytes that have come from the source."""
         return self._stream.received if self._stream else 0
+
+    @property
+    def waits(self) -> tuple[float, float, int]:
+        """Seconds that the source was paused because the ring was full, seconds that the destination which waited
+        longest was because it was empty, and how often either was.
+        """
+        stream = self._stream
+        if stream is None:
+            return (0.0, 0.0, 0)
+        senders = stream.senders
+        return (
+            stream.waited_s,
+            max((sender.waited_s for sender in senders), default=0.0),
+            stream.pauses + sum(sender.pauses for sender in senders),
+        )
 
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""
@@ -114,18 +140,31 @@ class Mover:
             silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
             if silent is not None:
                 self._stop("source")
-                self._feed(SourceFailed(self._silence(Origin.SOURCE, silent)))
+                self._feed(SourceFailed(silence(silent, self._lease, Origin.SOURCE)))
             return
         stream.flush()
         if not stream.verified and (silent := self._watch.source(stream, now)) is not None:
             self._stop("source")
-            self._feed(SourceFailed(self._silence(Origin.SOURCE, silent)))
+            self._feed(SourceFailed(silence(silent, self._lease, Origin.SOURCE)))
             return
         for index in range(len(self._uploads)):
             if f"sink {index}" in self._tasks and (silent := self._watch.sink(stream, index, now)) is not None:
                 self._stop(f"sink {index}")
-                self._sink_failed(index, self._silence(Origin.DESTINATION, silent))
+                self._sink_failed(index, silence(silent, self._lease, Origin.DESTINATION, index))
+        if self._lag is not None and not stream.verified:
+            self._split_off(self._lag.look(stream, now))
         self._client.transport.driver.settle()
+
+    def _split_off(self, targets: list[int]) -> None:
+        """These hold the others back: they get the blob in a job of their own, which can begin at once."""
+        if not targets:
+            return
+        self._lag = None  # once is enough: the source is read twice at most
+        self._behind.update(targets)
+        for index in targets:
+            self._stop(f"sink {index}")
+            self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
+        self._on_behind(targets)
 
     def settle(self) -> None:
         """Do what libcurl's callbacks found to be done; called by the driver between its rounds."""
@@ -164,7 +203,8 @@ class Mover:
         return self._make_stream(size)
 
     def _make_stream(self, size: int) -> Stream:
-        room = memoryview(self._window)[: max(1, min(size, len(self._window)))]
+        room = memoryview(self._window or bytearray(1))
+        room = room[: max(1, min(size, len(room)))]
         self._stream = Stream(
             self._digest,
             size,
@@ -205,7 +245,7 @@ class Mover:
         try:
             present = await self._uploads[index].open()
         except SyncError as error:
-            self._feed(SinkFailed(index, self._place(error, Origin.DESTINATION, index)))
+            self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
         else:
             self._feed(SinkPresent(index) if present else SinkReady(index))
 
@@ -215,6 +255,8 @@ class Mover:
             self._client.transport.driver.settle()
             self._fail_source(self._stream.fault if self._stream else None)
             return
+        # Not before it is sure that bytes will flow: what is mounted needs no window.
+        self._window = await self._windows.lend()
         try:
             await self._download.run()
         except SyncError as error:
@@ -224,7 +266,7 @@ class Mover:
 
     def _fail_source(self, error: SyncError | None) -> None:
         if error is not None and self._pipe.state in (PipeState.CONNECTING, PipeState.FLOWING):
-            self._feed(SourceFailed(self._place(error, Origin.SOURCE, None)))
+            self._feed(SourceFailed(located(error, self._lease, Origin.SOURCE)))
 
     async def _send(self, index: int) -> None:
         stream = self._stream
@@ -239,24 +281,7 @@ class Mover:
     def _sink_failed(self, index: int, error: SyncError) -> None:
         if self._stream is not None:
             self._stream.stop_sender(index)
-        self._feed(SinkFailed(index, self._place(error, Origin.DESTINATION, index)))
-
-    def _place(self, error: SyncError, origin: Origin, index: int | None) -> SyncError:
-        if error.origin is Origin.LOCAL:
-            error.origin = origin
-        target = self._lease.targets[index or 0]
-        repository = self._lease.source.repository if error.origin is Origin.SOURCE else target.repository
-        return error.located(repository=str(repository), digest=str(self._digest), operation="copy blob")
-
-    def _silence(self, origin: Origin, seconds: float) -> TransportError:
-        error = TransportError(
-            f"nothing moved for {seconds:.0f} s",
-            phase="timeout",
-            origin=origin,
-            hint="The registry, or the way to it, is silent.",
-        )
-        self._place(error, origin, None)
-        return error
+        self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -286,12 +311,13 @@ class Mover:
         await asyncio.gather(*left, return_exceptions=True)
         if self._stream is not None:
             self._stream.release()
-        self._windows.give_back(self._window)
+        if self._window is not None:
+            self._windows.give_back(self._window)
 
     def _result(self, index: int) -> TargetResult:
         outcome = self._pipe.outcomes[index]
         if isinstance(outcome, SyncError):
-            return TargetResult(None, 0, outcome)
+            return TargetResult(None, 0, outcome, behind=index in self._behind)
         if outcome is SinkOutcome.MOVED:
             return TargetResult(Arrival.MOVED, self._stream.size if self._stream else 0)
         target = self._lease.targets[index]

@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import traceback
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pycurl
@@ -31,6 +30,7 @@ from image_syncer.worker.messages import (
     AuthorizationGiven,
     Beat,
     Crashed,
+    FellBehind,
     JobEnded,
     LeaseJob,
     LeaveAlone,
@@ -43,6 +43,7 @@ from image_syncer.worker.messages import (
     read_message,
 )
 from image_syncer.worker.mover import Mover
+from image_syncer.worker.parcel_mover import FreshRepositories, ParcelMover
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -74,7 +75,7 @@ class Worker:
         self._setup = setup
         self._loop = asyncio.get_running_loop()
         timeouts = Timeouts(connect_s=setup.connect_timeout_s, stall_s=setup.stall_timeout_s)
-        self._driver = CurlDriver(kept_connections=4 * setup.streams)
+        self._driver = CurlDriver(kept_connections=4 * setup.streams + 2 * setup.parcels)
         self._transport = Transport(self._driver, timeouts)
         self._authorizer = RemoteAuthorizer(self._say)
         self._throttle = Throttle()
@@ -87,10 +88,11 @@ class Worker:
             chance=random.random,
             on_pause=lambda registry, seconds: self._say(LeaveAlone(registry, seconds)),
         )
-        self._windows = Windows(setup.window_bytes)
-        self._movers: dict[int, Mover] = {}
+        self._windows = Windows(setup.window_bytes, setup.streams)
+        self._parcels = Windows(setup.parcel_bytes, max(1, setup.parcels))
+        self._fresh = FreshRepositories()
+        self._movers: dict[int, Mover | ParcelMover] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: Counter[str] = Counter()
         self._crashed = asyncio.Event()
 
     async def run(self) -> None:
@@ -131,22 +133,39 @@ class Worker:
             raise RuntimeError(f"a worker cannot be told {type(message).__name__}")
 
     async def _move(self, lease: LeaseJob) -> None:
-        mover = Mover(
-            self._client,
-            lease,
-            Digest(lease.digest),
-            self._windows,
-            _SIGNALS,
-            stall_s=self._setup.stall_timeout_s,
-            answer_s=self._setup.answer_timeout_s,
-        )
+        mover = self._make_mover(lease)
         self._movers[lease.job_id] = mover
         try:
             results = await mover.run()
         finally:
             del self._movers[lease.job_id]
-        self._say_requests()
-        self._say(JobEnded(lease.job_id, tuple(_as_result(result) for result in results)))
+        source_waited_s, destination_waited_s, pauses = mover.waits
+        self._say(
+            JobEnded(
+                lease.job_id,
+                tuple(_as_result(result) for result in results),
+                self._take_requests(),
+                source_waited_s,
+                destination_waited_s,
+                pauses,
+            )
+        )
+
+    def _make_mover(self, lease: LeaseJob) -> Mover | ParcelMover:
+        setup, digest = self._setup, Digest(lease.digest)
+        patience = {"stall_s": setup.stall_timeout_s, "answer_s": setup.answer_timeout_s}
+        if setup.parcels and 0 <= lease.size <= setup.parcel_bytes:
+            return ParcelMover(self._client, lease, digest, self._parcels, _SIGNALS, fresh=self._fresh, **patience)
+        return Mover(
+            self._client,
+            lease,
+            digest,
+            self._windows,
+            _SIGNALS,
+            **patience,
+            lag_s=setup.fan_out_lag_s,
+            on_behind=lambda targets: self._say(FellBehind(lease.job_id, tuple(targets))),
+        )
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -172,18 +191,21 @@ class Worker:
         ticked = self._loop.time()
         while True:
             await asyncio.sleep(BEAT_S)
-            self._say_requests()
+            self._say_progress()
             now = self._loop.time()
             if now - ticked >= TICK_S:
                 ticked = now
                 for mover in list(self._movers.values()):
                     mover.tick(now)
 
-    def _say_requests(self) -> None:
-        made = self._transport.requests - self._told
-        self._told.update(made)
-        received = {str(job): mover.received for job, mover in self._movers.items()}
-        self._say(Beat(dict(made), received))
+    def _say_progress(self) -> None:
+        self._say(Beat(self._take_requests(), {str(job): mover.received for job, mover in self._movers.items()}))
+
+    def _take_requests(self) -> dict[str, int]:
+        """What was sent since this was asked last."""
+        made = dict(self._transport.requests)
+        self._transport.requests.clear()
+        return made
 
     def _say(self, message: Message) -> None:
         if not self._writer.is_closing() and not self._crashed.is_set():
@@ -204,7 +226,7 @@ class Worker:
 
 def _as_result(result: TargetResult) -> Result:
     error = result.error.to_data() if result.error else None
-    return Result(result.arrival.value if result.arrival else None, result.bytes_moved, error)
+    return Result(result.arrival.value if result.arrival else None, result.bytes_moved, error, result.behind)
 
 
 async def _run(fd: int) -> None:

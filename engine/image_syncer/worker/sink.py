@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Request
-    from image_syncer.transfer import Sender
+    from image_syncer.transfer import ParcelSender, Sender
     from image_syncer.worker.messages import TargetPlace
 
 __all__ = ["Upload"]
@@ -45,6 +45,8 @@ class Upload:
         self._place = place
         self._digest = digest
         self._session: UploadSession | None = None
+        self.renewed = False
+        """Whether the last `send` was refused for its token, and there is a new one."""
         self.easy: pycurl.Curl | None = None
 
     @property
@@ -77,9 +79,10 @@ class Upload:
         self._session = answer
         return False
 
-    async def send(self, sender: Sender, size: int) -> None:
+    async def send(self, sender: Sender | ParcelSender, size: int) -> None:
         """PUT the `size` bytes that `sender` hands out; returns when the registry has committed them."""
         assert self._session is not None
+        self.renewed = False
         endpoint, transport = self._place.endpoint, self._client.transport
         request = build_put_upload(endpoint, self._place.repository, self._session, self._digest, size)
         authorization = await self._client.authorization_for(request, endpoint)
@@ -134,10 +137,10 @@ class Upload:
         endpoint = self._place.endpoint
         error = self._client.failure(response, request, endpoint, Origin.DESTINATION)
         if response.status == _UNAUTHORIZED and may_carry_credentials(endpoint.base_url, request.url):
-            # A token that ran out under way: a body cannot be sent twice, so the blob starts over with a new one.
+            # A token that ran out under way: a stream cannot be sent twice, so the blob starts over with a new one.
             challenges = response.headers.get_all("WWW-Authenticate")
             await self._client.authorizer.renew(
                 endpoint, self._place.repository, request.scopes, authorization, challenges
             )
-            error.retryable = True
+            error.retryable = self.renewed = True
         return error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Request
-    from image_syncer.transfer import Stream
+    from image_syncer.transfer import Parcel, Stream
     from image_syncer.worker.messages import Place
 
 __all__ = ["Download", "length_differs"]
@@ -36,7 +36,7 @@ _UNAUTHORIZED = 401
 
 class Download:
     """Asks `place` for a blob. `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the
-    blob's first byte is about to come: it gives the stream that takes the bytes. `size` is the Content-Length in bytes,
+    blob's first byte is about to come: it gives what takes the bytes. `size` is the Content-Length in bytes,
     or None.
     """
 
@@ -47,14 +47,14 @@ class Download:
         digest: Digest,
         *,
         on_asked: Callable[[], None],
-        begin: Callable[[int | None], Stream | None],
+        begin: Callable[[int | None], Stream | Parcel | None],
     ) -> None:
         self._client = client
         self._place = place
         self._digest = digest
         self._on_asked = on_asked
         self._begin = begin
-        self._stream: Stream | None = None
+        self._stream: Stream | Parcel | None = None
         self._refusal = bytearray()
         self.easy: pycurl.Curl | None = None
 
@@ -125,7 +125,7 @@ class Download:
             self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
         return None
 
-    def _conclude(self, stream: Stream, code: int, words: str, request: Request) -> None:
+    def _conclude(self, stream: Stream | Parcel, code: int, words: str, request: Request) -> None:
         if stream.verified:
             return  # whatever came after the last byte does not matter
         if stream.fault is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_syncer.transfer import Stream
+    from image_syncer.transfer import Parcel, Stream
 
 __all__ = ["SilenceWatch"]
 
@@ -34,7 +34,7 @@ class SilenceWatch:
         silence = now - self._source[1]
         return silence if silence >= self._stall_s else None
 
-    def source(self, stream: Stream, now: float) -> float | None:
+    def source(self, stream: Stream | Parcel, now: float) -> float | None:
         """How long the source has sent nothing, where that is too long; a paused download does not count."""
         count, since = self._source
         if stream.blocked or stream.received != count:
@@ -43,7 +43,7 @@ class SilenceWatch:
         silence = now - since
         return silence if silence >= self._stall_s else None
 
-    def sink(self, stream: Stream, index: int, now: float) -> float | None:
+    def sink(self, stream: Stream | Parcel, index: int, now: float) -> float | None:
         """How long destination `index` has taken nothing, where that is too long; an upload that waits for us does
         not count.
         """

@@ -16,6 +16,7 @@ from image_syncer.worker.messages import (
     AuthorizationWanted,
     Beat,
     Crashed,
+    FellBehind,
     JobEnded,
     LeaseJob,
     LeaveAlone,
@@ -39,7 +40,16 @@ ERROR = RateLimitedError(
 )
 
 MESSAGES: list[Message] = [
-    Setup(window_bytes=2**20, streams=16, connect_timeout_s=15.0, stall_timeout_s=60.0, answer_timeout_s=300.5),
+    Setup(
+        window_bytes=2**20,
+        streams=16,
+        parcel_bytes=2**20,
+        parcels=64,
+        connect_timeout_s=15.0,
+        stall_timeout_s=60.0,
+        answer_timeout_s=300.5,
+        fan_out_lag_s=5.0,
+    ),
     LeaseJob(
         7,
         DIGEST,
@@ -47,7 +57,7 @@ MESSAGES: list[Message] = [
         Place(Endpoint("docker.io", "https://registry-1.docker.io"), Repository("docker.io", "library/nginx")),
         (TargetPlace(ENDPOINT, APP, "team/app"), TargetPlace(ENDPOINT, Repository("r.example:5000", "x"), "team/app")),
     ),
-    LeaseJob(8, DIGEST, -1, Place(ENDPOINT, APP), ()),
+    LeaseJob(8, DIGEST, -1, Place(ENDPOINT, APP), (), may_split=True),
     AuthorizationGiven(1, "Bearer hunter2", 59.5),
     AuthorizationGiven(2, None, 0.0),
     AuthorizationGiven(3, None, 0.0, SyncError("denied", origin=Origin.DESTINATION).to_data()),
@@ -57,6 +67,9 @@ MESSAGES: list[Message] = [
     Beat({"head manifest": 2, "put upload": 1}, {"7": 2**40}),
     Beat({}, {}),
     JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
+    FellBehind(9, (0, 2)),
+    JobEnded(9, (Result(None, 0, {"kind": "error"}, behind=True),)),
+    JobEnded(8, (), {"get blob": 1}, source_waited_s=0.25, destination_waited_s=1.5, pauses=3),
     AuthorizationWanted(4, ENDPOINT, APP, (Scope("team/app", ("push", "pull")), Scope("x", ("pull",)))),
     AuthorizationWanted(
         5,

@@ -1,0 +1,51 @@
+"""Lag: when one destination of several holds the others back for too long. Pure: time comes in as an argument.
+
+One download feeds several uploads through one ring. The slowest upload decides when there is room for more, so the
+others can never be further ahead than the ring is large (the window). That is the bound in bytes. This module is the
+bound in seconds: where the others waited for the slowest for longer, it is split off, and gets the blob by a download
+of its own.
+
+What counts is the time in which the source was paused because the ring was full *and* another destination had nothing
+to send. It is held against whoever was slowest, and forgiven to the others by as much, so that destinations which take
+turns in being slow are left together. One that has more than half of the blob already goes on: it would have to begin
+again. How fast the others would be without it cannot be known before it is tried; so one that is only a little slower
+is split off too, from a blob that takes long enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.transfer.stream import Stream
+
+__all__ = ["LagWatch"]
+
+
+class LagWatch:
+    """Watches one stream with several senders; `bound_s` is how long the others may have waited for the slowest."""
+
+    def __init__(self, bound_s: float) -> None:
+        self._bound_s = bound_s
+        self._blocked_s = 0.0
+        self._starved_s: dict[int, float] = {}
+        self._held_s: dict[int, float] = {}
+
+    def look(self, stream: Stream, now: float) -> list[int]:
+        """The senders that are to be split off now, mostly none; to be called every second or so. `now` in seconds."""
+        blocked_s = stream.waited_until(now)
+        starved_s = {sender.index: sender.waited_until(now) for sender in stream.senders if not sender.stopped}
+        last_blocked_s, self._blocked_s = self._blocked_s, blocked_s
+        last_starved_s, self._starved_s = self._starved_s, starved_s
+        if len(starved_s) < 2:  # noqa: PLR2004 - nobody else to be held back
+            return []
+        starved = max(seconds - last_starved_s.get(index, 0.0) for index, seconds in starved_s.items())
+        held_s = min(blocked_s - last_blocked_s, starved)
+        slowest = min(starved_s, key=lambda index: stream.senders[index].sent)
+        for index in starved_s:
+            change = held_s if index == slowest else -held_s
+            self._held_s[index] = max(0.0, self._held_s.get(index, 0.0) + change)
+        if self._held_s[slowest] < self._bound_s:
+            return []
+        behind = [index for index in starved_s if stream.lags(index)]
+        return behind if 0 < len(behind) < len(starved_s) else []

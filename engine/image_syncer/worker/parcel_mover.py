@@ -1,0 +1,235 @@
+"""The short way of a small blob: downloaded whole, verified, then sent. Three requests, and nothing between them waits.
+
+Where a blob will probably have to be sent, its download starts together with the request for the upload session; where
+it may be there already (`FreshRepositories` knows), the destination is asked first, so that no byte moves in vain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from image_syncer.errors import Origin, SyncError
+from image_syncer.planning import Arrival, TargetResult
+from image_syncer.transfer import Parcel
+from image_syncer.worker.failures import located, silence
+from image_syncer.worker.sink import Upload
+from image_syncer.worker.source import Download, length_differs
+from image_syncer.worker.watch import SilenceWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from mmap import mmap
+
+    from image_syncer.net import RegistryClient
+    from image_syncer.oci import Digest, Repository
+    from image_syncer.transfer import Signals
+    from image_syncer.worker.buffers import Windows
+    from image_syncer.worker.messages import LeaseJob, TargetPlace
+
+__all__ = ["FreshRepositories", "ParcelMover"]
+
+
+class FreshRepositories:
+    """Which destination repositories had not the last blob that was brought to them: they will lack the next one too.
+
+    The first blob of a repository is asked for before it is fetched, and so is one that could be mounted.
+    """
+
+    def __init__(self) -> None:
+        self._fresh: set[Repository] = set()
+
+    def expect(self, targets: tuple[TargetPlace, ...]) -> bool:
+        """Whether a blob for these targets will probably have to be sent to one of them."""
+        return any(one.repository in self._fresh and one.mount_from == one.repository.name for one in targets)
+
+    def learn(self, target: TargetPlace, arrival: Arrival | None) -> None:
+        """What became of a blob on its way to `target`."""
+        if arrival is Arrival.MOVED:
+            self._fresh.add(target.repository)
+        elif arrival is not None:
+            self._fresh.discard(target.repository)
+
+
+class ParcelMover:
+    """One small blob on its way; `run` returns a result for each target of the lease. The size must be known."""
+
+    waits = (0.0, 0.0, 0)
+    """Neither side waits for the other, see `Mover.waits`."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        lease: LeaseJob,
+        digest: Digest,
+        windows: Windows,
+        signals: Signals,
+        *,
+        fresh: FreshRepositories,
+        stall_s: float,
+        answer_s: float,
+    ) -> None:
+        self._client = client
+        self._lease = lease
+        self._digest = digest
+        self._windows = windows
+        self._window: mmap | None = None
+        self._signals = signals
+        self._fresh = fresh
+        self._loop = asyncio.get_running_loop()
+        self._uploads = [Upload(client, target, digest) for target in lease.targets]
+        self._download = Download(client, lease.source, digest, on_asked=self._on_asked, begin=self._begin)
+        self._parcel: Parcel | None = None
+        self._results: list[TargetResult | None] = [None] * len(lease.targets)
+        self._watch = SilenceWatch(len(lease.targets), stall_s=stall_s, answer_s=answer_s)
+        self._source_fault: SyncError | None = None
+        self._sink_faults: dict[int, SyncError] = {}
+        self._abandoned: SyncError | None = None
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come from the source."""
+        return self._parcel.received if self._parcel is not None else 0
+
+    async def run(self) -> list[TargetResult]:
+        """Move the blob; returns when every target has an outcome and every transfer has ended."""
+        targets = self._lease.targets
+        early = self._loop.create_task(self._fetch()) if self._fresh.expect(targets) else None
+        try:
+            await self._for_each(self._open, range(len(targets)))
+            if not self._waiting():
+                self._break_off(self._download.easy)  # nobody wants it after all
+            elif early is None:
+                await self._fetch()
+            if early is not None:
+                await early
+            await self._for_each(self._finish, self._waiting())
+        finally:
+            if early is not None and not early.done():
+                early.cancel()
+                await asyncio.gather(early, return_exceptions=True)
+            if self._parcel is not None:
+                self._parcel.release()
+            if self._window is not None:
+                self._windows.give_back(self._window)
+        results = [result for result in self._results if result is not None]
+        for target, result in zip(targets, results, strict=True):
+            self._fresh.learn(target, result.arrival)
+        return results
+
+    def abandon(self, error: SyncError) -> None:
+        """Nobody wants the blob any more."""
+        self._abandoned = error
+        for easy in (self._download.easy, *(upload.easy for upload in self._uploads)):
+            self._break_off(easy)
+
+    def tick(self, now: float) -> None:
+        """A second has passed: look for silence. `now` in seconds."""
+        parcel, download = self._parcel, self._download.easy
+        if download is not None:
+            silent = self._watch.waiting_for_source(now) if parcel is None else self._watch.source(parcel, now)
+            if silent is not None:
+                self._source_fault = silence(silent, self._lease, Origin.SOURCE)
+                self._break_off(download)
+        for index, upload in enumerate(self._uploads):
+            easy = upload.easy
+            if parcel is None or easy is None:
+                continue
+            silent = self._watch.sink(parcel, index, now)
+            if silent is not None:
+                self._sink_faults[index] = silence(silent, self._lease, Origin.DESTINATION, index)
+                self._break_off(easy)
+
+    def _on_asked(self) -> None:
+        self._watch.started(self._loop.time())
+
+    def _begin(self, length: int | None) -> Parcel | None:
+        if length is not None and length != self._lease.size:
+            self._source_fault = length_differs(self._digest, self._lease.size, length)
+            return None
+        self._parcel = self._make_parcel()
+        return self._parcel
+
+    def _make_parcel(self) -> Parcel:
+        return Parcel(
+            self._digest,
+            self._lease.size,
+            memoryview(self._window or b""),
+            senders=len(self._uploads),
+            signals=self._signals,
+        )
+
+    def _waiting(self) -> list[int]:
+        """The targets without an outcome."""
+        return [index for index, result in enumerate(self._results) if result is None]
+
+    async def _for_each(self, work: Callable[[int], Awaitable[None]], targets: list[int] | range) -> None:
+        if len(targets) == 1:
+            await work(targets[0])
+        elif targets:
+            await asyncio.gather(*(work(index) for index in targets))
+
+    async def _open(self, index: int) -> None:
+        target = self._lease.targets[index]
+        try:
+            present = await self._uploads[index].open()
+        except SyncError as error:
+            self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
+        else:
+            if present:
+                mounted = target.mount_from != target.repository.name
+                self._results[index] = TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
+
+    async def _fetch(self) -> None:
+        """Download the blob; what is wrong with the source is left in `_source_fault`."""
+        error: SyncError | None = None
+        try:
+            if self._lease.size == 0:
+                self._parcel = self._make_parcel()
+                error = self._parcel.fault
+            elif self._abandoned is None:
+                self._window = await self._windows.lend()
+                await self._download.run()
+        except SyncError as found:
+            error = found
+        if error is not None:
+            self._source_fault = located(self._source_fault or error, self._lease, Origin.SOURCE)
+
+    async def _finish(self, index: int) -> None:
+        """Send the blob to a destination that opened a session for it, or tell it that nothing will come."""
+        error = self._abandoned or self._source_fault
+        if error is None:
+            error = await self._send(index)
+        if error is not None:
+            self._fail(index, error.copy())
+            await self._uploads[index].cancel()
+
+    async def _send(self, index: int) -> SyncError | None:
+        upload, parcel = self._uploads[index], self._parcel
+        assert parcel is not None
+        sender = parcel.senders[index]
+        try:
+            try:
+                await upload.send(sender, parcel.size)
+            except SyncError:
+                if not upload.renewed:
+                    raise
+                # The token ran out while the blob was fetched. Its bytes are here, and a session is never used twice.
+                await upload.cancel()
+                sender.rewind()
+                if not await upload.open():
+                    await upload.send(sender, parcel.size)
+        except SyncError as error:
+            why = self._abandoned or self._sink_faults.get(index) or error
+            return located(why, self._lease, Origin.DESTINATION, index)
+        self._results[index] = TargetResult(Arrival.MOVED, parcel.size)
+        return None
+
+    def _fail(self, index: int, error: SyncError) -> None:
+        self._results[index] = TargetResult(None, 0, error)
+
+    def _break_off(self, easy: pycurl.Curl | None) -> None:
+        if easy is not None:
+            self._client.transport.driver.fail(easy, pycurl.E_ABORTED_BY_CALLBACK, "broken off")
