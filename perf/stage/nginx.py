@@ -46,7 +46,7 @@ http {{
     tcp_nodelay on;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
-    open_file_cache max=20000 inactive=600s;
+    open_file_cache max=10000 inactive=600s;
     open_file_cache_valid 600s;
     open_file_cache_min_uses 1;
     server_tokens off;

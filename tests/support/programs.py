@@ -12,7 +12,13 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PACKAGES = {"docker-registry": "docker-registry", "skopeo": "skopeo", "openssl": "openssl", "nginx": "nginx"}
+PACKAGES = {
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+    "openssl": "openssl",
+    "nginx": "nginx",
+    "strace": "strace",
+}
 """Debian's packages, by the program that they bring."""
 
 SYSTEM_DIRECTORIES = "/usr/sbin:/usr/local/sbin"

@@ -1,0 +1,25 @@
+"""docker-registry to docker-registry: a real registry on both sides, with its files on tmpfs.
+
+What most people run. `large` is 4 images of one layer of 256 MiB, `small` 200 images of 3 layers of 64 KiB. The
+registry hashes what it takes and is the bottleneck; the peers to beat are two curls and a pipe between them, as many at
+once as image-syncer has in flight (they copy blobs only, hash nothing and push no manifest).
+"""
+
+from perf.scenario import Destination, Scenario, Source
+from perf.stage.content import ContentSpec
+from perf.tools import curl_pipes, skopeo_sync
+
+MIB = 2**20
+
+VARIANTS = {
+    "large": Scenario(
+        sources=(Source(ContentSpec(tags=4, layers=1, layer_bytes=256 * MIB), registry=True),),
+        destinations=(Destination(registry=True),),
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+    ),
+    "small": Scenario(
+        sources=(Source(ContentSpec(tags=200, layers=3, layer_bytes=64 * 1024), registry=True),),
+        destinations=(Destination(registry=True),),
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+    ),
+}

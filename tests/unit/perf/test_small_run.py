@@ -1,0 +1,71 @@
+"""The whole of it on a few kilobytes, with servers of our own: a table, a JSON file, and a check that can fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from perf.baseline import dependencies_of
+from perf.command import main
+from perf.tools import ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+COMMON = ["--source", "python", "--runs", "1", "--warm-up", "0", "--fraction", "0.001"]
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch) -> None:
+    monkeypatch.setattr("perf.machine.sha256_s_per_gb", lambda: 0.5)
+
+
+def test_a_scenario_runs_from_end_to_end(tmp_path, capsys) -> None:
+    path = tmp_path / "result.json"
+    arguments = ["few_large", *COMMON, "--directory", str(tmp_path), "--only", "image-syncer,curl", "--json", str(path)]
+    assert main(arguments) == 0
+    table = capsys.readouterr().out
+    assert "few_large: 4 images, 8 distinct blobs" in table
+    document = json.loads(path.read_text())
+    (result,) = document["results"]
+    assert set(result["tools"]) == {"image-syncer", "curl"}
+    (run,) = result["tools"]["image-syncer"]["runs"]
+    assert run["arrived"]["blobs committed"] == result["content"]["distinct_blobs"] == 8
+    assert run["arrived"]["blob bytes"] == result["content"]["distinct_bytes"]
+    assert run["arrived"]["manifests"] == 4
+    assert run["requests"]
+    assert run["cpu_s"] > 0
+    assert {"coordinator", "worker"} <= set(run["peak_memory_bytes"])
+    assert result["tools"]["curl"]["against_image_syncer"]["wall_s"]["verdict"] == "?"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_tool_that_says_it_is_done_and_is_not_is_found_out(tmp_path, capsys) -> None:
+    arguments = ["few_large", *COMMON, "--directory", str(tmp_path), "--only", "lazy", "--peer", "lazy=true"]
+    assert main(arguments) == 2
+    assert "lazy ended well, but at destination 0: 0 of 8 blobs arrived" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_grid_of_a_scale_runs_and_has_a_knee(tmp_path, capsys) -> None:
+    path = tmp_path / "result.json"
+    scale = ["--scale", "workers=1", "streams=1,2", "--json", str(path)]
+    assert main(["few_large", *COMMON, "--directory", str(tmp_path), *scale]) == 0
+    assert "the knee, the smallest setting within 5% of the best: 1 worker, " in capsys.readouterr().out
+    (curves,) = json.loads(path.read_text())["scales"]
+    assert [point["streams"] for point in curves["points"]] == [1, 2]
+
+
+def test_the_scenarios_are_listed(capsys) -> None:
+    assert main(["--list"]) == 0
+    said = capsys.readouterr().out
+    assert "few_large        Few large layers" in said
+    assert "few_large:larger (only where it is named)" in said
+
+
+def test_the_dependencies_of_a_revision_are_read_from_its_project(tmp_path) -> None:
+    assert any(requirement.startswith("pycurl") for requirement in dependencies_of(ROOT / "pyproject.toml"))
+    other = tmp_path / "pyproject.toml"
+    other.write_text('[project]\ndependencies = [\n    "b>=1",  # why\n    "a",\n]\n[x]\ndependencies = "c"\n')
+    assert dependencies_of(other) == ["a", "b>=1"]
+    assert dependencies_of(tmp_path / "none.toml") == []
