@@ -100,7 +100,7 @@ class Download:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_download(easy, self._receive)
+            set_download(easy, self._taker())
             code, words = await transport.driver.perform(easy)
         finally:
             self.easy = None
@@ -117,13 +117,21 @@ class Download:
         if head.status == _OK:
             self._stream = self._begin(content_length(head.headers))
 
-    def _receive(self, chunk: memoryview) -> int | None:
-        stream = self._stream
-        if stream is not None:
-            return stream.receive(chunk)
+    def _taker(self) -> Callable[[memoryview], int | None]:
+        """Libcurl's write callback for one answer: who takes the bytes is decided with the first of them."""
+        take: Callable[[memoryview], int | None] | None = None
+
+        def receive(chunk: memoryview) -> int | None:
+            nonlocal take
+            if take is None:
+                take = self._stream.receive if self._stream is not None else self._keep_refusal
+            return take(chunk)
+
+        return receive
+
+    def _keep_refusal(self, chunk: memoryview) -> None:
         if len(self._refusal) < MAX_REFUSAL_BYTES:
             self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
-        return None
 
     def _conclude(self, stream: Stream | Parcel, code: int, words: str, request: Request) -> None:
         if stream.verified:

@@ -7,7 +7,7 @@ from image_syncer.transfer import Ring
 
 def put(ring: Ring, chunk: bytes | memoryview) -> None:
     assert ring.try_put(chunk, len(chunk))
-    ring.publish()
+    ring.publish(0)
 
 
 def test_bytes_come_out_as_they_went_in() -> None:
@@ -26,7 +26,7 @@ def test_what_is_not_published_is_hidden() -> None:
     assert (ring.written, ring.published, ring.free, ring.readable(0)) == (3, 0, 1, 0)
     assert bytes(ring.take(0, 9)) == b""
     assert [bytes(view) for view in ring.hidden()] == [b"abc"]
-    ring.publish()
+    ring.publish(0)
     assert bytes(ring.take(0, 9)) == b"abc"
     assert ring.try_put(b"defg", 4)
     assert [bytes(view) for view in ring.hidden()] == [b"d", b"efg"]
