@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, TransferRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,7 @@ def shown_commands(page: Path) -> Iterator[list[str]]:
                 yield words[1:]
 
 
+TRANSFER = TransferRecord("a", 1, "b", ("c",), 1, 0.0, 1.0, 1, ("moved",))
 COMMANDS = [(page, words) for page in PAGES for words in shown_commands(page)]
 RUN = [(page, words) for page, words in COMMANDS if words[0] not in NOT_RUN]
 WITH_FILES = [page for page in PAGES if shown_files(page)]
@@ -65,6 +66,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_files(page: Path, folder: Path) -> None:
     for name, text in (shown_files(page) or shown_files(PROJECT / "README.md")).items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def shown_report() -> str:
+    [text] = blocks(PROJECT / "docs" / "usage.md", "json")
+    return text
 
 
 def test_the_pages_show_what_is_looked_for() -> None:
@@ -88,9 +94,10 @@ def test_shown_commands_are_taken_as_they_stand(
     page: Path, words: list[str], folder: Path, command: Command, engine: FakeEngine
 ) -> None:
     write_files(page, folder)
+    (folder / "run.json").write_text(shown_report(), encoding="utf-8")
     ran = command(*words)
     assert (ran.code, ran.err) == (0, "")
-    assert (engine.configuration is None) is (words[0] == "config")
+    assert (engine.configuration is None) is (words[0] in ("config", "report"))
 
 
 def test_flags_of_the_go_tool_are_those_of_sync(command: Command) -> None:
@@ -102,10 +109,10 @@ def test_flags_of_the_go_tool_are_those_of_sync(command: Command) -> None:
 
 
 def test_the_shown_report_has_the_fields_of_a_report() -> None:
-    [text] = blocks(PROJECT / "docs" / "usage.md", "json")
-    shown = json.loads(text)
+    shown = json.loads(shown_report())
     whole = Report({}, Totals(requests={"get blob": 4}), "2026-11-24T15:52:45+00:00", 0.6).as_data()
-    assert list(shown) == ["images", *whole]
+    assert list(shown) == ["images", "transfers", *whole]
+    assert [list(transfer) for transfer in shown["transfers"]] == [list(TRANSFER.as_data())]
     assert shown["totals"].keys() == whole["totals"].keys()
     assert shown["totals"]["outcomes"].keys() == whole["totals"]["outcomes"].keys()
     failed, copied = shown["images"]
@@ -120,4 +127,4 @@ def test_every_field_of_the_report_is_told() -> None:
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     report = Report({}, Totals(), "", 0.0).as_data()
     image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", error={})
-    assert told == {"images", *report, *image.as_data()}
+    assert told == {"images", "transfers", *report, *image.as_data(), *TRANSFER.as_data()}

@@ -219,7 +219,7 @@ def test_tokens_that_end_while_blobs_move(
     with serve_nginx(tmp_path / "nginx", pair.source.address, "limit_rate 1m;") as slow:
         auth = {address: {"insecure": True, **ALICE} for address in (slow.address, pair.destination.address)}
         rule = {f"{slow.address}/{repository}:v1": f"{pair.destination.address}/{copy_of(repository)}"}
-        ran = pair.command.sync(auth, rule, "--workers", 1, "--streams", 1)
+        ran = pair.command.sync(auth, rule, "--workers", 1, "--proc", 1)
     assert ran.outcomes == {"copied": 1}
     pair.assert_arrived(repository, image)
     assert pair.asked()["alice", (f"repository:{repository}:pull",)] >= 2

@@ -13,7 +13,7 @@ import pytest
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.holdings_file import HoldingsInFile
 from image_syncer.oci import Repository, digest_of
-from image_syncer.telemetry import configure_logging
+from image_syncer.telemetry import configure_logging, logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     configure_logging(stream=stream)
     yield stream
-    configure_logging()
+    logs._sinks.clear()
 
 
 def test_there_is_no_file_while_there_is_room_in_memory() -> None:
