@@ -20,6 +20,7 @@ from image_syncer.errors import (
     UnavailableError,
 )
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST
+from image_syncer.telemetry import Outcome
 from support.sync_runs import REPOSITORY, TAG, TRUSTING
 
 if TYPE_CHECKING:
@@ -274,6 +275,18 @@ def test_a_list_that_goes_round_in_circles(lab: SyncLab) -> None:
     assert isinstance(done.error, ProtocolViolation)
     assert "circles" in done.error.message
     assert done.at(lab.source).count("list tags") <= 3
+
+
+def test_images_of_a_page_are_copied_though_the_next_page_fails(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image_syncer.coordinator.discovery.TAG_PAGE_SIZE", 2)
+    image = lab.content.image(1)
+    lab.push(image, tags=["v1", "v2", "v3"])
+    lab.source.behaviour = Behaviour(faults=(Fault("list tags", skip=1, status=403, times=FOREVER),))
+    done = lab.run(lab.rule(tags=()), exit_code=1)
+    assert done.report.totals.outcomes == {Outcome.COPIED: 2, Outcome.FAILED: 1}
+    assert done.failure.source == f"{lab.source.address}/{REPOSITORY}"
+    for tag in ("v1", "v2"):
+        lab.assert_arrived(image, tag=tag)
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", '{"tags": "v1"}', "[]"])

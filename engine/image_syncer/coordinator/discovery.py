@@ -36,6 +36,8 @@ from image_syncer.registry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor
 
@@ -73,18 +75,21 @@ class Discovery:
         self._client = client
         self._endpoints = endpoints
 
-    async def list_tags(self, repository: Repository) -> list[str]:
-        """Every tag of a source repository, in the registry's order, each once."""
+    async def list_tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
+        """Every tag of a source repository, in the registry's order, each once: page by page, as (tags, whether that
+        was the last page).
+        """
         endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
-        tags: dict[str, None] = {}
+        known: set[str] = set()
         seen: set[str] = set()
         next_url: str | None = None
         for _ in range(MAX_TAG_PAGES):
             request = build_list_tags(endpoint, repository, page_size=TAG_PAGE_SIZE, next_url=next_url)
             response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
             page = parse_tag_page(response, request.url)
-            tags.update(dict.fromkeys(page.tags))
-            if len(tags) > MAX_TAGS:
+            tags = [tag for tag in dict.fromkeys(page.tags) if tag not in known]
+            known.update(tags)
+            if len(known) > MAX_TAGS:
                 raise ProtocolViolation(
                     f"the registry lists more than {MAX_TAGS:,} tags",
                     origin=Origin.SOURCE,
@@ -92,13 +97,19 @@ class Discovery:
                     repository=str(repository),
                 )
             next_url = page.next_url
-            if next_url is None:
-                return list(tags)
             if next_url in seen:
-                break
+                raise ProtocolViolation(
+                    "the registry's list of tags goes round in circles",
+                    origin=Origin.SOURCE,
+                    operation="list tags",
+                    repository=str(repository),
+                )
+            yield tags, next_url is None
+            if next_url is None:
+                return
             seen.add(next_url)
         raise ProtocolViolation(
-            "the registry's list of tags goes round in circles",
+            f"the registry's list of tags has more than {MAX_TAG_PAGES:,} pages",
             origin=Origin.SOURCE,
             operation="list tags",
             repository=str(repository),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.image_sync import INTERRUPTED
@@ -13,7 +14,7 @@ from image_syncer.oci import PlatformFilter
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
 
     from image_syncer.config import Rule, Settings
     from image_syncer.coordinator.discovery import Discovery
@@ -77,9 +78,18 @@ class RuleRunner:
             raise
 
     async def _run_rule(self, number: int, rule: Rule) -> None:
-        """Returns when all its images are begun."""
+        """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
+        begun = listed = 0
         try:
-            listed = await self._discovery.list_tags(rule.source) if rule.tags.needs_listing else ()
+            async with aclosing(self._pages(rule)) as pages:
+                async for tags, last in pages:
+                    listed += len(tags)
+                    references = rule.references(tags)
+                    self.images_total += len(references) * len(rule.destinations)
+                    if last:
+                        del self._unresolved[number]
+                    await self._begin_images(rule, references, begun)
+                    begun += len(references)
         except SyncError as error:
             del self._unresolved[number]
             error.located(repository=str(rule.source), operation="list tags")
@@ -87,26 +97,31 @@ class RuleRunner:
                 self.images_total += 1
                 self._ledger.enter(failed(str(rule.source), str(destination.repository), error))
             return
-        references = rule.references(listed)
-        self.images_total += len(references) * len(rule.destinations)
-        del self._unresolved[number]
-        if not references:
+        if not begun:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
             self._enter(rule, Outcome.SKIPPED, what)
-        await self._begin_images(rule, references)
 
-    async def _begin_images(self, rule: Rule, references: list[Reference]) -> None:
+    async def _pages(self, rule: Rule) -> AsyncGenerator[tuple[list[str], bool], None]:
+        if not rule.tags.needs_listing:
+            yield [], True
+            return
+        async with aclosing(self._discovery.list_tags(rule.source)) as pages:
+            async for page in pages:
+                yield page
+
+    async def _begin_images(self, rule: Rule, references: list[Reference], first: int) -> None:
+        """Begin the images of `references`, which stand from position `first` on among the tags of the rule."""
         wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
         begun = 0
         try:
-            for position, source in enumerate(references):
+            for number, source in enumerate(references):
                 await self._gate.enter()
-                begun = position + 1
-                destinations = _destinations(rule, source, position)
+                begun = number + 1
+                destinations = _destinations(rule, source, first + number)
                 self._begin(self._gate, self._images.start(source, destinations, wanted))
         except BaseException:
-            for position, source in enumerate(references[begun:], begun):
-                for destination in _destinations(rule, source, position):
+            for number, source in enumerate(references[begun:], begun):
+                for destination in _destinations(rule, source, first + number):
                     result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=INTERRUPTED)
                     self._ledger.enter(result)
             raise
