@@ -144,8 +144,8 @@ def _compare(
     given = [*scenario.options, *shlex.split(options.options)]
     tools, left_out = [image_syncer(options=given)], []
     for name, line in scenario.peers.items():
-        if is_installed(name):
-            tools.append(shell_tool(name, line, pushes_manifests=name != "curl", essential=False))
+        if is_installed(name.partition("+")[0]):
+            tools.append(shell_tool(name, line, pushes_manifests=not name.startswith("curl"), essential=False))
         else:
             left_out.append(f"{name} is not installed")
     tools += extra

@@ -26,6 +26,7 @@ __all__ = [
     "Tool",
     "count_streams",
     "curl_pipes",
+    "curl_pipes_verified",
     "fill_in",
     "image_syncer",
     "is_installed",
@@ -138,6 +139,11 @@ def curl_pipes(task: Task) -> str:
     The kernel's pipe between two curls is their ring. What it costs to start three processes a blob is part of it.
     """
     return f"xargs -P {task.streams} -n 4 bash {shlex.quote(str(CURL_PIPE))} < {shlex.quote(str(task.blobs))}"
+
+
+def curl_pipes_verified(task: Task) -> str:
+    """The same, with `tee` and `sha256sum` between the two curls: the work that image-syncer does."""
+    return f"VERIFY=1 {curl_pipes(task)}"
 
 
 def count_streams(options: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ once as image-syncer has in flight (they copy blobs only, hash nothing and push 
 
 from perf.scenario import Destination, Scenario, Source
 from perf.stage.content import ContentSpec
-from perf.tools import curl_pipes, skopeo_sync
+from perf.tools import curl_pipes, curl_pipes_verified, skopeo_sync
 
 MIB = 2**20
 
@@ -15,11 +15,11 @@ VARIANTS = {
     "large": Scenario(
         sources=(Source(ContentSpec(tags=4, layers=1, layer_bytes=256 * MIB), registry=True),),
         destinations=(Destination(registry=True),),
-        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes, "curl+sha256": curl_pipes_verified},
     ),
     "small": Scenario(
         sources=(Source(ContentSpec(tags=200, layers=3, layer_bytes=64 * 1024), registry=True),),
         destinations=(Destination(registry=True),),
-        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes, "curl+sha256": curl_pipes_verified},
     ),
 }

@@ -7,18 +7,18 @@ with 8 × 512 MiB, where it no longer counts.
 
 from perf.scenario import Scenario, Source
 from perf.stage.content import ContentSpec
-from perf.tools import curl_pipes, skopeo_sync
+from perf.tools import curl_pipes, curl_pipes_verified, skopeo_sync
 
 MIB = 2**20
 
 VARIANTS = {
     "": Scenario(
         sources=(Source(ContentSpec(tags=4, layers=1, layer_bytes=256 * MIB)),),
-        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes, "curl+sha256": curl_pipes_verified},
     ),
     "larger": Scenario(
         sources=(Source(ContentSpec(tags=8, layers=1, layer_bytes=512 * MIB)),),
-        peers={"skopeo": skopeo_sync, "curl": curl_pipes},
+        peers={"skopeo": skopeo_sync, "curl": curl_pipes, "curl+sha256": curl_pipes_verified},
         on_demand=True,
     ),
 }
