@@ -5,8 +5,9 @@
     python perf/byte_path.py --counts               what is counted instead of what is timed
 
 Timed are the CPU seconds of that process only (getrusage(2)): a GB of large blobs, and one small blob. Counted are
-libcurl's callbacks, pauses, and memory that stays allocated (`tests/performance` holds them to bounds); run under
-`strace -c -f` it tells the system calls. Needs nothing but the package.
+libcurl's callbacks, the calls of Python and C functions, buffers that are handed over as copies, pauses, and memory
+that stays allocated (`tests/performance` holds them to bounds); run under `strace -c -f` it tells the system calls.
+Counting is slow. Needs nothing but the package.
 """
 
 from __future__ import annotations
@@ -122,11 +123,21 @@ async def _move(arguments: dict[str, Any]) -> dict[str, float]:
                 raise result.error
             pauses += getattr(mover, "waits", (0, 0, 0))[2]
 
+    calls = 0
+
+    def note(_frame: object, event: str, _what: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
     callbacks = _count_callbacks() if arguments["counts"] else Counter[str]()
     if arguments["counts"]:
         tracemalloc.start()
     blocks, before, began = sys.getallocatedblocks(), resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    if arguments["counts"]:
+        sys.setprofile(note)
     await asyncio.gather(*(keep_moving() for _ in range(arguments["at_once"])))
+    if arguments["counts"]:
+        sys.setprofile(None)
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = time.perf_counter() - began
     return {
@@ -136,22 +147,29 @@ async def _move(arguments: dict[str, Any]) -> dict[str, float]:
         "blocks": sys.getallocatedblocks() - blocks,
         "allocated_bytes": tracemalloc.get_traced_memory()[1] if arguments["counts"] else 0,
         "requests": sum(transport.requests.values()),
+        "calls": calls,
         **callbacks,
     }
 
 
 def _count_callbacks() -> Counter[str]:
-    """Count libcurl's callbacks into the room `transfer` from now on."""
+    """Count libcurl's callbacks into the room `transfer` from now on, and buffers that are no memoryview.
+
+    A chunk or a piece that is `bytes` was copied once more than need be: `copies`.
+    """
     from image_syncer.transfer import Parcel, ParcelSender, Sender, Stream
 
-    counted: Counter[str] = Counter()
+    counted: Counter[str] = Counter(copies=0)
 
     def wrap(owner: type, method: str) -> None:
         inner = getattr(owner, method)
 
         def count(*arguments: Any) -> Any:
             counted[method] += 1
-            return inner(*arguments)
+            answer = inner(*arguments)
+            handed = arguments[1] if method == "receive" else answer
+            counted["copies"] += isinstance(handed, (bytes, bytearray))
+            return answer
 
         setattr(owner, method, count)
 
@@ -224,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The byte path alone, in one process.")
     parser.add_argument("--baseline", metavar="DIR", type=Path, help="another checkout, measured in turn with this one")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default: 5)")
-    parser.add_argument("--counts", action="store_true", help="count callbacks, pauses and allocations instead")
+    parser.add_argument("--counts", action="store_true", help="count calls, copies, pauses and allocations instead")
     parser.add_argument("--move", action="store_true", help=argparse.SUPPRESS)  # the process that moves them
     options = parser.parse_args()
     if options.move:

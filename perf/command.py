@@ -18,6 +18,7 @@ from perf.machine import describe_machine
 from perf.profiling import PROFILERS, profile_once
 from perf.scale import Grid, format_curves, parse_scale, run_scale
 from perf.scenario import load_files, scaled, select
+from perf.stage.nginx import locate_nginx
 from perf.stage.processes import StageError
 from perf.staging import Stage, check_room, find_directory
 from perf.table import format_machine, format_result
@@ -34,8 +35,12 @@ MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, 2 for a mistake or a tool that failed, 130 where it was interrupted."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and files go away
+    """The exit code: 0, 2 for a mistake or a tool that failed, 130 where it was interrupted.
+
+    SIGTERM and SIGHUP raise SystemExit with 128 and their number.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that servers and files go away
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         _run(options)
@@ -72,7 +77,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--directory", metavar="DIR", help="where content lies (default: /dev/shm)")
     add("--source", choices=("auto", "nginx", "python"), default="auto", help="what serves (default: nginx if there)")
     options = parser.parse_intermixed_args(arguments)
-    if options.scale:
+    if options.scale is not None:
         # A scenario that is written after --scale was taken for one of its values.
         options.scenarios += [word for word in options.scale if "=" not in word]
         options.scale = [word for word in options.scale if "=" in word]
@@ -90,16 +95,13 @@ def _run(options: argparse.Namespace) -> None:
         print(render_alone(measure_alone(find_directory(options.directory))))
         return
     scenarios = [scaled(scenario, options.fraction) for scenario in select(files, options.scenarios)]
-    grid = parse_scale(options.scale) if options.scale else None
+    grid = None if options.scale is None else parse_scale(options.scale)
+    if grid is not None and options.profile:
+        raise Mistake("--profile: with --scale there is nothing to profile; give one of the two")
+    given = _split_options(options.options, scenarios)
     peers = [parse_peer(text) for text in options.peer]
     directory = find_directory(options.directory)
-    for path in (options.json, options.plots):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise Mistake(f"{path}: there is no folder {Path(path).parent}")
-    if options.plots:
-        from perf.plots import need_matplotlib
-
-        need_matplotlib()
+    _check_places(options)
     machine = describe_machine()
     print(format_machine(machine), flush=True)
     document: dict[str, Any] = {
@@ -111,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
         "results": [],
         "scales": [],
     }
-    with installed_baseline(options.baseline, shlex.split(options.options)) as baselines:
+    with installed_baseline(options.baseline, given) as baselines:
         document["baselines"] = {tool.name: tool.revision for tool in baselines}
         _check_names(scenarios, [*baselines, *peers], options.only)
         for scenario in scenarios:
@@ -123,11 +125,27 @@ def _run(options: argparse.Namespace) -> None:
                 print(f"\nleft out: {mistake}", flush=True)
                 continue
             if grid is not None:
-                _scale(scenario, grid, directory, options, document)
+                _scale(scenario, given, grid, directory, options, document)
             else:
-                _compare(scenario, [*baselines, *peers], directory, options, document)
+                _compare(scenario, given, [*baselines, *peers], directory, options, document)
             if options.json:  # after each, so that what was measured is not lost with a later failure
                 Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    for path in (options.json, options.plots):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise Mistake(f"{path}: there is no folder {Path(path).parent}")
+    if options.json and Path(options.json).is_dir():
+        raise Mistake(f"--json {options.json}: this is a folder; give the name of a file")
+    if options.plots and Path(options.plots).exists() and not Path(options.plots).is_dir():
+        raise Mistake(f"--plots {options.plots}: this is no folder")
+    if options.source == "nginx" and locate_nginx() is None:
+        raise Mistake("--source nginx: it is not installed")
+    if options.plots:
+        from perf.plots import need_matplotlib
+
+        need_matplotlib()
 
 
 def _list(files: dict[str, ScenarioFile]) -> None:
@@ -138,11 +156,28 @@ def _list(files: dict[str, ScenarioFile]) -> None:
                 print(f"  {scenario.name}{' (only where it is named)' if scenario.on_demand else ''}")
 
 
+def _split_options(text: str, scenarios: list[Scenario]) -> list[str]:
+    """Raises Mistake where they are no words, or where a number that we need is none."""
+    try:
+        given = shlex.split(text)
+    except ValueError as error:
+        raise Mistake(f"--options {text}: {error}") from None
+    for scenario in scenarios:
+        count_streams([*scenario.options, *given])
+    return given
+
+
 def _compare(
-    scenario: Scenario, extra: list[Tool], directory: Path, options: argparse.Namespace, document: dict[str, Any]
+    scenario: Scenario,
+    more: list[str],
+    extra: list[Tool],
+    directory: Path,
+    options: argparse.Namespace,
+    document: dict[str, Any],
 ) -> None:
-    given = [*scenario.options, *shlex.split(options.options)]
-    tools, left_out = [image_syncer(options=given)], []
+    given = [*scenario.options, *more]
+    ours = image_syncer(options=given)
+    tools, left_out = [ours], []
     for name, line in scenario.peers.items():
         if is_installed(name.partition("+")[0]):
             tools.append(shell_tool(name, line, pushes_manifests=not name.startswith("curl"), essential=False))
@@ -162,7 +197,7 @@ def _compare(
         )
         result.left_out += left_out
         if options.profile:
-            result.shares[OURS] = profile_once(stage, tools[0], options.profile, count_streams(given))
+            result.shares[OURS] = profile_once(stage, ours, options.profile, count_streams(given))
     print(f"\n{format_result(result)}", flush=True)
     document["results"].append(result.as_data())
     if options.plots:
@@ -190,13 +225,18 @@ def _only(tools: list[Tool], text: str) -> list[Tool]:
 
 
 def _scale(
-    scenario: Scenario, grid: Grid, directory: Path, options: argparse.Namespace, document: dict[str, Any]
+    scenario: Scenario,
+    more: list[str],
+    grid: Grid,
+    directory: Path,
+    options: argparse.Namespace,
+    document: dict[str, Any],
 ) -> None:
     with Stage(scenario, directory, source_kind=options.source) as stage:
         curves = run_scale(
             stage,
             grid,
-            options=[*scenario.options, *shlex.split(options.options)],
+            options=[*scenario.options, *more],
             runs=options.runs,
             warm_up=options.warm_up,
             tell=_tell,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perf.errors import Mistake
-from perf.processes import ProcessPeak, Watcher
+from perf.processes import ProcessPeak, Watcher, session_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,8 @@ def run_measured(
 ) -> Measurement:
     """Run `command` to its end, in a session of its own; what it prints goes to the file `output`.
 
-    Raises Mistake where it fails, or has not ended after `limit_s` seconds.
+    What it leaves behind in that session is ended. Raises Mistake where it fails, or has not ended after `limit_s`
+    seconds.
     """
     with output.open("wb") as sink:
         began = time.monotonic()
@@ -97,8 +98,8 @@ def run_measured(
         finally:
             processes = watcher.stop()
     child.returncode = os.waitstatus_to_exitcode(status)
+    _end_session(child.pid)
     if child.returncode or timed_out:
-        _end_session(child.pid)
         how = f"has not ended after {limit_s:g} s" if timed_out else f"failed with exit code {child.returncode}"
         words = output.read_text(errors="replace")[-_LAST_WORDS:].strip()
         raise Mistake(f"{name} {how}. Its last words:\n{words or '(none)'}")
@@ -126,6 +127,9 @@ def _wait(pid: int, deadline: float) -> tuple[int, Any, bool]:
 def _end_session(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+    for member in session_members(pid):  # in groups of their own
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 def read_report(path: Path, measured: Measurement) -> dict[str, Any]:

@@ -7,13 +7,14 @@ costs little.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProcessPeak", "Watcher", "role_of"]
+__all__ = ["ProcessPeak", "Watcher", "role_of", "session_members"]
 
 _INTERVAL_S = 0.02
 _MOST_SHARE = 0.05
@@ -87,6 +88,16 @@ class Watcher:
         if found:
             process.peak_memory_bytes = max(process.peak_memory_bytes, int(rest.split(None, 1)[0]) * 1024)
         process.cpu_s = (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS
+
+
+def session_members(session: int) -> list[int]:
+    """The processes that are in a session now."""
+    members = []
+    for pid in _processes():
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[_SESSION]) == session:
+                members.append(pid)
+    return members
 
 
 def _processes() -> set[int]:

@@ -105,15 +105,17 @@ class Stage:
             content = build_content(source.content, self.folder / f"content{number}")
             self._contents.append((content, list_blobs(content)))
             if source.registry:
-                place = self._stack.enter_context(servers.registry(holds=content))
+                place = self._stack.enter_context(servers.registry(holds=content, directory=self.folder))
             else:
+                # nginx does neither of these: where it was asked for, ours serves all the same.
+                limits = source.auth or source.bytes_per_s
                 place = self._stack.enter_context(
                     servers.source(
                         content,
                         tls=source.tls,
                         auth=source.auth,
                         bytes_per_s=source.bytes_per_s,
-                        kind=self._source_kind,  # type: ignore[arg-type]
+                        kind="python" if limits else self._source_kind,  # type: ignore[arg-type]
                     )
                 )
             self._sources.append(self._far("source", place, self._stack))
@@ -147,7 +149,7 @@ class Stage:
 
     def _destination(self, destination: Destination) -> AbstractContextManager[Place]:
         if destination.registry:
-            return servers.registry()
+            return servers.registry(directory=self.folder)
         return servers.sink(
             tls=destination.tls,
             auth=destination.auth,

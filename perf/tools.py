@@ -147,13 +147,19 @@ def curl_pipes_verified(task: Task) -> str:
 
 
 def count_streams(options: Sequence[str]) -> int:
-    """How many blobs image-syncer has in flight at most, with these options: workers × streams, or --proc."""
+    """How many blobs image-syncer has in flight at most, with these options: workers × streams, or --proc.
+
+    Raises Mistake where one of them is no number from 1 on.
+    """
     given = dict(itertools.pairwise(options))
     given |= dict(option.split("=", 1) for option in options if option.startswith("--") and "=" in option)
+    for name in ("--workers", "--streams", "--proc", "-p"):
+        if name in given and not (given[name].isdecimal() and int(given[name])):
+            raise Mistake(f"--options: {name} {given[name]}: a number from 1 on")
     workers = int(given.get("--workers", min(len(os.sched_getaffinity(0)), _MOST_WORKERS)))
     streams = workers * int(given.get("--streams", _DEFAULT_STREAMS))
     proc = given.get("--proc", given.get("-p"))
-    return min(streams, int(proc)) if proc else streams
+    return min(streams, int(proc)) if proc is not None else streams
 
 
 def parse_peer(text: str) -> Tool:

@@ -59,15 +59,16 @@ def _head(recorded: RecordedReport) -> list[str]:
 
 def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
     from image_syncer import Outcome
-    from image_syncer.units import format_rate, format_size
+    from image_syncer.units import format_rate, format_size, mean_rate
 
     totals, seconds = recorded.report.totals, recorded.report.seconds
     counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
     yield "Images", f"{totals.images:,}" + (f": {', '.join(counts)}" if counts else "")
     if totals.outcomes.get(Outcome.PLANNED):
         yield "To copy", format_size(totals.bytes_planned)
-    rate = f", {format_rate(totals.bytes_moved / seconds)} over the whole run" if totals.bytes_moved and seconds else ""
-    yield "Moved", f"{format_size(totals.bytes_moved)}{rate}"
+    rate = mean_rate(totals.bytes_moved, seconds)
+    over = f", {format_rate(rate)} over the whole run" if rate else ""
+    yield "Moved", f"{format_size(totals.bytes_moved)}{over}"
     yield (
         "Blobs",
         f"{totals.blobs_moved:,} moved, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there",
@@ -161,7 +162,7 @@ def _slowest(timeline: Timeline) -> list[str]:
         rate = format_rate(record.bytes_per_s) if record.bytes_moved else record.outcome
         seconds = format_duration(record.seconds)
         rows.append((seconds, size, rate, f"{record.worker:,}", _waited_for(record), ""))
-    taken = _table(rows, left=frozenset({4, 5}))[0].index(rows[0][-1])
+    taken = sum(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[:-1])
     names = [rows[0][-1], *(_blob(record, WIDTH - taken) for record in records)]
     return _table([(*row[:-1], name) for row, name in zip(rows, names, strict=True)], left=frozenset({4, 5}))
 

@@ -86,7 +86,7 @@ def _run(recorded: RecordedReport, name: str) -> str:
 
 def _tiles(recorded: RecordedReport, timeline: Timeline) -> Iterable[tuple[str, str, str]]:
     from image_syncer import Outcome
-    from image_syncer.units import format_duration, format_rate, format_size
+    from image_syncer.units import format_duration, format_rate, format_size, mean_rate
 
     totals, records, span_s = recorded.report.totals, timeline.records, timeline.span_s
     moved = sum(record.bytes_moved for record in records)
@@ -96,7 +96,7 @@ def _tiles(recorded: RecordedReport, timeline: Timeline) -> Iterable[tuple[str, 
     words = ", ".join(f"{ended[outcome]:,} {outcome}" for outcome in _OUTCOMES if ended[outcome])
     yield "Transfers", f"{len(records):,}", words
     yield "Moved", format_size(moved), f"in {format_duration(span_s)}"
-    yield "Mean rate", format_rate(moved / span_s if span_s else 0), "from the first begin to the last end"
+    yield "Mean rate", format_rate(mean_rate(moved, span_s)), "from the first begin to the last end"
     idle = [lane.idle_share for lane in timeline.workers]
     yield "Idle workers", percent(sum(idle) / len(idle)), f"{len(idle):,} workers, the worst {percent(max(idle))}"
     yield "Tail", percent(timeline.tail_share), f"the last ran alone for {format_duration(timeline.tail_s)}"
@@ -184,10 +184,15 @@ def _page_data(timeline: Timeline) -> dict[str, Any]:
         "workers": workers,
         "curve": {
             "step": curve.step_s,
-            "rate": [round(value) for value in curve.bytes_per_s],
-            "flight": [round(value) for value in curve.bytes_in_flight],
+            "rate": [_whole(value) for value in curve.bytes_per_s],
+            "flight": [_whole(value) for value in curve.bytes_in_flight],
         },
     }
+
+
+def _whole(value: float) -> int:
+    """As JavaScript counts, and JSON writers too: there is no larger whole number (IEEE 754)."""
+    return round(min(2.0**53, value))
 
 
 class _Numbers:

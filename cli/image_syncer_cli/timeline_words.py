@@ -32,7 +32,9 @@ class Waits:
 
     def share(self, waited_s: float) -> str:
         """A wait as a part of the time that the transfers took."""
-        return percent(waited_s / self.seconds if self.seconds else 0.0)
+        from image_syncer.units import LEAST_S
+
+        return percent(waited_s / self.seconds if self.seconds >= LEAST_S else 0.0)
 
 
 def add_waits(records: Iterable[TransferRecord]) -> Waits:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["format_duration", "format_rate", "format_size", "parse_duration", "parse_size"]
+__all__ = ["LEAST_S", "format_duration", "format_rate", "format_size", "mean_rate", "parse_duration", "parse_size"]
+
+LEAST_S = 1e-9
+"""Less is no time at all: no clock tells it, and what is divided by it may be infinite."""
 
 _SIZE = re.compile(r"\s*(?P<whole>[0-9]{1,18})(?P<part>\.[0-9]{1,18})?\s*(?P<unit>[a-zA-Z]*)\s*")
 _SIZE_UNITS = {
@@ -57,6 +60,15 @@ def format_size(size_bytes: float) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= _WHOLE_FROM else f"{value:.1f} {unit}"
         value /= _BINARY_STEP
     raise AssertionError("unreachable")
+
+
+def mean_rate(size_bytes: float, seconds: float) -> float:
+    """Bytes a second; 0 where it took no time at all.
+
+    >>> mean_rate(100, 4), mean_rate(100, 0)
+    (25.0, 0.0)
+    """
+    return size_bytes / seconds if seconds >= LEAST_S else 0.0
 
 
 def format_rate(bytes_per_s: float) -> str:

@@ -1,4 +1,4 @@
-"""Debian's docker-registry (distribution 2.8) with its files in memory, empty or with content that is there already."""
+"""Debian's docker-registry (distribution 2.8), empty or with content that is there already."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perf.stage.certificates import Certificates
     from perf.stage.content import Content
 
-__all__ = ["MEMORY_FOLDER", "serve_docker_registry"]
+__all__ = ["MEMORY_FOLDER", "serve_docker_registry", "storage_place"]
 
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the kernel's tmpfs; what is made there is made by tempfile
 START_S = 30.0
@@ -29,20 +29,29 @@ LISTENING = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
 
+def storage_place(content: Content | None, directory: Path | None) -> Path | None:
+    """Where a registry keeps its files; None where that is left to tempfile."""
+    if directory is not None:
+        return directory
+    if content is not None:
+        return content.root.parent
+    return MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
+
+
 @contextmanager
 def serve_docker_registry(
-    content: Content | None, *, certificates: Certificates | None = None
+    content: Content | None, *, certificates: Certificates | None = None, directory: Path | None = None
 ) -> Iterator[tuple[str, int]]:
-    """docker-registry over a folder in memory, with the images of `content`: its address and process id.
+    """docker-registry over a new folder, with the images of `content`: its address and process id.
 
+    The folder is in `directory` (see `storage_place`).
     The files of `content` are linked into the registry's own layout, not pushed, where both lie in one file system.
     Raises StageError where it does not start.
     """
     program = shutil.which("docker-registry")
     if program is None:
         raise StageError("docker-registry is not installed (Debian: apt-get install docker-registry)")
-    place = content.root.parent if content is not None else MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="perf-registry-", dir=place) as name:
+    with tempfile.TemporaryDirectory(prefix="perf-registry-", dir=storage_place(content, directory)) as name:
         folder = Path(name)
         if content is not None:
             _fill(content.root, folder / "docker/registry/v2")

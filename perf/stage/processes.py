@@ -43,6 +43,11 @@ def tied_to_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _apart_and_tied() -> None:
+    os.setpgid(0, 0)  # Popen has process_group from Python 3.11 on
+    tied_to_parent()
+
+
 def start(
     command: Sequence[str],
     *,
@@ -51,7 +56,10 @@ def start(
     stdout: int = subprocess.PIPE,
     stderr: int | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a server; `hands_over` are file descriptors that it inherits under the same numbers."""
+    """Start a server; `hands_over` are file descriptors that it inherits under the same numbers.
+
+    It is a process group of its own, so that Ctrl-C reaches its starter only, who ends it.
+    """
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -60,7 +68,7 @@ def start(
         text=True,
         pass_fds=tuple(hands_over),
         env={**os.environ, **(environment or {})},
-        preexec_fn=tied_to_parent,  # noqa: PLW1509 - one call of libc, nothing that a thread of ours could hold
+        preexec_fn=_apart_and_tied,  # noqa: PLW1509 - two calls of libc, nothing that a thread of ours could hold
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perf.stage.access import PASSWORD, USERNAME
 from perf.stage.certificates import make_certificates
-from perf.stage.docker_registry import serve_docker_registry
+from perf.stage.docker_registry import MEMORY_FOLDER, serve_docker_registry, storage_place
 from perf.stage.nginx import locate_nginx, nginx_version, serve_nginx
 from perf.stage.processes import started_module
 
@@ -113,17 +113,22 @@ def sink(
 
 
 @contextmanager
-def registry(kind: str = "docker-registry", *, tls: bool = False, holds: Content | None = None) -> Iterator[Place]:
-    """docker-registry with its files in memory, no log and no password; with `holds`, that content is in it.
+def registry(
+    kind: str = "docker-registry", *, tls: bool = False, holds: Content | None = None, directory: Path | None = None
+) -> Iterator[Place]:
+    """docker-registry, no log and no password; with `holds`, that content is in it.
 
-    `kind` is there for other registries to come. Raises StageError where it is not installed.
+    Its files lie in `directory`, else beside the content, else in memory. `kind` is there for other registries to come.
+    Raises StageError where it is not installed.
     """
     if kind != "docker-registry":
         raise ValueError(f"no such registry: {kind}")
     with ExitStack() as stack:
         certificates = stack.enter_context(_certificates(tls))
-        address, pid = stack.enter_context(serve_docker_registry(holds, certificates=certificates))
-        place = _place(address, pid, certificates, None, "docker-registry, files in memory" + (", TLS" if tls else ""))
+        address, pid = stack.enter_context(serve_docker_registry(holds, certificates=certificates, directory=directory))
+        where = storage_place(holds, directory)
+        files = ", files in memory" if where is not None and where.is_relative_to(MEMORY_FOLDER) else ""
+        place = _place(address, pid, certificates, None, f"docker-registry{files}{', TLS' if tls else ''}")
         _ask(place, "GET", "/v2/")
         yield place
 

@@ -248,6 +248,32 @@ def test_transfers_that_took_no_time_are_drawn(command: Command, write: Callable
     assert json.loads(draw(command, write(record(0, began_s=0.0, ended_s=0.0))).scripts[0])["columns"]["to"] == [0]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"worker": 2**62},
+        {"began_s": 0.0, "ended_s": 1e-300, "bytes_moved": 2**62, "source_waited_s": 1.0},
+        {"began_s": 0.0, "ended_s": 5e-324, "bytes_moved": 2**62},
+        {"began_s": 0.0, "ended_s": 1e-9, "bytes_moved": 2**62, "size_bytes": 2**62},
+        {"began_s": 0.0, "ended_s": 1e17, "size_bytes": 2**62},
+    ],
+)
+def test_numbers_that_no_run_has_are_shown(
+    fields: dict[str, Any], command: Command, write: Callable[..., Path]
+) -> None:
+    path = write(record(1, **fields))
+    document = json.loads(path.read_text())
+    document["seconds"] = 0 if fields.get("ended_s", 1) < 1 else 1e-300
+    path.write_text(json.dumps(document))
+    ran = command("report", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert max(map(len, ran.out.splitlines())) <= 80
+    page = draw(command, path)
+    assert not re.search(r"\b(inf|nan)\b", ran.out + page.text)
+    curve = json.loads(page.scripts[0])["curve"]
+    assert max(curve["rate"] + curve["flight"]) <= 2**53
+
+
 def test_the_plot_is_a_png(command: Command, write: Callable[..., Path]) -> None:
     pytest.importorskip("matplotlib")
     records = [record(number, destinations=(f"r{number % 12}.example/$x_{{1}}$",)) for number in range(60)]

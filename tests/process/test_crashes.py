@@ -11,7 +11,7 @@ IN_WORKER = """
 import sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
     from image_syncer.transfer import stream
-    from image_syncer.worker import mover, source
+    from image_syncer.worker import mover
     def sabotaged(owner, name):
         before = getattr(owner, name)
         def call(self, *args):
@@ -23,7 +23,7 @@ if "image_syncer.worker.process" in " ".join(sys.orig_argv):
 
 PLACES = {
     "in a task": "sabotaged(mover.Mover, 'run')",
-    "in a callback of libcurl": "sabotaged(source.Download, '_receive')",
+    "in a callback of libcurl": "sabotaged(stream.Stream, 'receive')",
     "in a callback of the loop": "sabotaged(mover.Mover, 'settle')",
     "in the pulse": "sabotaged(mover.Mover, 'tick')",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.supervisor import Supervisor
@@ -41,6 +41,7 @@ from image_syncer.worker.messages import (
     Message,
     Place,
     Setup,
+    TargetEnded,
     TargetPlace,
 )
 
@@ -63,6 +64,8 @@ _log = get_logger(__name__)
 class _Running:
     job: Job
     since: float
+    told: dict[int, TargetResult] = field(default_factory=dict)
+    """Targets, by position, that ended before the others, or were split off."""
 
 
 class Transfers:
@@ -194,7 +197,8 @@ class Transfers:
         """See `PoolListener`."""
         for job in self._scheduler.jobs_of(worker):
             if (running := self._running.pop(job.id, None)) is not None:
-                self._record(worker, running, [TargetResult(None, error=error) for _ in job.targets])
+                lost = TargetResult(None, error=error)
+                self._record(worker, running, [running.told.get(at, lost) for at in range(len(job.targets))])
         self._carry_out(self._scheduler.lose(worker, error))
 
     def on_worker_message(self, worker: int, message: Message) -> None:
@@ -207,7 +211,11 @@ class Transfers:
             self._on_job_ended(worker, message)
         elif isinstance(message, FellBehind):
             _log.info("destinations split off", worker=worker, job=message.job_id, targets=message.targets)
+            if (running := self._running.get(message.job_id)) is not None:
+                running.told.update(dict.fromkeys(message.targets, TargetResult(None, behind=True)))
             self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
+        elif isinstance(message, TargetEnded):
+            self._on_target_ended(worker, message)
         elif isinstance(message, AuthorizationWanted):
             self._run_errand(self._authorize(worker, message))
         elif isinstance(message, LeaveAlone):
@@ -230,7 +238,8 @@ class Transfers:
         self.requests.update(message.requests)
         running = self._running.pop(message.job_id, None)
         results = [_as_target_result(result) for result in message.results]
-        self.moved_bytes += sum(result.bytes_moved for result in results)
+        told = running.told if running is not None else {}
+        self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
         for result in results:
             if result.error is not None and running is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
@@ -245,6 +254,15 @@ class Transfers:
                 pauses=message.pauses,
             )
         self._carry_out(self._scheduler.end(worker, message.job_id, results, self._loop.time()))
+
+    def _on_target_ended(self, worker: int, message: TargetEnded) -> None:
+        running = self._running.get(message.job_id)
+        if running is None:
+            return
+        result = running.told[message.target] = _as_target_result(message.result)
+        self.moved_bytes += result.bytes_moved
+        now = self._loop.time()
+        self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))
 
     def _record(self, worker: int, running: _Running, results: list[TargetResult], **waits: Any) -> None:
         if self._on_transfer is None:

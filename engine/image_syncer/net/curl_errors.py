@@ -15,7 +15,10 @@ from image_syncer.errors import Origin, TransportError
 if TYPE_CHECKING:
     from image_syncer.registry import Request
 
-__all__ = ["transport_error"]
+__all__ = ["CUT_OFF", "transport_error"]
+
+CUT_OFF = "the connection was closed in the middle of the answer's head"
+"""libcurl calls such an answer a whole one; with this it is CURLE_PARTIAL_FILE."""
 
 _PHASES = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "resolve",

@@ -65,6 +65,7 @@ class CurlDriver:
         self._called_soon = False
         self._running: dict[pycurl.Curl, asyncio.Future[tuple[int, str]]] = {}
         self._settling = False
+        self._closed = False
         self.connections = connections
         self.due: list[Due] = []
         self._open_epoll()
@@ -111,7 +112,9 @@ class CurlDriver:
 
     def close(self) -> None:
         """Stop every transfer and close every connection."""
-        for easy in list(self._running):
+        self._closed = True
+        for easy, ended in list(self._running.items()):
+            ended.cancel()
             self.stop(easy)
         if self._timer is not None:
             self._timer.cancel()
@@ -183,6 +186,8 @@ class CurlDriver:
 
     def _on_soon(self) -> None:
         self._called_soon = False
+        if self._closed:
+            return
         self._on_timeout()
 
     def _on_timeout(self) -> None:

@@ -24,6 +24,8 @@ __all__ = ["SmallHandle", "SmallHandles"]
 MAX_BODY_BYTES = 8 * 2**20
 """Manifests have up to 4 MiB, tag lists of registries that ignore paging some more; a bound against hostile servers."""
 
+_BLANK = (b"\r\n", b"\n")
+
 _Kind = tuple[str, bool, bool, "str | None"]
 """Method, whether there is a body at all, whether certificates are verified, and by whose authority."""
 
@@ -63,6 +65,15 @@ class SmallHandle:
         """What has come for the request to `url`."""
         status, headers = parse_head(self._lines)
         return Response(status, headers, bytes(self._body), url)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the head has come to its end: libcurl takes one that a closed connection cuts off for a whole one."""
+        lines = self._lines
+        if not lines or lines[-1] in _BLANK:  # nearly always; else there are trailers, or it was cut off
+            return bool(lines)
+        finals = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/") and line[9:10] != b"1"]
+        return bool(finals) and any(line in _BLANK for line in lines[finals[0] :])
 
     def clear(self) -> None:
         """Forget what has come, and where the handle is of no kind, what was sent."""

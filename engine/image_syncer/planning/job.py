@@ -63,8 +63,8 @@ class Job:
     """Whether it is in the queue."""
     lane: Lane | None = None
     """Where it waits or waited; None before that."""
-    behind: tuple[int, ...] = ()
-    """The targets, by position, that were split off into another job."""
+    settled: tuple[int, ...] = ()
+    """The targets, by position, with which this job has no more to do: they ended before it, or were split off."""
 
     def __post_init__(self) -> None:
         target = self.targets[0]  # losses of all targets are equal, and one that mounts is the only one

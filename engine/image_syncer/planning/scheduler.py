@@ -148,7 +148,7 @@ class Scheduler:
         decisions: list[Decision] = []
         for job in self._slots.leave(worker):
             self._queue.vacate(job)
-            for target in [one for position, one in enumerate(job.targets) if position not in job.behind]:
+            for target in [one for position, one in enumerate(job.targets) if position not in job.settled]:
                 target.losses += 1
                 if target.losses < MOST_LOSSES:
                     self._queue.add(target)
@@ -167,7 +167,8 @@ class Scheduler:
         job = held.jobs.get(job_id) if held else None
         if job is None:
             return []
-        job.behind = behind
+        behind = tuple(position for position in behind if position not in job.settled)
+        job.settled += behind
         for position in behind:
             job.targets[position].split = True
             self._queue.add(job.targets[position])
@@ -209,20 +210,22 @@ class Scheduler:
                 continue
             self._slots.close(held, job)
             self._queue.vacate(job)
-            for position, (target, result) in enumerate(zip(job.targets, results, strict=True)):
-                if position in job.behind:
-                    continue
-                if result.arrival is not None:
-                    if result.bytes_moved > job.received:
-                        self._moved_bytes += result.bytes_moved - job.received
-                        job.received = result.bytes_moved  # it came once, for all targets
-                    self._land(target, result.arrival, result.bytes_moved, decisions)
-                elif result.error is not None:
-                    self._note_refusal(job, target, result.error, now)
-                    decisions += self._retry_or_give_up(target, result.error, now)
-                else:
-                    raise RuntimeError(f"job {job_id} ended without an outcome for {target.repository}")
+            for position, result in enumerate(results):
+                if position not in job.settled:
+                    self._end_target(job, position, result, now, decisions)
         self._queue.recover(now)
+        return self._lease(decisions)
+
+    def end_target(self, worker: int, job_id: int, position: int, result: TargetResult, now: float) -> list[Decision]:
+        """One target of a job has ended before the others: whoever waits for it need not wait for them.
+
+        What the job says of it when it ends is ignored.
+        """
+        held = self._slots.workers.get(worker)
+        job = held.jobs.get(job_id) if held else None
+        decisions: list[Decision] = []
+        if job is not None and position not in job.settled:
+            self._end_target(job, position, result, now, decisions)
         return self._lease(decisions)
 
     def tick(self, now: float) -> list[Decision]:
@@ -235,6 +238,23 @@ class Scheduler:
     def stop(self) -> None:
         """Lease nothing more."""
         self._stopped = True
+
+    def _end_target(self, job: Job, position: int, result: TargetResult, now: float, decisions: list[Decision]) -> None:
+        target = job.targets[position]
+        # What happened to the source happened once, to all that are left.
+        told = bool(job.settled) and result.error is not None and result.error.origin is Origin.SOURCE
+        job.settled += (position,)
+        if result.arrival is not None:
+            if result.bytes_moved > job.received:
+                self._moved_bytes += result.bytes_moved - job.received
+                job.received = result.bytes_moved  # it came once, for all targets
+            self._land(target, result.arrival, result.bytes_moved, decisions)
+        elif result.error is not None:
+            if not told:
+                self._note_refusal(job, target, result.error, now)
+            decisions += self._retry_or_give_up(target, result.error, now)
+        else:
+            raise RuntimeError(f"job {job.id} ended without an outcome for {target.repository}")
 
     def _land(self, target: Target, arrival: Arrival, bytes_moved: int, decisions: list[Decision]) -> None:
         if target.mounts and arrival is not Arrival.PRESENT:
@@ -250,6 +270,8 @@ class Scheduler:
 
     def _note_refusal(self, job: Job, target: Target, error: SyncError, now: float) -> None:
         """What a host cannot serve now it is asked for less often."""
+        if _was_not_asked(error):
+            return
         broken = isinstance(error, TransportError) and error.phase in ("connect", "send", "receive")
         overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
         if not (broken or overloaded or isinstance(error, RateLimitedError)):
@@ -259,7 +281,7 @@ class Scheduler:
             self._tuner.refused(now)
 
     def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
-        target.tries += 1
+        target.tries += not _was_not_asked(error)
         pause = self._retry.pause_s(error, target.tries, self._chance())
         if self._unwanted(target):
             self._abandon(target)
@@ -369,3 +391,8 @@ class Scheduler:
             f"<Scheduler {len(self._slots.workers)} workers, {self.in_flight} jobs in flight, "
             f"{len(self._queue)} wait for a worker, {len(self._later)} for time, {len(self._blobs)} blobs>"
         )
+
+
+def _was_not_asked(error: SyncError) -> bool:
+    """Whether a worker gave the blob back, because the registry had asked to be left alone."""
+    return isinstance(error, RateLimitedError) and error.status is None

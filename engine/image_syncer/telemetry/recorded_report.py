@@ -54,9 +54,11 @@ class _Wrong(Exception):  # noqa: N818 - says what is wrong, and never leaves th
 
 def _not_json(path: str, raw: bytes, error: orjson.JSONDecodeError) -> ConfigurationError:
     text = raw.strip()
-    if not text:
+    if not text and not path.endswith(".partial"):
         return ConfigurationError(f"{path} is empty", hint=_HINT)
-    if text.startswith(b"{") and not text.endswith(b"}"):
+    # What is written in pieces may well end with the brace of an image.
+    cut_off = text.startswith(b"{") and (not text.endswith(b"}") or "unexpected end" in error.msg)
+    if cut_off or not text:
         return ConfigurationError(
             f"{path} ends in the middle: it was cut off, or its run is not over",
             hint="A report is whole when it has the name that --report gave it; until then it is FILE.partial.",

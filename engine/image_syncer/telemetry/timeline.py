@@ -11,6 +11,8 @@ from heapq import heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from image_syncer.units import LEAST_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -112,7 +114,7 @@ class Timeline:
     def curve(self, pieces: int, of: Sequence[TransferRecord] | None = None) -> Curve:
         """The run (or only some records of it) in so many pieces of equal length."""
         records = self.records if of is None else of
-        step_s = self.horizon_s / pieces if self.horizon_s > 0 else 1.0
+        step_s = self.horizon_s / pieces if self.horizon_s >= LEAST_S else 1.0
         spans = [(record.began_s, record.ended_s, record) for record in records]
         return Curve(
             step_s,

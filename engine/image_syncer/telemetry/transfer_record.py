@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from image_syncer.units import mean_rate
+
 __all__ = ["TRANSFER_OUTCOMES", "TransferRecord"]
 
 TRANSFER_OUTCOMES = ("moved", "mounted", "present", "failed", "split off")
@@ -48,7 +50,7 @@ class TransferRecord:
     @property
     def bytes_per_s(self) -> float:
         """Bytes that moved to all destinations in a second; 0 where it took no time at all."""
-        return self.bytes_moved / self.seconds if self.seconds > 0 else 0.0
+        return mean_rate(self.bytes_moved, self.seconds)
 
     @property
     def outcome(self) -> str:

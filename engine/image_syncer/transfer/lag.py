@@ -39,13 +39,15 @@ class LagWatch:
         last_starved_s, self._starved_s = self._starved_s, starved_s
         if len(starved_s) < 2:  # noqa: PLR2004 - nobody else to be held back
             return []
-        starved = max(seconds - last_starved_s.get(index, 0.0) for index, seconds in starved_s.items())
-        held_s = min(blocked_s - last_blocked_s, starved)
-        slowest = min(starved_s, key=lambda index: stream.senders[index].sent)
-        for index in starved_s:
-            change = held_s if index == slowest else -held_s
+        waits = {index: seconds - last_starved_s.get(index, 0.0) for index, seconds in starved_s.items()}
+        held_s = min(blocked_s - last_blocked_s, max(waits.values()))
+        for index, waited_s in waits.items():
+            # One that waits as well is no cause of it; several that never wait are, in whatever turns they are slowest.
+            change = held_s - 2 * min(waited_s, held_s)
             self._held_s[index] = max(0.0, self._held_s.get(index, 0.0) + change)
-        if self._held_s[slowest] < self._bound_s:
+        if max(self._held_s[index] for index in starved_s) < self._bound_s:
             return []
-        behind = [index for index in starved_s if stream.lags(index)]
+        behind = [
+            index for index in starved_s if 2 * self._held_s[index] >= self._bound_s and stream.may_begin_again(index)
+        ]
         return behind if 0 < len(behind) < len(starved_s) else []

@@ -178,10 +178,9 @@ class Stream:
         """`waited_s`, with the pause that is under way at `now`."""
         return self.waited_s + (now - self.blocked_at if self.blocked else 0.0)
 
-    def lags(self, index: int) -> bool:
-        """Whether a sender is more than half a ring behind the download, with more than half of the blob to come."""
-        sent = self._ring.taken(index)
-        return 2 * (self._ring.written - sent) > self._ring.capacity and 2 * sent < self.size
+    def may_begin_again(self, index: int) -> bool:
+        """Whether more than half of the blob is still to be sent there."""
+        return 2 * self._ring.taken(index) < self.size
 
     def receive(self, chunk: memoryview) -> int | None:
         """Libcurl's write callback: take the whole `chunk`, or signal (CURLOPT_WRITEFUNCTION).
@@ -244,6 +243,8 @@ class Stream:
         length = len(chunk)
         received = self.received + length
         if received > self.size:
+            if self.verified:
+                return self._signals.abort_receive  # whatever comes after the last byte does not matter
             return self._refuse(too_long(self._digest, self.size))
         if not self._ring.try_put(chunk, length):
             return self._block()

@@ -36,6 +36,7 @@ __all__ = [
     "Result",
     "Setup",
     "Stop",
+    "TargetEnded",
     "TargetPlace",
     "decode",
     "encode",
@@ -162,6 +163,18 @@ class FellBehind:
 
 
 @dataclass(frozen=True)
+class TargetEnded:
+    """From a worker: one target of a job (by its number in the lease) has an outcome, while others have none yet.
+
+    When the job ends, its results say so again.
+    """
+
+    job_id: int
+    target: int
+    result: Result
+
+
+@dataclass(frozen=True)
 class JobEnded:
     """From a worker: a job is over; `results` in the order of its targets, `requests` as in a `Beat`.
 
@@ -206,6 +219,7 @@ Message: TypeAlias = (
     | Ready
     | Beat
     | FellBehind
+    | TargetEnded
     | JobEnded
     | AuthorizationWanted
     | Crashed
@@ -235,6 +249,8 @@ def decode(body: bytes) -> Message:
     if name == "JobEnded":
         return _ended(*fields)
     (data,) = fields
+    if name == "TargetEnded":
+        return TargetEnded(data["job_id"], data["target"], Result(**data["result"]))
     if name == "FellBehind":
         return FellBehind(data["job_id"], tuple(data["targets"]))
     if name == "AuthorizationWanted":

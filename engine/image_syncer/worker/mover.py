@@ -54,7 +54,7 @@ __all__ = ["Mover"]
 
 class Mover:
     """One blob on its way; `run` returns a result for each target of the lease. Times in seconds, see `SilenceWatch`
-    and `LagWatch`. `on_behind` is told the targets that are split off, which happens once at most.
+    and `LagWatch`. `on_behind` is told the targets that are split off, `on_target` each that ends before the others.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Mover:
         answer_s: float,
         lag_s: float = math.inf,
         on_behind: Callable[[list[int]], None] = lambda _targets: None,
+        on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
     ) -> None:
         self._client = client
         self._lease = lease
@@ -90,6 +91,10 @@ class Mover:
         self._lag = LagWatch(lag_s) if lease.may_split else None
         self._behind: set[int] = set()
         self._on_behind = on_behind
+        self._on_target = on_target
+        self._told: set[int] = set()
+        self._lag_s = lag_s
+        self._began = self._loop.time()
         self._crash: BaseException | None = None
 
     @property
@@ -135,6 +140,9 @@ class Mover:
         if self._pipe.state is PipeState.ENDED:
             return
         if stream is None:
+            if self._pipe.state is PipeState.OPENING and self._lease.may_split and now - self._began >= self._lag_s:
+                self._split_off(self._not_opened())
+                return
             if self._download.easy is None:
                 return  # it waits for its turn or for a token, and the source was not asked yet
             silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
@@ -155,13 +163,19 @@ class Mover:
             self._split_off(self._lag.look(stream, now))
         self._client.transport.driver.settle()
 
+    def _not_opened(self) -> list[int]:
+        """The destinations that have not answered yet, where another waits for them with a session that stands."""
+        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._tasks]
+        waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
+        return opening if waiting else []
+
     def _split_off(self, targets: list[int]) -> None:
         """These hold the others back: they get the blob in a job of their own, which can begin at once."""
         if not targets:
             return
-        self._lag = None  # once is enough: the source is read twice at most
         self._behind.update(targets)
         for index in targets:
+            self._stop(f"open {index}")
             self._stop(f"sink {index}")
             self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
         self._on_behind(targets)
@@ -228,6 +242,11 @@ class Mover:
             self._carry_out(instruction)
         if self._pipe.state is PipeState.ENDED:
             self._ended.set()
+            return
+        for index, outcome in enumerate(self._pipe.outcomes):
+            if outcome is not None and index not in self._told and index not in self._behind:
+                self._told.add(index)
+                self._on_target(index, self._result(index))
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):

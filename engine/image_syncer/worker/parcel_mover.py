@@ -20,7 +20,7 @@ from image_syncer.worker.source import Download, length_differs
 from image_syncer.worker.watch import SilenceWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
@@ -54,7 +54,10 @@ class FreshRepositories:
 
 
 class ParcelMover:
-    """One small blob on its way; `run` returns a result for each target of the lease. The size must be known."""
+    """One small blob on its way; `run` returns a result for each target of the lease. The size must be known.
+
+    `on_target` is told each target that ends before the others.
+    """
 
     waits = (0.0, 0.0, 0)
     """Neither side waits for the other, see `Mover.waits`."""
@@ -68,6 +71,7 @@ class ParcelMover:
         signals: Signals,
         *,
         fresh: FreshRepositories,
+        on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
         stall_s: float,
         answer_s: float,
     ) -> None:
@@ -87,6 +91,8 @@ class ParcelMover:
         self._source_fault: SyncError | None = None
         self._sink_faults: dict[int, SyncError] = {}
         self._abandoned: SyncError | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._on_target = on_target
 
     @property
     def received(self) -> int:
@@ -96,20 +102,17 @@ class ParcelMover:
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""
         targets = self._lease.targets
-        early = self._loop.create_task(self._fetch()) if self._fresh.expect(targets) else None
+        if self._fresh.expect(targets):
+            self._fetching = self._loop.create_task(self._fetch())
         try:
-            await self._for_each(self._open, range(len(targets)))
-            if not self._waiting():
-                self._break_off(self._download.easy)  # nobody wants it after all
-            elif early is None:
-                await self._fetch()
-            if early is not None:
-                await early
-            await self._for_each(self._finish, self._waiting())
+            if len(targets) == 1:
+                await self._bring(0)
+            else:
+                await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
         finally:
-            if early is not None and not early.done():
-                early.cancel()
-                await asyncio.gather(early, return_exceptions=True)
+            if self._fetching is not None:
+                self._fetching.cancel()  # nobody wants it after all, or any more
+                await asyncio.gather(self._fetching, return_exceptions=True)
             if self._parcel is not None:
                 self._parcel.release()
             if self._window is not None:
@@ -161,26 +164,28 @@ class ParcelMover:
             signals=self._signals,
         )
 
-    def _waiting(self) -> list[int]:
-        """The targets without an outcome."""
-        return [index for index, result in enumerate(self._results) if result is None]
-
-    async def _for_each(self, work: Callable[[int], Awaitable[None]], targets: list[int] | range) -> None:
-        if len(targets) == 1:
-            await work(targets[0])
-        elif targets:
-            await asyncio.gather(*(work(index) for index in targets))
+    async def _bring(self, index: int) -> None:
+        """To one destination, which waits for no other: a session, the blob, which is fetched once, and the upload."""
+        await self._open(index)
+        if self._results[index] is None:
+            if self._fetching is None and len(self._results) == 1:
+                await self._fetch()
+            else:
+                self._fetching = self._fetching or self._loop.create_task(self._fetch())
+                await asyncio.shield(self._fetching)
+            await self._finish(index)
+        result = self._results[index]
+        if result is not None and None in self._results:
+            self._on_target(index, result)
 
     async def _open(self, index: int) -> None:
-        target = self._lease.targets[index]
         try:
             present = await self._uploads[index].open()
         except SyncError as error:
             self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
         else:
             if present:
-                mounted = target.mount_from != target.repository.name
-                self._results[index] = TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
+                self._results[index] = self._present(index)
 
     async def _fetch(self) -> None:
         """Download the blob; what is wrong with the source is left in `_source_fault`."""
@@ -219,13 +224,20 @@ class ParcelMover:
                 # The token ran out while the blob was fetched. Its bytes are here, and a session is never used twice.
                 await upload.cancel()
                 sender.rewind()
-                if not await upload.open():
-                    await upload.send(sender, parcel.size)
+                if await upload.open():
+                    self._results[index] = self._present(index)
+                    return None
+                await upload.send(sender, parcel.size)
         except SyncError as error:
             why = self._abandoned or self._sink_faults.get(index) or error
             return located(why, self._lease, Origin.DESTINATION, index)
         self._results[index] = TargetResult(Arrival.MOVED, parcel.size)
         return None
+
+    def _present(self, index: int) -> TargetResult:
+        target = self._lease.targets[index]
+        mounted = target.mount_from != target.repository.name
+        return TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
 
     def _fail(self, index: int, error: SyncError) -> None:
         self._results[index] = TargetResult(None, 0, error)

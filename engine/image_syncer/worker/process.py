@@ -39,6 +39,7 @@ from image_syncer.worker.messages import (
     Result,
     Setup,
     Stop,
+    TargetEnded,
     encode,
     read_message,
 )
@@ -56,6 +57,8 @@ BEAT_S = 0.5
 """Between two signs of life."""
 TICK_S = 1.0
 """Between two looks for silence."""
+LONGEST_WAIT_S = 1.0
+"""For a registry that asked to be left alone: a job that would wait longer goes back, and keeps nobody's slot."""
 STOP_S = 1.0
 """For the courtesies of a worker that is told to stop; the coordinator kills it a little later."""
 _CRASHED = 70  # EX_SOFTWARE of sysexits.h
@@ -84,7 +87,7 @@ class Worker:
             self._transport,
             self._authorizer,
             self._throttle,
-            retry=RetryPolicy(tries=1),
+            retry=RetryPolicy(tries=1, longest_wait_s=LONGEST_WAIT_S),
             chance=random.random,
             on_pause=lambda registry, seconds: self._say(LeaveAlone(registry, seconds)),
         )
@@ -153,9 +156,22 @@ class Worker:
 
     def _make_mover(self, lease: LeaseJob) -> Mover | ParcelMover:
         setup, digest = self._setup, Digest(lease.digest)
+
+        def on_target(target: int, result: TargetResult) -> None:
+            self._say(TargetEnded(lease.job_id, target, _as_result(result)))
+
         patience = {"stall_s": setup.stall_timeout_s, "answer_s": setup.answer_timeout_s}
         if setup.parcels and 0 <= lease.size <= setup.parcel_bytes:
-            return ParcelMover(self._client, lease, digest, self._parcels, _SIGNALS, fresh=self._fresh, **patience)
+            return ParcelMover(
+                self._client,
+                lease,
+                digest,
+                self._parcels,
+                _SIGNALS,
+                fresh=self._fresh,
+                on_target=on_target,
+                **patience,
+            )
         return Mover(
             self._client,
             lease,
@@ -165,6 +181,7 @@ class Worker:
             **patience,
             lag_s=setup.fan_out_lag_s,
             on_behind=lambda targets: self._say(FellBehind(lease.job_id, tuple(targets))),
+            on_target=on_target,
         )
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pycurl
 
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, SyncError
-from image_syncer.net import AnswerHead, set_request, set_upload, transport_error
+from image_syncer.net import CUT_OFF, AnswerHead, set_request, set_upload, transport_error
 from image_syncer.registry import (
     Mounted,
     Response,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Upload"]
 
 MAX_ANSWER_BYTES = 64 * 1024
+CANCEL_TIMEOUT_S = 5.0
 _OPENED = (201, 202)
 _COMMITTED = (200, 201, 204)
 _MOUNT_REFUSED = (400, 401, 403, 404, 405)
@@ -113,6 +115,8 @@ class Upload:
         if head.complete and head.status not in _COMMITTED:
             response = Response(head.status, head.headers, bytes(answer), request.url)
             raise await self._refused(response, request, authorization)
+        if not code and not head.complete:
+            code, words = pycurl.E_PARTIAL_FILE, CUT_OFF
         if code:
             raise transport_error(code, words, request, Origin.DESTINATION)
         if sent_at_answer != [size]:
@@ -127,10 +131,14 @@ class Upload:
         """Tell the registry that the session will not be used; whether it listens does not matter."""
         if self._session is None:
             return
-        request = build_cancel_upload(self._place.endpoint, self._place.repository, self._session)
+        endpoint = self._place.endpoint
+        if self._client.throttle.wait_s(endpoint.registry, asyncio.get_running_loop().time()):
+            return  # it asked to be left alone
+        request = build_cancel_upload(endpoint, self._place.repository, self._session)
+        exchange = self._client.exchange(request, endpoint, origin=Origin.DESTINATION)
         try:
-            await self._client.exchange(request, self._place.endpoint, origin=Origin.DESTINATION)
-        except SyncError:
+            await asyncio.wait_for(exchange, CANCEL_TIMEOUT_S)
+        except (SyncError, asyncio.TimeoutError):
             return  # it will expire by itself
 
     async def _refused(self, response: Response, request: Request, authorization: str | None) -> SyncError:

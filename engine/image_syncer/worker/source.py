@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pycurl
+
 from image_syncer.errors import IntegrityError, Origin, SyncError
-from image_syncer.net import AnswerHead, set_download, set_request, transport_error
+from image_syncer.net import CUT_OFF, AnswerHead, set_download, set_request, transport_error
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Response,
@@ -17,8 +19,6 @@ from image_syncer.registry import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pycurl
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
@@ -56,6 +56,7 @@ class Download:
         self._begin = begin
         self._stream: Stream | Parcel | None = None
         self._refusal = bytearray()
+        self._declined = False
         self.easy: pycurl.Curl | None = None
 
     async def run(self) -> None:
@@ -109,6 +110,8 @@ class Download:
         if stream is not None:
             self._conclude(stream, code, words, request)
             return None
+        if not code and not head.complete:
+            code, words = pycurl.E_PARTIAL_FILE, CUT_OFF
         if code:
             raise transport_error(code, words, request, Origin.SOURCE)
         return Response(head.status, head.headers, bytes(self._refusal), request.url)
@@ -116,6 +119,7 @@ class Download:
     def _on_head(self, head: AnswerHead) -> None:
         if head.status == _OK:
             self._stream = self._begin(content_length(head.headers))
+            self._declined = self._stream is None
 
     def _taker(self) -> Callable[[memoryview], int | None]:
         """Libcurl's write callback for one answer: who takes the bytes is decided with the first of them."""
@@ -129,9 +133,12 @@ class Download:
 
         return receive
 
-    def _keep_refusal(self, chunk: memoryview) -> None:
+    def _keep_refusal(self, chunk: memoryview) -> int | None:
+        if self._declined:
+            return -1  # a blob that is not the one: its body is not read
         if len(self._refusal) < MAX_REFUSAL_BYTES:
             self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
+        return None
 
     def _conclude(self, stream: Stream | Parcel, code: int, words: str, request: Request) -> None:
         if stream.verified:

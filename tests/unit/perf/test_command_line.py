@@ -162,6 +162,13 @@ def test_streams_are_counted_over_all_workers(options, streams) -> None:
         (["few_large", "--peer", "curl=x"], "two tools are called curl"),
         (["few_large", "--directory", "/no/such"], "/no/such is no directory"),
         (["few_large", "--json", "/no/such/file"], "there is no folder /no/such"),
+        (["few_large", "--json", "/"], "--json /: this is a folder"),
+        (["few_large", "--plots", "/dev/null"], "--plots /dev/null: this is no folder"),
+        (["few_large", "--options", "'"], "--options ': No closing quotation"),
+        (["few_large", "--options", "--workers abc"], "--workers abc: a number from 1 on"),
+        (["few_large", "--options=--streams=0"], "--streams 0: a number from 1 on"),
+        (["--scale", "few_large"], "--scale: nothing to vary"),
+        (["few_large", "--scale", "workers=1", "--profile", "perf"], "--profile: with --scale"),
         (["few_large", "--baseline", "no-such-revision"], "no such revision"),
     ],
 )
@@ -180,6 +187,12 @@ def test_a_number_that_is_none_is_a_mistake_too(arguments, capsys) -> None:
         main(arguments)
     assert ended.value.code == 2
     assert "argument" in capsys.readouterr().err
+
+
+def test_nginx_that_is_asked_for_has_to_be_there(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("perf.command.locate_nginx", lambda: None)
+    assert main(["few_large", "--source", "nginx"]) == 2
+    assert "--source nginx: it is not installed" in capsys.readouterr().err
 
 
 def test_a_scenario_after_the_scale_is_a_scenario(monkeypatch) -> None:

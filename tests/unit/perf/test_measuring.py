@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
 import time
 
@@ -58,6 +60,20 @@ def test_a_command_that_does_not_end_is_ended_with_all_its_processes(tmp_path) -
     with pytest.raises(Mistake, match=r"has not ended after 0\.5 s"):
         measured(["bash", "-c", "sleep 61 & sleep 60"], tmp_path, limit_s=0.5)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("apart", ["", "set -m; "])
+def test_what_a_good_run_leaves_behind_is_ended(apart, tmp_path) -> None:
+    measured(["bash", "-c", f"{apart}sleep 62 & echo $!"], tmp_path)
+    pid = int((tmp_path / "output").read_text())
+    try:
+        left = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([left], [], [], 10)[0]
+    finally:
+        os.close(left)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import shutil
 import pytest
 from perf.baseline import dependencies_of
 from perf.command import main
+from perf.scenario import Scenario, Source
+from perf.stage.content import ContentSpec
+from perf.staging import Stage
 from perf.tools import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -45,6 +48,20 @@ def test_a_tool_that_says_it_is_done_and_is_not_is_found_out(tmp_path, capsys) -
     assert main(arguments) == 2
     assert "lazy ended well, but at destination 0: 0 of 8 blobs arrived" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_profiled_is_image_syncer_whatever_else_runs(tmp_path, capsys, monkeypatch) -> None:
+    profiled = []
+    monkeypatch.setattr("perf.command.profile_once", lambda _, tool, *__: profiled.append(tool.name) or {"hash": 1.0})
+    arguments = ["few_large", *COMMON, "--directory", str(tmp_path), "--only", "curl", "--profile", "perf"]
+    assert main(arguments) == 0
+    assert profiled == ["image-syncer"]
+
+
+def test_ours_serves_where_nginx_cannot(tmp_path) -> None:
+    source = Source(ContentSpec(layer_bytes=4096), auth="basic")
+    with Stage(Scenario(sources=(source,), name="guarded"), tmp_path, source_kind="nginx") as stage:
+        assert stage.kinds["source"].startswith("perf source")
 
 
 def test_the_grid_of_a_scale_runs_and_has_a_knee(tmp_path, capsys) -> None:

@@ -282,6 +282,19 @@ def test_docker_registry_has_the_content_that_it_was_given(content) -> None:
         push_image(client, content, "other/place")
 
 
+def test_docker_registry_keeps_its_files_where_it_is_told(tmp_path) -> None:
+    find_program("docker-registry")
+    with registry(directory=tmp_path) as place:
+        assert [entry.name.startswith("perf-registry-") for entry in tmp_path.iterdir()] == [True]
+        assert place.kind == "docker-registry"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_does_not_reach_a_server() -> None:
+    with sink() as place:
+        assert os.getpgid(place.pid) == place.pid != os.getpgid(0)
+
+
 def test_a_server_ends_when_its_starter_is_killed() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

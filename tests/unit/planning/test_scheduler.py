@@ -224,7 +224,7 @@ def test_a_fault_that_does_not_pass_is_told_with_the_number_of_tries() -> None:
 def test_a_registry_is_left_alone_as_long_as_it_asks() -> None:
     scheduler = scheduler_of()
     job = lease(scheduler.want([need(A, APP, 1)]))
-    scheduler.end(1, job.id, [failed(RateLimitedError("wait", retry_after_s=60.0))], 0.0)
+    scheduler.end(1, job.id, [failed(RateLimitedError("wait", status=429, retry_after_s=60.0))], 0.0)
     assert scheduler.wake_at == 61.0
 
 
@@ -521,7 +521,7 @@ def test_a_bound_that_fell_is_kept_as_streams_end() -> None:
 @pytest.mark.parametrize(
     ("error", "less"),
     [
-        (RateLimitedError("wait", origin=Origin.SOURCE), True),
+        (RateLimitedError("wait", origin=Origin.SOURCE, status=429), True),
         (UnavailableError("busy", origin=Origin.SOURCE, status=503), True),
         (UnavailableError("broken", origin=Origin.SOURCE, status=500), False),
         (TransportError("reset", origin=Origin.SOURCE, phase="receive"), False),
@@ -597,3 +597,41 @@ def test_a_distinct_blob_costs_less_than_a_kilobyte_and_a_finished_delivery_noth
         tracemalloc.stop()
     assert moved - begin < blobs * (1000 - 150)  # the digest itself, made before, is some 150
     assert again - moved < blobs
+
+
+def test_one_broken_download_for_several_destinations_is_one_refusal() -> None:
+    scheduler = Scheduler(streams=8, retry=RetryPolicy(), chance=lambda: 0.0)
+    scheduler.join(1)
+    source = Repository("s.example", "a")
+    needs = [BlobNeed(digest_of(b"x"), 10, source, Repository(f"d{n}.example", "a"), n) for n in range(3)]
+    [lease] = scheduler.want(needs)
+    error = TransportError("cut", phase="receive", origin=Origin.SOURCE)
+    scheduler.end(1, lease.job.id, [TargetResult(None, error=error.copy()) for _ in range(3)], 0.0)
+    assert scheduler._queue._host_of("s.example").allowed is None
+
+
+def test_who_waits_for_a_target_that_ended_does_not_wait_for_the_others() -> None:
+    scheduler = Scheduler(streams=8, retry=RetryPolicy(), chance=lambda: 0.0)
+    scheduler.join(1)
+    source = Repository("s.example", "a")
+    needs = [BlobNeed(digest_of(b"x"), 10, source, Repository(f"d{n}.example", "a"), n) for n in range(2)]
+    [lease] = scheduler.want(needs)
+    moved = TargetResult(Arrival.MOVED, 10)
+    assert scheduler.end_target(1, lease.job.id, 0, moved, 1.0) == [
+        BlobLanded(0, digest_of(b"x"), Arrival.MOVED, 10, 1)
+    ]
+    assert scheduler.end_target(1, lease.job.id, 0, moved, 1.0) == []
+    assert scheduler.end(1, lease.job.id, [moved, moved], 2.0) == [BlobLanded(1, digest_of(b"x"), Arrival.MOVED, 10, 1)]
+
+
+def test_a_blob_that_comes_back_because_its_registry_is_left_alone_was_not_tried() -> None:
+    scheduler = Scheduler(streams=8, retry=RetryPolicy(tries=1), chance=lambda: 0.0)
+    scheduler.join(1)
+    need = BlobNeed(digest_of(b"x"), 10, Repository("s.example", "a"), Repository("d.example", "a"), 1)
+    [lease] = scheduler.want([need])
+    left_alone = RateLimitedError("it asked to be left alone", origin=Origin.DESTINATION, retry_after_s=5.0)
+    assert scheduler.end(1, lease.job.id, [TargetResult(None, error=left_alone)], 0.0) == []
+    assert scheduler.wake_at == 5.0
+    assert scheduler._queue._host_of("d.example").allowed is None
+    [again] = scheduler.tick(5.0)
+    assert isinstance(again, Lease)

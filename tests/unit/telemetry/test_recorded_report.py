@@ -127,10 +127,20 @@ def test_wherever_a_report_is_cut_off_it_is_said(tmp_path: Path) -> None:
     path = tmp_path / "cut.json"
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(ConfigurationError, match=r"ends in the middle|is not JSON"):
+        with pytest.raises(ConfigurationError, match="ends in the middle"):
             load_report(str(path))
+    path.write_text('{"images": [\n{"source": "a}')
+    with pytest.raises(ConfigurationError, match="ends in the middle"):
+        load_report(str(path))
     path.write_bytes(whole[:-300])
     with pytest.raises(ConfigurationError, match="ends in the middle: it was cut off, or its run is not over"):
+        load_report(str(path))
+
+
+def test_a_report_that_has_only_begun_is_not_over(tmp_path: Path) -> None:
+    path = tmp_path / "run.json.partial"
+    path.touch()
+    with pytest.raises(ConfigurationError, match="its run is not over"):
         load_report(str(path))
 
 

@@ -117,6 +117,18 @@ def test_several_that_lag_are_split_off_together() -> None:
     assert behind == [1, 2]
 
 
+def test_two_slow_ones_that_take_turns_do_not_hold_a_quick_one_back_for_ever() -> None:
+    race = Race(9000, 400, 600)
+    split: set[int] = set()
+    for _ in range(30):
+        _, behind = race.run(2)
+        split.update(behind)
+        race.rates = [9000, *reversed(race.rates[1:])]
+        if behind:
+            break
+    assert split == {1, 2}
+
+
 def test_a_single_destination_is_never_split_off() -> None:
     assert Race(100).run(60) == (-1, [])
 
