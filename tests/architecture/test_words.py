@@ -37,6 +37,7 @@ def test_no_file_names_the_place_where_it_was_written() -> None:
     found = [
         f"{path.relative_to(PROJECT)}:{text.count(chr(10), 0, match.start()) + 1}: {what}: {match.group()}"
         for path in files
+        if path.suffix != ".png"
         for text in [path.read_text(encoding="utf-8", errors="replace")]
         for what, word in FORBIDDEN.items()
         for match in word.finditer(text)
