@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from perf.errors import Mistake
 from perf.scenario import room_needed
 from perf.stage import servers
@@ -90,7 +88,7 @@ class Stage:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Stage:  # noqa: PYI034 - `Self` is of Python 3.11, and this has no subclasses
         return self
 
     def __exit__(self, *_: object) -> None:
