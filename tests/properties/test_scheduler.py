@@ -220,7 +220,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def a_worker_is_lost(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from(list(self.held)))
         for job in self.held.pop(worker).values():
-            for target in job.targets:
+            for target in [one for at, one in enumerate(job.targets) if at not in job.settled]:
                 self.losses[id(target)] += 1
                 assert self.losses[id(target)] == target.losses + 1 <= MOST_LOSSES
         self.carry_out(self.scheduler.lose(worker, WorkerError("gone")))

@@ -8,9 +8,9 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from image_syncer.errors import SyncError, WorkerError
+from image_syncer.errors import SyncError
 from image_syncer.planning import TargetResult
-from properties.test_scheduler import ENDINGS, MOST_LOSSES, SchedulerMachine
+from properties.test_scheduler import SchedulerMachine
 
 if TYPE_CHECKING:
     from image_syncer.planning import Job, Target
@@ -42,29 +42,6 @@ class SplitMachine(SchedulerMachine):
         behind = tuple(sorted(data.draw(positions)))
         event(f"split {len(behind)} of {number}")
         self.carry_out(self.scheduler.split(worker, job.id, behind))
-
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def a_worker_is_lost(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(list(self.held)))
-        for job in self.held.pop(worker).values():
-            for target in [one for at, one in enumerate(job.targets) if at not in job.settled]:
-                self.losses[id(target)] += 1
-                assert self.losses[id(target)] == target.losses + 1 <= MOST_LOSSES
-        self.carry_out(self.scheduler.lose(worker, WorkerError("gone")))
-
-    @precondition(lambda self: any(self.held.values()))
-    @rule(data=st.data(), jobs=st.integers(1, 4))
-    def jobs_end(self, data: st.DataObject, jobs: int) -> None:
-        worker = data.draw(st.sampled_from([worker for worker, held in self.held.items() if held]))
-        ended = []
-        for job in data.draw(st.permutations(list(self.held[worker].values())))[:jobs]:
-            of_source = data.draw(st.sampled_from([None, None, None, "source", "source for good"]))
-            results = [
-                self.result_of(job, target, of_source or data.draw(st.sampled_from(ENDINGS))) for target in job.targets
-            ]
-            ended.append((job, results))
-        self.end(worker, ended)
 
     def result_of(self, job: Job, target: Target, ending: str) -> TargetResult:
         if job.targets.index(target) in job.settled:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from image_syncer.net.authorization import Authorization, Authorizer, TokenBroker
 from image_syncer.net.client import RegistryClient
-from image_syncer.net.curl_errors import CUT_OFF, transport_error
+from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.endpoints import EndpointBook
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
@@ -15,7 +15,6 @@ from image_syncer.net.throttle import Throttle
 from image_syncer.net.transport import Timeouts, Transport
 
 __all__ = [
-    "CUT_OFF",
     "AnswerHead",
     "Authorization",
     "Authorizer",
@@ -28,6 +27,7 @@ __all__ = [
     "Timeouts",
     "TokenBroker",
     "Transport",
+    "judge_end",
     "set_download",
     "set_request",
     "set_upload",

@@ -15,10 +15,7 @@ from image_syncer.errors import Origin, TransportError
 if TYPE_CHECKING:
     from image_syncer.registry import Request
 
-__all__ = ["CUT_OFF", "transport_error"]
-
-CUT_OFF = "the connection was closed in the middle of the answer's head"
-"""libcurl calls such an answer a whole one; with this it is CURLE_PARTIAL_FILE."""
+__all__ = ["judge_end", "transport_error"]
 
 _PHASES = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "resolve",
@@ -82,6 +79,16 @@ _HINTS = {
     pycurl.E_PARTIAL_FILE: _CUT_HINT,
     pycurl.E_OPERATION_TIMEDOUT: "The registry, or the way to it, is too slow or silent.",
 }
+
+
+def judge_end(code: int, words: str, *, whole: bool) -> tuple[int, str]:
+    """Libcurl's code and words for the end of a transfer, where an answer whose head is not `whole` is none.
+
+    libcurl takes a head that a closed connection cuts off for a whole one; here it is CURLE_PARTIAL_FILE.
+    """
+    if code or whole:
+        return code, words
+    return pycurl.E_PARTIAL_FILE, "the connection was closed in the middle of the answer's head"
 
 
 def transport_error(code: int, words: str, request: Request, origin: Origin) -> TransportError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import Origin, ProtocolViolation
-from image_syncer.net.curl_errors import CUT_OFF, transport_error
+from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
@@ -64,8 +64,7 @@ class Transport:
             handle = self._small_handles.take(request, endpoint, authorization)
             try:
                 code, words = await self.driver.perform(handle.easy)
-                if not code and not handle.is_whole:
-                    code, words = pycurl.E_PARTIAL_FILE, CUT_OFF
+                code, words = judge_end(code, words, whole=handle.is_whole)
                 response = handle.take_answer(request.url)
             finally:
                 self._small_handles.give_back(handle)

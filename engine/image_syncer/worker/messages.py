@@ -66,6 +66,11 @@ class TargetPlace:
     repository: Repository
     mount_from: str
 
+    @property
+    def mounts(self) -> bool:
+        """Whether the blob is expected to arrive by a mount from another repository, without bytes."""
+        return self.mount_from != self.repository.name
+
 
 @dataclass(frozen=True)
 class Setup:

@@ -323,7 +323,7 @@ class Mover:
         """Wait for the cancelled sessions, break off what is left, and give the window back."""
         closing = [task for name, task in self._tasks.items() if name.startswith("cancel")]
         if closing:
-            await asyncio.wait(closing, timeout=CANCEL_TIMEOUT_S)
+            await asyncio.wait(closing)
         left = list(self._tasks.values())
         for task in left:
             task.cancel()
@@ -339,10 +339,4 @@ class Mover:
             return TargetResult(None, 0, outcome, behind=index in self._behind)
         if outcome is SinkOutcome.MOVED:
             return TargetResult(Arrival.MOVED, self._stream.size if self._stream else 0)
-        target = self._lease.targets[index]
-        mounted = target.mount_from != target.repository.name
-        return TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
-
-
-CANCEL_TIMEOUT_S = 5.0
-"""How long an abandoned session's DELETE may take: it is a courtesy."""
+        return TargetResult(self._uploads[index].arrival_without_bytes)

@@ -43,7 +43,7 @@ class FreshRepositories:
 
     def expect(self, targets: tuple[TargetPlace, ...]) -> bool:
         """Whether a blob for these targets will probably have to be sent to one of them."""
-        return any(one.repository in self._fresh and one.mount_from == one.repository.name for one in targets)
+        return any(one.repository in self._fresh and not one.mounts for one in targets)
 
     def learn(self, target: TargetPlace, arrival: Arrival | None) -> None:
         """What became of a blob on its way to `target`."""
@@ -185,7 +185,7 @@ class ParcelMover:
             self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
         else:
             if present:
-                self._results[index] = self._present(index)
+                self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
 
     async def _fetch(self) -> None:
         """Download the blob; what is wrong with the source is left in `_source_fault`."""
@@ -225,7 +225,7 @@ class ParcelMover:
                 await upload.cancel()
                 sender.rewind()
                 if await upload.open():
-                    self._results[index] = self._present(index)
+                    self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
                     return None
                 await upload.send(sender, parcel.size)
         except SyncError as error:
@@ -233,11 +233,6 @@ class ParcelMover:
             return located(why, self._lease, Origin.DESTINATION, index)
         self._results[index] = TargetResult(Arrival.MOVED, parcel.size)
         return None
-
-    def _present(self, index: int) -> TargetResult:
-        target = self._lease.targets[index]
-        mounted = target.mount_from != target.repository.name
-        return TargetResult(Arrival.MOUNTED if mounted else Arrival.PRESENT)
 
     def _fail(self, index: int, error: SyncError) -> None:
         self._results[index] = TargetResult(None, 0, error)

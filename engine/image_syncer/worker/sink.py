@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, SyncError
-from image_syncer.net import CUT_OFF, AnswerHead, set_request, set_upload, transport_error
+from image_syncer.net import AnswerHead, judge_end, set_request, set_upload, transport_error
+from image_syncer.planning import Arrival
 from image_syncer.registry import (
     Mounted,
     Response,
@@ -32,6 +33,7 @@ __all__ = ["Upload"]
 
 MAX_ANSWER_BYTES = 64 * 1024
 CANCEL_TIMEOUT_S = 5.0
+"""How long the DELETE of a session may take: it is a courtesy."""
 _OPENED = (201, 202)
 _COMMITTED = (200, 201, 204)
 _MOUNT_REFUSED = (400, 401, 403, 404, 405)
@@ -55,6 +57,11 @@ class Upload:
     def registry(self) -> str:
         """The destination registry."""
         return self._place.endpoint.registry
+
+    @property
+    def arrival_without_bytes(self) -> Arrival:
+        """How the blob got there, where `open` finds that it is there."""
+        return Arrival.MOUNTED if self._place.mounts else Arrival.PRESENT
 
     async def open(self) -> bool:
         """True: the repository has the blob (mounted, or since long). False: a session stands. Raises `SyncError`."""
@@ -115,8 +122,7 @@ class Upload:
         if head.complete and head.status not in _COMMITTED:
             response = Response(head.status, head.headers, bytes(answer), request.url)
             raise await self._refused(response, request, authorization)
-        if not code and not head.complete:
-            code, words = pycurl.E_PARTIAL_FILE, CUT_OFF
+        code, words = judge_end(code, words, whole=head.complete)
         if code:
             raise transport_error(code, words, request, Origin.DESTINATION)
         if sent_at_answer != [size]:

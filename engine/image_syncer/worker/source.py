@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pycurl
-
 from image_syncer.errors import IntegrityError, Origin, SyncError
-from image_syncer.net import CUT_OFF, AnswerHead, set_download, set_request, transport_error
+from image_syncer.net import AnswerHead, judge_end, set_download, set_request, transport_error
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Response,
@@ -19,6 +17,8 @@ from image_syncer.registry import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pycurl
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
@@ -110,8 +110,7 @@ class Download:
         if stream is not None:
             self._conclude(stream, code, words, request)
             return None
-        if not code and not head.complete:
-            code, words = pycurl.E_PARTIAL_FILE, CUT_OFF
+        code, words = judge_end(code, words, whole=head.complete)
         if code:
             raise transport_error(code, words, request, Origin.SOURCE)
         return Response(head.status, head.headers, bytes(self._refusal), request.url)
