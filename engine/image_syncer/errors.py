@@ -21,6 +21,7 @@ __all__ = [
     "AuthenticationError",
     "ConfigurationError",
     "IntegrityError",
+    "NotAskedError",
     "NotFoundError",
     "Origin",
     "Problem",
@@ -269,6 +270,13 @@ class RateLimitedError(RegistryError):
     """The registry asked to be left alone for a while (429)."""
 
     kind = "rate limited"
+    can_pass = True
+
+
+class NotAskedError(RegistryError):
+    """The request was not sent, because the registry had asked to be left alone; `retry_after_s` says for how long."""
+
+    kind = "not asked"
     can_pass = True
 
 

@@ -11,6 +11,7 @@ from image_syncer import errors
 from image_syncer.errors import (
     ConfigurationError,
     IntegrityError,
+    NotAskedError,
     NotFoundError,
     Origin,
     Problem,
@@ -178,7 +179,7 @@ def test_an_error_that_knows_nothing_crosses_as_well(kind: type[SyncError]) -> N
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:
-    assert len({kind.kind for kind in KINDS}) == len(KINDS) == 12
+    assert len({kind.kind for kind in KINDS}) == len(KINDS) == 13
     assert all(kind.__doc__ for kind in KINDS)
 
 
@@ -230,6 +231,7 @@ def test_places_are_filled_in_where_they_were_not_known() -> None:
         (IntegrityError, False),
         (ConfigurationError, False),
         (RateLimitedError, True),
+        (NotAskedError, True),
         (UnavailableError, True),
         (TransportError, True),
         (WorkerError, True),

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError
+from image_syncer.errors import NotAskedError, Origin, RateLimitedError, SyncError
 from image_syncer.net.gate import Gate
 from image_syncer.registry import (
     REDIRECT_STATUSES,
@@ -107,14 +107,14 @@ class RegistryClient:
             gate.leave()
 
     async def wait_for_turn(self, endpoint: Endpoint) -> None:
-        """Sleep while the registry has asked to be left alone; raises RateLimitedError where that is too long to wait.
+        """Sleep while the registry has asked to be left alone; raises NotAskedError where that is too long to wait.
 
         Then nothing is asked: each request would only be refused again.
         """
         # What is in force may be prolonged while we sleep.
         while wait := self.throttle.wait_s(endpoint.registry, self._loop.time()):
             if wait > self._retry.longest_wait_s:
-                raise RateLimitedError(
+                raise NotAskedError(
                     f"the registry {endpoint.registry} asked to be left alone for {format_duration(wait)}",
                     hint="Run it again then, or ask the registry for a higher limit.",
                     retry_after_s=wait,

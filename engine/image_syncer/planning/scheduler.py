@@ -19,7 +19,15 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError, WorkerError
+from image_syncer.errors import (
+    NotAskedError,
+    Origin,
+    RateLimitedError,
+    SyncError,
+    TransportError,
+    UnavailableError,
+    WorkerError,
+)
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.connections import share_of
 from image_syncer.planning.job import (
@@ -270,8 +278,6 @@ class Scheduler:
 
     def _note_refusal(self, job: Job, target: Target, error: SyncError, now: float) -> None:
         """What a host cannot serve now it is asked for less often."""
-        if _was_not_asked(error):
-            return
         broken = isinstance(error, TransportError) and error.phase in ("connect", "send", "receive")
         overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
         if not (broken or overloaded or isinstance(error, RateLimitedError)):
@@ -281,7 +287,7 @@ class Scheduler:
             self._tuner.refused(now)
 
     def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
-        target.tries += not _was_not_asked(error)
+        target.tries += not isinstance(error, NotAskedError)
         pause = self._retry.pause_s(error, target.tries, self._chance())
         if self._unwanted(target):
             self._abandon(target)
@@ -391,8 +397,3 @@ class Scheduler:
             f"<Scheduler {len(self._slots.workers)} workers, {self.in_flight} jobs in flight, "
             f"{len(self._queue)} wait for a worker, {len(self._later)} for time, {len(self._blobs)} blobs>"
         )
-
-
-def _was_not_asked(error: SyncError) -> bool:
-    """Whether a worker gave the blob back, because the registry had asked to be left alone."""
-    return isinstance(error, RateLimitedError) and error.status is None

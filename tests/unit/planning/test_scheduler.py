@@ -5,6 +5,7 @@ import tracemalloc
 import pytest
 
 from image_syncer.errors import (
+    NotAskedError,
     NotFoundError,
     Origin,
     RateLimitedError,
@@ -629,7 +630,7 @@ def test_a_blob_that_comes_back_because_its_registry_is_left_alone_was_not_tried
     scheduler.join(1)
     need = BlobNeed(digest_of(b"x"), 10, Repository("s.example", "a"), Repository("d.example", "a"), 1)
     [lease] = scheduler.want([need])
-    left_alone = RateLimitedError("it asked to be left alone", origin=Origin.DESTINATION, retry_after_s=5.0)
+    left_alone = NotAskedError("it asked to be left alone", origin=Origin.DESTINATION, retry_after_s=5.0)
     assert scheduler.end(1, lease.job.id, [TargetResult(None, error=left_alone)], 0.0) == []
     assert scheduler.wake_at == 5.0
     assert scheduler._queue._host_of("d.example").allowed is None
