@@ -97,7 +97,7 @@ for verb in (sync, copy, report, config, registry, demo):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0, 1, 2, 130 or 143."""
+    """Runs the command and returns its exit code: 0, 1, 2, 129, 130 or 143."""
     words = _in_our_spelling(sys.argv[1:] if args is None else args)
     reopen()
     forgive(sys.stdout, sys.stderr)

@@ -28,6 +28,8 @@ _MOST_LAG_S = 30 * 86400
 """Stands for ever."""
 _MOST_RETRIES = 1000
 """With the longest pauses, some hours of trying."""
+_LONGEST_S = 366 * 86400
+"""More than any run takes."""
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 
 
@@ -73,6 +75,21 @@ def whole_number(
     return parse
 
 
+def _parse_duration_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """A callback for click: seconds, of which there must be some."""
+    if value is None:
+        return None
+    from image_syncer.units import parse_duration
+
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+    if not 0 < seconds <= _LONGEST_S:
+        raise click.BadParameter("it must be more than nothing, and a year at most.")
+    return seconds
+
+
 def _split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
     """`--arch amd64,arm64 --arch arm` and any mixture; empty items are dropped, as the Go tool does."""
     items = tuple(item.strip() for value in values for item in value.split(",") if item.strip())
@@ -107,6 +124,7 @@ class RunOptions:
     memory: int | None = None
     blobs_in_memory: int = 500_000
     fan_out_lag: int = 10
+    deadline: float | None = None
     report: str | None = None
     output_success_images: str | None = None
     output_images_format: str = "yaml"
@@ -134,6 +152,7 @@ class RunOptions:
             memory_bytes=self.memory,
             blobs_in_memory=self.blobs_in_memory,
             fan_out_lag_s=self.fan_out_lag,
+            deadline_s=self.deadline,
             proc=self.proc,
             retries=self.retries,
             force=self.force,
@@ -230,6 +249,12 @@ _OPTIONS = (
         show_default=True,
         metavar="SECONDS",
         help="How long a blob's other destinations wait for the slowest before it gets a download of its own.",
+    ),
+    click.option(
+        "--deadline",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="End the run after so long, e.g. 90m or 6h: what has not arrived by then is given up.",
     ),
     click.option(
         "--report",

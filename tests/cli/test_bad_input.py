@@ -211,6 +211,8 @@ COMMAND_LINE = [
     words("digits without end", (*LOGGED, "--proc", "9" * 5000), "'--proc': '99999", "is not a whole number"),
     words("retries", (*LOGGED, "--retries", "-1"), "'--retries': -1 is too small: it must be 0 or more"),
     words("window", (*LOGGED, "--window", "-1"), "'--window': '-1' is not a size", "such as 512KiB"),
+    words("deadline", (*LOGGED, "--deadline", "noon"), "'--deadline': 'noon' is not a duration", "for example 30s"),
+    words("no time", (*LOGGED, "--deadline", "0s"), "'--deadline': it must be more than nothing, and a year at most"),
     words("memory", (*LOGGED, "--memory", "lots"), "'--memory': 'lots' is not a size", "such as 512KiB"),
     words(
         "too little memory", (*LOGGED, "--memory", "1KiB"), "--memory", "1.0 KiB is too little → give at least 64.0 KiB"

@@ -83,6 +83,7 @@ def test_defaults_are_left_to_the_engine(command: Command, engine: FakeEngine, f
         (["--streams", "4"], "streams", 4),
         (["--window", "512KiB"], "window_bytes", 2**19),
         (["--memory", "16MiB"], "memory_bytes", 2**24),
+        (["--deadline", "1h30m"], "deadline_s", 5400.0),
         (["--dry-run"], "dry_run", True),
         (["--report", "r.json"], "report_path", "r.json"),
         (["--os", "linux,windows"], "platform_filter", PlatformFilter(os_names=("linux", "windows"))),

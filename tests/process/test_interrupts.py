@@ -15,6 +15,7 @@ from support.processes import wait_until
 QUICKLY_S = 3.0
 """How long an interrupted run may take to its end: what a worker is given to say goodbye, and a second for us."""
 AT_ONCE_S = 1.0
+DEADLINE_S = 3.0
 LATENCY_S = 3.0
 """What a registry takes for an answer that nobody waits for to its end."""
 
@@ -29,7 +30,7 @@ def slow_pair(pair: Pair) -> Pair:
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_run_that_is_interrupted_leaves_quickly_and_cleanly(
     slow_pair: Pair, number: signal.Signals, exit_code: int, group: bool
 ) -> None:
@@ -117,3 +118,54 @@ def test_a_second_ctrl_c_leaves_at_once(slow_pair: Pair) -> None:
         assert time.monotonic() - began < AT_ONCE_S
         wait_until(lambda: not run.orphans, "the workers are gone", patience_s=AT_ONCE_S)
     pair.assert_consistent()
+
+
+def test_a_run_under_nohup_outlives_its_terminal(pair: Pair) -> None:
+    pair.add_images(2, layer_bytes=MIB // 2)
+    pair.slow_down(MIB / 2)
+    with pair.run("--workers", "2", launcher=("nohup",)) as run:
+        run.wait_for_workers(2)
+        run.signal(signal.SIGHUP, group=True)
+        assert run.wait() == 0, run.err
+        assert run.events("worker lost") == []
+    pair.assert_copied()
+
+
+def test_the_deadline_ends_a_run_like_ctrl_c(pair: Pair) -> None:
+    pair.add_images(3, layer_bytes=MIB // 8)
+    pair.add_images(5, layer_bytes=64 * MIB)
+    pair.slow_down(MIB / 2)
+    began = time.monotonic()
+    with pair.run("--workers", "2", "--deadline", f"{DEADLINE_S}s") as run:
+        assert run.wait() == 1, run.err
+        assert DEADLINE_S < time.monotonic() - began < DEADLINE_S + QUICKLY_S + 2 * AT_ONCE_S
+    assert run.orphans == []
+    report = run.report
+    assert (report["exit_code"], report["interrupted"]) == (1, "deadline")
+    assert report["totals"]["outcomes"]["copied"] == 3
+    left = [image for image in report["images"] if image["outcome"] == "not tried"]
+    assert [image["reason"] for image in left] == ["the deadline has passed"] * 5
+    assert run.out.startswith("interrupted (deadline) · 8 images: ")
+    # Uploads that were given up are cancelled, as far as their workers came to it.
+    assert pair.destination.counters.requests.get("cancel upload", 0) > 0
+    assert pair.assert_consistent() == 3
+
+
+def test_ctrl_c_after_the_deadline_waits_for_the_same_end(slow_pair: Pair) -> None:
+    with slow_pair.run("--workers", "2", "--deadline", f"{DEADLINE_S}s") as run:
+        workers = run.wait_for_workers(2)
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGSTOP)  # what they are given to say goodbye is used up
+        wait_until(lambda: run.events("interrupted"), "the deadline passes")
+        run.signal(signal.SIGINT)
+        assert run.wait() == 1, run.err
+    assert run.report["interrupted"] == "deadline"
+    assert run.orphans == []
+
+
+def test_a_deadline_that_is_not_reached_changes_nothing(pair: Pair) -> None:
+    pair.add_images(2)
+    with pair.run("--deadline", "1h") as run:
+        assert run.wait() == 0, run.err
+    assert run.report["interrupted"] is None
+    pair.assert_copied()

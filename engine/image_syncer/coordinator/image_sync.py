@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Settings
     from image_syncer.coordinator.discovery import Discovery, Selected
+    from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
 
     _Look = tuple[Reference, asyncio.Task[Digest | None]]
 
-__all__ = ["INTERRUPTED", "ImageSync"]
-
-INTERRUPTED = "the run was interrupted"
-"""The reason of what was not tried."""
+__all__ = ["ImageSync"]
 
 
 class ImageSync:
@@ -46,12 +44,15 @@ class ImageSync:
         ledger: Ledger,
         settings: Settings,
         holdings: Holdings,
+        *,
+        ending: Ending,
     ) -> None:
         self._discovery = discovery
         self._transfers = transfers
         self._publisher = publisher
         self._ledger = ledger
         self._settings = settings
+        self._ending = ending
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
@@ -69,7 +70,7 @@ class ImageSync:
         """Nothing runs any more: what has no outcome yet was not tried."""
         for image in self._under_way:
             for destination in image.open:
-                image.enter(destination, Outcome.NOT_TRIED, reason=INTERRUPTED)
+                image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
 
     async def _run(self, image: OpenImage, wanted: PlatformFilter) -> None:
         try:
@@ -171,7 +172,7 @@ class ImageSync:
             error.located(repository=str(where.repository), reference=where.target)
             image.fail(destination, error, **facts, **delivery.facts())
         except asyncio.CancelledError:
-            image.enter(destination, Outcome.NOT_TRIED, reason=INTERRUPTED, **facts, **delivery.facts())
+            image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason, **facts, **delivery.facts())
             raise
         else:
             image.enter(destination, Outcome.COPIED, **facts, **delivery.facts(), tries=delivery.tries)

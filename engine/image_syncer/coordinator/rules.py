@@ -6,7 +6,6 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.image_sync import INTERRUPTED
 from image_syncer.coordinator.ledger import failed
 from image_syncer.errors import SyncError
 from image_syncer.net import Gate
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Rule, Settings
     from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.image_sync import ImageSync
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.oci import Reference
@@ -43,12 +43,15 @@ class RuleRunner:
         images: ImageSync,
         ledger: Ledger,
         settings: Settings,
+        *,
+        ending: Ending,
     ) -> None:
         self._unresolved = dict(enumerate(rules))
         self._discovery = discovery
         self._images = images
         self._ledger = ledger
         self._settings = settings
+        self._ending = ending
         self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,7 +76,7 @@ class RuleRunner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for rule in self._unresolved.values():
-                self._enter(rule, Outcome.NOT_TRIED, INTERRUPTED)
+                self._enter(rule, Outcome.NOT_TRIED, self._ending.reason)
             self._images.close()
             raise
 
@@ -122,8 +125,8 @@ class RuleRunner:
         except BaseException:
             for number, source in enumerate(references[begun:], begun):
                 for destination in _destinations(rule, source, first + number):
-                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=INTERRUPTED)
-                    self._ledger.enter(result)
+                    reason = self._ending.reason
+                    self._ledger.enter(ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=reason))
             raise
 
     def _begin(self, gate: Gate, work: Coroutine[None, None, None]) -> None:

@@ -5,15 +5,14 @@ way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
-import signal
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.discovery import Discovery
+from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
@@ -37,7 +36,7 @@ from image_syncer.telemetry import (
 from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
     from image_syncer.oci import Repository
@@ -49,7 +48,6 @@ STOP_GRACE_S = 2.0
 SLOWEST_ROWS = 5
 CHILDREN_IN_MEMORY = 100_000
 """Manifests that indexes name, of those that were put: some 13 MB."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log = get_logger(__name__)
 
@@ -75,7 +73,7 @@ class Run:
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._writer = ReportWriter(settings.report_path) if settings.report_path else None
         self._ledger = Ledger(self._writer, on_image)
-        self._interrupted: str | None = None
+        self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
         self._main: asyncio.Task[None] | None = None
         self._rate = RateMeter()
         self._source = CredentialSource(os.environ)
@@ -85,13 +83,14 @@ class Run:
 
     async def execute(self) -> Report:
         """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once."""
-        with self._signals():
+        with self._ending.signals():
             watching = self._loop.create_task(self._watch())
             self._main = self._loop.create_task(self._rules.run())
             try:
-                await self._main
+                with self._ending.deadline(self._settings.deadline_s):
+                    await self._main
             except asyncio.CancelledError:
-                if self._interrupted is None:
+                if self._ending.name is None:
                     raise
             except BaseException:
                 if self._writer is not None:
@@ -137,8 +136,12 @@ class Run:
             run_began_at=self._began,
         )
         publisher = Publisher(self._client, endpoints, self._children)
-        images = ImageSync(discovery, self._transfers, publisher, self._ledger, settings, self._blobs)
-        self._rules = RuleRunner(self._configuration.rules, discovery, images, self._ledger, settings)
+        images = ImageSync(
+            discovery, self._transfers, publisher, self._ledger, settings, self._blobs, ending=self._ending
+        )
+        self._rules = RuleRunner(
+            self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending
+        )
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
         self._transfers.leave_alone(registry, seconds)
@@ -224,7 +227,7 @@ class Run:
             started_at=self._started_at,
             seconds=self._loop.time() - self._began,
             failures=tuple(self._ledger.failures),
-            interrupted=self._interrupted,
+            interrupted=self._ending.name,
             warnings=tuple(self._warnings),
         )
         if self._writer is not None:
@@ -234,28 +237,10 @@ class Run:
                 return replace(report, unwritten=str(error))
         return report
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {}
-        for number in _SIGNALS:
-            with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: the caller's business then
-                handler = signal.getsignal(number)
-                self._loop.add_signal_handler(number, self._on_signal, number)
-                before[number] = handler
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                self._loop.remove_signal_handler(number)
-                if handler is not None:  # None: not of Python's making, and cannot be put back from here
-                    signal.signal(number, handler)
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        if self._interrupted is not None:
-            self._transfers.kill()
-            os._exit(128 + number)
-        self._interrupted = signal.Signals(number).name
-        _log.info("interrupted", signal=self._interrupted)
+    def _end_early(self) -> None:
         self._transfers.scheduler.stop()
         if self._main is not None:
             self._main.cancel()
+
+    def _kill_workers(self) -> None:
+        self._transfers.kill()

@@ -30,7 +30,7 @@ MAX_FAILURES = 50
 _COPY_BYTES = 2**18
 """Pieces in which transfers are appended to the report."""
 
-_SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
+_SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
 """128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
 
 
@@ -93,8 +93,8 @@ class Totals:
 class Report:
     """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
 
-    `started_at` is ISO 8601 in UTC; `interrupted` is the signal's name ("SIGINT", "SIGTERM") or None; `unwritten` says
-    why the file that was asked for is not there.
+    `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
+    "SIGTERM", "SIGHUP"), "deadline", or None; `unwritten` says why the file that was asked for is not there.
     """
 
     settings: Mapping[str, Any]
@@ -108,8 +108,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 130 interrupted
-        · 143 terminated.
+        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 129 the terminal
+        is gone · 130 interrupted · 143 terminated.
         """
         if self.interrupted is not None:
             return _SIGNAL_EXIT_CODES.get(self.interrupted, 1)

@@ -258,7 +258,9 @@ async def _run(fd: int) -> None:
 
 def main(fd: int) -> None:
     """Run a worker on the inherited socket `fd` until it is told to stop, or the coordinator is gone."""
-    # Ctrl-C goes to the whole foreground group; what follows from it is the coordinator's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C goes to the whole foreground group, and so does the end of the terminal; what follows from it is the
+    # coordinator's to say.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(fd))

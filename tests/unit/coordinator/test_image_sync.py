@@ -42,7 +42,9 @@ class Registries:
 
 def sync_of(registries: Registries, results: list[ImageResult]) -> ImageSync:
     nothing = SimpleNamespace()
-    return ImageSync(registries, nothing, nothing, Ledger(None, results.append), Settings(), nothing)  # type: ignore[arg-type]
+    ending = SimpleNamespace(reason="it was over")
+    ledger = Ledger(None, results.append)
+    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending)  # type: ignore[arg-type]
 
 
 def test_where_the_source_fails_no_destination_is_waited_for() -> None:

@@ -37,7 +37,7 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
 
     async def scenario() -> None:
         images = Images(f"t{bad}")
-        runner = RuleRunner([rule], None, images, None, Settings())  # type: ignore[arg-type]
+        runner = RuleRunner([rule], None, images, None, Settings(), ending=None)  # type: ignore[arg-type]
         with pytest.raises(ZeroDivisionError):
             await runner.run()
         assert images.closed

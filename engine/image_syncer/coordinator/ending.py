@@ -1,0 +1,86 @@
+"""The end of a run before all is done: by a signal, by the deadline, or because nothing moves any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from image_syncer.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["DEADLINE", "INTERRUPTED", "Ending"]
+
+INTERRUPTED = "the run was interrupted"
+DEADLINE = "the deadline has passed"
+"""Reasons of what was not tried."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_log = get_logger(__name__)
+
+
+class Ending:
+    """The first cause counts. `on_begin` lets nothing new begin and gives up what is under way; `on_hurry` is called
+    before a second signal ends the process at once.
+    """
+
+    def __init__(self, *, on_begin: Callable[[], None], on_hurry: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_begin = on_begin
+        self._on_hurry = on_hurry
+        self._signalled = False
+        self.name: str | None = None
+        """Of the cause, for the report: a signal's ("SIGINT"), "deadline", or None while there is none."""
+        self.reason = INTERRUPTED
+        """Of what is not tried because of it."""
+
+    def begin(self, name: str, reason: str) -> None:
+        """The run is to end now; nothing happens where it does already."""
+        if self.name is not None:
+            return
+        self.name, self.reason = name, reason
+        _log.info("interrupted", by=name, reason=reason)
+        self._on_begin()
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float | None) -> Iterator[None]:
+        """End what runs inside when it has taken so long (None: never)."""
+        if seconds is None:
+            yield
+            return
+        timer = self._loop.call_later(seconds, self.begin, "deadline", DEADLINE)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take SIGINT, SIGTERM and SIGHUP (the terminal is gone; not where it is ignored, as `nohup` has it)."""
+        before = {}
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if number == signal.SIGHUP and handler == signal.SIG_IGN:
+                continue
+            with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: the caller's business then
+                self._loop.add_signal_handler(number, self._on_signal, number)
+                before[number] = handler
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                self._loop.remove_signal_handler(number)
+                if handler is not None:  # None: not of Python's making, and cannot be put back from here
+                    signal.signal(number, handler)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._signalled:
+            self._on_hurry()
+            os._exit(128 + number)
+        self._signalled = True
+        self.begin(signal.Signals(number).name, INTERRUPTED)
