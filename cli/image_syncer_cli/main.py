@@ -14,7 +14,7 @@ import click
 from image_syncer_cli.config_check import config
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
-from image_syncer_cli.output import clip, forgive, reopen, say
+from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
 from image_syncer_cli.sync import sync
@@ -28,6 +28,8 @@ __all__ = ["cli", "main"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERNAL = 70
+"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
@@ -97,7 +99,7 @@ for verb in (sync, copy, report, config, registry, demo):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0, 1, 2, 129, 130 or 143."""
+    """Runs the command and returns its exit code: 0, 1, 2, 70, 129, 130 or 143."""
     words = _in_our_spelling(sys.argv[1:] if args is None else args)
     reopen()
     forgive(sys.stdout, sys.stderr)
@@ -141,11 +143,7 @@ def _explain(error: Exception) -> int:
         place = f"{error.filename}: " if error.filename else ""
         lines, code = [f"{place}{error.strerror or error}"], EXIT_FAILED
     else:
-        lines = [
-            f"this is a mistake of image-syncer: {type(error).__name__}: {error}",
-            "  Please run it again with --debug, and report what it prints.",
-        ]
-        code = EXIT_FAILED
+        lines, code = mistake_lines(f"{type(error).__name__}: {error}"), EXIT_INTERNAL
     say(redact("Error: " + "\n".join(map(clip, lines[:_MAX_LINES]))), err=True)
     return code
 

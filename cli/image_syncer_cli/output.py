@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["clip", "forgive", "reopen", "say", "silence"]
+__all__ = ["clip", "forgive", "mistake_lines", "reopen", "say", "silence"]
 
 _MAX_LINE = 400
 """A line of an error longer than this came from a registry's web page, or from a cat on the keyboard."""
@@ -48,6 +48,14 @@ def forgive(*streams: TextIO) -> None:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def mistake_lines(what: str) -> list[str]:
+    """What people are told of a mistake of ours."""
+    return [
+        f"this is a mistake of image-syncer: {what}",
+        "  Please run it again with --debug, and report what it prints.",
+    ]
 
 
 def clip(line: str) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from image_syncer_cli.output import clip, say
+from image_syncer_cli.output import clip, mistake_lines, say
 from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "progress_line",
     "render_planned",
     "say_failures",
+    "say_internal_error",
     "say_json",
     "say_skipped",
     "say_unwritten",
@@ -230,6 +231,16 @@ def say_unwritten(report: Report, *, as_json: bool) -> None:
         say_json("error", message=report.unwritten)
     else:
         say(f"Error: {report.unwritten}", err=True)
+
+
+def say_internal_error(report: Report, *, as_json: bool) -> None:
+    """That the run ended by a mistake of ours, if so, and that its report is a partial one."""
+    if report.internal_error is None:
+        return
+    if as_json:
+        say_json("error", message=report.internal_error)
+    else:
+        say("Error: " + "\n".join(map(clip, mistake_lines(report.internal_error))), err=True)
 
 
 def _failure_lines(result: ImageResult) -> list[str]:

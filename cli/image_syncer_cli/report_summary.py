@@ -54,6 +54,8 @@ def _head(recorded: RecordedReport) -> list[str]:
     parts = [f"Run of {_printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
     if report.interrupted is not None:
         parts.insert(2, f"interrupted ({_printable(report.interrupted)})")
+    if report.internal_error is not None:
+        parts.append("a mistake of image-syncer")
     return [_cut(" · ".join(parts), WIDTH)]
 
 

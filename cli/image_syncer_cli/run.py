@@ -16,6 +16,7 @@ from image_syncer_cli.render import (
     is_live_terminal,
     render_planned,
     say_failures,
+    say_internal_error,
     say_skipped,
     say_unwritten,
     say_warning,
@@ -76,6 +77,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     say_failures(report, as_json=as_json)
     say(report.summary_line())
     say_unwritten(report, as_json=as_json)
+    say_internal_error(report, as_json=as_json)
     if wanted is not None:
         wanted.close()
     return report.exit_code

@@ -21,6 +21,7 @@ __all__ = [
     "AuthenticationError",
     "ConfigurationError",
     "IntegrityError",
+    "InternalError",
     "NotAskedError",
     "NotFoundError",
     "Origin",
@@ -341,6 +342,14 @@ class IntegrityError(SyncError):
     @classmethod
     def _extra_fields(cls) -> tuple[str, ...]:
         return ("expected", "actual")
+
+
+class InternalError(SyncError):
+    """A mistake of image-syncer itself: what it says it did cannot be relied on."""
+
+    kind = "internal"
+    exit_code = 70
+    """EX_SOFTWARE of sysexits.h."""
 
 
 class WorkerError(SyncError):

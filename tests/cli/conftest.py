@@ -27,6 +27,7 @@ class FakeEngine:
     snapshots: list[Snapshot] = field(default_factory=list)
     interrupted: str | None = None
     unwritten: str | None = None
+    internal_error: str | None = None
     warnings: tuple[str, ...] = ()
     error: BaseException | None = None
     configuration: Configuration | None = None
@@ -61,6 +62,7 @@ class FakeEngine:
             interrupted=self.interrupted,
             warnings=self.warnings,
             unwritten=self.unwritten,
+            internal_error=self.internal_error,
         )
 
 

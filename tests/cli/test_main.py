@@ -124,7 +124,7 @@ def test_each_problem_of_the_files_is_one_line(command: Command, files: Files, e
         (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
         (
             ZeroDivisionError("token=hunter2hunter2"),
-            1,
+            70,
             (
                 "Error: this is a mistake of image-syncer: ZeroDivisionError: token=…\n"
                 "  Please run it again with --debug, and report what it prints.\n"
@@ -143,7 +143,7 @@ def test_an_error_becomes_three_lines_and_an_exit_code(
 def test_debug_shows_where_without_secrets(command: Command, files: Files, engine: FakeEngine) -> None:
     engine.error = ZeroDivisionError("password=hunter2hunter2")
     ran = command(*files.words, "--debug")
-    assert ran.code == 1
+    assert ran.code == 70
     assert "Traceback (most recent call last)" in ran.err
     assert "hunter2" not in ran.err
 

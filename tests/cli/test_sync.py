@@ -133,6 +133,20 @@ def test_an_interrupted_run_says_so(command: Command, engine: FakeEngine, files:
     assert ran.out.startswith(f"interrupted ({signal}) · 2 images: 1 copied, 1 not tried")
 
 
+def test_a_mistake_of_ours_is_one_sentence_after_what_was_done(
+    command: Command, engine: FakeEngine, files: Files
+) -> None:
+    engine.results = [COPIED, ImageResult("a:1", "b:1", Outcome.NOT_TRIED, reason="…")]
+    engine.internal_error, engine.interrupted = "ZeroDivisionError: division by zero", "SIGINT"
+    ran = command(*files.words)
+    assert ran.code == 70
+    assert ran.out.startswith("a mistake of image-syncer · 2 images: 1 copied, 1 not tried")
+    assert ran.err.splitlines() == [
+        "Error: this is a mistake of image-syncer: ZeroDivisionError: division by zero",
+        "  Please run it again with --debug, and report what it prints.",
+    ]
+
+
 def test_a_dry_run_names_what_it_would_copy(command: Command, engine: FakeEngine, files: Files) -> None:
     engine.results = [UNCHANGED, ImageResult("nginx:9", "reg/nginx:9", Outcome.PLANNED, bytes_total=2**21)]
     ran = command(*files.words, "--dry-run")

@@ -1,9 +1,13 @@
-"""The ledger: every image of the run is entered once, with its outcome, and streamed to the report."""
+"""The ledger: every image of the run is entered once, with its outcome, and streamed to the report.
+
+What was planned is counted on its own, so that an image that got lost on the way is found before the run ends.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.errors import InternalError
 from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWriter, Totals, get_logger, is_logged
 
 if TYPE_CHECKING:
@@ -12,9 +16,32 @@ if TYPE_CHECKING:
     from image_syncer.errors import SyncError
     from image_syncer.oci import Reference
 
-__all__ = ["Ledger", "failed"]
+__all__ = ["Ledger", "Tally", "failed"]
 
 _log = get_logger(__name__)
+
+
+class Tally:
+    """How many images there are, and a sum over their names: in constant memory, and in whatever order they come.
+
+    Two tallies of the same images are equal. Of others they differ, but for a chance of one in 2**61 where as many were
+    counted.
+    """
+
+    __slots__ = ("_sum", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = 0
+
+    def add(self, source: str, destination: str) -> None:
+        """Counts one more image and destination."""
+        self.count += 1
+        self._sum += hash((source, destination))
+
+    def agrees(self, other: Tally) -> bool:
+        """Whether both have counted the same."""
+        return (self.count, self._sum) == (other.count, other._sum)
 
 
 class Ledger:
@@ -25,9 +52,16 @@ class Ledger:
         self._on_image = on_image
         self.totals = Totals()
         self.failures: list[ImageResult] = []
+        self._planned = Tally()
+        self._entered = Tally()
 
-    def enter(self, result: ImageResult) -> None:
-        """One image and destination has ended."""
+    def plan(self, source: Reference | str, destination: Reference | str) -> None:
+        """One image and destination has come up, and is owed an outcome."""
+        self._planned.add(str(source), str(destination))
+
+    def enter(self, result: ImageResult, *, planned_as: str | None = None) -> None:
+        """One image and destination has ended. `planned_as`: the destination's name in the plan, if it was another."""
+        self._entered.add(result.source, planned_as or result.destination)
         self.totals.add(result)
         if result.outcome.is_failure and len(self.failures) < MAX_FAILURES:
             self.failures.append(result)
@@ -35,8 +69,21 @@ class Ledger:
             self._writer.add(result)
         if is_logged("info"):
             _log.info("image", **result.as_data())
-        if self._on_image is not None:
-            self._on_image(result)
+        if (on_image := self._on_image) is not None:
+            self._on_image = None  # who fails here is not asked again while the run is brought to its end
+            on_image(result)
+            self._on_image = on_image
+
+    def check(self) -> None:
+        """Raises InternalError where the images that were planned are not those that have an outcome."""
+        if self._entered.agrees(self._planned):
+            return
+        planned, entered = self._planned.count, self._entered.count
+        difference = "" if planned != entered else ", and they are not the same ones"
+        raise InternalError(
+            f"the ledger does not add up: {planned:,} image{'s were' if planned != 1 else ' was'} planned, "
+            f"{entered:,} {'have' if entered != 1 else 'has'} an outcome{difference}"
+        )
 
 
 def failed(source: Reference | str, destination: Reference | str, error: SyncError, **facts: Any) -> ImageResult:

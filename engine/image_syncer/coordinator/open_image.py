@@ -29,6 +29,7 @@ class OpenImage:
     ) -> None:
         self.source = source
         self._open = {str(destination): destination for destination in destinations}
+        self._planned_as: dict[str, str] = {}
         self._ledger = ledger
         self._clock = clock
         self._began = clock()
@@ -42,16 +43,21 @@ class OpenImage:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
         name = str(destination)
         seconds = self._close(name)
-        self._ledger.enter(ImageResult(str(self.source), name, outcome, seconds=seconds, **facts))
+        result = ImageResult(str(self.source), name, outcome, seconds=seconds, **facts)
+        self._ledger.enter(result, planned_as=self._planned_as.get(name))
 
     def fail(self, destination: Reference, error: SyncError, **facts: Any) -> None:
         """`destination` did not get the image."""
-        seconds = self._close(str(destination))
-        self._ledger.enter(failed(self.source, destination, error, seconds=seconds, **facts))
+        name = str(destination)
+        seconds = self._close(name)
+        result = failed(self.source, destination, error, seconds=seconds, **facts)
+        self._ledger.enter(result, planned_as=self._planned_as.get(name))
 
     def rename(self, digest: Digest) -> list[Reference]:
         """The open destinations without a tag, which go under `digest` from now on."""
-        renamed = [Reference(one.repository, None, digest) for one in self.open if one.tag is None]
+        unnamed = [one for one in self.open if one.tag is None]
+        renamed = [Reference(one.repository, None, digest) for one in unnamed]
+        self._planned_as = {str(new): str(old) for old, new in zip(unnamed, renamed, strict=True)}
         self._open = {str(one): one for one in (*(one for one in self.open if one.tag is not None), *renamed)}
         return renamed
 

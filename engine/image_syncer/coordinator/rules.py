@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.ledger import failed
 from image_syncer.errors import SyncError
 from image_syncer.net import Gate
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.image_sync import ImageSync
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.oci import Reference
+
+    _Image = tuple[Reference, list[Reference]]
 
 __all__ = ["OPEN_IMAGES", "RuleRunner"]
 
@@ -71,7 +74,9 @@ class RuleRunner:
                 self._begin(gate, self._run_rule(number, rule))
             while self._tasks:
                 await asyncio.gather(*self._tasks)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._ending.reason = crash_reason(error)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -87,18 +92,21 @@ class RuleRunner:
             async with aclosing(self._pages(rule)) as pages:
                 async for tags, last in pages:
                     listed += len(tags)
-                    references = rule.references(tags)
-                    self.images_total += len(references) * len(rule.destinations)
+                    images = [
+                        (source, _destinations(rule, source, position))
+                        for position, source in enumerate(rule.references(tags), begun)
+                    ]
+                    self._plan(images)
                     if last:
                         del self._unresolved[number]
-                    await self._begin_images(rule, references, begun)
-                    begun += len(references)
+                    begun += len(images)
+                    await self._begin_images(rule, images)
         except SyncError as error:
             del self._unresolved[number]
             error.located(repository=str(rule.source), operation="list tags")
-            for destination in rule.destinations:
-                self.images_total += 1
-                self._ledger.enter(failed(str(rule.source), str(destination.repository), error))
+            for destination in _repositories(rule):
+                self._plan_one(str(rule.source), destination)
+                self._ledger.enter(failed(str(rule.source), destination, error))
             return
         if not begun:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
@@ -112,20 +120,29 @@ class RuleRunner:
             async for page in pages:
                 yield page
 
-    async def _begin_images(self, rule: Rule, references: list[Reference], first: int) -> None:
-        """Begin the images of `references`, which stand from position `first` on among the tags of the rule."""
+    def _plan(self, images: list[_Image]) -> None:
+        """From here on each of `images` is owed an outcome at each of its destinations."""
+        for source, destinations in images:
+            name = str(source)
+            for destination in destinations:
+                self._plan_one(name, str(destination))
+
+    def _plan_one(self, source: str, destination: str) -> None:
+        self.images_total += 1
+        self._ledger.plan(source, destination)
+
+    async def _begin_images(self, rule: Rule, images: list[_Image]) -> None:
         wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
         begun = 0
         try:
-            for number, source in enumerate(references):
+            for source, destinations in images:
                 await self._gate.enter()
-                begun = number + 1
-                destinations = _destinations(rule, source, first + number)
+                begun += 1
                 self._begin(self._gate, self._images.start(source, destinations, wanted))
         except BaseException:
-            for number, source in enumerate(references[begun:], begun):
-                for destination in _destinations(rule, source, first + number):
-                    reason = self._ending.reason
+            reason = self._ending.reason
+            for source, destinations in images[begun:]:
+                for destination in destinations:
                     self._ledger.enter(ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=reason))
             raise
 
@@ -144,10 +161,16 @@ class RuleRunner:
 
     def _enter(self, rule: Rule, outcome: Outcome, reason: str) -> None:
         """A rule without images of its own still has an entry for each destination: nothing ends silently."""
-        for destination in rule.destinations:
-            self.images_total += 1
-            self._ledger.enter(ImageResult(str(rule.source), str(destination.repository), outcome, reason=reason))
+        source = str(rule.source)
+        for destination in _repositories(rule):
+            self._plan_one(source, destination)
+            self._ledger.enter(ImageResult(source, destination, outcome, reason=reason))
 
 
 def _destinations(rule: Rule, source: Reference, position: int) -> list[Reference]:
-    return [destination.reference_for(source, position) for destination in rule.destinations]
+    """Where an image goes, each place once, whatever was written twice."""
+    return list(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
+
+
+def _repositories(rule: Rule) -> list[str]:
+    return list(dict.fromkeys(str(destination.repository) for destination in rule.destinations))

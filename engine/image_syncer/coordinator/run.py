@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import traceback
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.holdings import BoundedHoldings
@@ -21,7 +23,7 @@ from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import CredentialSource
-from image_syncer.errors import SyncError
+from image_syncer.errors import InternalError, SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.planning import RetryPolicy, decide_resources, split_connections
 from image_syncer.telemetry import (
@@ -75,6 +77,7 @@ class Run:
         self._ledger = Ledger(self._writer, on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
         self._main: asyncio.Task[None] | None = None
+        self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
         self._source = CredentialSource(os.environ)
         self._credentials: dict[Repository, asyncio.Task[tuple[Credential | None, str]]] = {}
@@ -82,29 +85,39 @@ class Run:
         self._build()
 
     async def execute(self) -> Report:
-        """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once."""
-        with self._ending.signals():
+        """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once. So does
+        a mistake of ours, which the report tells.
+        """
+        with self._ending.signals(), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
+            watching.add_done_callback(tell_crash)
             self._main = self._loop.create_task(self._rules.run())
             try:
                 with self._ending.deadline(self._settings.deadline_s):
                     await self._main
             except asyncio.CancelledError:
-                if self._ending.name is None:
+                if self._ending.name is None and self._crashes.error is None:
+                    if self._writer is not None:
+                        self._writer.abandon()
                     raise
-            except BaseException:
-                if self._writer is not None:
-                    self._writer.abandon()
-                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was done until then is reported
+                self._crashes.note(error)
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-                await self._transfers.stop(STOP_GRACE_S)
-                self._driver.close()
-                self._blobs.close()
-                self._children.close()
+                await self._wind_up(watching)
         self._tell_progress()
         return self._report()
+
+    async def _wind_up(self, watching: asyncio.Task[None]) -> None:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        try:
+            await self._transfers.stop(STOP_GRACE_S)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._crashes.note(error)
+            self._transfers.kill()
+        self._driver.close()
+        self._blobs.close()
+        self._children.close()
 
     def _build(self) -> None:
         settings, registries = self._settings, self._configuration.registries
@@ -183,28 +196,34 @@ class Run:
     def _tell_progress(self) -> None:
         if self._on_progress is None:
             return
-        now = self._loop.time()
+        snapshot = self._snapshot(self._loop.time())
+        try:
+            self._on_progress(snapshot)
+        except Exception as error:  # noqa: BLE001 - a run is worth more than its display
+            self._on_progress = None
+            self._warnings.append(f"progress could not be shown any more: {crash_words(error)}")
+            _log.debug("progress cannot be shown any more", traceback=traceback.format_exc())
+
+    def _snapshot(self, now: float) -> Snapshot:
         scheduler = self._transfers.scheduler
         in_flight = self._transfers.bytes_in_flight
         done = scheduler.landed_bytes + in_flight
         self._rate.update(now, self._transfers.moved_bytes + in_flight)
         rate = self._rate.bytes_per_s(now)
-        self._on_progress(
-            Snapshot(
-                elapsed_s=now - self._began,
-                images_total=self._rules.images_total,
-                images_done=self._ledger.totals.images,
-                outcomes=dict(self._ledger.totals.outcomes),
-                listing=self._rules.rules_left > 0,
-                blobs_total=scheduler.wanted_blobs,
-                blobs_done=scheduler.landed_blobs,
-                bytes_total=scheduler.wanted_bytes,
-                bytes_done=done,
-                bytes_per_s=rate,
-                eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
-                slowest=self._transfers.slowest(SLOWEST_ROWS),
-                waiting=self._waiting(now),
-            )
+        return Snapshot(
+            elapsed_s=now - self._began,
+            images_total=self._rules.images_total,
+            images_done=self._ledger.totals.images,
+            outcomes=dict(self._ledger.totals.outcomes),
+            listing=self._rules.rules_left > 0,
+            blobs_total=scheduler.wanted_blobs,
+            blobs_done=scheduler.landed_blobs,
+            bytes_total=scheduler.wanted_bytes,
+            bytes_done=done,
+            bytes_per_s=rate,
+            eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
+            slowest=self._transfers.slowest(SLOWEST_ROWS),
+            waiting=self._waiting(now),
         )
 
     def _waiting(self, now: float) -> str | None:
@@ -229,6 +248,7 @@ class Run:
             failures=tuple(self._ledger.failures),
             interrupted=self._ending.name,
             warnings=tuple(self._warnings),
+            internal_error=self._internal_error(),
         )
         if self._writer is not None:
             try:
@@ -236,6 +256,19 @@ class Run:
             except SyncError as error:  # what was copied is copied, and wants to be told
                 return replace(report, unwritten=str(error))
         return report
+
+    def _internal_error(self) -> str | None:
+        if self._crashes.error is not None:
+            return crash_words(self._crashes.error)
+        try:
+            self._ledger.check()
+        except InternalError as error:
+            return str(error)
+        return None
+
+    def _on_crash(self, error: Exception) -> None:
+        self._ending.reason = crash_reason(error)
+        self._end_early()
 
     def _end_early(self) -> None:
         self._transfers.scheduler.stop()

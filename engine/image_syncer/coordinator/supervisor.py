@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from image_syncer.coordinator.crash import tell_crash
 from image_syncer.coordinator.worker_handle import WorkerHandle
 from image_syncer.errors import SyncError, WorkerError, redact
 from image_syncer.telemetry import get_logger
@@ -65,6 +66,7 @@ class Supervisor:
         for _ in range(self._count):
             self._spawn()
         self._checking = self._loop.create_task(self._check())
+        self._checking.add_done_callback(tell_crash)
 
     def send(self, worker: int, message: Message) -> None:
         """Say something to one worker; nothing happens where it is gone."""

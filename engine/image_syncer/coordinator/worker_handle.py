@@ -12,6 +12,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.crash import tell_crash
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Message, encode, read_message
 
@@ -86,6 +87,7 @@ class WorkerHandle:
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self.send(setup)
         self._listening = loop.create_task(self._listen(reader))
+        self._listening.add_done_callback(tell_crash)
 
     def send(self, message: Message) -> None:
         """Say something; nothing happens where the worker is gone, which `on_end` tells."""

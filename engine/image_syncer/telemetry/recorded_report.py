@@ -72,7 +72,7 @@ def _parse(document: object) -> RecordedReport:
     for name, kind in (("images", list), ("totals", Mapping), ("settings", Mapping)):
         if not isinstance(document.get(name), kind):
             raise _Wrong(f"it has no {name}")
-    interrupted = document.get("interrupted")
+    interrupted, internal_error = document.get("interrupted"), document.get("internal_error")
     report = Report(
         settings=document["settings"],
         totals=_totals(document["totals"]),
@@ -81,6 +81,7 @@ def _parse(document: object) -> RecordedReport:
         failures=tuple(_failures(document["images"])),
         interrupted=None if interrupted is None else _text(document, "interrupted"),
         warnings=_texts(document, "warnings"),
+        internal_error=None if internal_error is None else _text(document, "internal_error"),
     )
     transfers = document.get("transfers", [])
     if not isinstance(transfers, list):

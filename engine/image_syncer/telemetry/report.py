@@ -30,6 +30,8 @@ MAX_FAILURES = 50
 _COPY_BYTES = 2**18
 """Pieces in which transfers are appended to the report."""
 
+_EXIT_INTERNAL = 70
+"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
 _SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
 """128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
 
@@ -95,6 +97,8 @@ class Report:
 
     `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
     "SIGTERM", "SIGHUP"), "deadline", or None; `unwritten` says why the file that was asked for is not there.
+    `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
+    the report is then a partial one.
     """
 
     settings: Mapping[str, Any]
@@ -105,12 +109,15 @@ class Report:
     interrupted: str | None = None
     warnings: tuple[str, ...] = ()
     unwritten: str | None = None
+    internal_error: str | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 129 the terminal
-        is gone · 130 interrupted · 143 terminated.
+        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 70 a mistake of
+        ours · 129 the terminal is gone · 130 interrupted · 143 terminated.
         """
+        if self.internal_error is not None:
+            return _EXIT_INTERNAL
         if self.interrupted is not None:
             return _SIGNAL_EXIT_CODES.get(self.interrupted, 1)
         if self.unwritten is not None:
@@ -123,7 +130,9 @@ class Report:
         counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
         images = f"{totals.images:,} image{'' if totals.images == 1 else 's'}"
         parts = [f"{images}: {', '.join(counts)}" if counts else images]
-        if self.interrupted:
+        if self.internal_error:
+            parts[0] = f"a mistake of image-syncer · {parts[0]}"
+        elif self.interrupted:
             parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
         if totals.outcomes.get(Outcome.PLANNED):
             parts.append(f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}")
@@ -146,6 +155,7 @@ class Report:
             "started_at": self.started_at,
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
+            "internal_error": self.internal_error,
             "exit_code": self.exit_code,
             "settings": dict(self.settings),
             "totals": self.totals.as_data(),

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from image_syncer.coordinator.ledger import Ledger, failed
-from image_syncer.errors import NotFoundError, Origin
+from image_syncer.errors import InternalError, NotFoundError, Origin
 from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, Report, ReportWriter
 
 if TYPE_CHECKING:
@@ -58,3 +60,50 @@ def test_failures_are_kept_up_to_a_bound_and_counted_beyond_it() -> None:
     assert len(ledger.failures) == MAX_FAILURES
     assert ledger.failures[0].source == "a.example/x:v0"
     assert ledger.totals.outcomes == {Outcome.FAILED: MAX_FAILURES + 10}
+
+
+def done(name: str, destination: str = "b.example/x") -> ImageResult:
+    return ImageResult(f"a.example/x:{name}", f"{destination}:{name}", Outcome.COPIED)
+
+
+def test_the_sum_holds_in_whatever_order_images_end() -> None:
+    ledger = Ledger(None, None)
+    for name in ("1", "2", "3"):
+        ledger.plan(f"a.example/x:{name}", f"b.example/x:{name}")
+    ledger.plan("a.example/x@old", "b.example/x@old")
+    ledger.enter(ImageResult("a.example/x@old", "b.example/x@new", Outcome.COPIED), planned_as="b.example/x@old")
+    for name in ("3", "1", "2"):
+        ledger.enter(done(name))
+    ledger.check()
+
+
+@pytest.mark.parametrize(
+    ("entered", "text"),
+    [
+        ([], "2 images were planned, 0 have an outcome"),
+        (["1"], "2 images were planned, 1 has an outcome"),
+        (["1", "2", "2"], "2 images were planned, 3 have an outcome"),
+        (["1", "1"], "2 images were planned, 2 have an outcome, and they are not the same ones"),
+    ],
+)
+def test_an_image_that_is_lost_or_counted_twice_is_a_mistake_of_ours(entered: list[str], text: str) -> None:
+    ledger = Ledger(None, None)
+    for name in ("1", "2"):
+        ledger.plan(f"a.example/x:{name}", f"b.example/x:{name}")
+    for name in entered:
+        ledger.enter(done(name))
+    with pytest.raises(InternalError) as caught:
+        ledger.check()
+    assert str(caught.value) == f"the ledger does not add up: {text}"
+    assert caught.value.exit_code == 70
+
+
+def test_a_callback_that_fails_is_not_asked_again() -> None:
+    def fail(_result: ImageResult) -> None:
+        raise ZeroDivisionError
+
+    ledger = Ledger(None, fail)
+    with pytest.raises(ZeroDivisionError):
+        ledger.enter(done("1"))
+    ledger.enter(done("2"))
+    assert ledger.totals.images == 2

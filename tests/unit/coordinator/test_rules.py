@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from image_syncer.config import Destination, Rule, Settings, TagSelection
+from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
 from image_syncer.oci import Repository
+from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
     from image_syncer.oci import Reference
@@ -36,10 +39,13 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
     rule = Rule(Repository("a.example", "x"), TagSelection(names=tags), (Destination(Repository("b.example", "x")),))
 
     async def scenario() -> None:
-        images = Images(f"t{bad}")
-        runner = RuleRunner([rule], None, images, None, Settings(), ending=None)  # type: ignore[arg-type]
+        images, results = Images(f"t{bad}"), []
+        ending, ledger = SimpleNamespace(reason=""), Ledger(None, results.append)
+        runner = RuleRunner([rule], None, images, ledger, Settings(), ending=ending)  # type: ignore[arg-type]
         with pytest.raises(ZeroDivisionError):
             await runner.run()
         assert images.closed
+        assert {result.outcome for result in results} <= {Outcome.NOT_TRIED}
+        assert all("a mistake of image-syncer ended the run: ZeroDivisionError" in str(one.reason) for one in results)
 
     asyncio.run(scenario())
