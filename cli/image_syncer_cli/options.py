@@ -125,6 +125,8 @@ class RunOptions:
     blobs_in_memory: int = 500_000
     fan_out_lag: int = 10
     deadline: float | None = None
+    state: str | None = None
+    trust_state: bool = False
     report: str | None = None
     output_success_images: str | None = None
     output_images_format: str = "yaml"
@@ -137,8 +139,13 @@ class RunOptions:
 
     @classmethod
     def from_click(cls, options: Mapping[str, object]) -> RunOptions:
-        """From the keyword arguments that click calls a verb with."""
-        return cls(**cast("dict[str, Any]", options))
+        """From the keyword arguments that click calls a verb with. Raises UsageError where they do not fit together."""
+        given = cls(**cast("dict[str, Any]", options))
+        if given.trust_state and given.state is None:
+            raise click.UsageError("--trust-state says to trust a journal, and there is none: give --state FILE.")
+        if given.dry_run and given.state is not None:
+            raise click.UsageError("--dry-run does nothing that a journal could hold: leave --state out.")
+        return given
 
     def build_settings(self) -> Settings:
         """The same for the engine."""
@@ -159,6 +166,8 @@ class RunOptions:
             dry_run=self.dry_run,
             platform_filter=PlatformFilter(os_names=self.os_names, architectures=self.architectures),
             report_path=self.report,
+            state_path=self.state,
+            trust_state=self.trust_state,
         )
 
     @property
@@ -255,6 +264,17 @@ _OPTIONS = (
         callback=_parse_duration_option,
         metavar="DURATION",
         help="End the run after so long, e.g. 90m or 6h: what has not arrived by then is given up.",
+    ),
+    click.option(
+        "--state",
+        callback=_file_name,
+        metavar="FILE",
+        help="Keep a journal in FILE, and go on from what it has: after a kill, or the next day.",
+    ),
+    click.option(
+        "--trust-state",
+        is_flag=True,
+        help="Ask nobody about images that the journal of --state has, not even whether their tags have moved.",
     ),
     click.option(
         "--report",

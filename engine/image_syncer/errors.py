@@ -22,6 +22,7 @@ __all__ = [
     "ConfigurationError",
     "IntegrityError",
     "InternalError",
+    "JournalError",
     "NotAskedError",
     "NotFoundError",
     "Origin",
@@ -357,3 +358,10 @@ class WorkerError(SyncError):
 
     kind = "worker"
     can_pass = True
+
+
+class JournalError(SyncError):
+    """The journal of `--state` cannot be used: it is another run's, of other settings, damaged, or none at all."""
+
+    kind = "journal"
+    exit_code = 2

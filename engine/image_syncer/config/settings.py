@@ -43,6 +43,10 @@ class Settings:
     """The platforms asked for on the command line; a rule's own platforms come before it."""
     report_path: str | None = None
     """Where the JSON report goes."""
+    state_path: str | None = None
+    """The journal: what was done in earlier runs is read from it, what this one does is written to it."""
+    trust_state: bool = False
+    """Ask nobody about images that are done according to the journal, not even whether the source has changed."""
     connect_timeout_s: float = 15.0
     """For name resolution, TCP and TLS together (CURLOPT_CONNECTTIMEOUT_MS)."""
     stall_timeout_s: float = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.planning import Arrival, BlobLanded
@@ -18,12 +19,18 @@ class Delivery:
     """Counts the blobs of one image that are still missing at one destination."""
 
     def __init__(self, identity: int, missing: set[Digest]) -> None:
+        self._how: dict[Digest, Arrival] = {}
+        self.bytes_moved = 0
+        self.tries = 1
+        self.begin(identity, missing)
+
+    def begin(self, identity: int, missing: set[Digest]) -> None:
+        """These blobs are missing; what is said of another `identity` is not of them. May be called again, where blobs
+        that should have been there were not.
+        """
         self.id = identity
         self._missing = missing
         self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.arrivals = dict.fromkeys(Arrival, 0)
-        self.bytes_moved = 0
-        self.tries = 1
         if not missing:
             self._settled.set_result(None)
 
@@ -38,7 +45,9 @@ class Delivery:
         if landed.digest not in self._missing:
             return
         self._missing.discard(landed.digest)
-        self.arrivals[landed.arrival] += 1
+        # One that was sent, and is asked for again, is there now; that it was sent is what counts.
+        if self._how.get(landed.digest, Arrival.PRESENT) is Arrival.PRESENT:
+            self._how[landed.digest] = landed.arrival
         self.bytes_moved += landed.bytes_moved
         self.tries = max(self.tries, landed.tries)
         if not self._missing and not self._settled.done():
@@ -51,9 +60,10 @@ class Delivery:
 
     def facts(self) -> dict[str, Any]:
         """What was moved for it, for the report."""
+        arrivals = Counter(self._how.values())
         return {
             "bytes_moved": self.bytes_moved,
-            "blobs_moved": self.arrivals[Arrival.MOVED],
-            "blobs_mounted": self.arrivals[Arrival.MOUNTED],
-            "blobs_present": self.arrivals[Arrival.PRESENT],
+            "blobs_moved": arrivals[Arrival.MOVED],
+            "blobs_mounted": arrivals[Arrival.MOUNTED],
+            "blobs_present": arrivals[Arrival.PRESENT],
         }

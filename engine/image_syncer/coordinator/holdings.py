@@ -41,6 +41,12 @@ class BoundedHoldings:
         """See `Holdings`."""
         self._place().add(repository, digest)
 
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """See `Holdings`."""
+        self._memory.forget(repository, digest)
+        if self._file is not None:
+            self._file.forget(repository, digest)
+
     def has(self, repository: Repository, digest: Digest) -> bool:
         """See `Holdings`."""
         return self._memory.has(repository, digest) or (self._file is not None and self._file.has(repository, digest))

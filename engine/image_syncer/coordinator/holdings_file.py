@@ -37,6 +37,7 @@ CREATE TABLE held (
 BEGIN;
 """
 _ADD = "INSERT OR IGNORE INTO held VALUES (?, ?, ?)"
+_FORGET = "DELETE FROM held WHERE digest = ? AND registry = ? AND repository = ?"
 _KNOWS = "SELECT 1 FROM held WHERE digest = ? AND registry = ? LIMIT 1"
 _HAS = "SELECT 1 FROM held WHERE digest = ? AND registry = ? AND repository = ?"
 _HOME = "SELECT repository FROM held WHERE digest = ? AND registry = ? AND repository > 0 LIMIT 1"
@@ -71,6 +72,12 @@ class HoldingsInFile:
         """See `Holdings`."""
         number = self._names.number(repository.name)
         self._run(_ADD, digest.raw, self._registries.number(repository.registry), number)
+
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """See `Holdings`."""
+        number = self._names.find(repository.name)
+        if number is not None:
+            self._run(_FORGET, digest.raw, self._registries.number(repository.registry), number)
 
     def has(self, repository: Repository, digest: Digest) -> bool:
         """See `Holdings`."""

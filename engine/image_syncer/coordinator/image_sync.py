@@ -7,11 +7,12 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.delivery import Delivery
+from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
-from image_syncer.errors import Origin, SyncError
+from image_syncer.errors import Origin, RegistryError, SyncError
 from image_syncer.oci import Digest, PlatformFilter, is_index
 from image_syncer.planning import BlobNeed
-from image_syncer.telemetry import Outcome
+from image_syncer.telemetry import Outcome, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Settings
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
+    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
@@ -28,7 +30,14 @@ if TYPE_CHECKING:
 
     _Look = tuple[Reference, asyncio.Task[Digest | None]]
 
-__all__ = ["ImageSync"]
+__all__ = ["BY_JOURNAL", "ImageSync"]
+
+BY_JOURNAL = "the journal has it; the destination was not asked"
+"""The reason of an image that was done in an earlier run."""
+_BLOB_UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
+"""OCI distribution specification 1.1, "Error Codes": a manifest names a blob that is not there."""
+
+_log = get_logger(__name__)
 
 
 class ImageSync:
@@ -46,6 +55,7 @@ class ImageSync:
         holdings: Holdings,
         *,
         ending: Ending,
+        journal: Journal | None = None,
     ) -> None:
         self._discovery = discovery
         self._transfers = transfers
@@ -53,6 +63,7 @@ class ImageSync:
         self._ledger = ledger
         self._settings = settings
         self._ending = ending
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
@@ -62,7 +73,10 @@ class ImageSync:
         self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
     ) -> Coroutine[None, None, None]:
         """The work that brings one image to its destinations."""
-        image = OpenImage(source, destinations, self._ledger, self._loop.time)
+        memory = None
+        if self._journal is not None:
+            memory = ImageMemory(self._journal, source, destinations, wanted)
+        image = OpenImage(source, destinations, self._ledger, self._loop.time, memory)
         self._under_way.add(image)
         return self._run(image, wanted)
 
@@ -83,6 +97,10 @@ class ImageSync:
             self._under_way.discard(image)
 
     async def _sync(self, image: OpenImage, wanted: PlatformFilter) -> None:
+        if image.memory is not None and (self._settings.trust_state or image.source.digest is not None):
+            _enter_recalled(image, image.memory)  # a digest cannot move, and a tag is said to have not
+        if not image.open:
+            return
         head, present = await self._look(image)
         filtered = not wanted.is_empty and (head.media_type is None or is_index(head.media_type))
         if head.digest is not None and not filtered and not self._settings.force:
@@ -114,10 +132,14 @@ class ImageSync:
         """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone.
 
         A tag that has not changed is little more than this, so there is one task for each destination, and no other.
+        A destination that the journal has is asked only where the source is not what was copied.
         """
-        looks = self._begin_looks(image.open)
+        recalled = image.memory.recalled if image.memory is not None else {}
+        looks = self._begin_looks([destination for destination in image.open if destination not in recalled])
         try:
             head = await self._discovery.head_source(image.source)
+            if image.memory is not None and recalled:
+                looks += self._begin_looks(_enter_recalled(image, image.memory, head))
             return head, await self._end_looks(image, looks)
         finally:
             _abandon(looks)
@@ -157,14 +179,8 @@ class ImageSync:
             image.enter(destination, Outcome.PLANNED, **facts)
             return
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
-        needs = [
-            BlobNeed(blob.digest, blob.size, image.source.repository, destination.repository, delivery.id)
-            for blob in blobs
-        ]
         try:
-            self._transfers.deliver(delivery, needs)
-            await delivery.settled()
-            await self._publisher.publish(tree, destination)
+            await self._bring(image, destination, tree, delivery)
         except SyncError as error:
             if error.origin is Origin.LOCAL:
                 error.origin = Origin.DESTINATION
@@ -178,6 +194,31 @@ class ImageSync:
             image.enter(destination, Outcome.COPIED, **facts, **delivery.facts(), tries=delivery.tries)
         finally:
             self._transfers.release(delivery)
+
+    async def _bring(self, image: OpenImage, destination: Reference, tree: ImageTree, delivery: Delivery) -> None:
+        """The blobs that are missing, then the manifests; both once more where the registry does not have what it had
+        when this run, or an earlier one, last looked.
+        """
+        source, target = image.source.repository, destination.repository
+        blobs = tree.blobs()
+        for is_last in (False, True):
+            needs = [BlobNeed(blob.digest, blob.size, source, target, delivery.id) for blob in blobs]
+            self._transfers.deliver(delivery, needs)
+            await delivery.settled()
+            if image.memory is not None:
+                await image.memory.settled()
+            try:
+                await self._publisher.publish(tree, destination)
+            except RegistryError as error:
+                if is_last or not _BLOB_UNKNOWN.intersection(error.codes):
+                    raise
+                _log.info("blobs are gone", destination=str(destination), reason=error.message)
+            else:
+                return
+            for blob in blobs:
+                self._holdings.forget(target, blob.digest)
+            self._transfers.release(delivery)
+            delivery.begin(next(self._ids), {blob.digest for blob in blobs})
 
     def _count(self, destination: Reference, tree: ImageTree) -> int:
         """Bytes that this image is the first of the run to need at that registry."""
@@ -197,6 +238,26 @@ def _abandon(looks: list[_Look]) -> None:
             look.cancel()
         elif not look.cancelled():
             look.exception()
+
+
+def _enter_recalled(image: OpenImage, memory: ImageMemory, head: ManifestHead | None = None) -> list[Reference]:
+    """What the journal has is unchanged: all of it or, with the source's `head`, where that is what was copied. The
+    others are returned, and nothing is recalled of them any more.
+    """
+    moved = []
+    for destination, done in list(memory.recalled.items()):
+        if head is not None and str(head.digest) != done.source_digest:
+            memory.revoke(destination)
+            moved.append(destination)
+            continue
+        image.enter(
+            destination,
+            Outcome.UNCHANGED,
+            reason=BY_JOURNAL,
+            source_digest=done.source_digest,
+            destination_digest=done.destination_digest,
+        )
+    return moved
 
 
 def _enter_unchanged(

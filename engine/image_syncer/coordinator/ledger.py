@@ -13,6 +13,7 @@ from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWri
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from image_syncer.coordinator.journal import Journal
     from image_syncer.errors import SyncError
     from image_syncer.oci import Reference
 
@@ -47,8 +48,14 @@ class Tally:
 class Ledger:
     """Takes results, keeps the sums and the first failures, and nothing else of a finished image."""
 
-    def __init__(self, writer: ReportWriter | None, on_image: Callable[[ImageResult], None] | None) -> None:
+    def __init__(
+        self,
+        writer: ReportWriter | None,
+        on_image: Callable[[ImageResult], None] | None,
+        journal: Journal | None = None,
+    ) -> None:
         self._writer = writer
+        self._journal = journal
         self._on_image = on_image
         self.totals = Totals()
         self.failures: list[ImageResult] = []
@@ -67,6 +74,8 @@ class Ledger:
             self.failures.append(result)
         if self._writer is not None:
             self._writer.add(result)
+        if self._journal is not None:
+            self._journal.note_result(result)
         if is_logged("info"):
             _log.info("image", **result.as_data())
         if (on_image := self._on_image) is not None:

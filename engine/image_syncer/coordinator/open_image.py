@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.ledger import failed
 from image_syncer.oci import Reference
-from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.telemetry import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from image_syncer.coordinator.image_memory import ImageMemory
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.errors import SyncError
     from image_syncer.oci import Digest
+    from image_syncer.telemetry import Outcome
 
 __all__ = ["OpenImage"]
 
@@ -21,11 +23,16 @@ __all__ = ["OpenImage"]
 class OpenImage:
     """Enters each of its destinations into the ledger exactly once; a second outcome raises RuntimeError.
 
-    `clock` gives seconds.
+    `clock` gives seconds; `memory` is what the journal knows of the image, where there is one.
     """
 
     def __init__(
-        self, source: Reference, destinations: list[Reference], ledger: Ledger, clock: Callable[[], float]
+        self,
+        source: Reference,
+        destinations: list[Reference],
+        ledger: Ledger,
+        clock: Callable[[], float],
+        memory: ImageMemory | None = None,
     ) -> None:
         self.source = source
         self._open = {str(destination): destination for destination in destinations}
@@ -33,6 +40,7 @@ class OpenImage:
         self._ledger = ledger
         self._clock = clock
         self._began = clock()
+        self.memory = memory
 
     @property
     def open(self) -> list[Reference]:
@@ -44,6 +52,8 @@ class OpenImage:
         name = str(destination)
         seconds = self._close(name)
         result = ImageResult(str(self.source), name, outcome, seconds=seconds, **facts)
+        if self.memory is not None:
+            self.memory.note(destination, result)
         self._ledger.enter(result, planned_as=self._planned_as.get(name))
 
     def fail(self, destination: Reference, error: SyncError, **facts: Any) -> None:
@@ -55,11 +65,13 @@ class OpenImage:
 
     def rename(self, digest: Digest) -> list[Reference]:
         """The open destinations without a tag, which go under `digest` from now on."""
-        unnamed = [one for one in self.open if one.tag is None]
-        renamed = [Reference(one.repository, None, digest) for one in unnamed]
-        self._planned_as = {str(new): str(old) for old, new in zip(unnamed, renamed, strict=True)}
-        self._open = {str(one): one for one in (*(one for one in self.open if one.tag is not None), *renamed)}
-        return renamed
+        renamed = {one: Reference(one.repository, None, digest) for one in self.open if one.tag is None}
+        self._planned_as = {str(new): str(old) for old, new in renamed.items()}
+        if self.memory is not None:
+            self.memory.rename(renamed)
+        new = renamed.values()
+        self._open = {str(one): one for one in (*(one for one in self.open if one.tag is not None), *new)}
+        return list(new)
 
     def _close(self, destination: str) -> float:
         if self._open.pop(destination, None) is None:

@@ -17,13 +17,15 @@ from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
+from image_syncer.coordinator.journal import open_journal
+from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.machine import inspect_machine, raise_open_files
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import CredentialSource
-from image_syncer.errors import InternalError, SyncError
+from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.planning import RetryPolicy, decide_resources, split_connections
 from image_syncer.telemetry import (
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.journal import Journal
     from image_syncer.oci import Repository
+    from image_syncer.planning import Holdings
     from image_syncer.registry import Credential
 
 __all__ = ["Run"]
@@ -73,8 +77,9 @@ class Run:
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
-        self._writer = ReportWriter(settings.report_path) if settings.report_path else None
-        self._ledger = Ledger(self._writer, on_image)
+        self._journal = _open_journal(settings)
+        self._writer = self._open_report()
+        self._ledger = Ledger(self._writer, on_image, self._journal)
         self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
@@ -118,6 +123,25 @@ class Run:
         self._driver.close()
         self._blobs.close()
         self._children.close()
+        self._close_journal()
+
+    def _open_report(self) -> ReportWriter | None:
+        try:
+            return ReportWriter(self._settings.report_path) if self._settings.report_path else None
+        except SyncError:
+            if self._journal is not None:
+                self._journal.close()
+            raise
+
+    def _close_journal(self) -> None:
+        """Before the report is written, which tells what went wrong with it."""
+        if self._journal is None:
+            return
+        how = "complete" if self._main is not None and not self._main.cancelled() else "cancelled"
+        ended = "crashed" if self._crashes.error is not None else self._ending.name or how
+        self._journal.note_progress(self._snapshot(self._loop.time()), ended=ended)
+        self._journal.close()
+        self._warnings += self._journal.warnings
 
     def _build(self) -> None:
         settings, registries = self._settings, self._configuration.registries
@@ -137,6 +161,9 @@ class Run:
         endpoints = EndpointBook(self._transport, registries, retry=retry, chance=random.random)
         discovery = Discovery(self._client, endpoints)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
+        holdings: Holdings = self._blobs
+        if self._journal is not None:
+            holdings = JournaledHoldings(self._blobs, self._journal)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,
@@ -144,13 +171,20 @@ class Run:
             registries,
             self._resources,
             settings,
-            holdings=self._blobs,
+            holdings=holdings,
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
         publisher = Publisher(self._client, endpoints, self._children)
         images = ImageSync(
-            discovery, self._transfers, publisher, self._ledger, settings, self._blobs, ending=self._ending
+            discovery,
+            self._transfers,
+            publisher,
+            self._ledger,
+            settings,
+            holdings,
+            ending=self._ending,
+            journal=self._journal,
         )
         self._rules = RuleRunner(
             self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending
@@ -194,9 +228,14 @@ class Run:
             await asyncio.sleep(self._settings.progress_interval_s)
 
     def _tell_progress(self) -> None:
-        if self._on_progress is None:
+        due = self._journal is not None and self._journal.is_due(self._loop.time())
+        if self._on_progress is None and not due:
             return
         snapshot = self._snapshot(self._loop.time())
+        if self._journal is not None and due:
+            self._journal.note_progress(snapshot)
+        if self._on_progress is None:
+            return
         try:
             self._on_progress(snapshot)
         except Exception as error:  # noqa: BLE001 - a run is worth more than its display
@@ -277,3 +316,15 @@ class Run:
 
     def _kill_workers(self) -> None:
         self._transfers.kill()
+
+
+def _open_journal(settings: Settings) -> Journal | None:
+    """Raises JournalError; ConfigurationError where there is nothing to be written."""
+    if settings.state_path is None:
+        return None
+    if settings.dry_run:
+        raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
+    platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
+    return open_journal(
+        settings.state_path, {"--os and --arch": platforms, "--force": "given" if settings.force else ""}
+    )

@@ -33,6 +33,9 @@ class Holdings(Protocol):
     def add(self, repository: Repository, digest: Digest) -> None:
         """`repository` has the blob."""
 
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """It is not known any more whether `repository` has the blob."""
+
     def has(self, repository: Repository, digest: Digest) -> bool:
         """Whether `repository` is known to have the blob."""
 
@@ -104,6 +107,20 @@ class HoldingsInMemory:
         elif homes != number:
             self._length += 1
             blobs[raw] = {homes: None, number: None}
+
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """See `Holdings`. The blob stays noted."""
+        blobs, raw = self._registries.get(repository.registry, {}), digest.raw
+        number = self._names.find(repository.name)
+        homes = blobs.get(raw, NOWHERE)
+        if isinstance(homes, dict):
+            if number in homes:
+                del homes[number]
+                self._length -= 1
+                if len(homes) == 1:
+                    blobs[raw] = next(iter(homes))
+        elif number is not None and number == homes:
+            blobs[raw] = NOWHERE
 
     def has(self, repository: Repository, digest: Digest) -> bool:
         """See `Holdings`."""
