@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from image_syncer import Settings
 
-__all__ = ["RunOptions", "debug_option", "parse_size_option", "run_options", "whole_number"]
+__all__ = ["RunOptions", "debug_option", "parse_size_option", "patience_options", "run_options", "whole_number"]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -116,6 +116,10 @@ class RunOptions:
     force: bool = False
     dry_run: bool = False
     retries: int = 2
+    retry_for: float | None = None
+    connect_timeout: float | None = None
+    stall_timeout: float | None = None
+    answer_timeout: float | None = None
     proc: int | None = None
     workers: int | None = None
     streams: int | None = None
@@ -151,6 +155,12 @@ class RunOptions:
         """The same for the engine."""
         from image_syncer import PlatformFilter, Settings
 
+        durations = {
+            "retry_for_s": self.retry_for,
+            "connect_timeout_s": self.connect_timeout,
+            "stall_timeout_s": self.stall_timeout,
+            "answer_timeout_s": self.answer_timeout,
+        }
         return Settings(
             workers=self.workers,
             streams=self.streams,
@@ -168,6 +178,7 @@ class RunOptions:
             report_path=self.report,
             state_path=self.state,
             trust_state=self.trust_state,
+            **{name: value for name, value in durations.items() if value is not None},
         )
 
     @property
@@ -177,6 +188,43 @@ class RunOptions:
 
 
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks of errors, and log everything.")
+
+_PATIENCE = (
+    click.option(
+        "-r",
+        "--retries",
+        callback=whole_number(0, _MOST_RETRIES),
+        default="2",
+        show_default=True,
+        metavar="N",
+        help="Further tries after the first.",
+    ),
+    click.option(
+        "--retry-for",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="Begin no further try later than this after the first failure. [default: 30m]",
+    ),
+    click.option(
+        "--connect-timeout",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="How long a connection may take, with name and TLS. [default: 15s]",
+    ),
+    click.option(
+        "--stall-timeout",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="How long a side may be silent while it is its turn. [default: 60s]",
+    ),
+    click.option(
+        "--answer-timeout",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="How long a destination may take to commit a blob of which it has every byte. [default: 5m]",
+    ),
+)
+"""How patient a run is: retries and time-outs."""
 
 _OPTIONS = (
     click.option(
@@ -197,15 +245,7 @@ _OPTIONS = (
     ),
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
     click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing."),
-    click.option(
-        "-r",
-        "--retries",
-        callback=whole_number(0, _MOST_RETRIES),
-        default="2",
-        show_default=True,
-        metavar="N",
-        help="Further tries after the first.",
-    ),
+    *_PATIENCE,
     click.option(
         "-p",
         "--proc",
@@ -315,6 +355,15 @@ _OPTIONS = (
 
 def run_options(command: _Command) -> _Command:
     """Gives a verb the options of a run, in the order in which `--help` shows them."""
-    for option in reversed(_OPTIONS):
+    return _decorate(command, _OPTIONS)
+
+
+def patience_options(command: _Command) -> _Command:
+    """Gives a verb those of them that say how patient a run is."""
+    return _decorate(command, _PATIENCE)
+
+
+def _decorate(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
+    for option in reversed(options):
         command = option(command)
     return command

@@ -30,6 +30,7 @@ __all__ = [
     "ProtocolViolation",
     "RateLimitedError",
     "RefusedError",
+    "RegistryDownError",
     "RegistryError",
     "SyncError",
     "TransportError",
@@ -116,7 +117,10 @@ class SyncError(Exception):
     """Anything that keeps an image from arriving, or a run from starting.
 
     `message` says what failed and why; `hint` what to do. `origin`, `operation`, `repository` (with its registry),
-    `reference` (tag or digest of the manifest) and `digest` (of the blob) say where. `tries` is how often it was tried.
+    `reference` (tag or digest of the manifest) and `digest` (of the blob) say where. `tries` is how often it was tried;
+    where that was more than once, `tried_for_s` is from the first begin to the last end, in seconds, and `history` has
+    an entry for each try (of many, the first and the last ones): `at_s` when it failed, `what` with, and the `pause_s`
+    after it.
     """
 
     kind: ClassVar[str] = "error"
@@ -141,6 +145,8 @@ class SyncError(Exception):
         hint: str | None = None,
         retryable: bool | None = None,
         tries: int = 1,
+        tried_for_s: float | None = None,
+        history: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.message = redact(message)
         self.origin = origin
@@ -151,6 +157,8 @@ class SyncError(Exception):
         self.hint = redact(hint) if hint else None
         self.retryable = self.can_pass if retryable is None else retryable
         self.tries = tries
+        self.tried_for_s = tried_for_s
+        self.history = history
         super().__init__(self.message)
 
     _FIELDS: ClassVar[tuple[str, ...]] = (
@@ -161,6 +169,8 @@ class SyncError(Exception):
         "hint",
         "retryable",
         "tries",
+        "tried_for_s",
+        "history",
     )
 
     def to_data(self) -> dict[str, Any]:
@@ -202,9 +212,13 @@ class SyncError(Exception):
             name += ("@" if ":" in self.reference else ":") + self.reference
         where += [part for part in (name, self.digest) if part]
         head = f"{' '.join(where)}: " if where else ""
-        tries = f" (tried {self.tries} times)" if self.tries > 1 else ""
+        tries = f" (tried {self.tries} times{self._how_long()})" if self.tries > 1 else ""
         hint = f"\n  {self.hint}" if self.hint else ""
         return f"{head}{self.message}{tries}{hint}"
+
+    def _how_long(self) -> str:
+        seconds = self.tried_for_s
+        return "" if seconds is None else f" in {seconds:.{int(seconds < 10)}f} s"  # noqa: PLR2004 - tenths of few count
 
 
 class ConfigurationError(SyncError):
@@ -287,6 +301,24 @@ class UnavailableError(RegistryError):
 
     kind = "unavailable"
     can_pass = True
+
+
+class RegistryDownError(RegistryError):
+    """A registry was down for so long that it was given up: nothing more is asked of it in this run.
+
+    `registry` is its name, `since` when it was last seen to answer no more (ISO 8601, UTC).
+    """
+
+    kind = "registry down"
+
+    def __init__(self, message: str, *, registry: str | None = None, since: str | None = None, **fields: Any) -> None:
+        self.registry = registry
+        self.since = since
+        super().__init__(message, **fields)
+
+    @classmethod
+    def _extra_fields(cls) -> tuple[str, ...]:
+        return ("registry", "since", *super()._extra_fields())
 
 
 class ProtocolViolation(RegistryError):  # noqa: N818 - the field's word: the peer broke the rules

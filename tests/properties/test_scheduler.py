@@ -368,7 +368,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         scheduler, queue = self.scheduler, self.scheduler._queue
         assert scheduler.in_flight == 0
         assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
-        assert scheduler._later == []
+        assert len(scheduler._later) == 0
         assert scheduler._awaited == {}
         assert queue.pop_alone() is queue.pop(small=False) is queue.pop(small=True) is None  # forgets what is stale
         assert (len(queue), queue._joinable, queue._busy, queue._alone) == (0, {}, ({}, {}), [])

@@ -17,6 +17,7 @@ from image_syncer.errors import (
     Problem,
     RateLimitedError,
     RefusedError,
+    RegistryDownError,
     RegistryError,
     SyncError,
     TransportError,
@@ -146,6 +147,10 @@ def filled(kind: type[SyncError]) -> SyncError:
         "hint": "do this",
         "retryable": True,
         "tries": 3,
+        "tried_for_s": 2.5,
+        "history": [{"at_s": 0.5, "what": "it broke", "pause_s": 1.0}, {"at_s": 2.5, "what": "it broke"}],
+        "registry": "r.example",
+        "since": "2026-11-24T15:52:45+00:00",
         "request": "PUT https://r.example/v2/",
         "status": 500,
         "codes": ("UNKNOWN", "DENIED"),
@@ -179,7 +184,7 @@ def test_an_error_that_knows_nothing_crosses_as_well(kind: type[SyncError]) -> N
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:
-    assert len({kind.kind for kind in KINDS}) == len(KINDS) == 15
+    assert len({kind.kind for kind in KINDS}) == len(KINDS) == 16
     assert all(kind.__doc__ for kind in KINDS)
 
 
@@ -212,6 +217,8 @@ def test_an_error_says_which_side_what_and_how_often() -> None:
         "source r.example/team/app:v1 sha256:ab: there is no such blob (tried 3 times)\n  push it again"
     )
     assert str(SyncError("no room")) == "no room"
+    assert str(SyncError("no room", tries=2, tried_for_s=1.25)) == "no room (tried 2 times in 1.2 s)"
+    assert str(SyncError("no room", tries=2, tried_for_s=754.0)) == "no room (tried 2 times in 754 s)"
     assert str(SyncError("gone", repository="r/x", reference="sha256:ab")) == "r/x@sha256:ab: gone"
 
 
@@ -230,6 +237,7 @@ def test_places_are_filled_in_where_they_were_not_known() -> None:
         (NotFoundError, False),
         (IntegrityError, False),
         (ConfigurationError, False),
+        (RegistryDownError, False),
         (RateLimitedError, True),
         (NotAskedError, True),
         (UnavailableError, True),

@@ -35,6 +35,11 @@ class Settings:
     """Most blobs in flight over all workers; None: no such bound."""
     retries: int = 2
     """Further tries after the first, for each operation of an image."""
+    retry_for_s: float = 1800.0
+    """How long an operation, a blob or an image is tried again, from its first failure on: no try begins later. Room
+    for two of the longest waits that a registry may ask for, and for a failover."""
+    give_up_after_s: float = 600.0
+    """How long a registry, or a token service, may be down before it is given up for this run."""
     force: bool = False
     """Write manifests even where the destination already has the same digest."""
     dry_run: bool = False

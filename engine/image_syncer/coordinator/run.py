@@ -27,7 +27,7 @@ from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
-from image_syncer.planning import RetryPolicy, decide_resources, split_connections
+from image_syncer.planning import decide_policies, decide_resources, split_connections
 from image_syncer.telemetry import (
     ImageResult,
     RateMeter,
@@ -148,17 +148,18 @@ class Run:
         self._driver = CurlDriver(connections=self._resources.connections)
         timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
         self._transport = Transport(self._driver, timeouts)
-        retry = RetryPolicy(tries=settings.retries + 1)
+        policies = decide_policies(settings)
         self._client = RegistryClient(
             self._transport,
             TokenBroker(self._transport, self._credential_for),
             Throttle(),
-            retry=retry,
+            retry=policies.read,
+            write_retry=policies.write,
             chance=random.random,
             on_pause=self._leave_alone,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
         )
-        endpoints = EndpointBook(self._transport, registries, retry=retry, chance=random.random)
+        endpoints = EndpointBook(self._transport, registries, retry=policies.read, chance=random.random)
         discovery = Discovery(self._client, endpoints)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
         holdings: Holdings = self._blobs

@@ -23,10 +23,10 @@ from image_syncer.planning import (
     Job,
     Lease,
     Resources,
-    RetryPolicy,
     Scheduler,
     StreamTuner,
     TargetResult,
+    decide_policies,
     split_connections,
 )
 from image_syncer.telemetry import TransferRecord, TransferRow, get_logger
@@ -89,6 +89,7 @@ class Transfers:
         self._on_transfer = on_transfer
         self._run_began_at = run_began_at
         self._loop = asyncio.get_running_loop()
+        policies = decide_policies(settings)
         setup = Setup(
             window_bytes=resources.window_bytes,
             streams=resources.streams,
@@ -98,12 +99,13 @@ class Transfers:
             stall_timeout_s=settings.stall_timeout_s,
             answer_timeout_s=settings.answer_timeout_s,
             fan_out_lag_s=settings.fan_out_lag_s,
+            resume=policies.resume,
         )
         self._scheduler = Scheduler(
             streams=resources.streams,
             workers=resources.workers,
             proc=resources.proc,
-            retry=RetryPolicy(tries=settings.retries + 1),
+            retry=policies.blob,
             chance=random.random,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
             small_streams=resources.small_streams,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, SyncError
 from image_syncer.net.gate import Gate
+from image_syncer.planning import Tries
 from image_syncer.registry import (
     REDIRECT_STATUSES,
+    Operation,
     follow_redirect,
     may_carry_credentials,
     parse_failure,
@@ -33,8 +35,8 @@ _UNAUTHORIZED = 401
 class RegistryClient:
     """Sends requests to registries: authorised, throttled, redirected with care, tried again where that can help.
 
-    `chance` gives a uniform number in [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left
-    alone.
+    `write_retry` is for manifests that are put, where they are tried otherwise. `chance` gives a uniform number in
+    [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left alone.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class RegistryClient:
         throttle: Throttle,
         *,
         retry: RetryPolicy,
+        write_retry: RetryPolicy | None = None,
         chance: Callable[[], float],
         on_pause: Callable[[str, float], None] = lambda _registry, _seconds: None,
         limit_of: Callable[[str], int | None] = lambda _registry: None,
@@ -52,6 +55,7 @@ class RegistryClient:
         self.authorizer = authorizer
         self.throttle = throttle
         self._retry = retry
+        self._write_retry = write_retry or retry
         self._chance = chance
         self._on_pause = on_pause
         self._limit_of = limit_of
@@ -62,7 +66,9 @@ class RegistryClient:
         self, request: Request, endpoint: Endpoint, *, origin: Origin, accept: Collection[int] = (200,)
     ) -> Response:
         """The answer, if its status is one of `accept`; otherwise the error that it stands for, after all tries."""
-        tries = 0
+        policy = self._write_retry if request.operation is Operation.PUT_MANIFEST else self._retry
+        began_at = self._loop.time()
+        tries: Tries | None = None
         while True:
             try:
                 response = await self.exchange(request, endpoint, origin=origin)
@@ -70,10 +76,12 @@ class RegistryClient:
                     return response
                 raise self.failure(response, request, endpoint, origin)
             except SyncError as error:
-                tries += 1
-                pause = self._retry.pause_s(error, tries, self._chance())
+                now = self._loop.time()
+                tries = tries or Tries(began_at)
+                pause = policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
+                tries = tries.plus(error, now, pause)
                 if pause is None:
-                    error.tries = tries
+                    tries.write_on(error)
                     if error.origin is Origin.LOCAL:
                         error.origin = origin
                     raise

@@ -10,6 +10,7 @@ import pycurl
 from image_syncer.errors import SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
+from image_syncer.planning import Tries
 from image_syncer.registry import build_ping, candidate_endpoints
 
 if TYPE_CHECKING:
@@ -67,15 +68,17 @@ class EndpointBook:
             raise own from error
 
     async def _find(self, registry: str, origin: Origin) -> Endpoint:
-        tries = 0
+        loop = asyncio.get_running_loop()
+        tries = Tries(loop.time())
         while True:
             try:
                 return await self._probe(registry, origin)
             except SyncError as error:
-                tries += 1
-                pause = self._retry.pause_s(error, tries, self._chance())
+                now = loop.time()
+                pause = self._retry.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
+                tries = tries.plus(error, now, pause)
                 if pause is None:
-                    error.tries = tries
+                    tries.write_on(error)
                     raise
             await asyncio.sleep(pause)
 

@@ -7,13 +7,14 @@ from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
-from image_syncer.planning.retry import RetryPolicy
+from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_MANIFESTS",
+    "ONCE",
     "Arrival",
     "BlobFailed",
     "BlobLanded",
@@ -28,11 +29,14 @@ __all__ = [
     "Machine",
     "Numbering",
     "Resources",
+    "RetryPolicies",
     "RetryPolicy",
     "Scheduler",
     "StreamTuner",
     "Target",
     "TargetResult",
+    "Tries",
+    "decide_policies",
     "decide_resources",
     "split_connections",
 ]

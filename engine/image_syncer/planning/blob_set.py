@@ -19,6 +19,7 @@ from image_syncer.planning.holdings import HoldingsInMemory
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning.holdings import Holdings
+    from image_syncer.planning.retry import Tries
 
 __all__ = ["BlobNeed", "BlobSet", "Target"]
 
@@ -52,7 +53,8 @@ class Target:
     mount_from: str
     booked_bytes: int = 0
     """Its part in what a run is expected to move: the size for the first of a registry, 0 for those that mount."""
-    tries: int = 0
+    tries: Tries | None = None
+    """Those that were in vain; None where there were none."""
     losses: int = 0
     split: bool = False
     """Whether it held the other targets of its job back, and was split off."""

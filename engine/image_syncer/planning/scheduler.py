@@ -15,19 +15,9 @@ connections of a registry (`connections.py`).
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import (
-    NotAskedError,
-    Origin,
-    RateLimitedError,
-    SyncError,
-    TransportError,
-    UnavailableError,
-    WorkerError,
-)
+from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError, WorkerError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.connections import share_of
 from image_syncer.planning.job import (
@@ -41,6 +31,7 @@ from image_syncer.planning.job import (
     TargetResult,
 )
 from image_syncer.planning.job_queue import JobQueue
+from image_syncer.planning.later import Later
 from image_syncer.planning.slots import Slots, Worker
 
 if TYPE_CHECKING:
@@ -80,8 +71,6 @@ class Scheduler:
         holdings: Holdings | None = None,
     ) -> None:
         self._expected = workers
-        self._retry = retry
-        self._chance = chance
         self._proc = proc
         self._streams = streams
         self._small_streams = small_streams
@@ -91,8 +80,7 @@ class Scheduler:
         self._slots = Slots()
         self._moved_bytes = 0
         self._sampled_bytes = 0
-        self._later: list[tuple[float, int, Target]] = []
-        self._serials = itertools.count()
+        self._later = Later(retry, chance)
         self._stopped = False
         self._awaited: dict[int, int] = {}
         self.landed_blobs = 0
@@ -122,7 +110,7 @@ class Scheduler:
     @property
     def wake_at(self) -> float | None:
         """When `tick` should be called next, in the time of the caller's clock; None: nothing waits for time."""
-        return self._later[0][0] if self._later else None
+        return self._later.wake_at
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
@@ -238,8 +226,8 @@ class Scheduler:
 
     def tick(self, now: float) -> list[Decision]:
         """Time has passed: what was to be tried again later is taken up."""
-        while self._later and self._later[0][0] <= now:
-            self._queue.add(heapq.heappop(self._later)[2])
+        for target in self._later.take_due(now):
+            self._queue.add(target)
         self._queue.recover(now)
         return self._lease([])
 
@@ -270,7 +258,7 @@ class Scheduler:
         served, released = self._blobs.landed(target)
         for other in released:
             self._queue.add(other)
-        digest, tries = target.digest, target.tries + 1
+        digest, tries = target.digest, 1 + (target.tries.made if target.tries else 0)
         for one in (target, *served):
             for delivery in self._settle(one):
                 decisions.append(BlobLanded(delivery, digest, arrival, bytes_moved, tries))
@@ -287,15 +275,13 @@ class Scheduler:
             self._tuner.refused(now)
 
     def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
-        target.tries += not isinstance(error, NotAskedError)
-        pause = self._retry.pause_s(error, target.tries, self._chance())
+        pause = self._later.note(target, error, now)
         if self._unwanted(target):
             self._abandon(target)
         elif pause is None:
-            error.tries = target.tries
             return self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
         else:
-            heapq.heappush(self._later, (now + pause, next(self._serials), target))
+            self._later.put(target, now + pause)
         return []
 
     def _give_up(self, target: Target, error: SyncError, *, source_failed: bool) -> list[Decision]:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from image_syncer.oci import Repository
+from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, Scope
 
 __all__ = [
@@ -77,7 +78,7 @@ class Setup:
     """To a worker, first: how it works. Sizes in bytes, times in seconds.
 
     `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
-    held whole.
+    held whole. `resume` says when a broken transfer goes on from where it was, within one lease.
     """
 
     window_bytes: int
@@ -88,6 +89,7 @@ class Setup:
     stall_timeout_s: float
     answer_timeout_s: float
     fan_out_lag_s: float
+    resume: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ Message: TypeAlias = (
 )
 
 _PLAIN: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Setup, AuthorizationGiven, LeaveAlone, Stop, Ready, Beat, FellBehind, Crashed)
+    cls.__name__: cls for cls in (AuthorizationGiven, LeaveAlone, Stop, Ready, Beat, FellBehind, Crashed)
 }
 
 
@@ -254,6 +256,8 @@ def decode(body: bytes) -> Message:
     if name == "JobEnded":
         return _ended(*fields)
     (data,) = fields
+    if name == "Setup":
+        return Setup(**{**data, "resume": RetryPolicy.from_data(data["resume"])})
     if name == "TargetEnded":
         return TargetEnded(data["job_id"], data["target"], Result(**data["result"]))
     if name == "FellBehind":

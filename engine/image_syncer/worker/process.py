@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pycurl
@@ -22,7 +23,7 @@ import uvloop
 from image_syncer.errors import SyncError, redact
 from image_syncer.net import CurlDriver, RegistryClient, Throttle, Timeouts, Transport
 from image_syncer.oci import Digest
-from image_syncer.planning import RetryPolicy
+from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
 from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
@@ -87,7 +88,7 @@ class Worker:
             self._transport,
             self._authorizer,
             self._throttle,
-            retry=RetryPolicy(tries=1, longest_wait_s=LONGEST_WAIT_S),
+            retry=replace(ONCE, longest_wait_s=LONGEST_WAIT_S),
             chance=random.random,
             on_pause=lambda registry, seconds: self._say(LeaveAlone(registry, seconds)),
         )

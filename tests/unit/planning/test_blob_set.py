@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from image_syncer.errors import SyncError
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import BlobNeed, BlobSet, Target
+from image_syncer.planning import BlobNeed, BlobSet, Target, Tries
 
 BLOB = digest_of(b"blob")
 SOURCE, OTHER_SOURCE = Repository("src.example", "base/os"), Repository("src.example", "base/web")
@@ -130,10 +131,10 @@ def test_a_repository_is_mounted_into_once_at_a_time() -> None:
 def test_a_blob_that_failed_can_be_wanted_again() -> None:
     blobs = BlobSet()
     first = joined(blobs, APP, delivery=1)
-    first.tries = 3
+    first.tries = Tries(0.0).plus(SyncError("broke"), 1.0)
     blobs.failed(first, source_failed=True)
     again = joined(blobs, APP, delivery=2)
-    assert (again.tries, again.deliveries, again.booked_bytes) == (0, [2], 10)
+    assert (again.tries, again.deliveries, again.booked_bytes) == (None, [2], 10)
     assert (blobs.targets, blobs.target_bytes) == (2, 20)
 
 
