@@ -92,6 +92,43 @@ def test_a_blob_that_brings_its_workers_down_fails_alone(pair: Pair, workers: in
     assert pair.assert_consistent() == 4
 
 
+def test_a_blob_that_brings_workers_down_costs_no_more_of_them_for_each_image_that_needs_it(pair: Pair) -> None:
+    builder = ContentBuilder(99)
+    deadly = builder.layer(3 * MIB)
+    # Five further images need it, three of them when it has been found out long since: one slot, the guilty come first.
+    for number in range(6):
+        pair.add("team/deadly", f"v{number}", builder.image([deadly, builder.layer(1000)]))
+    pair.add_images(4)
+    words = ("--workers", "1", "--streams", "1")
+    with pair.run(*words, sabotage=_KILL_ON_BLOB.format(digest=deadly.digest)) as run:
+        assert run.wait() == 1, run.err
+        lost = run.events("worker lost")
+    assert len(lost) == 3
+    failed = [image for image in run.report["images"] if image["outcome"] == "failed"]
+    assert len(failed) == 6
+    assert {
+        image["reason"].partition("3 workers were lost while they held this blob; the last: ")[2] for image in failed
+    } == {f"worker process {lost[-1]['pid']} was killed (SIGKILL)"}
+    assert {image["error"]["digest"] for image in failed} == {str(deadly.digest)}
+    pair.assert_copied(pair.images[6:])
+    assert pair.assert_consistent() == 4
+
+
+def test_more_deadly_blobs_than_there_are_restarts_do_not_take_the_run_down(pair: Pair) -> None:
+    # A worker may be replaced five times in ten minutes: what brought it down, and is left out, does not count.
+    builder = ContentBuilder(98)
+    deadly = [builder.layer(MIB + number) for number in range(4)]
+    for number, blob in enumerate(deadly):
+        pair.add("team/deadly", f"v{number}", builder.image([blob]))
+    pair.add_images(4)
+    sabotage = _KILL_ON_BLOB.format(digest='" or self._digest in "' + " ".join(str(blob.digest) for blob in deadly))
+    with pair.run("--workers", "1", "--streams", "1", "--small-blobs", "0", sabotage=sabotage) as run:
+        assert run.wait() == 1, run.err
+        assert len(run.events("worker lost")) == 12
+    assert run.report["totals"]["outcomes"] == {**run.report["totals"]["outcomes"], "failed": 4, "copied": 4}
+    pair.assert_copied(pair.images[4:])
+
+
 def test_a_run_ends_where_no_worker_can_be_started(pair: Pair) -> None:
     pair.add_images(3)
     with pair.run("--workers", "1", sabotage=_END_AT_ONCE) as run:

@@ -30,6 +30,7 @@ from image_syncer.planning import (
 )
 from image_syncer.planning.job import MOST_LOSSES
 from image_syncer.planning.job_queue import JobQueue
+from image_syncer.planning.quarantine import MOST_DEATHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -222,7 +223,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for job in self.held.pop(worker).values():
             for target in [one for at, one in enumerate(job.targets) if at not in job.settled]:
                 self.losses[id(target)] += 1
-                assert self.losses[id(target)] == target.losses + 1 <= MOST_LOSSES
+                assert self.losses[id(target)] == target.deaths + 1 <= MOST_DEATHS
+                assert target.losses < MOST_LOSSES
         self.carry_out(self.scheduler.lose(worker, WorkerError("gone")))
 
     @precondition(lambda self: any(self.held.values()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from image_syncer.coordinator.crash import tell_crash
 from image_syncer.coordinator.worker_handle import WorkerHandle
 from image_syncer.errors import SyncError, WorkerError, redact
+from image_syncer.planning import RestartBudget
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Crashed, Message, Ready, Stop
 
@@ -23,7 +24,10 @@ CHECKS = 15
 OVERSLEPT_CHECKS = 3
 """Where a look comes so late, we stood still (SIGSTOP, a suspended machine), and nobody is judged by that time."""
 RESTARTS_PER_WORKER = 5
-"""Workers that are replaced, for each that was asked for, before the run gives up."""
+RESTARTS_WITHIN_S = 600.0
+"""Workers that are replaced within so long, for each that was asked for; where more die, fewer go on, and where none is
+left, the run gives up.
+"""
 
 _log = get_logger(__name__)
 
@@ -55,7 +59,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, WorkerHandle] = {}
         self._next_id = 0
-        self._restarts_left = count * RESTARTS_PER_WORKER
+        self._restarts = RestartBudget(count * RESTARTS_PER_WORKER, RESTARTS_WITHIN_S)
         self._stopping = False
         self._checking: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
@@ -93,6 +97,10 @@ class Supervisor:
                 handle.kill()  # it holds nothing, and would not hear us before it has started
         await asyncio.gather(*(handle.end(grace_s) for handle in list(self._workers.values())))
         self._workers.clear()
+
+    def forgive(self, restarts: int) -> None:
+        """So many of the latest restarts are not held against the workers: what they died of is gone."""
+        self._restarts.forgive(restarts)
 
     def kill_all(self) -> None:
         """SIGKILL to every worker, without waiting."""
@@ -142,14 +150,17 @@ class Supervisor:
             _log.error("worker crashed", worker=worker, reason=handle.last_words)
             _log.debug("worker crashed", worker=worker, traceback=handle.crash_text)
         error = WorkerError(f"worker process {handle.pid} {why}")
-        if self._restarts_left > 0:
-            self._restarts_left -= 1
-            self._spawn()
         self._listener.on_worker_lost(worker, error)
+        self._replace()
         if not self._workers:
             self._listener.on_pool_exhausted(
                 WorkerError(f"every worker process is gone, and too many had to be replaced; the last {why}")
             )
+
+    def _replace(self) -> None:
+        """Start as many workers as are missing and allowed."""
+        while len(self._workers) < self._count and not self._stopping and self._restarts.try_take(self._loop.time()):
+            self._spawn()
 
     async def _check(self) -> None:
         pause_s = self._silence_s / CHECKS
@@ -162,6 +173,7 @@ class Supervisor:
                 for handle in self._workers.values():
                     handle.heard_at = now
                 continue
+            self._replace()  # what was not allowed before may be by now
             for handle in list(self._workers.values()):
                 silence = now - handle.heard_at
                 if silence > (self._silence_s if handle.ready else STARTING_S):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.coordinator.supervisor import Supervisor
 from image_syncer.errors import SyncError
 from image_syncer.planning import (
+    MOST_LOSSES,
     Arrival,
     BlobFailed,
     BlobLanded,
@@ -201,7 +202,12 @@ class Transfers:
             if (running := self._running.pop(job.id, None)) is not None:
                 lost = TargetResult(None, error=error)
                 self._record(worker, running, [running.told.get(at, lost) for at in range(len(job.targets))])
+        quarantine = self._scheduler.quarantine
+        before = len(quarantine)
         self._carry_out(self._scheduler.lose(worker, error))
+        if found := len(quarantine) - before:
+            _log.warning("blobs that end their workers are left out", blobs=found, worker=worker)
+            self._supervisor.forgive(found * MOST_LOSSES)
 
     def on_worker_message(self, worker: int, message: Message) -> None:
         """See `PoolListener`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
-from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
+from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
+from image_syncer.planning.restarts import RestartBudget
 from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
@@ -14,6 +15,7 @@ from image_syncer.planning.stream_tuner import StreamTuner
 __all__ = [
     "MAX_DEPTH",
     "MAX_MANIFESTS",
+    "MOST_LOSSES",
     "ONCE",
     "Arrival",
     "BlobFailed",
@@ -29,6 +31,7 @@ __all__ = [
     "Machine",
     "Numbering",
     "Resources",
+    "RestartBudget",
     "RetryPolicies",
     "RetryPolicy",
     "Scheduler",

@@ -56,6 +56,11 @@ class Target:
     tries: Tries | None = None
     """Those that were in vain; None where there were none."""
     losses: int = 0
+    """Workers whose loss counts against it (see `quarantine.py`)."""
+    deaths: int = 0
+    """Workers that were lost with it in all."""
+    furthest: int = 0
+    """Bytes of it that had come when one of them was lost, at most."""
     split: bool = False
     """Whether it held the other targets of its job back, and was split off."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LOSSES", "Arrival", "BlobFailed", "BlobLanded", "Decision", "Job", "Lease", "TargetResult"]
 
 MOST_LOSSES = 3
-"""Workers that may die with the same blob before it is given up."""
+"""Workers that may die with the same blob before it is given up (see `quarantine.py`)."""
 
 
 class Arrival(str, Enum):

@@ -4,8 +4,8 @@ It knows workers, jobs and time as plain values: no process, no socket, no clock
 follow from it; the coordinator carries them out.
 
 A *job* is one blob from one source to one or more destination registries; the worker that holds it has a *lease*. A
-lease ends with a result for each target, or with the loss of the worker, which gives the job back. Which of its jobs
-brought a worker down cannot be seen, so a blob gets its last chance alone in a worker: only the guilty is given up.
+lease ends with a result for each target, or with the loss of the worker, which gives the job back, or has it given up
+where it is to blame (`quarantine.py`).
 
 Jobs go in the order of the queue (`job_queue.py`) to the worker with the fewest bytes left to move (`slots.py`).
 *Small* jobs have slots of their own beside those of the *streamed*, so neither kind waits for the other. Limits: the
@@ -17,21 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError, WorkerError
+from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.connections import share_of
-from image_syncer.planning.job import (
-    MOST_LOSSES,
-    Arrival,
-    BlobFailed,
-    BlobLanded,
-    Decision,
-    Job,
-    Lease,
-    TargetResult,
-)
+from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.job_queue import JobQueue
 from image_syncer.planning.later import Later
+from image_syncer.planning.quarantine import Quarantine
 from image_syncer.planning.slots import Slots, Worker
 
 if TYPE_CHECKING:
@@ -76,6 +68,7 @@ class Scheduler:
         self._small_streams = small_streams
         self._tuner = tuner
         self._blobs = BlobSet(holdings)
+        self.quarantine = Quarantine()
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
         self._slots = Slots()
         self._moved_bytes = 0
@@ -124,6 +117,9 @@ class Scheduler:
             if self._blobs.has(need.target, need.digest):
                 decisions.append(BlobLanded(need.delivery, need.digest, Arrival.PRESENT, 0, 1))
                 continue
+            if (fatal := self.quarantine.find(need.source, need.digest)) is not None:
+                decisions.append(BlobFailed(need.delivery, need.digest, fatal))
+                continue
             self._awaited[need.delivery] = self._awaited.get(need.delivery, 0) + 1
             target = self._blobs.join(need)
             if target is not None:
@@ -145,13 +141,11 @@ class Scheduler:
         for job in self._slots.leave(worker):
             self._queue.vacate(job)
             for target in [one for position, one in enumerate(job.targets) if position not in job.settled]:
-                target.losses += 1
-                if target.losses < MOST_LOSSES:
+                fatal = self.quarantine.lost(target, job.received, error)
+                if fatal is None:
                     self._queue.add(target)
                 else:
-                    text = f"{target.losses} workers were lost while they held this blob; the last: {error.message}"
-                    # Whoever else waits for it from there would lose as many.
-                    decisions += self._give_up(target, WorkerError(text, retryable=False), source_failed=True)
+                    decisions += self._give_up(target, fatal, source_failed=True)
         return self._lease(decisions)
 
     def split(self, worker: int, job_id: int, behind: tuple[int, ...]) -> list[Decision]:
@@ -374,6 +368,10 @@ class Scheduler:
                 self._abandon(target)
             if not job.targets:
                 return
+        if (fatal := self.quarantine.find(job.source, job.digest)) is not None:
+            for target in job.targets:
+                decisions += self._give_up(target, fatal, source_failed=True)
+            return
         self._slots.open(worker, job)
         self._queue.occupy(job)
         decisions.append(Lease(worker.number, job))
