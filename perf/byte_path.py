@@ -96,6 +96,13 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
         windows, parcels = Windows(MIB, at_once), Windows(MIB, at_once)
     except TypeError:  # a baseline in which nobody counted them
         windows, parcels = Windows(MIB), Windows(MIB)  # type: ignore[call-arg]
+    patience: dict[str, Any] = {"stall_s": 60.0, "answer_s": 60.0}
+    try:
+        from image_syncer.worker.terms import Terms
+
+        care, more = (Terms(signals=signals, chance=random.random, clock=time.monotonic, **patience),), {}
+    except ImportError:  # a baseline from before transfers went on after a break
+        care, more = (signals,), patience
     source = Place(*place(arguments["source"], arguments["repository"]))
     target = TargetPlace(*place(arguments["sink"], "moved"), "moved")
     leases = iter([LeaseJob(number, *blob, source, (target,)) for number, blob in enumerate(arguments["blobs"])])
@@ -104,8 +111,8 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
     def mover_for(lease: LeaseJob) -> Any:
         how = (client, lease, Digest(lease.digest))
         if movers is None or lease.size > MIB:
-            return Mover(*how, windows, signals, stall_s=60.0, answer_s=60.0)
-        return movers.ParcelMover(*how, parcels, signals, fresh=fresh, stall_s=60.0, answer_s=60.0)
+            return Mover(*how, windows, *care, **more)
+        return movers.ParcelMover(*how, parcels, *care, fresh=fresh, **more)
 
     return transport, leases, mover_for
 

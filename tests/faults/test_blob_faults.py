@@ -102,12 +102,14 @@ def test_an_answer_that_is_no_blob_at_all(lab: SyncLab) -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.SHORT_BODY])
-def test_a_download_that_breaks_off_is_begun_again_in_a_new_session(lab: SyncLab, kind: FaultKind) -> None:
+def test_a_download_that_breaks_off_goes_on_where_it_was(lab: SyncLab, kind: FaultKind) -> None:
     image = lab.image(2, layer_bytes=LARGE)
     lab.source.behaviour = Behaviour(faults=(Fault("get blob", kind, after_bytes=LARGE // 2),))
     done = lab.run()
-    assert done.at(lab.source).count("get blob") == done.at(lab.destination).count("start upload") == 4
+    assert (done.at(lab.source).count("get blob"), done.at(lab.destination).count("start upload")) == (4, 3)
     assert done.at(lab.destination).statuses["put upload 201"] == 3
+    assert done.at(lab.source).bytes_out <= sum(blob.size for blob in image.blobs) + 256 * 1024
+    assert done.document["resumes"] == {"source": 1, "destination": 0, "while idle": 0}
     lab.assert_arrived(image)
 
 
@@ -121,15 +123,18 @@ def test_a_download_that_breaks_off_fails_where_nothing_is_tried_again(lab: Sync
     assert (error.origin, error.digest, error.tries) == (Origin.SOURCE, broken, 1)
 
 
-def test_an_upload_that_breaks_off_is_begun_again_in_a_new_session(lab: SyncLab) -> None:
+def test_an_upload_that_breaks_off_goes_on_with_what_is_missing(lab: SyncLab) -> None:
     image = lab.image(2, layer_bytes=LARGE)
     # Of a small blob libcurl may begin again by itself, on a new connection: its bytes are all there still.
     cut = Fault("put upload", FaultKind.RESET, match=image.blobs[1].digest.hex, after_bytes=LARGE // 2)
     lab.destination.behaviour = replace(TRUSTING, faults=(cut,))
     done = lab.run()
     sessions = [seen.reference for seen in lab.destination.counters.history("put upload")]
-    assert len(sessions) == len(set(sessions)) == 4
-    assert done.at(lab.destination).count("start upload") == done.at(lab.source).count("get blob") == 4
+    assert (len(sessions), len(set(sessions))) == (4, 3)
+    assert done.at(lab.destination).count("start upload") == done.at(lab.source).count("get blob") == 3
+    assert done.at(lab.destination).count("get upload") == 1
+    assert done.at(lab.destination).bytes_in <= sum(blob.size for blob in image.blobs) + 1024
+    assert done.document["resumes"] == {"source": 0, "destination": 1, "while idle": 0}
     lab.assert_arrived(image)
 
 

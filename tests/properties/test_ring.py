@@ -17,10 +17,11 @@ class RingMachine(RuleBasedStateMachine):
         self.published = 0
         self.taken = [0] * readers
         self.open = set(range(readers))
+        self.floor = 0
 
     def model_free(self) -> int:
         slowest = min((self.taken[reader] for reader in self.open), default=self.published)
-        return self.capacity - (len(self.written) - slowest)
+        return self.capacity - (len(self.written) - min(slowest, self.published))
 
     @rule(data=st.data())
     def put(self, data: st.DataObject) -> None:
@@ -54,7 +55,7 @@ class RingMachine(RuleBasedStateMachine):
         begin = self.taken[reader]
         got = bytes(self.ring.take(reader, most))
         assert got == self.written[begin : begin + len(got)]
-        waiting = self.published - begin
+        waiting = max(0, self.published - begin)
         # As much as was asked for, unless the ring wraps there.
         assert len(got) == min(most, waiting, self.capacity - begin % self.capacity)
         self.taken[reader] += len(got)
@@ -62,10 +63,29 @@ class RingMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def rewind(self, data: st.DataObject) -> None:
         reader = data.draw(st.sampled_from(range(len(self.taken))))
-        can = reader in self.open and len(self.written) <= self.capacity
-        assert self.ring.rewind(reader) is can
+        position = data.draw(st.integers(0, len(self.written) + 3))
+        first = max(self.floor, len(self.written) - self.capacity)
+        can = reader in self.open and first <= position <= self.published
+        assert self.ring.seek(reader, position) is can
         if can:
-            self.taken[reader] = 0
+            self.taken[reader] = position
+
+    @rule(data=st.data(), ahead=st.integers(0, 9))
+    def skip(self, data: st.DataObject, ahead: int) -> None:
+        reader = data.draw(st.sampled_from(range(len(self.taken))))
+        self.ring.skip(reader, self.published + ahead)
+        self.taken[reader] = self.published + ahead
+
+    @rule(data=st.data(), mark=st.integers(0, 60))
+    def write_again(self, data: st.DataObject, mark: int) -> None:
+        position = data.draw(st.integers(0, self.published))
+        behind = [reader for reader in self.open if self.taken[reader] < position]
+        for reader in behind:  # nobody goes back to a place behind somebody who still needs what is there
+            self.ring.skip(reader, position)
+            self.taken[reader] = position
+        self.ring.begin_at(position, position + mark)
+        self.written = self.written[:position]
+        self.published = self.floor = position
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())

@@ -50,6 +50,7 @@ class Libcurl:
             clock=lambda: 0.0,
             piece=piece,
         )
+        self.stream._spacing = self.stream._checkpoint_at = 2 * piece
         self.uploads = [Upload() for _ in range(senders)]
 
     def on_due(self) -> None:
@@ -102,6 +103,20 @@ class Libcurl:
         finally:
             self.inside = False
 
+    def cut(self) -> None:
+        """The download breaks off, and goes on where it was."""
+        self.stream.begin_receiving()
+        self.position, self.held = self.stream.received, None
+
+    def go_back(self, index: int, position: int) -> None:
+        """The destination has lost what it had from `position` on."""
+        sender = self.stream.senders[index]
+        if not sender.seek(position):
+            self.stream.rewind(position)
+            sender.skip(position)
+            self.position, self.held = self.stream.received, None
+        del self.uploads[index].got[position:]
+
     def stop(self, index: int) -> None:
         self.uploads[index].stopped = True
         self.stream.stop_sender(index)
@@ -143,7 +158,7 @@ def transfers(draw: st.DrawFn, *, right: bool) -> Libcurl:
     )
 
 
-def run(curl: Libcurl, data: st.DataObject, *, stops: bool = False) -> None:
+def run(curl: Libcurl, data: st.DataObject, *, stops: bool = False, breaks: bool = False) -> None:
     """Call what can be called, in any order, until all has ended; nothing un-pauses but through `attend`."""
     # A ring that cannot hold two of libcurl's chunks is never made; what is smaller holds the whole blob.
     capacity = curl.stream._ring.capacity
@@ -153,9 +168,15 @@ def run(curl: Libcurl, data: st.DataObject, *, stops: bool = False) -> None:
     while curl.open() and (runnable := curl.runnable()):
         which, size, aside = steps.pop() if steps else (0, 60, 1)
         if aside == 0:
-            curl.stream.flush()
+            curl.stream.hurry(0.0)
         if aside == 8 and runnable[-1] >= 0 and curl.stream.senders[runnable[-1]].rewind():
             curl.uploads[runnable[-1]].got.clear()  # its connection was gone, and libcurl opened another
+        if aside == 6 and breaks:
+            curl.cut()
+        if aside == 7 and breaks and not curl.stream.fault:
+            index = data.draw(st.sampled_from(range(len(curl.uploads))))
+            curl.go_back(index, data.draw(st.integers(0, len(curl.uploads[index].got))))
+            continue
         if aside == 9 and stops:
             curl.stop(runnable[-1] if runnable[-1] >= 0 else curl.open()[0])
         elif (index := runnable[which % len(runnable)]) == -1:
@@ -170,7 +191,7 @@ def run(curl: Libcurl, data: st.DataObject, *, stops: bool = False) -> None:
 
 @given(transfers(right=True), st.data())
 def test_a_right_blob_reaches_every_destination(curl: Libcurl, data: st.DataObject) -> None:
-    run(curl, data)
+    run(curl, data, breaks=True)
     assert curl.stream.verified
     assert curl.stream.fault is None
     assert [bytes(upload.got) for upload in curl.uploads] == [curl.blob] * len(curl.uploads)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import Findings, key_path, nearest, shown
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
+from image_syncer.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_count", "read_fields", "read_flag", "read_mapping", "read_text", "read_texts"]
+__all__ = ["read_count", "read_fields", "read_flag", "read_mapping", "read_size", "read_text", "read_texts"]
 
 # YAML 1.1 flags, as the Go tool's parser reads them.
 _TRUE = frozenset({"true", "yes", "on", "y"})
@@ -105,6 +106,19 @@ def read_flag(node: Node, key: str, findings: Findings) -> bool:
     what = shown(node.text) if isinstance(node, ScalarNode) else _name(node)
     findings.error(node.line, key, f"{what} is neither true nor false", "write true or false, without quotes")
     return False
+
+
+def read_size(node: Node, key: str, findings: Findings) -> int | None:
+    """The node as a size in bytes, with or without a unit; nothing written is None."""
+    if isinstance(node, ScalarNode) and node.is_null:
+        return None
+    text = node.text if isinstance(node, ScalarNode) else ""
+    try:
+        return parse_size(text)
+    except ValueError:
+        what = f"{shown(text) or _name(node)} is not a size"
+        findings.error(node.line, key, what, "write a number with a unit: 512KiB, 16MiB or 2GiB")
+        return None
 
 
 def read_count(node: Node, key: str, findings: Findings, *, least: int = 1) -> int | None:

@@ -147,19 +147,22 @@ class RegistryEntry:
     skip_tls_verify: bool = False
     ca_file: str | None = None
     max_connections: int | None = None
+    pieces_above: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
     """How one registry host is reached, merged over all entries that name the host.
 
-    `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file.
+    `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file. Larger blobs than
+    `pieces_above` (bytes) are uploaded in pieces.
     """
 
     insecure: bool = False
     skip_tls_verify: bool = False
     ca_file: str | None = None
     max_connections: int | None = None
+    pieces_above: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ class RegistryBook:
 
     def host_settings(self, registry: str) -> HostSettings:
         """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first
-        `ca_file`, the smallest `max_connections`.
+        `ca_file`, the smallest `max_connections` and `pieces_above`.
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
 
@@ -204,6 +207,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         skip_tls_verify=any(entry.skip_tls_verify for entry in entries),
         ca_file=next((entry.ca_file for entry in entries if entry.ca_file), None),
         max_connections=min((n for entry in entries if (n := entry.max_connections)), default=None),
+        pieces_above=min((n for entry in entries if (n := entry.pieces_above) is not None), default=None),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import BROKEN_REFERENCE, Expansion, ExpansionError, expand
-from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text
+from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_size, read_text
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.model import RegistryEntry, canonical_prefix
 from image_syncer.oci import InvalidReference, parse_repository
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["GO_ENTRY_KEYS", "OWN_ENTRY_KEYS", "Dialect", "read_registries"]
 
-OWN_ENTRY_KEYS = ("username", "password", "insecure", "ca_file", "skip_tls_verify", "max_connections")
+OWN_ENTRY_KEYS = (
+    "username",
+    "password",
+    "insecure",
+    "ca_file",
+    "skip_tls_verify",
+    "max_connections",
+    "pieces_above",
+)
 """Keys of an entry of `registries` in our own format."""
 
 GO_ENTRY_KEYS = (*OWN_ENTRY_KEYS, "identityToken")
@@ -119,6 +127,10 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         # Two: one for manifests and one for blobs, which must not wait for each other.
         return None if value is None else read_count(value, key_path(path, name), findings, least=2)
 
+    def size(name: str) -> int | None:
+        value = fields.get(name)
+        return None if value is None else read_size(value, key_path(path, name), findings)
+
     skip_tls_verify = flag("skip_tls_verify")
     if skip_tls_verify:
         findings.warn(
@@ -139,6 +151,7 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         skip_tls_verify=skip_tls_verify,
         ca_file=_read_file(fields.get("ca_file"), key_path(path, "ca_file"), findings, dialect),
         max_connections=connections("max_connections"),
+        pieces_above=size("pieces_above"),
     )
 
 

@@ -289,6 +289,7 @@ class Run:
             interrupted=self._ending.name,
             warnings=tuple(self._warnings),
             internal_error=self._internal_error(),
+            resumes=self._transfers.resumes.as_data(),
         )
         if self._writer is not None:
             try:

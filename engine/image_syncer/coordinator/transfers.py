@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.quirks import Quirks
+from image_syncer.coordinator.resumes import Resumes
+from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
+from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
 from image_syncer.errors import SyncError
 from image_syncer.planning import (
@@ -21,7 +24,6 @@ from image_syncer.planning import (
     BlobLanded,
     BlobNeed,
     Decision,
-    Job,
     Lease,
     Resources,
     Scheduler,
@@ -30,20 +32,23 @@ from image_syncer.planning import (
     decide_policies,
     split_connections,
 )
-from image_syncer.telemetry import TransferRecord, TransferRow, get_logger
+from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import (
     AuthorizationGiven,
     AuthorizationWanted,
     Beat,
     FellBehind,
     JobEnded,
+    Learnt,
     LeaseJob,
     LeaveAlone,
     Message,
     Place,
     Setup,
+    SideBroke,
     TargetEnded,
     TargetPlace,
+    UploadOpened,
 )
 
 if TYPE_CHECKING:
@@ -54,19 +59,12 @@ if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.planning import Holdings
     from image_syncer.registry import Endpoint
+    from image_syncer.telemetry import TransferRecord, TransferRow
     from image_syncer.worker.messages import Result
 
 __all__ = ["Transfers"]
 
 _log = get_logger(__name__)
-
-
-@dataclass
-class _Running:
-    job: Job
-    since: float
-    told: dict[int, TargetResult] = field(default_factory=dict)
-    """Targets, by position, that ended before the others, or were split off."""
 
 
 class Transfers:
@@ -81,14 +79,14 @@ class Transfers:
         settings: Settings,
         *,
         holdings: Holdings | None = None,
+        sessions: UploadSessions | None = None,
+        quirks: Quirks | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
         run_began_at: float = 0.0,
     ) -> None:
         """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time)."""
         self._client = client
         self._endpoints = endpoints
-        self._on_transfer = on_transfer
-        self._run_began_at = run_began_at
         self._loop = asyncio.get_running_loop()
         policies = decide_policies(settings)
         setup = Setup(
@@ -115,9 +113,12 @@ class Transfers:
             holdings=holdings,
         )
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
+        self._sessions = sessions or UploadSessions()
+        self._quirks = quirks or Quirks()
+        self.resumes = Resumes()
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
-        self._running: dict[int, _Running] = {}
+        self._running = RunningJobs(run_began_at, on_transfer)
         self._errands: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
@@ -133,7 +134,7 @@ class Transfers:
     @property
     def bytes_in_flight(self) -> int:
         """Bytes of unfinished blobs that have come from their sources."""
-        return sum(running.job.received for running in self._running.values())
+        return self._running.bytes_received
 
     def start(self) -> None:
         """Start the workers, if that was not done before: a run in which nothing changed needs none."""
@@ -177,31 +178,21 @@ class Transfers:
 
     def slowest(self, most: int) -> tuple[TransferRow, ...]:
         """The transfers that have been under way for longest."""
-        now = self._loop.time()
-        rows = sorted(self._running.values(), key=lambda running: running.since)[:most]
-        return tuple(
-            TransferRow(
-                digest=str(row.job.digest),
-                source=str(row.job.source),
-                destination=str(row.job.targets[0].repository),
-                bytes_done=row.job.received,
-                size_bytes=row.job.size,
-                seconds=now - row.since,
-                bytes_per_s=row.job.received / max(now - row.since, 1e-3),
-            )
-            for row in rows
-        )
+        return self._running.slowest(most, self._loop.time())
 
     def on_worker_ready(self, worker: int) -> None:
         """See `PoolListener`."""
+        for fact in self._quirks.all():
+            self._supervisor.send(worker, Learnt(*fact))
         self._carry_out(self._scheduler.join(worker))
 
     def on_worker_lost(self, worker: int, error: SyncError) -> None:
         """See `PoolListener`."""
         for job in self._scheduler.jobs_of(worker):
-            if (running := self._running.pop(job.id, None)) is not None:
+            if (running := self._running.end(job.id)) is not None:
                 lost = TargetResult(None, error=error)
-                self._record(worker, running, [running.told.get(at, lost) for at in range(len(job.targets))])
+                results = [running.told.get(at, lost) for at in range(len(job.targets))]
+                self._running.record(worker, running, results, self._loop.time())
         quarantine = self._scheduler.quarantine
         before = len(quarantine)
         self._carry_out(self._scheduler.lose(worker, error))
@@ -218,12 +209,13 @@ class Transfers:
         elif isinstance(message, JobEnded):
             self._on_job_ended(worker, message)
         elif isinstance(message, FellBehind):
-            _log.info("destinations split off", worker=worker, job=message.job_id, targets=message.targets)
-            if (running := self._running.get(message.job_id)) is not None:
-                running.told.update(dict.fromkeys(message.targets, TargetResult(None, behind=True)))
-            self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
+            self._on_fell_behind(worker, message)
         elif isinstance(message, TargetEnded):
             self._on_target_ended(worker, message)
+        elif isinstance(message, (UploadOpened, SideBroke)):
+            self._on_news(message)
+        elif isinstance(message, Learnt):
+            self._on_learnt(worker, message)
         elif isinstance(message, AuthorizationWanted):
             self._run_errand(self._authorize(worker, message))
         elif isinstance(message, LeaveAlone):
@@ -242,21 +234,55 @@ class Transfers:
         needs, self._needs = self._needs, []
         self._carry_out(self._scheduler.want(needs))
 
+    def _on_fell_behind(self, worker: int, message: FellBehind) -> None:
+        _log.info("destinations split off", worker=worker, job=message.job_id, targets=message.targets)
+        if (running := self._running.get(message.job_id)) is not None:
+            for target in message.targets:
+                self._end_session(running, target)
+                running.told[target] = TargetResult(None, behind=True)
+        self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
+
+    def _on_learnt(self, worker: int, message: Learnt) -> None:
+        if self._quirks.learn(message.registry, message.fact, message.value):
+            _log.info("learnt", registry=message.registry, fact=message.fact, value=message.value)
+            self._supervisor.broadcast(message, but=worker)
+
+    def _on_news(self, message: UploadOpened | SideBroke) -> None:
+        running = self._running.get(message.job_id)
+        if running is None:
+            return
+        job, target = running.job, message.target
+        if isinstance(message, SideBroke):
+            running.source_resumes += target is None
+            running.destination_resumes += target is not None
+            self.resumes.add(message)
+            _log.info("goes on", digest=str(job.digest), idle=message.idle, **_loggable(message.error))
+        elif target not in running.told:
+            self._sessions.note(job.targets[message.target].repository, job.digest, message.url)
+
+    def _end_session(self, running: RunningJob, target: int) -> None:
+        """The worker has closed the upload session of this target, or given it up."""
+        if target not in running.told:
+            self._sessions.drop(running.job.targets[target].repository, running.job.digest)
+
     def _on_job_ended(self, worker: int, message: JobEnded) -> None:
         self.requests.update(message.requests)
-        running = self._running.pop(message.job_id, None)
+        running = self._running.end(message.job_id)
         results = [_as_target_result(result) for result in message.results]
         told = running.told if running is not None else {}
         self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
         for result in results:
             if result.error is not None and running is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
-                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error))
+                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error.to_data()))
         if running is not None:
-            self._record(
+            for target in range(len(results)):
+                self._end_session(running, target)
+            self._running.record(
                 worker,
                 running,
                 results,
+                self._loop.time(),
                 source_waited_s=message.source_waited_s,
                 destination_waited_s=message.destination_waited_s,
                 pauses=message.pauses,
@@ -267,34 +293,16 @@ class Transfers:
         running = self._running.get(message.job_id)
         if running is None:
             return
+        self._end_session(running, message.target)
         result = running.told[message.target] = _as_target_result(message.result)
         self.moved_bytes += result.bytes_moved
         now = self._loop.time()
         self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))
 
-    def _record(self, worker: int, running: _Running, results: list[TargetResult], **waits: Any) -> None:
-        if self._on_transfer is None:
-            return
-        job = running.job
-        self._on_transfer(
-            TransferRecord(
-                digest=str(job.digest),
-                size_bytes=job.size,
-                source=str(job.source),
-                destinations=tuple(str(target.repository) for target in job.targets),
-                worker=worker,
-                began_s=running.since - self._run_began_at,
-                ended_s=self._loop.time() - self._run_began_at,
-                bytes_moved=sum(result.bytes_moved for result in results),
-                outcomes=tuple(_outcome_of(result) for result in results),
-                **waits,
-            )
-        )
-
     def _carry_out(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Lease):
-                self._running[decision.job.id] = _Running(decision.job, self._loop.time())
+                self._running.begin(decision.job, self._loop.time())
                 self._send_lease(decision)
             elif isinstance(decision, BlobLanded):
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:
@@ -311,7 +319,12 @@ class Transfers:
             job.size,
             Place(self._endpoint_of(job.source.registry), job.source),
             tuple(
-                TargetPlace(self._endpoint_of(target.repository.registry), target.repository, target.mount_from)
+                TargetPlace(
+                    self._endpoint_of(target.repository.registry),
+                    target.repository,
+                    target.mount_from,
+                    self._sessions.known(target.repository, job.digest),
+                )
                 for target in job.targets
             ),
             may_split=job.may_split,
@@ -363,13 +376,5 @@ def _as_target_result(result: Result) -> TargetResult:
     return TargetResult(arrival, result.bytes_moved, error, result.behind)
 
 
-def _outcome_of(result: TargetResult) -> str:
-    if result.arrival is not None:
-        return result.arrival.value
-    return "split off" if result.behind else "failed"
-
-
-def _loggable(error: SyncError) -> dict[str, object]:
-    data = error.to_data()
-    data.pop("digest", None)
-    return data
+def _loggable(error: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in error.items() if name != "digest"}

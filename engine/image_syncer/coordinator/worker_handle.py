@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.crash import tell_crash
 from image_syncer.telemetry import get_logger
-from image_syncer.worker.messages import Message, encode, read_message
+from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.worker.messages import Setup
+    from image_syncer.worker.messages import Message, Setup
 
 __all__ = ["WorkerHandle"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -72,7 +73,8 @@ class EndpointBook:
         tries = Tries(loop.time())
         while True:
             try:
-                return await self._probe(registry, origin)
+                found = await self._probe(registry, origin)
+                return replace(found, pieces_above=self._registries.host_settings(registry).pieces_above)
             except SyncError as error:
                 now = loop.time()
                 pause = self._retry.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))

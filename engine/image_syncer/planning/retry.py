@@ -127,7 +127,7 @@ def decide_policies(settings: Settings) -> RetryPolicies:
             budget_s=min(budget_s, settings.give_up_after_s),
         ),
         blob=replace(small, faults=None),
-        resume=replace(small, first_pause_s=0.2, longest_pause_s=10.0),
+        resume=replace(small, faults=None, first_pause_s=0.2, longest_pause_s=10.0),
     )
 
 

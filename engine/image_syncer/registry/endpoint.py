@@ -17,13 +17,15 @@ class Endpoint:
 
     `registry` is the name that references use ("docker.io"), `base_url` has no slash at its end
     ("https://registry-1.docker.io"). `verify` False accepts any certificate; `ca_file` is a PEM file of
-    authorities to trust beside the system's directory of them.
+    authorities to trust beside the system's directory of them. Blobs of more than `pieces_above` bytes are uploaded in
+    pieces from the start; None: none are.
     """
 
     registry: str
     base_url: str
     verify: bool = True
     ca_file: str | None = None
+    pieces_above: int | None = None
 
 
 def api_host(registry: str) -> str:

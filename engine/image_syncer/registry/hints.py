@@ -22,7 +22,7 @@ _PAYLOAD_TOO_LARGE = 413
 _INSUFFICIENT_STORAGE = 507
 _SERVER_ERRORS = range(500, 600)
 
-_WRITES = frozenset({Operation.START_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
+_WRITES = frozenset({Operation.START_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
 _MANIFEST_READS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST})
 
 # nginx, Go, Apache, Tomcat

@@ -28,6 +28,7 @@ class Operation(str, Enum):
     HEAD_BLOB = "head blob"
     GET_BLOB = "get blob"
     START_UPLOAD = "start upload"
+    PATCH_UPLOAD = "patch upload"
     PUT_UPLOAD = "put upload"
     GET_UPLOAD = "get upload"
     CANCEL_UPLOAD = "cancel upload"

@@ -1,5 +1,5 @@
-"""Uploads of blobs: a session is opened by POST and closed by one PUT with all bytes (OCI distribution
-specification 1.1: end-4b, end-6, end-11, end-13, end-14).
+"""Uploads of blobs: a session is opened by POST, may be given pieces by PATCH, and is closed by one PUT with all bytes
+that are left (OCI distribution specification 1.1: end-4b, end-5, end-6, end-11, end-13, end-14).
 
 The address of a session is opaque and changes: the newest `Location` is the one to use. An address on another
 host, which registries with upload services of their own hand out, gets no scopes: what the registry knows us
@@ -29,8 +29,10 @@ __all__ = [
     "UploadStatus",
     "build_cancel_upload",
     "build_get_upload",
+    "build_patch_upload",
     "build_put_upload",
     "build_start_upload",
+    "parse_patch_upload",
     "parse_put_upload",
     "parse_start_upload",
     "parse_upload_status",
@@ -39,6 +41,7 @@ __all__ = [
 _CREATED = 201
 _ACCEPTED = 202
 _PUT_STATUSES = (201, 200, 204)
+_PATCH_STATUSES = (202, 201, 204)
 _STATUS_STATUSES = (204, 200, 202)
 _MIN_LENGTH = re.compile(r"[0-9]{1,15}")
 _RANGE = re.compile(r"\s*(?:bytes=)?0-([0-9]{1,18})\s*")
@@ -120,9 +123,10 @@ def parse_start_upload(response: Response, request_url: str) -> Mounted | Upload
 
 
 def build_put_upload(
-    endpoint: Endpoint, repository: Repository, session: UploadSession, digest: Digest, size: int
+    endpoint: Endpoint, repository: Repository, session: UploadSession, digest: Digest, size: int, *, offset: int = 0
 ) -> Request:
-    """Send the whole blob of `size` bytes and close the session (section "POST then PUT", end-6).
+    """Send what is left of the blob of `size` bytes from byte `offset` on, and close the session (sections "POST then
+    PUT", end-6, and "Pushing a blob in chunks").
 
     The body is the caller's stream. The digest goes at the end of the session's query, of which every byte
     stays.
@@ -132,9 +136,29 @@ def build_put_upload(
         "PUT",
         append_query(session.url, f"digest={quote(digest, safe='')}"),
         repository,
-        headers=(("Content-Type", "application/octet-stream"), ("Content-Length", str(size))),
+        headers=_part_headers(offset, size) if offset else _body_headers(size),
         scopes=_scopes(endpoint, repository, session),
     )
+
+
+def build_patch_upload(
+    endpoint: Endpoint, repository: Repository, session: UploadSession, begin: int, end: int
+) -> Request:
+    """Send the bytes from `begin` to `end` (that one left out) as a piece of the blob (section "Pushing a blob in
+    chunks", end-5). The body is the caller's stream.
+    """
+    scopes = _scopes(endpoint, repository, session)
+    headers = _part_headers(begin, end)
+    return Request(Operation.PATCH_UPLOAD, "PATCH", session.url, repository, headers=headers, scopes=scopes)
+
+
+def parse_patch_upload(response: Response, request_url: str) -> UploadSession:
+    """Where the upload goes on after a piece (section "Pushing a blob in chunks": 202 with a `Location`; ECR says 201,
+    others 204). Without a `Location` the address stays. Raises `ProtocolViolation` on another status.
+    """
+    if response.status not in _PATCH_STATUSES:
+        raise _violation(Operation.PATCH_UPLOAD, response, "instead of 202")
+    return UploadSession(_next_url(response, request_url), _min_chunk_bytes(response))
 
 
 def parse_put_upload(response: Response, digest: Digest) -> None:
@@ -171,8 +195,7 @@ def parse_upload_status(response: Response, request_url: str) -> UploadStatus:
     """
     if response.status not in _STATUS_STATUSES:
         raise _violation(Operation.GET_UPLOAD, response, "instead of 204")
-    location = response.headers.get("Location") or request_url
-    url = resolve_own_location(request_url, location, origin=Origin.DESTINATION)
+    url = _next_url(response, request_url)
     match = _RANGE.fullmatch(response.headers.get("Range", ""))
     last = int(match[1]) if match else 0
     return UploadStatus(UploadSession(url, _min_chunk_bytes(response)), last + 1 if last else None)
@@ -190,6 +213,21 @@ def _session(operation: Operation, response: Response, request_url: str) -> Uplo
         raise _violation(operation, response, "without a Location")
     url = resolve_own_location(response.url or request_url, location, origin=Origin.DESTINATION)
     return UploadSession(url, _min_chunk_bytes(response))
+
+
+def _next_url(response: Response, request_url: str) -> str:
+    location = response.headers.get("Location") or request_url
+    return resolve_own_location(request_url, location, origin=Origin.DESTINATION)
+
+
+def _body_headers(length: int) -> tuple[tuple[str, str], ...]:
+    return ("Content-Type", "application/octet-stream"), ("Content-Length", str(length))
+
+
+def _part_headers(begin: int, end: int) -> tuple[tuple[str, str], ...]:
+    """`Content-Range` of an upload is written without a unit and without a total; nothing has no range."""
+    headers = _body_headers(end - begin)
+    return (*headers, ("Content-Range", f"{begin}-{end - 1}")) if end > begin else headers
 
 
 def _min_chunk_bytes(response: Response) -> int:

@@ -143,6 +143,8 @@ def _parse_transfer(data: object) -> TransferRecord:
         bytes_moved=_whole(data, "bytes_moved"),
         outcomes=_texts(data, "outcomes"),
         pauses=_whole(data, "pauses") if "pauses" in data else 0,
+        source_resumes=_whole(data, "source_resumes") if "source_resumes" in data else 0,
+        destination_resumes=_whole(data, "destination_resumes") if "destination_resumes" in data else 0,
         **waits,
     )
     if record.ended_s < record.began_s:

@@ -98,7 +98,8 @@ class Report:
     `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
     "SIGTERM", "SIGHUP"), "deadline", or None; `unwritten` says why the file that was asked for is not there.
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
-    the report is then a partial one.
+    the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
+    "destination", and "while idle" of both.
     """
 
     settings: Mapping[str, Any]
@@ -110,6 +111,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     unwritten: str | None = None
     internal_error: str | None = None
+    resumes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -146,6 +148,9 @@ class Report:
         moved = f"{format_size(totals.bytes_moved)} in {format_duration(self.seconds)}"
         if totals.bytes_moved and self.seconds > 0:
             moved += f" ({format_rate(totals.bytes_moved / self.seconds)})"
+        went_on = self.resumes.get("source", 0) + self.resumes.get("destination", 0)
+        if went_on:
+            moved += f", {went_on:,} break{'' if went_on == 1 else 's'} overcome"
         blobs = f"{totals.blobs_moved:,} blob{'' if totals.blobs_moved == 1 else 's'} moved"
         return f"{moved} · {blobs}, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there"
 
@@ -159,6 +164,7 @@ class Report:
             "exit_code": self.exit_code,
             "settings": dict(self.settings),
             "totals": self.totals.as_data(),
+            "resumes": dict(self.resumes),
             "warnings": list(self.warnings),
         }
 

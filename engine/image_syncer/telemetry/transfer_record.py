@@ -26,7 +26,7 @@ class TransferRecord:
     destination. Times are seconds since the run began. `bytes_moved` went to all destinations together. `pauses` counts
     how often the download was stopped because the ring was full, and `source_waited_s` is how long it then stood: the
     destination is the slow side. `destination_waited_s` is how long uploads had nothing to send: the source is the slow
-    side.
+    side. `source_resumes` and `destination_resumes` count how often a side broke off and went on.
     """
 
     digest: str
@@ -41,6 +41,8 @@ class TransferRecord:
     source_waited_s: float = 0.0
     destination_waited_s: float = 0.0
     pauses: int = 0
+    source_resumes: int = 0
+    destination_resumes: int = 0
 
     @property
     def seconds(self) -> float:
@@ -72,4 +74,6 @@ class TransferRecord:
             "source_waited_s": round(self.source_waited_s, _DIGITS),
             "destination_waited_s": round(self.destination_waited_s, _DIGITS),
             "pauses": self.pauses,
+            "source_resumes": self.source_resumes,
+            "destination_resumes": self.destination_resumes,
         }

@@ -6,6 +6,7 @@ rare events around them are the `Pipe`'s. A small blob is a `Parcel`: whole in m
 
 from __future__ import annotations
 
+from image_syncer.transfer.faults import too_short
 from image_syncer.transfer.lag import LagWatch
 from image_syncer.transfer.parcel import Parcel, ParcelSender
 from image_syncer.transfer.pipe import (
@@ -27,9 +28,12 @@ from image_syncer.transfer.pipe import (
     StartSource,
     StopSink,
     StopSource,
+    StreamRewound,
 )
+from image_syncer.transfer.resumption import Resumption
 from image_syncer.transfer.ring import Ring
-from image_syncer.transfer.stream import PIECE_BYTES, Sender, Signals, Stream
+from image_syncer.transfer.sender import Sender, Signals
+from image_syncer.transfer.stream import PIECE_BYTES, Stream
 
 __all__ = [
     "PIECE_BYTES",
@@ -42,6 +46,7 @@ __all__ = [
     "ParcelSender",
     "Pipe",
     "PipeState",
+    "Resumption",
     "Ring",
     "Sender",
     "Signals",
@@ -58,4 +63,6 @@ __all__ = [
     "StopSink",
     "StopSource",
     "Stream",
+    "StreamRewound",
+    "too_short",
 ]

@@ -9,9 +9,20 @@ from image_syncer.errors import IntegrityError, Origin
 if TYPE_CHECKING:
     from image_syncer.oci import Digest
 
-__all__ = ["too_long", "too_short", "wrong_digest"]
+__all__ = ["changed", "too_long", "too_short", "wrong_digest"]
 
 DAMAGED_HINT = "The blob is damaged at the source, or on the way; nothing of it was committed at the destination."
+
+
+def changed(digest: Digest, end: int) -> IntegrityError:
+    """What stands before `end` is not what came when it was read the first time."""
+    return IntegrityError(
+        f"the source sent other bytes than before when the first {end} bytes of the blob were read again",
+        origin=Origin.SOURCE,
+        digest=digest,
+        hint=DAMAGED_HINT,
+        retryable=True,
+    )
 
 
 def too_long(digest: Digest, size: int) -> IntegrityError:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from image_syncer.transfer.faults import too_long, too_short, wrong_digest
+from image_syncer.transfer.faults import too_long, wrong_digest
 
 if TYPE_CHECKING:
     from image_syncer.errors import IntegrityError
     from image_syncer.oci import Digest
-    from image_syncer.transfer.stream import Signals
+    from image_syncer.transfer.sender import Signals
 
 __all__ = ["Parcel", "ParcelSender"]
 
@@ -37,9 +37,16 @@ class ParcelSender:
         self.sent += len(view)
         return view
 
+    def aim(self, end: int) -> None:
+        """A request begins that takes the bytes from `sent` to `end`, which is always the last."""
+
     def rewind(self) -> bool:
         """Begin again with the first byte, on a new connection."""
-        self.sent = 0
+        return self.seek(0)
+
+    def seek(self, position: int) -> bool:
+        """Go on at `position`."""
+        self.sent = position
         return True
 
 
@@ -77,10 +84,8 @@ class Parcel:
         self.received = end
         return self._conclude() if end == self.size else None
 
-    def fall_short(self) -> IntegrityError:
-        """The error of a download that ended before all bytes came; also kept as `fault`."""
-        self.fault = too_short(self._digest, self.size, self.received)
-        return self.fault
+    def begin_receiving(self) -> None:
+        """A download begins, or goes on, at `received`."""
 
     def release(self) -> None:
         """Give the buffer back."""

@@ -12,8 +12,10 @@ A pipe lives through five states::
 - OPENING: every destination was asked `POST …/uploads/?mount=…`: it has the blob (201), gives a session (202), or
   fails. No source is opened before the sessions stand, so that no source waits for a destination.
 - CONNECTING: the source was asked for the blob; no byte has come.
-- FLOWING: bytes flow into the ring, and out of it into each destination that still takes part.
-- DRAINING: the last byte has come and the digest is right; the destinations finish and commit.
+- FLOWING: bytes flow into the ring, and out of it into each destination that still takes part. A side that breaks off
+  and goes on stays what it is; only where bytes are needed that the ring no longer has, the source begins again.
+- DRAINING: the last byte has come and the digest is right; the destinations finish and commit. One of them may need
+  bytes again: back to FLOWING.
 - ENDED: every destination has an outcome.
 
 A destination that fails leaves the others alone; a source that fails ends all that still take part. A destination that
@@ -53,6 +55,7 @@ __all__ = [
     "StartSource",
     "StopSink",
     "StopSource",
+    "StreamRewound",
 ]
 
 
@@ -127,6 +130,11 @@ class SourceFailed:
 
 
 @dataclass(frozen=True)
+class StreamRewound:
+    """A destination needs bytes again that are no longer there: the source must send them once more."""
+
+
+@dataclass(frozen=True)
 class Abandoned:
     """Nobody wants the blob any more: the run is being stopped."""
 
@@ -134,13 +142,21 @@ class Abandoned:
 
 
 Event: TypeAlias = (
-    SinkReady | SinkPresent | SinkFailed | SinkAccepted | SourceAnswered | SourceVerified | SourceFailed | Abandoned
+    SinkReady
+    | SinkPresent
+    | SinkFailed
+    | SinkAccepted
+    | SourceAnswered
+    | SourceVerified
+    | SourceFailed
+    | StreamRewound
+    | Abandoned
 )
 
 
 @dataclass(frozen=True)
 class StartSource:
-    """Ask the source for the blob."""
+    """Ask the source for the blob, or for what it is to send once more."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +252,10 @@ class Pipe:
         self.state = PipeState.DRAINING
         return []
 
+    def _rewound(self, _event: StreamRewound) -> list[Instruction]:
+        self.state = PipeState.FLOWING
+        return [StartSource()]
+
     def _source_failed(self, event: SourceFailed | Abandoned) -> list[Instruction]:
         instructions: list[Instruction] = []
         for sink, state in enumerate(self._sinks):
@@ -286,9 +306,11 @@ class Pipe:
         (PipeState.FLOWING, SourceFailed): _source_failed,
         (PipeState.FLOWING, SinkFailed): _sink_failed,
         (PipeState.FLOWING, SinkAccepted): _accepted_early,
+        (PipeState.FLOWING, StreamRewound): _rewound,
         (PipeState.FLOWING, Abandoned): _abandoned,
         (PipeState.DRAINING, SinkFailed): _sink_failed,
         (PipeState.DRAINING, SinkAccepted): _accepted,
+        (PipeState.DRAINING, StreamRewound): _rewound,
         (PipeState.DRAINING, Abandoned): _abandoned,
     }
 

@@ -5,12 +5,17 @@ beginning of the blob; a position modulo the capacity is the place in the buffer
 published, so that readers never see a byte that was not hashed. The slowest reader decides how much room the writer
 has.
 
+A stream that has to be read again goes back to an earlier position (`begin_at`): readers that are ahead of it wait
+until the writer has come to them again.
+
 The writer has a fast way, which costs no call: while a chunk ends before the place `stop`, it may be copied to
 `buffer[at:end]` and `at` be moved to its end. Whatever else may matter (no room, the end of the buffer, a `mark` that
 the writer has set) lies at `stop` or behind it, and is looked at in `try_put`.
 """
 
 from __future__ import annotations
+
+import sys
 
 __all__ = ["Ring"]
 
@@ -22,7 +27,20 @@ class Ring:
     had. A reader that is closed no longer holds the writer back; without an open one, nothing does.
     """
 
-    __slots__ = ("_capacity", "_lap", "_mark", "_open", "_tail", "_taken", "at", "buffer", "published", "stop")
+    __slots__ = (
+        "_capacity",
+        "_floor",
+        "_lap",
+        "_mark",
+        "_open",
+        "_tail",
+        "_taken",
+        "_unneeded",
+        "at",
+        "buffer",
+        "published",
+        "stop",
+    )
 
     def __init__(self, buffer: bytearray | memoryview, readers: int = 1, *, mark: int = 0) -> None:
         self.buffer = memoryview(buffer)
@@ -31,12 +49,12 @@ class Ring:
             raise RuntimeError("a ring needs a buffer of at least one byte")
         self._taken = [0] * readers
         self._open = list(range(readers))
-        self._tail = 0
         self._lap = 0
+        self._floor = 0
         self._mark = mark
         self.at = 0
-        self.stop = min(mark, self._capacity)
         self.published = 0
+        self._settle()
 
     @property
     def capacity(self) -> int:
@@ -58,7 +76,7 @@ class Ring:
         return self._taken[reader]
 
     def readable(self, reader: int) -> int:
-        """Published bytes that wait for `reader`."""
+        """Published bytes that wait for `reader`; less than 0 where it is ahead of a writer that went back."""
         return self.published - self._taken[reader]
 
     def try_put(self, chunk: bytes | memoryview, length: int) -> bool:
@@ -90,10 +108,11 @@ class Ring:
     def publish(self, mark: int) -> None:
         """Let readers have everything that is written; `mark` is the position at which the writer has to stop next."""
         self.published = self.written
-        if not self._open:
-            self._tail = self.published
         self._mark = mark
-        self._set_stop()
+        if self._unneeded:
+            self._settle()
+        else:
+            self._set_stop()
 
     def take(self, reader: int, most: int) -> memoryview:
         """Up to `most` published bytes for `reader`, without a copy; empty where nothing waits.
@@ -107,18 +126,36 @@ class Ring:
         taken = self._taken[reader]
         start = taken % self._capacity
         length = min(most, self.published - taken, self._capacity - start)
+        if length <= 0:
+            return self.buffer[:0]
         self._taken[reader] = taken + length
         if taken == self._tail:
             self._settle()
         return self.buffer[start : start + length]
 
-    def rewind(self, reader: int) -> bool:
-        """Let `reader` begin again; False where the beginning of the blob has been overwritten, or it is closed."""
-        if self.written > self._capacity or reader not in self._open:
+    def seek(self, reader: int, position: int) -> bool:
+        """Let `reader` go on at `position`, where it may have been before; False where the bytes from there on have
+        been overwritten or were never there, or it is closed.
+        """
+        first = max(self._floor, self.written - self._capacity)
+        if not first <= position <= self.published or reader not in self._open:
             return False
-        self._taken[reader] = 0
+        self._taken[reader] = position
         self._settle()
         return True
+
+    def skip(self, reader: int, position: int) -> None:
+        """`reader` needs nothing before `position`, which may lie ahead of what is written."""
+        self._taken[reader] = position
+        self._settle()
+
+    def begin_at(self, position: int, mark: int) -> None:
+        """The writer goes back to `position`: what was written from there on comes again, what lies before is gone."""
+        self.at = position % self._capacity
+        self._lap = position - self.at
+        self._floor = self.published = position
+        self._mark = mark
+        self._settle()
 
     def close_reader(self, reader: int) -> None:
         """`reader` takes no more: it no longer holds the writer back."""
@@ -134,7 +171,10 @@ class Ring:
         self.stop = min(min(self._mark, self._tail + self._capacity) - self._lap, self._capacity)
 
     def _settle(self) -> None:
-        self._tail = min((self._taken[reader] for reader in self._open), default=self.published)
+        """See where the slowest reader is. What is published is `_unneeded` where nobody is behind it."""
+        least = min((self._taken[reader] for reader in self._open), default=sys.maxsize)
+        self._unneeded = least > self.published
+        self._tail = self.published if self._unneeded else least
         self._set_stop()
 
     def __repr__(self) -> str:

@@ -10,6 +10,10 @@ MiB that is still in the core's cache costs less than sixteen (docs/performance.
 
 Why a wrong blob can never be committed: nothing is published before it was hashed, and the last piece is published only
 if digest and size are right. An upload that has promised `size` bytes (Content-Length) then never gets its last ones.
+
+A download that breaks goes on where it was: hash and ring are kept. An upload that breaks goes on from the ring; what
+is no longer there is read again (`rewind`) from a place at which the state of the hash was kept. Bytes that come a
+second time must be those of the first time, since some of the first may have been sent already.
 """
 
 from __future__ import annotations
@@ -17,89 +21,31 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from image_syncer.transfer.faults import too_long, too_short, wrong_digest
+from image_syncer.transfer.faults import changed, too_long, wrong_digest
 from image_syncer.transfer.ring import Ring
+from image_syncer.transfer.sender import Sender
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable
 
     from image_syncer.errors import IntegrityError
     from image_syncer.oci import Digest
+    from image_syncer.transfer.sender import Signals
 
-__all__ = ["Sender", "Signals", "Stream"]
+__all__ = ["Stream"]
 
 PIECE_BYTES = 256 * 1024
 """What is hashed and sent at once: fewer, larger calls; 256 KiB stays in the core's cache (measured)."""
-
-
-class Signals:
-    """What the callbacks return to libcurl, given from outside so that this room knows no libcurl.
-
-    `pause_receive` is CURL_WRITEFUNC_PAUSE, `pause_send` CURL_READFUNC_PAUSE, `abort_send` CURL_READFUNC_ABORT; any
-    count other than the length of the chunk ends a download (CURLE_WRITE_ERROR).
-    """
-
-    __slots__ = ("abort_receive", "abort_send", "pause_receive", "pause_send")
-
-    def __init__(self, *, pause_receive: int, pause_send: int, abort_send: int, abort_receive: int = -1) -> None:
-        self.pause_receive = pause_receive
-        self.pause_send = pause_send
-        self.abort_send = abort_send
-        self.abort_receive = abort_receive
-
-
-class Sender:
-    """The upload side of a stream: hands the ring's bytes to one destination.
-
-    `waited_s` is how long it had nothing to send although its destination would have taken it; `pauses` counts.
-    """
-
-    __slots__ = ("_ring", "_signals", "_stream", "index", "paused", "paused_at", "pauses", "stopped", "waited_s")
-
-    def __init__(self, stream: Stream, ring: Ring, index: int, signals: Signals) -> None:
-        self._stream = stream
-        self._ring = ring
-        self._signals = signals
-        self.index = index
-        self.paused = False
-        self.paused_at = 0.0
-        self.pauses = 0
-        self.stopped = False
-        self.waited_s = 0.0
-
-    @property
-    def sent(self) -> int:
-        """Bytes handed to libcurl so far."""
-        return self._ring.taken(self.index)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is worth un-pausing: something is published, or the blob has ended."""
-        return self._ring.readable(self.index) > 0 or self._stream.verified
-
-    def waited_until(self, now: float) -> float:
-        """`waited_s`, with the pause that is under way at `now`."""
-        return self.waited_s + (now - self.paused_at if self.paused else 0.0)
-
-    def send(self, most: int) -> memoryview | bytes | int:
-        """Libcurl's read callback: up to `most` bytes, or a signal (CURLOPT_READFUNCTION)."""
-        if self.stopped:
-            return self._signals.abort_send
-        stream = self._stream
-        view = self._ring.take(self.index, most)
-        if not view and not stream.verified:
-            self.paused = True
-            self.paused_at = stream.clock()
-            self.pauses += 1
-            return self._signals.pause_send
-        if stream.blocked and not stream.is_due and stream.ready:
-            stream.is_due = True
-            stream.on_due()
-        return view
-
-    def rewind(self) -> bool:
-        """Begin again with the first byte, on a new connection; False where the ring no longer has it."""
-        return not self.stopped and self._ring.rewind(self.index)
+PATIENCE_S = 3.0
+"""How long a download may stand before less room is enough for it to go on."""
+IDLE_S = 1.0
+"""A side that stood for so long was idle in the eyes of its registry."""
+LEAST_SPACING_BYTES = 2**20
+MOST_CHECKPOINTS = 256
+"""States of the hash that are kept of one blob, some 300 bytes each: what is read again in vain is less than the space
+between two.
+"""
 
 
 class Stream:
@@ -113,11 +59,18 @@ class Stream:
     """
 
     __slots__ = (
+        "_checkpoint_at",
+        "_checkpoints",
         "_digest",
+        "_earlier",
         "_hash",
+        "_hurried",
         "_publish_at",
         "_ring",
         "_signals",
+        "_spacing",
+        "_stood_s",
+        "_went_on_at",
         "blocked",
         "blocked_at",
         "clock",
@@ -147,6 +100,12 @@ class Stream:
         self._digest = digest
         self._hash = digest.new_hash()
         self._signals = signals
+        self._checkpoints: list[tuple[int, hashlib._Hash]] = [(0, self._hash.copy())]
+        self._spacing = self._checkpoint_at = max(LEAST_SPACING_BYTES, size // MOST_CHECKPOINTS)
+        self._earlier: list[tuple[int, str]] = []
+        self._hurried = False
+        self._stood_s = 0.0
+        self._went_on_at = 0.0
         self.size = size
         self.piece = max(1, min(piece, len(buffer) // 2))
         self._publish_at = min(self.piece, size)
@@ -171,8 +130,11 @@ class Stream:
 
     @property
     def ready(self) -> bool:
-        """Whether the ring has drained to its low watermark (half), so that the download is worth un-pausing."""
-        return self._ring.free * 2 >= self._ring.capacity
+        """Whether the ring has drained to its low watermark (half), so that the download is worth un-pausing; where it
+        has to be hurried, whether there is room for a piece.
+        """
+        free = self._ring.free
+        return free * 2 >= self._ring.capacity or (self._hurried and free >= self.piece)
 
     def waited_until(self, now: float) -> float:
         """`waited_s`, with the pause that is under way at `now`."""
@@ -204,17 +166,45 @@ class Stream:
         if resume_download or woken:
             now = self.clock()
             if resume_download:
-                self.blocked = False
-                self.waited_s += now - self.blocked_at
+                self.begin_receiving()
             for sender in woken:
                 sender.paused = False
                 sender.waited_s += now - sender.paused_at
         return resume_download, [sender.index for sender in woken]
 
-    def fall_short(self) -> IntegrityError:
-        """The error of a download that ended before all bytes came; also kept as `fault`."""
-        self.fault = too_short(self._digest, self.size, self.received)
-        return self.fault
+    def begin_receiving(self) -> None:
+        """A download begins, or goes on, at `received`; whatever the one before was waiting for, it waits no more."""
+        if self.blocked:
+            self.blocked = False
+            self._went_on_at = self.clock()
+            self._stood_s = self._went_on_at - self.blocked_at
+            self.waited_s += self._stood_s
+
+    def stood_idle(self) -> bool:
+        """Whether the download stands, or has stood for long until just now."""
+        return self.blocked or (self._stood_s >= IDLE_S and self.clock() - self._went_on_at < IDLE_S)
+
+    def read_again_from(self, position: int) -> int:
+        """Where the download would have to begin again so that `position` comes once more."""
+        return max(at for at, _ in self._checkpoints if at <= position)
+
+    def rewind(self, position: int) -> None:
+        """Go back, so that what stands from `position` on comes again; no download may be running.
+
+        Senders that are ahead wait for their next byte.
+        """
+        ring = self._ring
+        if ring.published < self.size:  # the digest of the whole would tell as well
+            self._earlier.append((ring.published, self._hash.hexdigest()))
+        while self._checkpoints[-1][0] > position:
+            self._checkpoints.pop()
+        begin, state = self._checkpoints[-1]
+        self._hash = state.copy()
+        self._checkpoint_at = begin + self._spacing
+        self.verified = False
+        self._publish_at = self._next_publish(begin)
+        ring.begin_at(begin, self._publish_at)
+        self.begin_receiving()
 
     def stop_sender(self, index: int) -> None:
         """One destination is given up: it no longer holds the others back."""
@@ -225,11 +215,19 @@ class Stream:
         if self.blocked and self.ready:
             self._signal()
 
-    def flush(self) -> None:
-        """Publish what is no whole piece, if somebody waits for it: a slow source must not starve an upload."""
+    def hurry(self, now: float) -> None:
+        """Keep both sides moving: registries drop a connection that is idle. To be called about once a second.
+
+        What is no whole piece is published, if somebody waits for it: a slow source must not starve an upload. And
+        where a download stood for longer than `PATIENCE_S`, it goes on as soon as there is room for a piece.
+        """
         waits = self.fault is None and self._ring.written > self._ring.published
         if waits and any(sender.paused for sender in self.senders):
             self._publish()
+        if self.blocked and not self._hurried and now - self.blocked_at >= PATIENCE_S:
+            self._hurried = True
+        if self._hurried and self.blocked and self.ready:
+            self._signal()
 
     def release(self) -> None:
         """Give the buffer back."""
@@ -252,6 +250,10 @@ class Stream:
 
     def _publish(self) -> int | None:
         ring = self._ring
+        if self.fault is not None:
+            return self._signals.abort_receive
+        if self._earlier and not self._is_as_before():
+            return self._refuse(changed(self._digest, self.received))
         for view in ring.hidden():
             self._hash.update(view)
         if self.received == self.size:
@@ -260,14 +262,33 @@ class Stream:
             ring.publish(self.size)
             self._signal()
             return None
-        self._publish_at = min(self.size, (self.received // self.piece + 1) * self.piece)
+        self._publish_at = self._next_publish(self.received)
         ring.publish(self._publish_at)
+        if ring.published >= self._checkpoint_at:
+            self._checkpoint_at = ring.published + self._spacing
+            self._checkpoints.append((ring.published, self._hash.copy()))
         if not self.is_due:
             for sender in self.senders:
                 if sender.paused:
                     self._signal()
                     break
         return None
+
+    def _next_publish(self, position: int) -> int:
+        return min(self.size, (position // self.piece + 1) * self.piece)
+
+    def _is_as_before(self) -> bool:
+        """Whether what has come again is what came before, as far as that can be told by now."""
+        told = [(end, hexdigest) for end, hexdigest in self._earlier if end <= self.received]
+        self._earlier = [pair for pair in self._earlier if pair not in told]
+        return all(self._hash_until(end) == hexdigest for end, hexdigest in told)
+
+    def _hash_until(self, end: int) -> str:
+        hasher, left = self._hash.copy(), end - self._ring.published
+        for view in self._ring.hidden():
+            hasher.update(view[:left])
+            left -= min(left, len(view))
+        return hasher.hexdigest()
 
     def _block(self) -> int:
         self.blocked = True

@@ -1,26 +1,19 @@
-"""What the coordinator and a worker say to each other: typed messages, as JSON with a length in front.
+"""What the coordinator and a worker say to each other: typed messages; `wire.py` puts them on the socket.
 
-A frame is four bytes of length (big endian) and one JSON array: the name of the message, and its fields. Tokens travel
-in messages, because a socket pair is seen by nobody else; they stand in no process's arguments or environment. What has
-no message here cannot be said: an unknown name or a field that is missing is a mistake of ours and raises.
-
-`LeaseJob` and `JobEnded` are said for every blob, however small, so they are written out by hand, and a place that was
-read once is not built again.
+Tokens travel in messages, because a socket pair is seen by nobody else; they stand in no process's arguments or
+environment. What has no message here cannot be said.
 """
 
 from __future__ import annotations
 
-import asyncio
-import struct
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import orjson
-
-from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
-from image_syncer.registry import Endpoint, Scope
+
+if TYPE_CHECKING:
+    from image_syncer.oci import Repository
+    from image_syncer.registry import Endpoint, Scope
 
 __all__ = [
     "AuthorizationGiven",
@@ -29,6 +22,7 @@ __all__ = [
     "Crashed",
     "FellBehind",
     "JobEnded",
+    "Learnt",
     "LeaseJob",
     "LeaveAlone",
     "Message",
@@ -36,19 +30,12 @@ __all__ = [
     "Ready",
     "Result",
     "Setup",
+    "SideBroke",
     "Stop",
     "TargetEnded",
     "TargetPlace",
-    "decode",
-    "encode",
-    "read_message",
+    "UploadOpened",
 ]
-
-_LENGTH = struct.Struct(">I")
-MAX_FRAME_BYTES = 64 * 2**20
-"""No message comes near it; a length beyond it means that the stream is broken."""
-PLACES = 1024
-"""Places that are remembered as they were read."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +53,8 @@ class TargetPlace:
     endpoint: Endpoint
     repository: Repository
     mount_from: str
+    session: str | None = field(default=None, repr=False)
+    """The address of an upload session for this blob that may still be open there."""
 
     @property
     def mounts(self) -> bool:
@@ -170,6 +159,38 @@ class FellBehind:
 
 
 @dataclass(frozen=True)
+class UploadOpened:
+    """From a worker: the upload session of this target (by its number in the lease) is at `url` from now on."""
+
+    job_id: int
+    target: int
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SideBroke:
+    """From a worker: one side of a job broke off with `error` (a `SyncError` as data), and goes on.
+
+    `target` is the number of the destination in the lease, None for the source; `idle` says that the side had nothing
+    to do just then, because it waited for the other.
+    """
+
+    job_id: int
+    target: int | None
+    error: dict[str, Any]
+    idle: bool
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Both ways: `fact` is true of `registry`, or is not."""
+
+    registry: str
+    fact: str
+    value: bool
+
+
+@dataclass(frozen=True)
 class TargetEnded:
     """From a worker: one target of a job (by its number in the lease) has an outcome, while others have none yet.
 
@@ -226,120 +247,11 @@ Message: TypeAlias = (
     | Ready
     | Beat
     | FellBehind
+    | UploadOpened
+    | SideBroke
+    | Learnt
     | TargetEnded
     | JobEnded
     | AuthorizationWanted
     | Crashed
 )
-
-_PLAIN: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (AuthorizationGiven, LeaveAlone, Stop, Ready, Beat, FellBehind, Crashed)
-}
-
-
-def encode(message: Message) -> bytes:
-    """The frame of `message`."""
-    if isinstance(message, LeaseJob):
-        body = orjson.dumps(_lease_data(message))
-    elif isinstance(message, JobEnded):
-        body = orjson.dumps(_ended_data(message))
-    else:
-        body = orjson.dumps((type(message).__name__, asdict(message)))
-    return _LENGTH.pack(len(body)) + body
-
-
-def decode(body: bytes) -> Message:
-    """The message in the body of a frame."""
-    name, *fields = orjson.loads(body)
-    if name == "LeaseJob":
-        return _lease(*fields)
-    if name == "JobEnded":
-        return _ended(*fields)
-    (data,) = fields
-    if name == "Setup":
-        return Setup(**{**data, "resume": RetryPolicy.from_data(data["resume"])})
-    if name == "TargetEnded":
-        return TargetEnded(data["job_id"], data["target"], Result(**data["result"]))
-    if name == "FellBehind":
-        return FellBehind(data["job_id"], tuple(data["targets"]))
-    if name == "AuthorizationWanted":
-        return _wanted(data)
-    plain: Message = _PLAIN[name](**data)
-    return plain
-
-
-async def read_message(reader: asyncio.StreamReader) -> Message | None:
-    """The next message, or None where the other side has closed (or was cut off in the middle of one)."""
-    try:
-        head = await reader.readexactly(_LENGTH.size)
-        (length,) = _LENGTH.unpack(head)
-        if length > MAX_FRAME_BYTES:
-            raise RuntimeError(f"a frame of {length} bytes: the stream of messages is broken")
-        return decode(await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-
-
-def _lease_data(lease: LeaseJob) -> tuple[Any, ...]:
-    return (
-        "LeaseJob",
-        lease.job_id,
-        lease.digest,
-        lease.size,
-        _place_data(lease.source.endpoint, lease.source.repository),
-        [(_place_data(target.endpoint, target.repository), target.mount_from) for target in lease.targets],
-        lease.may_split,
-    )
-
-
-def _lease(job_id: int, digest: str, size: int, source: list[Any], targets: list[Any], may_split: bool) -> LeaseJob:
-    places = []
-    for where, mount_from in targets:
-        place = _place(*where)
-        places.append(TargetPlace(place.endpoint, place.repository, mount_from))
-    return LeaseJob(job_id, digest, size, _place(*source), tuple(places), may_split)
-
-
-def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
-    return (
-        "JobEnded",
-        ended.job_id,
-        [(result.arrival, result.bytes_moved, result.error, result.behind) for result in ended.results],
-        ended.requests,
-        ended.source_waited_s,
-        ended.destination_waited_s,
-        ended.pauses,
-    )
-
-
-def _ended(job_id: int, results: list[Any], *rest: Any) -> JobEnded:
-    return JobEnded(job_id, tuple(Result(*one) for one in results), *rest)
-
-
-def _place_data(endpoint: Endpoint, repository: Repository) -> tuple[Any, ...]:
-    return (
-        endpoint.registry,
-        endpoint.base_url,
-        endpoint.verify,
-        endpoint.ca_file,
-        repository.registry,
-        repository.name,
-    )
-
-
-@lru_cache(maxsize=PLACES)
-def _place(endpoint_registry: str, base_url: str, verify: bool, ca_file: str | None, registry: str, name: str) -> Place:
-    return Place(Endpoint(endpoint_registry, base_url, verify, ca_file), Repository(registry, name))
-
-
-def _wanted(data: dict[str, Any]) -> AuthorizationWanted:
-    repository = data["repository"]
-    return AuthorizationWanted(
-        request_id=data["request_id"],
-        endpoint=Endpoint(**data["endpoint"]),
-        repository=Repository(repository["registry"], repository["name"]) if repository else None,
-        scopes=tuple(Scope(one["name"], tuple(one["actions"]), one["resource"]) for one in data["scopes"]),
-        renew=data["renew"],
-        rejected=data["rejected"],
-        challenges=tuple(data["challenges"]),
-    )

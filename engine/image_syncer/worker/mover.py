@@ -7,7 +7,6 @@ watches for silence. The bytes themselves go from libcurl to the stream and back
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
@@ -33,8 +32,10 @@ from image_syncer.transfer import (
     StopSink,
     StopSource,
     Stream,
+    StreamRewound,
 )
 from image_syncer.worker.failures import located, silence
+from image_syncer.worker.sending import Sending, StreamFeed
 from image_syncer.worker.sink import Upload
 from image_syncer.worker.source import Download, length_differs
 from image_syncer.worker.watch import SilenceWatch
@@ -45,16 +46,20 @@ if TYPE_CHECKING:
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
-    from image_syncer.transfer import Signals
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.messages import LeaseJob
+    from image_syncer.worker.terms import Terms
 
 __all__ = ["Mover"]
 
+REREAD_BESIDE_OTHERS_BYTES = 64 * 2**20
+"""So much may be read again for one destination while others wait; one that needs more gets a job of its own."""
+
 
 class Mover:
-    """One blob on its way; `run` returns a result for each target of the lease. Times in seconds, see `SilenceWatch`
-    and `LagWatch`. `on_behind` is told the targets that are split off, `on_target` each that ends before the others.
+    """One blob on its way; `run` returns a result for each target of the lease. `on_behind` is told the targets that
+    are split off, `on_target` each that ends before the others, `on_session` the address of each session that may
+    outlive us, `on_broken` each side that broke off and goes on: a target, or None for the source.
     """
 
     def __init__(
@@ -63,37 +68,45 @@ class Mover:
         lease: LeaseJob,
         digest: Digest,
         windows: Windows,
-        signals: Signals,
+        terms: Terms,
         *,
-        stall_s: float,
-        answer_s: float,
-        lag_s: float = math.inf,
         on_behind: Callable[[list[int]], None] = lambda _targets: None,
         on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
+        on_session: Callable[[int, str], None] = lambda _target, _url: None,
+        on_broken: Callable[[int | None, SyncError, bool], None] = lambda _target, _error, _idle: None,
     ) -> None:
         self._client = client
         self._lease = lease
         self._digest = digest
         self._windows = windows
         self._window: mmap | None = None
-        self._signals = signals
+        self._terms = terms
         self._loop = asyncio.get_running_loop()
         self._pipe = Pipe(len(lease.targets))
         self._uploads = [Upload(client, target, digest) for target in lease.targets]
-        self._download = Download(client, lease.source, digest, on_asked=self._on_asked, begin=self._begin)
+        self._download = Download(
+            client,
+            lease.source,
+            digest,
+            on_asked=self._on_asked,
+            begin=self._begin,
+            resumption=terms.resumption(),
+            on_broken=self._on_source_broken,
+        )
         self._stream: Stream | None = None
         self._told_verified = False
         self._told_answered = False
-        self._length_fault: SyncError | None = None
         self._ended = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._watch = SilenceWatch(len(lease.targets), stall_s=stall_s, answer_s=answer_s)
-        self._lag = LagWatch(lag_s) if lease.may_split else None
+        self._flowing: dict[int, asyncio.Future[None]] = {}
+        self._watch = SilenceWatch(len(lease.targets), stall_s=terms.stall_s, answer_s=terms.answer_s)
+        self._lag = LagWatch(terms.lag_s) if lease.may_split else None
         self._behind: set[int] = set()
         self._on_behind = on_behind
         self._on_target = on_target
+        self._on_session = on_session
+        self._on_broken = on_broken
         self._told: set[int] = set()
-        self._lag_s = lag_s
         self._began = self._loop.time()
         self._crash: BaseException | None = None
 
@@ -139,26 +152,23 @@ class Mover:
         stream = self._stream
         if self._pipe.state is PipeState.ENDED:
             return
-        if stream is None:
-            if self._pipe.state is PipeState.OPENING and self._lease.may_split and now - self._began >= self._lag_s:
-                self._split_off(self._not_opened())
-                return
-            if self._download.easy is None:
-                return  # it waits for its turn or for a token, and the source was not asked yet
-            silent = self._watch.waiting_for_source(now) if self._pipe.state is PipeState.CONNECTING else None
+        if self._download.easy is not None and (stream is None or not stream.verified):
+            # Without a handle it waits for its turn or for a token, and the source was not asked.
+            silent = self._watch.source(self._download.progress, now, waits=stream is not None and stream.blocked)
             if silent is not None:
-                self._stop("source")
-                self._feed(SourceFailed(silence(silent, self._lease, Origin.SOURCE)))
+                self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
+        if stream is None:
+            if (
+                self._pipe.state is PipeState.OPENING
+                and self._lease.may_split
+                and now - self._began >= self._terms.lag_s
+            ):
+                self._split_off(self._not_opened())
             return
-        stream.flush()
-        if not stream.verified and (silent := self._watch.source(stream, now)) is not None:
-            self._stop("source")
-            self._feed(SourceFailed(silence(silent, self._lease, Origin.SOURCE)))
-            return
-        for index in range(len(self._uploads)):
-            if f"sink {index}" in self._tasks and (silent := self._watch.sink(stream, index, now)) is not None:
-                self._stop(f"sink {index}")
-                self._sink_failed(index, silence(silent, self._lease, Origin.DESTINATION, index))
+        stream.hurry(now)
+        for index, upload in enumerate(self._uploads):
+            if upload.easy is not None and (silent := self._watch.sink(stream, index, now)) is not None:
+                upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
         if self._lag is not None and not stream.verified:
             self._split_off(self._lag.look(stream, now))
         self._client.transport.driver.settle()
@@ -199,40 +209,45 @@ class Mover:
             easy = self._uploads[index].easy
             if easy is not None:
                 driver.resume(easy)
+            elif (flowing := self._flowing.pop(index, None)) is not None and not flowing.done():
+                flowing.set_result(None)
 
     def _on_asked(self) -> None:
-        self._watch.started(self._loop.time())
+        self._watch.source_asked(self._download.progress, self._loop.time())
 
-    def _begin(self, length: int | None) -> Stream | None:
+    def _on_source_broken(self, error: SyncError) -> None:
+        self._on_broken(None, error, self._stream is not None and self._stream.stood_idle())
+
+    def _begin(self, length: int | None) -> Stream:
         size = self._lease.size if self._lease.size >= 0 else length
         if size is None:
-            self._length_fault = SyncError(
+            raise SyncError(
                 "the source does not say how long the blob is, and neither does the manifest",
                 origin=Origin.SOURCE,
             )
-            return None
         if length is not None and length != size:
-            self._length_fault = length_differs(self._digest, size, length)
-            return None
+            raise length_differs(self._digest, size, length)
         return self._make_stream(size)
 
     def _make_stream(self, size: int) -> Stream:
         room = memoryview(self._window or bytearray(1))
         room = room[: max(1, min(size, len(room)))]
-        self._stream = Stream(
+        stream = self._stream = Stream(
             self._digest,
             size,
             room,
             senders=len(self._uploads),
-            signals=self._signals,
+            signals=self._terms.signals,
             on_due=self._note_due,
             clock=self._loop.time,
         )
         for index, outcome in enumerate(self._pipe.outcomes):
             if outcome is not None:
-                self._stream.stop_sender(index)
+                stream.stop_sender(index)
+            elif kept := self._uploads[index].kept:
+                stream.senders[index].skip(kept)
         self._note_due()
-        return self._stream
+        return stream
 
     def _note_due(self) -> None:
         self._client.transport.driver.due.append(self)
@@ -250,7 +265,8 @@ class Mover:
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            self._spawn("source", self._fetch())
+            if "source" not in self._tasks:  # else it goes on by itself, where the stream is
+                self._spawn("source", self._fetch())
         elif isinstance(instruction, StopSource):
             self._stop("source")
         elif isinstance(instruction, StartSink):
@@ -262,10 +278,11 @@ class Mover:
 
     async def _open(self, index: int) -> None:
         try:
-            present = await self._uploads[index].open()
+            present = await self._uploads[index].open(self._lease.size)
         except SyncError as error:
             self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
         else:
+            self._tell_session(index)
             self._feed(SinkPresent(index) if present else SinkReady(index))
 
     async def _fetch(self) -> None:
@@ -274,12 +291,13 @@ class Mover:
             self._client.transport.driver.settle()
             self._fail_source(self._stream.fault if self._stream else None)
             return
-        # Not before it is sure that bytes will flow: what is mounted needs no window.
-        self._window = await self._windows.lend()
+        if self._window is None:
+            # Not before it is sure that bytes will flow: what is mounted needs no window.
+            self._window = await self._windows.lend()
         try:
             await self._download.run()
         except SyncError as error:
-            self._fail_source(self._length_fault or error)
+            self._fail_source(error)
         else:
             self._client.transport.driver.settle()
 
@@ -288,14 +306,53 @@ class Mover:
             self._feed(SourceFailed(located(error, self._lease, Origin.SOURCE)))
 
     async def _send(self, index: int) -> None:
-        stream = self._stream
+        stream, upload = self._stream, self._uploads[index]
         assert stream is not None
+        sending = Sending(
+            upload,
+            StreamFeed(stream.senders[index], stream.size, seek=self._seek, flowing=self._wait_for_bytes),
+            self._terms.habits,
+            self._terms.resumption(),
+            pieces_above=self._lease.targets[index].endpoint.pieces_above,
+            on_session=lambda: self._tell_session(index),
+            on_broken=lambda error: self._on_broken(index, error, stream.senders[index].paused),
+        )
         try:
-            await self._uploads[index].send(stream.senders[index], stream.size)
+            await sending.run()
         except SyncError as error:
             self._sink_failed(index, error)
         else:
             self._feed(SinkAccepted(index))
+
+    def _tell_session(self, index: int) -> None:
+        if (url := self._uploads[index].session_url) is not None:
+            self._on_session(index, url)
+
+    async def _wait_for_bytes(self, index: int) -> None:
+        """Returns when there is something to send to this target, see `StreamFeed.flowing`."""
+        assert self._stream is not None
+        self._watch.sink_begins(index)
+        if self._stream.senders[index].wait():
+            flowing = self._flowing[index] = self._loop.create_future()
+            await flowing
+
+    def _seek(self, index: int, position: int) -> bool:
+        """Let a target have the bytes from `position` on: out of the ring, or else once more from the source."""
+        stream = self._stream
+        assert stream is not None
+        if stream.senders[index].seek(position):
+            return True
+        if stream.senders[index].stopped or self._pipe.state not in (PipeState.FLOWING, PipeState.DRAINING):
+            return False
+        others = any(outcome is None for at, outcome in enumerate(self._pipe.outcomes) if at != index)
+        if others and stream.received - stream.read_again_from(position) > REREAD_BESIDE_OTHERS_BYTES:
+            return False
+        self._download.halt()
+        stream.rewind(position)
+        stream.senders[index].skip(position)
+        self._told_verified = False
+        self._feed(StreamRewound())
+        return True
 
     def _sink_failed(self, index: int, error: SyncError) -> None:
         if self._stream is not None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pycurl
-
 from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import Parcel
@@ -25,9 +23,9 @@ if TYPE_CHECKING:
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest, Repository
-    from image_syncer.transfer import Signals
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.messages import LeaseJob, TargetPlace
+    from image_syncer.worker.terms import Terms
 
 __all__ = ["FreshRepositories", "ParcelMover"]
 
@@ -56,7 +54,7 @@ class FreshRepositories:
 class ParcelMover:
     """One small blob on its way; `run` returns a result for each target of the lease. The size must be known.
 
-    `on_target` is told each target that ends before the others.
+    `on_target` is told each target that ends before the others, `on_broken` a source that broke off and goes on.
     """
 
     waits = (0.0, 0.0, 0)
@@ -68,28 +66,34 @@ class ParcelMover:
         lease: LeaseJob,
         digest: Digest,
         windows: Windows,
-        signals: Signals,
+        terms: Terms,
         *,
         fresh: FreshRepositories,
         on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
-        stall_s: float,
-        answer_s: float,
+        on_broken: Callable[[int | None, SyncError, bool], None] = lambda _target, _error, _idle: None,
     ) -> None:
         self._client = client
         self._lease = lease
         self._digest = digest
         self._windows = windows
         self._window: mmap | None = None
-        self._signals = signals
+        self._terms = terms
         self._fresh = fresh
         self._loop = asyncio.get_running_loop()
         self._uploads = [Upload(client, target, digest) for target in lease.targets]
-        self._download = Download(client, lease.source, digest, on_asked=self._on_asked, begin=self._begin)
+        self._download = Download(
+            client,
+            lease.source,
+            digest,
+            on_asked=self._on_asked,
+            begin=self._begin,
+            resumption=terms.resumption(),
+            on_broken=lambda error: on_broken(None, error, False),
+        )
         self._parcel: Parcel | None = None
         self._results: list[TargetResult | None] = [None] * len(lease.targets)
-        self._watch = SilenceWatch(len(lease.targets), stall_s=stall_s, answer_s=answer_s)
+        self._watch = SilenceWatch(len(lease.targets), stall_s=terms.stall_s, answer_s=terms.answer_s)
         self._source_fault: SyncError | None = None
-        self._sink_faults: dict[int, SyncError] = {}
         self._abandoned: SyncError | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._on_target = on_target
@@ -125,33 +129,29 @@ class ParcelMover:
     def abandon(self, error: SyncError) -> None:
         """Nobody wants the blob any more."""
         self._abandoned = error
-        for easy in (self._download.easy, *(upload.easy for upload in self._uploads)):
-            self._break_off(easy)
+        self._download.break_off(error)
+        for upload in self._uploads:
+            upload.break_off(error)
 
     def tick(self, now: float) -> None:
         """A second has passed: look for silence. `now` in seconds."""
-        parcel, download = self._parcel, self._download.easy
-        if download is not None:
-            silent = self._watch.waiting_for_source(now) if parcel is None else self._watch.source(parcel, now)
+        if self._download.easy is not None:
+            silent = self._watch.source(self._download.progress, now, waits=False)
             if silent is not None:
-                self._source_fault = silence(silent, self._lease, Origin.SOURCE)
-                self._break_off(download)
+                self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
         for index, upload in enumerate(self._uploads):
-            easy = upload.easy
-            if parcel is None or easy is None:
+            if self._parcel is None or upload.easy is None:
                 continue
-            silent = self._watch.sink(parcel, index, now)
+            silent = self._watch.sink(self._parcel, index, now)
             if silent is not None:
-                self._sink_faults[index] = silence(silent, self._lease, Origin.DESTINATION, index)
-                self._break_off(easy)
+                upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
 
     def _on_asked(self) -> None:
-        self._watch.started(self._loop.time())
+        self._watch.source_asked(self._download.progress, self._loop.time())
 
-    def _begin(self, length: int | None) -> Parcel | None:
+    def _begin(self, length: int | None) -> Parcel:
         if length is not None and length != self._lease.size:
-            self._source_fault = length_differs(self._digest, self._lease.size, length)
-            return None
+            raise length_differs(self._digest, self._lease.size, length)
         self._parcel = self._make_parcel()
         return self._parcel
 
@@ -161,7 +161,7 @@ class ParcelMover:
             self._lease.size,
             memoryview(self._window or b""),
             senders=len(self._uploads),
-            signals=self._signals,
+            signals=self._terms.signals,
         )
 
     async def _bring(self, index: int) -> None:
@@ -180,7 +180,7 @@ class ParcelMover:
 
     async def _open(self, index: int) -> None:
         try:
-            present = await self._uploads[index].open()
+            present = await self._uploads[index].open(self._lease.size)
         except SyncError as error:
             self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
         else:
@@ -200,7 +200,7 @@ class ParcelMover:
         except SyncError as found:
             error = found
         if error is not None:
-            self._source_fault = located(self._source_fault or error, self._lease, Origin.SOURCE)
+            self._source_fault = located(error, self._lease, Origin.SOURCE)
 
     async def _finish(self, index: int) -> None:
         """Send the blob to a destination that opened a session for it, or tell it that nothing will come."""
@@ -217,26 +217,21 @@ class ParcelMover:
         sender = parcel.senders[index]
         try:
             try:
-                await upload.send(sender, parcel.size)
+                await upload.put(sender, parcel.size)
             except SyncError:
                 if not upload.renewed:
                     raise
                 # The token ran out while the blob was fetched. Its bytes are here, and a session is never used twice.
                 await upload.cancel()
                 sender.rewind()
-                if await upload.open():
+                if await upload.open(parcel.size):
                     self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
                     return None
-                await upload.send(sender, parcel.size)
+                await upload.put(sender, parcel.size)
         except SyncError as error:
-            why = self._abandoned or self._sink_faults.get(index) or error
-            return located(why, self._lease, Origin.DESTINATION, index)
+            return located(self._abandoned or error, self._lease, Origin.DESTINATION, index)
         self._results[index] = TargetResult(Arrival.MOVED, parcel.size)
         return None
 
     def _fail(self, index: int, error: SyncError) -> None:
         self._results[index] = TargetResult(None, 0, error)
-
-    def _break_off(self, easy: pycurl.Curl | None) -> None:
-        if easy is not None:
-            self._client.transport.driver.fail(easy, pycurl.E_ABORTED_BY_CALLBACK, "broken off")

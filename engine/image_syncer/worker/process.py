@@ -27,25 +27,29 @@ from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
 from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
+from image_syncer.worker.habits import Habits
 from image_syncer.worker.messages import (
     AuthorizationGiven,
     Beat,
     Crashed,
     FellBehind,
     JobEnded,
+    Learnt,
     LeaseJob,
     LeaveAlone,
     Message,
     Ready,
     Result,
     Setup,
+    SideBroke,
     Stop,
     TargetEnded,
-    encode,
-    read_message,
+    UploadOpened,
 )
 from image_syncer.worker.mover import Mover
 from image_syncer.worker.parcel_mover import FreshRepositories, ParcelMover
+from image_syncer.worker.terms import Terms
+from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -95,6 +99,17 @@ class Worker:
         self._windows = Windows(setup.window_bytes, setup.streams)
         self._parcels = Windows(setup.parcel_bytes, max(1, setup.parcels))
         self._fresh = FreshRepositories()
+        self._habits = Habits(lambda registry, fact, value: self._say(Learnt(registry, fact, value)))
+        self._terms = Terms(
+            signals=_SIGNALS,
+            stall_s=setup.stall_timeout_s,
+            answer_s=setup.answer_timeout_s,
+            lag_s=setup.fan_out_lag_s,
+            policy=setup.resume,
+            chance=random.random,
+            clock=self._loop.time,
+            habits=self._habits,
+        )
         self._movers: dict[int, Mover | ParcelMover] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed = asyncio.Event()
@@ -133,6 +148,8 @@ class Worker:
             self._authorizer.on_given(message)
         elif isinstance(message, LeaveAlone):
             self._throttle.pause(message.registry, message.seconds, self._loop.time())
+        elif isinstance(message, Learnt):
+            self._habits.told(message.registry, message.fact, message.value)
         else:
             raise RuntimeError(f"a worker cannot be told {type(message).__name__}")
 
@@ -156,33 +173,35 @@ class Worker:
         )
 
     def _make_mover(self, lease: LeaseJob) -> Mover | ParcelMover:
-        setup, digest = self._setup, Digest(lease.digest)
+        setup, digest, job_id = self._setup, Digest(lease.digest), lease.job_id
 
         def on_target(target: int, result: TargetResult) -> None:
-            self._say(TargetEnded(lease.job_id, target, _as_result(result)))
+            self._say(TargetEnded(job_id, target, _as_result(result)))
 
-        patience = {"stall_s": setup.stall_timeout_s, "answer_s": setup.answer_timeout_s}
+        def on_broken(target: int | None, error: SyncError, idle: bool) -> None:
+            self._say(SideBroke(job_id, target, error.to_data(), idle))
+
         if setup.parcels and 0 <= lease.size <= setup.parcel_bytes:
             return ParcelMover(
                 self._client,
                 lease,
                 digest,
                 self._parcels,
-                _SIGNALS,
+                self._terms,
                 fresh=self._fresh,
                 on_target=on_target,
-                **patience,
+                on_broken=on_broken,
             )
         return Mover(
             self._client,
             lease,
             digest,
             self._windows,
-            _SIGNALS,
-            **patience,
-            lag_s=setup.fan_out_lag_s,
-            on_behind=lambda targets: self._say(FellBehind(lease.job_id, tuple(targets))),
+            self._terms,
+            on_behind=lambda targets: self._say(FellBehind(job_id, tuple(targets))),
             on_target=on_target,
+            on_session=lambda target, url: self._say(UploadOpened(job_id, target, url)),
+            on_broken=on_broken,
         )
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:

@@ -1,57 +1,71 @@
-"""The upload half of a pipe: a session (or a mount), then one PUT with Content-Length, fed from a stream."""
+"""An upload: what can be said to a destination about one blob. A session (or a mount), its bytes in one PUT or in
+pieces, how far it came, and that it is given up. What is said when is for `sending.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-import pycurl
-
-from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, SyncError
-from image_syncer.net import AnswerHead, judge_end, set_request, set_upload, transport_error
+from image_syncer.errors import AuthenticationError, Origin, SyncError
 from image_syncer.planning import Arrival
 from image_syncer.registry import (
     Mounted,
-    Response,
     UploadSession,
     build_cancel_upload,
+    build_get_upload,
+    build_head_blob,
+    build_patch_upload,
     build_put_upload,
     build_start_upload,
     may_carry_credentials,
+    parse_patch_upload,
     parse_put_upload,
     parse_start_upload,
+    parse_upload_status,
 )
+from image_syncer.worker.upload_request import UploadRequest
 
 if TYPE_CHECKING:
+    import pycurl
+
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
-    from image_syncer.registry import Request
+    from image_syncer.registry import Request, Response
     from image_syncer.transfer import ParcelSender, Sender
     from image_syncer.worker.messages import TargetPlace
 
 __all__ = ["Upload"]
 
-MAX_ANSWER_BYTES = 64 * 1024
 CANCEL_TIMEOUT_S = 5.0
 """How long the DELETE of a session may take: it is a courtesy."""
 _OPENED = (201, 202)
 _COMMITTED = (200, 201, 204)
+_TAKEN = (201, 202, 204)
+_STATUSES = (200, 202, 204)
+_GONE = (400, 401, 403, 404, 405, 410, 416, 501)
+"""What is answered to a question about a session that is no more, or to any such question."""
 _MOUNT_REFUSED = (400, 401, 403, 404, 405)
 """What registries answer to a mount that they do not know, or not between these repositories (instead of 202)."""
+_OK = 200
 _UNAUTHORIZED = 401
 
 
 class Upload:
-    """Brings one blob into one repository."""
+    """Brings one blob into one repository. Everything raises `SyncError` where it fails.
+
+    `kept` is how many bytes the session had that another worker, or another run, had left open; 0 for a new one.
+    """
 
     def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest) -> None:
         self._client = client
         self._place = place
         self._digest = digest
         self._session: UploadSession | None = None
+        self._request: UploadRequest | None = None
+        self.kept = 0
         self.renewed = False
-        """Whether the last `send` was refused for its token, and there is a new one."""
-        self.easy: pycurl.Curl | None = None
+        """Whether the last request was refused for its token, and there is a new one."""
 
     @property
     def registry(self) -> str:
@@ -63,8 +77,43 @@ class Upload:
         """How the blob got there, where `open` finds that it is there."""
         return Arrival.MOUNTED if self._place.mounts else Arrival.PRESENT
 
-    async def open(self) -> bool:
-        """True: the repository has the blob (mounted, or since long). False: a session stands. Raises `SyncError`."""
+    @property
+    def easy(self) -> pycurl.Curl | None:
+        """The handle of a request with bytes of the blob, while one is under way."""
+        return self._request.easy if self._request is not None else None
+
+    @property
+    def session_url(self) -> str | None:
+        """Where the upload goes on; None without a session."""
+        return self._session.url if self._session is not None else None
+
+    @property
+    def min_piece_bytes(self) -> int:
+        """What a piece that is not the last must have, by the registry's word."""
+        return self._session.min_chunk_bytes if self._session is not None else 0
+
+    def break_off(self, error: SyncError) -> None:
+        """End the request with bytes that is under way with `error`, as if the destination had."""
+        if self._request is not None:
+            self._request.break_off(error)
+
+    async def open(self, size: int) -> bool:
+        """True: the repository has the blob of `size` bytes (mounted, or since long). False: a session stands.
+
+        One that was left open is used, if the registry still has its bytes.
+        """
+        if self._place.session is not None and self._session is None:
+            self._session = UploadSession(self._place.session)
+            kept = await self.ask()
+            if kept is not None and 0 < kept <= size:
+                self.kept = kept
+                return False
+            self._session = None
+        return await self.open_new()
+
+    async def open_new(self) -> bool:
+        """The same, without a look at an older session."""
+        self.kept = 0
         endpoint, repository = self._place.endpoint, self._place.repository
         mount = build_start_upload(
             endpoint, repository, mount=self._digest, from_name=self._place.mount_from, from_scope=True
@@ -88,50 +137,45 @@ class Upload:
         self._session = answer
         return False
 
-    async def send(self, sender: Sender | ParcelSender, size: int) -> None:
-        """PUT the `size` bytes that `sender` hands out; returns when the registry has committed them."""
+    async def ask(self) -> int | None:
+        """How many bytes the session has, by its registry; None where it is gone, or the registry does not say."""
         assert self._session is not None
-        self.renewed = False
-        endpoint, transport = self._place.endpoint, self._client.transport
-        request = build_put_upload(endpoint, self._place.repository, self._session, self._digest, size)
-        authorization = await self._client.authorization_for(request, endpoint)
-        transport.requests[request.operation.value] += 1
-        sent_at_answer: list[int] = []  # libcurl goes on sending after an early answer that is no error
-        head = AnswerHead(lambda: sent_at_answer.append(sender.sent))
-        answer = bytearray()
-
-        def receive(chunk: bytes) -> None:
-            answer.extend(chunk[: MAX_ANSWER_BYTES - len(answer)])
-
-        easy = self.easy = transport.handles.take()
+        endpoint = self._place.endpoint
+        request = build_get_upload(endpoint, self._place.repository, self._session)
         try:
-            set_request(
-                easy,
-                request,
-                endpoint,
-                head,
-                authorization=authorization,
-                connect_timeout_s=transport.timeouts.connect_s,
-            )
-            set_upload(easy, size, sender.send, sender.rewind)
-            easy.setopt(pycurl.WRITEFUNCTION, receive)
-            code, words = await transport.driver.perform(easy)
-        finally:
-            self.easy = None
-            transport.handles.give_back(easy)
-        if head.complete and head.status not in _COMMITTED:
-            response = Response(head.status, head.headers, bytes(answer), request.url)
-            raise await self._refused(response, request, authorization)
-        code, words = judge_end(code, words, whole=head.complete)
-        if code:
-            raise transport_error(code, words, request, Origin.DESTINATION)
-        if sent_at_answer != [size]:
-            raise ProtocolViolation(
-                f"{request.line} answered {head.status} before the last byte was sent",
-                origin=Origin.DESTINATION,
-                retryable=True,
-            )
-        parse_put_upload(Response(head.status, head.headers, bytes(answer), request.url), self._digest)
+            response = await self._client.exchange(request, endpoint, origin=Origin.DESTINATION)
+        except AuthenticationError:
+            return None
+        if response.status in _GONE:
+            return None
+        if response.status not in _STATUSES:
+            raise self._client.failure(response, request, endpoint, Origin.DESTINATION)
+        status = parse_upload_status(response, request.url)
+        self._session = status.session
+        return status.received_bytes
+
+    async def has_blob(self) -> bool:
+        """Whether the repository has the blob, by HEAD."""
+        endpoint = self._place.endpoint
+        request = build_head_blob(endpoint, self._place.repository, self._digest)
+        response = await self._client.exchange(request, endpoint, origin=Origin.DESTINATION)
+        return response.status == _OK
+
+    async def put(self, sender: Sender | ParcelSender, size: int) -> None:
+        """Send what is left of the `size` bytes; returns when the registry has committed the blob."""
+        assert self._session is not None
+        place, offset = self._place, sender.sent
+        request = build_put_upload(place.endpoint, place.repository, self._session, self._digest, size, offset=offset)
+        response = await self._send(request, sender, size, _COMMITTED)
+        parse_put_upload(response, self._digest)
+
+    async def patch(self, sender: Sender | ParcelSender, end: int, *, alone: bool) -> None:
+        """Send a piece, which ends at byte `end`; with `alone` over a connection of its own."""
+        assert self._session is not None
+        place = self._place
+        request = build_patch_upload(place.endpoint, place.repository, self._session, sender.sent, end)
+        response = await self._send(request, sender, end, _TAKEN, alone=alone)
+        self._session = parse_patch_upload(response, request.url)
 
     async def cancel(self) -> None:
         """Tell the registry that the session will not be used; whether it listens does not matter."""
@@ -147,14 +191,31 @@ class Upload:
         except (SyncError, asyncio.TimeoutError):
             return  # it will expire by itself
 
-    async def _refused(self, response: Response, request: Request, authorization: str | None) -> SyncError:
+    async def _send(
+        self,
+        request: Request,
+        sender: Sender | ParcelSender,
+        end: int,
+        wanted: tuple[int, ...],
+        *,
+        alone: bool = False,
+    ) -> Response:
+        self.renewed = False
         endpoint = self._place.endpoint
+        authorization = await self._client.authorization_for(request, endpoint)
+        self._request = UploadRequest(self._client.transport, request, endpoint, sender, end)
+        try:
+            response = await self._request.perform(authorization, alone=alone)
+        finally:
+            self._request = None
+        if response.status in wanted:
+            return response
         error = self._client.failure(response, request, endpoint, Origin.DESTINATION)
         if response.status == _UNAUTHORIZED and may_carry_credentials(endpoint.base_url, request.url):
-            # A token that ran out under way: a stream cannot be sent twice, so the blob starts over with a new one.
+            # A token that ran out under way. Whether the registry has taken bytes nobody knows: that is to be asked.
             challenges = response.headers.get_all("WWW-Authenticate")
             await self._client.authorizer.renew(
                 endpoint, self._place.repository, request.scopes, authorization, challenges
             )
             error.retryable = self.renewed = True
-        return error
+        raise error

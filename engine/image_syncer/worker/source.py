@@ -1,10 +1,18 @@
-"""The download half of a pipe: one GET, redirects and a renewed token included, its bytes handed to a stream."""
+"""The download half of a pipe: its bytes are handed to a stream, whatever breaks on the way.
+
+Each request is a GET with redirects and a renewed token. One that breaks off goes on where it was (`Range`, RFC 9110
+section 14.2): the registry is asked again, since a signed address may have expired. Where ranges are not known, the
+blob is read from its beginning, and what is there already is skipped.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import IntegrityError, Origin, SyncError
+import pycurl
+
+from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, RegistryError, SyncError
 from image_syncer.net import AnswerHead, judge_end, set_download, set_request, transport_error
 from image_syncer.registry import (
     REDIRECT_STATUSES,
@@ -13,17 +21,17 @@ from image_syncer.registry import (
     content_length,
     follow_redirect,
     may_carry_credentials,
+    parse_blob_range,
 )
+from image_syncer.transfer import too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pycurl
-
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Request
-    from image_syncer.transfer import Parcel, Stream
+    from image_syncer.transfer import Parcel, Resumption, Stream
     from image_syncer.worker.messages import Place
 
 __all__ = ["Download", "length_differs"]
@@ -31,13 +39,15 @@ __all__ = ["Download", "length_differs"]
 MAX_REFUSAL_BYTES = 64 * 1024
 """What is kept of the body of an answer that is not the blob, to say why."""
 _OK = 200
+_PARTIAL_CONTENT = 206
 _UNAUTHORIZED = 401
+_RANGE_NOT_SATISFIABLE = 416
 
 
 class Download:
     """Asks `place` for a blob. `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the
-    blob's first byte is about to come: it gives what takes the bytes. `size` is the Content-Length in bytes,
-    or None.
+    blob's first byte is about to come: it gives what takes the bytes, or raises what is wrong with the `size` (the
+    Content-Length in bytes, or None). `on_broken(error)` is told each time that it broke off and will go on.
     """
 
     def __init__(
@@ -47,28 +57,81 @@ class Download:
         digest: Digest,
         *,
         on_asked: Callable[[], None],
-        begin: Callable[[int | None], Stream | Parcel | None],
+        begin: Callable[[int | None], Stream | Parcel],
+        resumption: Resumption,
+        on_broken: Callable[[SyncError], None] = lambda _error: None,
     ) -> None:
         self._client = client
         self._place = place
         self._digest = digest
         self._on_asked = on_asked
         self._begin = begin
+        self._resumption = resumption
+        self._on_broken = on_broken
         self._stream: Stream | Parcel | None = None
-        self._refusal = bytearray()
-        self._declined = False
+        self._knows_ranges = True
+        self._again = False
+        self._why_broken_off: SyncError | None = None
+        self._skipped = 0
         self.easy: pycurl.Curl | None = None
+
+    @property
+    def progress(self) -> int:
+        """A number that grows while bytes come: those of the blob that are there, and those that are read again."""
+        return self._skipped + (self._stream.received if self._stream is not None else 0)
 
     async def run(self) -> None:
         """Returns when all bytes were handed over; raises the `SyncError` that kept them from it."""
+        while True:
+            self._again = False
+            try:
+                await self._ask()
+            except SyncError as error:
+                if self._again:
+                    continue
+                await self._pause(error)
+            else:
+                if not self._again:
+                    return
+
+    def break_off(self, error: SyncError) -> None:
+        """End the transfer that is under way with `error`, as if the source had."""
+        if self.easy is not None:
+            self._why_broken_off = error
+            self._client.transport.driver.fail(self.easy, pycurl.E_ABORTED_BY_CALLBACK, "broken off")
+
+    def halt(self) -> None:
+        """No byte comes any more until `run` goes on, or is called again, at what the stream has received by then."""
+        self._again = True
+        if self.easy is not None:
+            self._client.transport.driver.fail(self.easy, pycurl.E_ABORTED_BY_CALLBACK, "begun again")
+
+    async def _pause(self, error: SyncError) -> None:
+        """Sleep until the download may go on; raises `error` where it may not."""
+        stream = self._stream
+        if stream is None or stream.fault is not None:
+            raise error
+        if isinstance(error, RegistryError) and error.status == _RANGE_NOT_SATISFIABLE:
+            raise too_short(self._digest, stream.size, stream.received)
+        if isinstance(error, ProtocolViolation) and self._knows_ranges:
+            self._knows_ranges, error.retryable = False, True
+        self._resumption.came_to(stream.received, stream.size)
+        pause = self._resumption.pause_s(error)
+        if pause is None:
+            raise error
+        self._on_broken(error)
+        await asyncio.sleep(pause)
+
+    async def _ask(self) -> None:
         endpoint, repository = self._place.endpoint, self._place.repository
-        request = build_get_blob(endpoint, repository, self._digest)
+        offset = self._stream.received if self._stream is not None and self._knows_ranges else 0
+        request = build_get_blob(endpoint, repository, self._digest, offset=offset)
         renewed = False
         followed = 0
-        while True:
+        while not self._again:
             await self._client.wait_for_turn(endpoint)
             value = await self._client.authorization_for(request, endpoint)
-            response = await self._transfer(request, value)
+            response = await self._transfer(request, value, offset)
             if response is None:
                 return
             if response.status in REDIRECT_STATUSES:
@@ -81,72 +144,128 @@ class Download:
             else:
                 raise self._client.failure(response, request, endpoint, Origin.SOURCE)
 
+    def _is_halted(self) -> bool:
+        return self._again
+
     def _owes(self, request: Request) -> bool:
         return may_carry_credentials(self._place.endpoint.base_url, request.url)
 
-    async def _transfer(self, request: Request, authorization: str | None) -> Response | None:
-        """None where the blob came to its end; the answer where it is something else."""
+    async def _transfer(self, request: Request, authorization: str | None, offset: int) -> Response | None:
+        """None where the blob came to its end, or is to be asked for anew; the answer where it is something else."""
+        if self._is_halted():
+            return None
         transport = self._client.transport
         transport.requests[request.operation.value] += 1
         self._on_asked()
-        self._refusal.clear()
-        head = AnswerHead(lambda: self._on_head(head))
+        answer = _Answer(lambda head: self._take_answer(head, offset))
+        self._why_broken_off = None
         easy = self.easy = transport.handles.take()
         try:
             set_request(
                 easy,
                 request,
                 self._place.endpoint,
-                head,
+                answer.head,
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_download(easy, self._taker())
+            set_download(easy, answer.receive)
             code, words = await transport.driver.perform(easy)
         finally:
             self.easy = None
             transport.handles.give_back(easy)
-        stream = self._stream
-        if stream is not None:
-            self._conclude(stream, code, words, request)
+        if self._is_halted():
             return None
-        code, words = judge_end(code, words, whole=head.complete)
+        if answer.taker is not None:
+            self._conclude(code, words, request)
+            return None
+        if self._why_broken_off is not None:
+            raise self._why_broken_off
+        if answer.fault is not None:
+            raise answer.fault
+        code, words = judge_end(code, words, whole=answer.head.complete)
         if code:
             raise transport_error(code, words, request, Origin.SOURCE)
-        return Response(head.status, head.headers, bytes(self._refusal), request.url)
+        return Response(answer.head.status, answer.head.headers, bytes(answer.refusal), request.url)
 
-    def _on_head(self, head: AnswerHead) -> None:
-        if head.status == _OK:
-            self._stream = self._begin(content_length(head.headers))
-            self._declined = self._stream is None
-
-    def _taker(self) -> Callable[[memoryview], int | None]:
-        """Libcurl's write callback for one answer: who takes the bytes is decided with the first of them."""
-        take: Callable[[memoryview], int | None] | None = None
-
-        def receive(chunk: memoryview) -> int | None:
-            nonlocal take
-            if take is None:
-                take = self._stream.receive if self._stream is not None else self._keep_refusal
-            return take(chunk)
-
-        return receive
-
-    def _keep_refusal(self, chunk: memoryview) -> int | None:
-        if self._declined:
-            return -1  # a blob that is not the one: its body is not read
-        if len(self._refusal) < MAX_REFUSAL_BYTES:
-            self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
-        return None
-
-    def _conclude(self, stream: Stream | Parcel, code: int, words: str, request: Request) -> None:
+    def _conclude(self, code: int, words: str, request: Request) -> None:
+        stream = self._stream
+        assert stream is not None
         if stream.verified:
             return  # whatever came after the last byte does not matter
         if stream.fault is not None:
             raise stream.fault
+        if self._why_broken_off is not None:
+            raise self._why_broken_off
         if code:
             raise transport_error(code, words, request, Origin.SOURCE)
-        raise stream.fall_short()
+        raise too_short(self._digest, stream.size, stream.received)
+
+    def _take_answer(self, head: AnswerHead, offset: int) -> Callable[[memoryview], int | None] | None:
+        """Who takes the body of an answer with this head; None where it is not the blob. Raises `SyncError` for one
+        that cannot be used. Called from inside libcurl.
+        """
+        if head.status not in (_OK, _PARTIAL_CONTENT):
+            return None
+        stream = self._stream
+        if stream is None:
+            if head.status != _OK:
+                return None
+            self._stream = self._begin(content_length(head.headers))
+            return self._stream.receive
+        part = parse_blob_range(Response(head.status, head.headers, b"", ""), offset)
+        if part.total_bytes not in (None, stream.size):
+            raise length_differs(self._digest, stream.size, part.total_bytes or 0)
+        stream.begin_receiving()
+        return stream.receive if part.start == stream.received else self._skip(stream.received - part.start)
+
+    def _skip(self, left: int) -> Callable[[memoryview], int | None]:
+        """Takes an answer that begins with `left` bytes which are there already."""
+        stream = self._stream
+        assert stream is not None
+
+        def receive(chunk: memoryview) -> int | None:
+            nonlocal left
+            if len(chunk) <= left:
+                left -= len(chunk)
+                self._skipped += len(chunk)
+                return None
+            signal = stream.receive(chunk[left:])
+            if signal is None:  # else the same chunk may come again
+                left = 0
+            return signal
+
+        return receive
+
+
+class _Answer:
+    """One answer to a GET. Who takes its body is decided when its head is there: `take` says so, or raises what is
+    wrong with it; None: nobody, and the beginning of the body is kept, which says why.
+    """
+
+    def __init__(self, take: Callable[[AnswerHead], Callable[[memoryview], int | None] | None]) -> None:
+        self._take = take
+        self.head = AnswerHead(self._on_head)
+        self.taker: Callable[[memoryview], int | None] | None = None
+        self.fault: SyncError | None = None
+        self.refusal = bytearray()
+        self.receive: Callable[[memoryview], int | None] = self._receive
+        """Libcurl's write callback."""
+
+    def _on_head(self) -> None:
+        try:
+            self.taker = self._take(self.head)
+        except SyncError as error:
+            self.fault = error
+
+    def _receive(self, chunk: memoryview) -> int | None:
+        if self.taker is not None:
+            return self.taker(chunk)
+        if self.fault is not None:
+            return -1  # a blob that is not the one: its body is not read
+        if len(self.refusal) < MAX_REFUSAL_BYTES:
+            self.refusal += chunk[: MAX_REFUSAL_BYTES - len(self.refusal)]
+        return None
 
 
 def length_differs(digest: Digest, expected: int, actual: int) -> SyncError:

@@ -25,23 +25,25 @@ class SilenceWatch:
         self._source = (0, 0.0)
         self._sinks: list[tuple[int, float] | None] = [None] * sinks
 
-    def started(self, now: float) -> None:
-        """The source was asked."""
-        self._source = (0, now)
+    def source_asked(self, progress: int, now: float) -> None:
+        """The source was asked, for the first time or once more."""
+        self._source = (progress, now)
 
-    def waiting_for_source(self, now: float) -> float | None:
-        """How long the source has not answered, where that is too long."""
-        silence = now - self._source[1]
-        return silence if silence >= self._stall_s else None
+    def source(self, progress: int, now: float, *, waits: bool) -> float | None:
+        """How long the source has sent nothing, where that is too long; a download that `waits` for us does not count.
 
-    def source(self, stream: Stream | Parcel, now: float) -> float | None:
-        """How long the source has sent nothing, where that is too long; a paused download does not count."""
+        `progress` is a number that grows while bytes come.
+        """
         count, since = self._source
-        if stream.blocked or stream.received != count:
-            self._source = (stream.received, now)
+        if waits or progress != count:
+            self._source = (progress, now)
             return None
         silence = now - since
         return silence if silence >= self._stall_s else None
+
+    def sink_begins(self, index: int) -> None:
+        """A request to destination `index` is about to begin."""
+        self._sinks[index] = None
 
     def sink(self, stream: Stream | Parcel, index: int, now: float) -> float | None:
         """How long destination `index` has taken nothing, where that is too long; an upload that waits for us does

@@ -92,7 +92,7 @@ def test_the_lines_of_a_head_mean_the_same_at_once_and_one_by_one(lines: list[by
         head.take(line)
     status, headers = parse_head(used)
     assert (status, headers.items()) == (head.status, head.headers.items())
-    for name, _ in headers.items():
+    for name in [name for name, _ in headers.items() if name.isascii()]:
         assert headers.get(name.upper()) == headers.get_all(name)[0]
         assert name in headers
     assert repr(headers) == repr(head.headers)

@@ -70,6 +70,7 @@ def test_operations_read_as_the_report_words_them() -> None:
         "head blob",
         "get blob",
         "start upload",
+        "patch upload",
         "put upload",
         "get upload",
         "cancel upload",

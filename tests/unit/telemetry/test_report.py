@@ -200,6 +200,8 @@ def test_a_transfer_says_all_that_is_known_of_it(tmp_path: Path) -> None:
             "source_waited_s": 0.0,
             "destination_waited_s": 0.0,
             "pauses": 2,
+            "source_resumes": 0,
+            "destination_resumes": 0,
         }
     ]
 

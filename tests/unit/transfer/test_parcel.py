@@ -58,14 +58,6 @@ def test_more_than_was_promised_is_refused_and_goes_nowhere() -> None:
     assert bytes(buffer) == b"abcd" + bytes(12)
 
 
-def test_a_source_that_ends_early_falls_short() -> None:
-    parcel = parcel_of()
-    receive(parcel, b"abc")
-    assert parcel.fall_short() is parcel.fault
-    assert parcel.fault is not None
-    assert parcel.fault.message == "the source ended the blob after 3 of 8 bytes"
-
-
 def test_an_empty_blob_needs_no_download() -> None:
     assert parcel_of(b"").verified
     wrong = Parcel(digest_of(b"a"), 0, memoryview(bytearray(1)), senders=1, signals=SIGNALS)

@@ -83,13 +83,13 @@ def test_a_reader_begins_again_while_the_beginning_is_there() -> None:
     put(ring, b"abc")
     ring.take(0, 3)
     ring.take(1, 3)
-    assert ring.rewind(0)
+    assert ring.seek(0, 0)
     assert (ring.free, ring.readable(0), ring.readable(1)) == (1, 3, 0)
     put(ring, b"d")
     assert bytes(ring.take(0, 9)) == b"abcd"
     ring.take(1, 1)
     put(ring, b"e")
-    assert not ring.rewind(0)
+    assert not ring.seek(0, 0)
     assert (ring.taken(0), ring.readable(0)) == (4, 1)
 
 
@@ -97,7 +97,47 @@ def test_a_closed_reader_cannot_begin_again() -> None:
     ring = Ring(bytearray(4), readers=2)
     put(ring, b"ab")
     ring.close_reader(0)
-    assert not ring.rewind(0)
+    assert not ring.seek(0, 0)
+
+
+def test_a_reader_goes_back_to_any_place_that_is_still_there() -> None:
+    ring = Ring(bytearray(4))
+    put(ring, b"abcd")
+    ring.take(0, 4)
+    put(ring, b"ef")
+    assert not ring.seek(0, 1)  # overwritten
+    assert ring.seek(0, 3)
+    assert bytes(ring.take(0, 9)) == b"d"
+    assert bytes(ring.take(0, 9)) == b"ef"
+    assert not ring.seek(0, 7)  # never there
+    assert ring.seek(0, 6)
+
+
+def test_the_writer_goes_back_and_a_reader_that_is_ahead_waits() -> None:
+    ring = Ring(bytearray(4), readers=2)
+    put(ring, b"abcd")
+    ring.take(0, 4)
+    ring.take(1, 1)
+    ring.begin_at(1, 4)
+    assert (ring.written, ring.published, ring.free) == (1, 1, 4)
+    assert (ring.readable(0), ring.readable(1)) == (-3, 0)
+    assert not ring.seek(1, 0)  # what lies before is gone
+    put(ring, b"bc")
+    assert bytes(ring.take(0, 9)) == b""
+    assert bytes(ring.take(1, 9)) == b"bc"
+    put(ring, b"de")
+    assert bytes(ring.take(0, 9)) == b"e"
+    assert ring.taken(0) == 5
+
+
+def test_readers_that_are_ahead_do_not_hold_the_writer_back() -> None:
+    ring = Ring(bytearray(4))
+    ring.skip(0, 10)
+    for chunk in (b"abcd", b"efgh", b"ij"):
+        put(ring, chunk)
+    assert bytes(ring.take(0, 9)) == b""
+    put(ring, b"kl")
+    assert bytes(ring.take(0, 9)) == b"kl"
 
 
 def test_a_ring_needs_room() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from image_syncer.errors import IntegrityError, Origin
 from image_syncer.oci import EMPTY_DIGEST, Digest, digest_of
-from image_syncer.transfer import PIECE_BYTES, Signals, Stream
+from image_syncer.transfer import PIECE_BYTES, Signals, Stream, too_short
 
 PAUSE_RECEIVE, PAUSE_SEND, ABORT_SEND, ABORT_RECEIVE = 101, 102, 103, 104
 SIGNALS = Signals(
@@ -166,12 +166,132 @@ def test_what_comes_after_a_right_blob_changes_nothing_about_it() -> None:
 
 
 def test_a_source_that_ends_early_falls_short() -> None:
-    stream = stream_of(b"abcdefgh")
-    receive(stream, b"abcdef")
-    error = stream.fall_short()
-    assert error is stream.fault
+    error = too_short(digest_of(b"abcdefgh"), 8, 6)
     assert error.message == "the source ended the blob after 6 of 8 bytes"
     assert (error.expected, error.actual, error.retryable) == ("8 bytes", "6 bytes", True)
+
+
+def test_a_download_that_broke_while_it_stood_goes_on_where_it_was() -> None:
+    clock = Clock()
+    stream = stream_of(b"abcdefgh1234", clock=clock)
+    receive(stream, b"abcdefgh")
+    assert receive(stream, b"1234") == PAUSE_RECEIVE
+    clock.now = 2.0
+    assert stream.stood_idle()
+    stream.begin_receiving()
+    assert (stream.blocked, stream.waited_s, stream.received) == (False, 2.0, 8)
+    assert stream.stood_idle()  # until just now
+    clock.now = 4.0
+    assert not stream.stood_idle()
+    assert sent(stream) == b"abcdefgh"
+    assert receive(stream, b"1234") is None
+    assert stream.verified
+
+
+def with_checkpoints(stream: Stream, spacing: int) -> Stream:
+    stream._spacing = stream._checkpoint_at = spacing
+    return stream
+
+
+def test_bytes_that_the_ring_no_longer_has_come_again_from_the_last_checkpoint_before_them() -> None:
+    blob = b"abcdefgh12345678xyz"
+    stream = with_checkpoints(stream_of(blob, senders=2), 8)
+    for begin in (0, 4, 8, 12):
+        receive(stream, blob[begin : begin + 4])
+        assert sent(stream) == sent(stream, sender=1) == blob[begin : begin + 4]
+    assert not stream.senders[0].seek(7)
+    assert [stream.read_again_from(position) for position in (0, 7, 8, 16)] == [0, 0, 8, 16]
+    stream.rewind(9)
+    stream.senders[0].skip(9)
+    assert stream.received == 8
+    receive(stream, b"1234")
+    assert sent(stream) == b"234"
+    assert sent(stream, sender=1) == PAUSE_SEND  # it has these
+    receive(stream, b"5678")
+    assert sent(stream) == b"5678"
+    receive(stream, b"xyz")
+    assert stream.verified
+    assert sent(stream) == sent(stream, sender=1) == b"xyz"
+
+
+def test_a_verified_blob_that_is_read_again_has_to_be_verified_again() -> None:
+    blob = b"abcdefgh1234"
+    stream = stream_of(blob)
+    receive(stream, b"abcdefgh")
+    sent(stream)
+    receive(stream, b"1234")
+    assert stream.verified
+    stream.rewind(0)
+    stream.senders[0].skip(0)
+    assert (stream.verified, stream.received) == (False, 0)
+    receive(stream, b"abcdefgh")
+    assert sent(stream) == b"abcdefgh"
+    assert receive(stream, b"1235") == ABORT_RECEIVE
+    assert sent(stream) == PAUSE_SEND
+
+
+def test_other_bytes_the_second_time_are_a_fault_although_the_whole_is_right() -> None:
+    blob = b"abcdefgh1234xyz-"
+    stream = with_checkpoints(stream_of(blob), 4)
+    receive(stream, b"abcd")
+    receive(stream, b"WRONG-12"[:4])
+    assert sent(stream) == b"abcdWRON"  # nobody can know yet
+    receive(stream, b"1234")
+    sent(stream)
+    stream.rewind(6)
+    receive(stream, b"ef")
+    assert stream.fault is None
+    assert receive(stream, b"gh") is None
+    assert receive(stream, b"1234") == ABORT_RECEIVE
+    assert stream.fault is not None
+    assert "other bytes than before" in stream.fault.message
+    assert receive(stream, b"xyz-") == ABORT_RECEIVE
+    assert not stream.verified
+
+
+def test_states_of_the_hash_are_bounded_whatever_the_size() -> None:
+    stream = Stream(digest_of(b""), 10 * 2**30, bytearray(8), senders=1, signals=SIGNALS, on_due=Due(), clock=Clock())
+    assert stream._spacing == 40 * 2**20
+
+
+def test_a_request_takes_its_part_and_no_more() -> None:
+    stream = stream_of(b"abcdefgh")
+    sender = stream.senders[0]
+    receive(stream, b"abcdefgh")
+    sender.aim(3)
+    assert [sent(stream, 2), sent(stream), sent(stream)] == [b"ab", b"c", b""]
+    sender.aim(8)
+    assert sent(stream) == b"defgh"
+    assert sender.rewind()
+    assert sender.sent == 3
+
+
+def test_a_destination_that_has_a_part_already_waits_until_the_source_has_come_so_far() -> None:
+    due = Due()
+    stream = stream_of(b"abcdefgh1234", due=due)
+    sender = stream.senders[0]
+    sender.skip(8)
+    assert sender.wait()
+    receive(stream, b"abcd")
+    assert stream.attend() == (False, [])
+    receive(stream, b"efgh")
+    receive(stream, b"1234")
+    assert stream.attend() == (False, [0])
+    assert not sender.wait()
+    assert sent(stream) == b"1234"
+
+
+def test_a_download_that_stood_for_long_goes_on_with_less_room() -> None:
+    clock, due = Clock(), Due()
+    stream = stream_of(bytes(40), room=16, due=due, clock=clock)
+    stream.piece = 2
+    receive(stream, bytes(16))
+    assert receive(stream, bytes(4)) == PAUSE_RECEIVE
+    sent(stream, 4)
+    stream.hurry(1.0)
+    assert stream.attend() == (False, [])
+    stream.hurry(3.0)
+    assert stream.attend() == (True, [])
 
 
 def test_an_empty_blob_is_verified_before_it_came() -> None:
@@ -217,7 +337,7 @@ def test_a_destination_that_is_given_up_while_it_waits_wakes_the_driver_no_more(
     for chunk in (b"abcd", b"efgh", b"1234"):
         receive(stream, chunk)
         assert sent(stream, sender=0) == chunk
-    stream.flush()
+    stream.hurry(0.0)
     assert due.times == 0
 
 
@@ -225,10 +345,10 @@ def test_a_slow_source_does_not_starve_an_upload() -> None:
     due = Due()
     stream = stream_of(b"abcdefgh", senders=2, due=due)
     assert sent(stream, sender=0) == PAUSE_SEND
-    stream.flush()
+    stream.hurry(0.0)
     assert due.times == 0  # there is nothing to send
     receive(stream, b"ab")
-    stream.flush()
+    stream.hurry(0.0)
     assert due.times == 1
     assert stream.attend() == (False, [0])
     assert sent(stream, sender=0) == b"ab"

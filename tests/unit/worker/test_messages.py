@@ -11,13 +11,13 @@ from image_syncer.errors import IntegrityError, Origin, RateLimitedError, SyncEr
 from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import Endpoint, Scope
 from image_syncer.worker.messages import (
-    MAX_FRAME_BYTES,
     AuthorizationGiven,
     AuthorizationWanted,
     Beat,
     Crashed,
     FellBehind,
     JobEnded,
+    Learnt,
     LeaseJob,
     LeaveAlone,
     Message,
@@ -25,20 +25,22 @@ from image_syncer.worker.messages import (
     Ready,
     Result,
     Setup,
+    SideBroke,
     Stop,
     TargetEnded,
     TargetPlace,
-    decode,
-    encode,
-    read_message,
+    UploadOpened,
 )
+from image_syncer.worker.wire import MAX_FRAME_BYTES, decode, encode, read_message
 
 DIGEST = digest_of(b"blob")
-ENDPOINT = Endpoint("r.example:5000", "http://r.example:5000", verify=False, ca_file="/etc/ca.pem")
+ENDPOINT = Endpoint("r.example:5000", "http://r.example:5000", verify=False, ca_file="/etc/ca.pem", pieces_above=2**20)
 APP = Repository("r.example:5000", "team/app")
 ERROR = RateLimitedError(
     "wait", origin=Origin.SOURCE, status=429, codes=("TOOMANYREQUESTS",), retry_after_s=1.5, digest=DIGEST
 )
+
+BROKEN = {"kind": "transport", "message": "reset", "side": "source", "phase": "receive"}
 
 MESSAGES: list[Message] = [
     Setup(
@@ -56,8 +58,17 @@ MESSAGES: list[Message] = [
         DIGEST,
         2**63 - 1,
         Place(Endpoint("docker.io", "https://registry-1.docker.io"), Repository("docker.io", "library/nginx")),
-        (TargetPlace(ENDPOINT, APP, "team/app"), TargetPlace(ENDPOINT, Repository("r.example:5000", "x"), "team/app")),
+        (
+            TargetPlace(ENDPOINT, APP, "team/app"),
+            TargetPlace(
+                ENDPOINT, Repository("r.example:5000", "x"), "team/app", "https://r.example:5000/v2/up?_state=1"
+            ),
+        ),
     ),
+    UploadOpened(7, 1, "https://r.example:5000/v2/up?_state=2"),
+    SideBroke(7, None, BROKEN, idle=True),
+    SideBroke(7, 1, BROKEN, idle=False),
+    Learnt("r.example:5000", "takes uploads in pieces", value=False),
     LeaseJob(8, DIGEST, -1, Place(ENDPOINT, APP), (), may_split=True),
     AuthorizationGiven(1, "Bearer hunter2", 59.5),
     AuthorizationGiven(2, None, 0.0),

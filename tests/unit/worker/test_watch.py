@@ -20,7 +20,7 @@ def stream() -> Stream:
 @pytest.fixture
 def watch() -> SilenceWatch:
     watch = SilenceWatch(2, stall_s=10, answer_s=30)
-    watch.started(100)
+    watch.source_asked(0, 100)
     return watch
 
 
@@ -29,38 +29,45 @@ def receive(stream: Stream, begin: int, end: int) -> None:
 
 
 def test_a_source_that_does_not_answer(watch: SilenceWatch) -> None:
-    assert watch.waiting_for_source(109) is None
-    assert watch.waiting_for_source(110) == 10
+    assert watch.source(0, 109, waits=False) is None
+    assert watch.source(0, 110, waits=False) == 10
 
 
 def test_a_source_that_sends_nothing(watch: SilenceWatch, stream: Stream) -> None:
-    assert watch.source(stream, 109.9) is None
-    assert watch.source(stream, 112) == 12
+    assert watch.source(stream.received, 109.9, waits=stream.blocked) is None
+    assert watch.source(stream.received, 112, waits=stream.blocked) == 12
     receive(stream, 0, 1)
-    assert watch.source(stream, 115) is None
-    assert watch.source(stream, 124) is None
-    assert watch.source(stream, 125) == 10
+    assert watch.source(stream.received, 115, waits=stream.blocked) is None
+    assert watch.source(stream.received, 124, waits=stream.blocked) is None
+    assert watch.source(stream.received, 125, waits=stream.blocked) == 10
 
 
 def test_a_source_that_trickles_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
     for number in range(4):
         receive(stream, number, number + 1)
-        assert watch.source(stream, 109 + 9 * number) is None
+        assert watch.source(stream.received, 109 + 9 * number, waits=stream.blocked) is None
+
+
+def test_a_source_that_is_asked_again_has_its_time_again(watch: SilenceWatch) -> None:
+    assert watch.source(5, 109, waits=False) is None
+    watch.source_asked(5, 150)
+    assert watch.source(5, 159, waits=False) is None
+    assert watch.source(5, 160, waits=False) == 10
 
 
 def test_a_source_that_was_paused_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
     receive(stream, 0, 4)
-    assert watch.source(stream, 105) is None
+    assert watch.source(stream.received, 105, waits=stream.blocked) is None
     receive(stream, 4, 8)
     assert stream.blocked
     for now in (115, 125, 135):
-        assert watch.source(stream, now) is None
+        assert watch.source(stream.received, now, waits=stream.blocked) is None
     for sender in (0, 1):
         stream.senders[sender].send(4)
     stream.attend()
     # From now on it is the source's turn.
-    assert watch.source(stream, 144) is None
-    assert watch.source(stream, 145) == 10
+    assert watch.source(stream.received, 144, waits=stream.blocked) is None
+    assert watch.source(stream.received, 145, waits=stream.blocked) == 10
 
 
 def test_a_destination_that_takes_nothing(watch: SilenceWatch, stream: Stream) -> None:
@@ -86,6 +93,14 @@ def test_a_destination_that_waits_for_us_is_not_silent(watch: SilenceWatch, stre
     stream.attend()
     assert watch.sink(stream, 0, 149) is None
     assert watch.sink(stream, 0, 150) == 10
+
+
+def test_a_destination_has_its_time_again_with_each_request(watch: SilenceWatch, stream: Stream) -> None:
+    receive(stream, 0, 4)
+    assert watch.sink(stream, 0, 100) is None
+    watch.sink_begins(0)
+    assert watch.sink(stream, 0, 150) is None
+    assert watch.sink(stream, 0, 160) == 10
 
 
 def test_each_destination_is_watched_for_itself(watch: SilenceWatch, stream: Stream) -> None:

@@ -1,0 +1,97 @@
+"""The jobs that workers hold: what is known of each until it ends, and the record that is left of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.telemetry import TransferRecord, TransferRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.planning import Job, TargetResult
+
+__all__ = ["RunningJob", "RunningJobs"]
+
+
+@dataclass
+class RunningJob:
+    """One job, leased at `since` (seconds of the loop's clock)."""
+
+    job: Job
+    since: float
+    told: dict[int, TargetResult] = field(default_factory=dict)
+    """Targets, by position, that ended before the others, or were split off."""
+    source_resumes: int = 0
+    destination_resumes: int = 0
+
+
+class RunningJobs:
+    """All of them. `on_record` gets a record of each that ends; its times count from `run_began_at`."""
+
+    def __init__(self, run_began_at: float, on_record: Callable[[TransferRecord], None] | None) -> None:
+        self._run_began_at = run_began_at
+        self._on_record = on_record
+        self._jobs: dict[int, RunningJob] = {}
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of unfinished blobs that have come from their sources."""
+        return sum(running.job.received for running in self._jobs.values())
+
+    def begin(self, job: Job, now: float) -> None:
+        """A worker gets `job`."""
+        self._jobs[job.id] = RunningJob(job, now)
+
+    def get(self, job_id: int) -> RunningJob | None:
+        """The job, unless it has ended."""
+        return self._jobs.get(job_id)
+
+    def end(self, job_id: int) -> RunningJob | None:
+        """The job has ended; None where it had before."""
+        return self._jobs.pop(job_id, None)
+
+    def slowest(self, most: int, now: float) -> tuple[TransferRow, ...]:
+        """Those that have been under way for longest, at most so many."""
+        rows = sorted(self._jobs.values(), key=lambda running: running.since)[:most]
+        return tuple(
+            TransferRow(
+                digest=str(row.job.digest),
+                source=str(row.job.source),
+                destination=str(row.job.targets[0].repository),
+                bytes_done=row.job.received,
+                size_bytes=row.job.size,
+                seconds=now - row.since,
+                bytes_per_s=row.job.received / max(now - row.since, 1e-3),
+            )
+            for row in rows
+        )
+
+    def record(self, worker: int, running: RunningJob, results: list[TargetResult], now: float, **waits: Any) -> None:
+        """Tell what became of a job that has ended; `waits` are further fields of its `TransferRecord`."""
+        if self._on_record is None:
+            return
+        job = running.job
+        self._on_record(
+            TransferRecord(
+                digest=str(job.digest),
+                size_bytes=job.size,
+                source=str(job.source),
+                destinations=tuple(str(target.repository) for target in job.targets),
+                worker=worker,
+                began_s=running.since - self._run_began_at,
+                ended_s=now - self._run_began_at,
+                bytes_moved=sum(result.bytes_moved for result in results),
+                outcomes=tuple(_outcome_of(result) for result in results),
+                source_resumes=running.source_resumes,
+                destination_resumes=running.destination_resumes,
+                **waits,
+            )
+        )
+
+
+def _outcome_of(result: TargetResult) -> str:
+    if result.arrival is not None:
+        return result.arrival.value
+    return "split off" if result.behind else "failed"

@@ -1,0 +1,39 @@
+"""Terms: what all movers of a worker have in common. Times in seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from image_syncer.planning import RetryPolicy
+from image_syncer.transfer import Resumption
+from image_syncer.worker.habits import Habits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.transfer import Signals
+
+__all__ = ["Terms"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`signals` are libcurl's; see `SilenceWatch` for `stall_s` and `answer_s`, `LagWatch` for `lag_s`. `policy` says
+    how often a side that broke may go on, `chance` gives a uniform number in [0, 1), `clock` seconds, `habits` are the
+    registries'.
+    """
+
+    signals: Signals
+    stall_s: float
+    answer_s: float
+    chance: Callable[[], float]
+    clock: Callable[[], float]
+    lag_s: float = math.inf
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    habits: Habits = field(default_factory=Habits)
+
+    def resumption(self) -> Resumption:
+        """For one side of one blob's way."""
+        return Resumption(self.policy, self.chance, self.clock)
