@@ -131,7 +131,9 @@ def test_an_upload_that_breaks_off_goes_on_with_what_is_missing(lab: SyncLab) ->
     done = lab.run()
     sessions = [seen.reference for seen in lab.destination.counters.history("put upload")]
     assert (len(sessions), len(set(sessions))) == (4, 3)
-    assert done.at(lab.destination).count("start upload") == done.at(lab.source).count("get blob") == 3
+    assert done.at(lab.destination).count("start upload") == 3
+    # Where the window no longer has what is missing, the source is asked for it once more.
+    assert done.at(lab.source).count("get blob") in (3, 4)
     assert done.at(lab.destination).count("get upload") == 1
     assert done.at(lab.destination).bytes_in <= sum(blob.size for blob in image.blobs) + 1024
     assert done.document["resumes"] == {"source": 0, "destination": 1, "while idle": 0}
