@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["clip", "forgive", "mistake_lines", "reopen", "say", "silence"]
+__all__ = ["clip", "forgive", "mistake_lines", "printable", "reopen", "say", "silence"]
 
 _MAX_LINE = 400
 """A line of an error longer than this came from a registry's web page, or from a cat on the keyboard."""
@@ -61,3 +61,8 @@ def mistake_lines(what: str) -> list[str]:
 def clip(line: str) -> str:
     """`line`, cut off where nobody would read on."""
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
+
+
+def printable(text: str) -> str:
+    """`text` without what could move a terminal's cursor or change its colours: it may be a stranger's."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -6,6 +6,7 @@ import sys
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from image_syncer_cli.output import printable
 from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def _head(recorded: RecordedReport) -> list[str]:
     from image_syncer.units import format_duration
 
     report = recorded.report
-    parts = [f"Run of {_printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
+    parts = [f"Run of {printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
     if report.interrupted is not None:
-        parts.insert(2, f"interrupted ({_printable(report.interrupted)})")
+        parts.insert(2, f"interrupted ({printable(report.interrupted)})")
     if report.internal_error is not None:
         parts.append("a mistake of image-syncer")
     return [_cut(" · ".join(parts), WIDTH)]
@@ -76,10 +77,10 @@ def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
         f"{totals.blobs_moved:,} moved, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there",
     )
     kinds = sorted(totals.requests.items(), key=lambda item: (-item[1], item[0]))
-    listed = ", ".join(f"{count:,} {_printable(kind)}" for kind, count in kinds if count)
+    listed = ", ".join(f"{count:,} {printable(kind)}" for kind, count in kinds if count)
     yield "Requests", f"{totals.request_count:,}" + (f": {listed}" if listed else "")
     for warning in recorded.report.warnings:
-        yield "Warning", _printable(warning)
+        yield "Warning", printable(warning)
 
 
 def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
@@ -182,9 +183,9 @@ def _waited_for(record: TransferRecord) -> str:
 
 def _blob(record: TransferRecord, width: int) -> str:
     """Digest and first destination; of a long name, the end says more than the registry at its beginning."""
-    digest = _printable(record.digest.rpartition(":")[2][:_DIGEST])
+    digest = printable(record.digest.rpartition(":")[2][:_DIGEST])
     more = f" + {len(record.destinations) - 1}" if len(record.destinations) > 1 else ""
-    name = _printable(record.destinations[0])
+    name = printable(record.destinations[0])
     room = max(1, width - len(digest) - 1 - len(more))
     return f"{digest} {name if len(name) <= room else '…' + name[len(name) - room + 1 :]}{more}"
 
@@ -197,9 +198,9 @@ def _failures(recorded: RecordedReport) -> list[str]:
         return []
     lines = [""]
     for failure in shown:
-        lines.append(_cut(f"failed: {_printable(failure.source)} → {_printable(failure.destination)}", WIDTH))
+        lines.append(_cut(f"failed: {printable(failure.source)} → {printable(failure.destination)}", WIDTH))
         lines += wrap(
-            _printable(failure.reason or "no reason is known"), WIDTH, initial_indent="  ", subsequent_indent="  "
+            printable(failure.reason or "no reason is known"), WIDTH, initial_indent="  ", subsequent_indent="  "
         )[:2]
     more = recorded.report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
     if more > 0:
@@ -231,8 +232,3 @@ def _table(rows: Sequence[tuple[str, ...]], left: frozenset[int]) -> list[str]:
 def _cut(line: str, width: int) -> str:
     """`line` in at most `width` characters."""
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def _printable(text: str) -> str:
-    """`text` without what could move a terminal's cursor or change its colours: the report may be a stranger's."""
-    return "".join(character if character.isprintable() else "�" for character in text)

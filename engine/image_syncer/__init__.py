@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         rule_from_arguments,
     )
     from image_syncer.coordinator import plan, sync
+    from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.errors import (
         AuthenticationError,
         ConfigurationError,
@@ -74,6 +75,7 @@ __all__ = [
     "IntegrityError",
     "InternalError",
     "JournalError",
+    "JournalStatus",
     "NotAskedError",
     "NotFoundError",
     "Origin",
@@ -106,6 +108,7 @@ __all__ = [
     "load_configuration",
     "load_registries",
     "load_report",
+    "load_status",
     "merge_bars",
     "plan",
     "rule_from_arguments",
@@ -124,6 +127,7 @@ _ROOMS = {
         "rule_from_arguments",
     ),
     "coordinator": ("plan", "sync"),
+    "coordinator.journal_status": ("JournalStatus", "load_status"),
     "oci": ("PlatformFilter",),
     "telemetry": (
         "ImageList",

@@ -217,7 +217,7 @@ def test_a_journal_whose_records_are_damaged_is_not_believed(lab: SyncLab, state
     done = lab.run(lab.rule(tags=["v1", "v2"]), state_path=state)
     assert done.outcomes == ["copied", "unchanged"]
     [warning] = done.report.warnings
-    assert "damaged records" in warning
+    assert "damaged record" in warning
     lab.assert_arrived(image, tag="v2")
 
 

@@ -118,7 +118,7 @@ class Journal:
             return
         kind = result.error.get("kind") if result.error else None
         trouble = Trouble(result.source, result.destination, result.outcome.value, result.reason, kind)
-        self._put("trouble", join_key(result.destination), trouble.to_body())
+        self._put("trouble", trouble.key, trouble.to_body())
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether the blob was verified in `repository`."""
@@ -218,7 +218,8 @@ class Journal:
             self._reader = None
         if self._damaged:
             self._warn(
-                f"{self._damaged:,} damaged records of the journal {self._path} were dropped",
+                f"{self._damaged:,} damaged record{'' if self._damaged == 1 else 's'} of the journal {self._path} "
+                "counted for nothing",
                 "What they said was asked or moved again. Does the disk have errors?",
             )
             self._damaged = 0

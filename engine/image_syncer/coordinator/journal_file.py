@@ -41,7 +41,9 @@ WAIT_S = 10.0
 CACHE_KIB = 4 * 2**10
 
 _GET = "SELECT body, sum FROM {} WHERE key = ?"
-_ALL = "SELECT key, body, sum FROM {} ORDER BY key LIMIT ?"
+_ALL = "SELECT key, body, sum FROM {} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+_LAST = b"\xff"
+"""No name has this byte: what begins with a prefix comes before it."""
 _COUNT = "SELECT count(*) FROM {}"
 _PUT = "INSERT OR REPLACE INTO {} VALUES (?, ?, ?)"
 _DROP = "DELETE FROM {} WHERE key = ?"
@@ -125,9 +127,11 @@ class JournalFile:
             self.damaged += 1
         return None
 
-    def records(self, table: str, limit: int = -1) -> list[tuple[bytes, bytes]]:
-        """(key, body) of every right record of a table, in the order of the keys; of the first `limit` of all."""
-        rows = self._read(_ALL.format(table), limit)
+    def records(self, table: str, prefix: bytes = b"", limit: int = -1) -> list[tuple[bytes, bytes]]:
+        """(key, body) of the right records whose keys begin with `prefix`, in the order of the keys; of the first
+        `limit` of them.
+        """
+        rows = self._read(_ALL.format(table), prefix, prefix + _LAST, limit)
         found = []
         for key, body, told in rows:
             if isinstance(key, bytes) and isinstance(body, bytes) and told == checksum(table, key, body):
@@ -269,7 +273,7 @@ def _set_up(database: sqlite3.Connection) -> sqlite3.Connection:
 
 def _unusable(path: str, error: Exception) -> JournalError:
     if isinstance(error, OSError):
-        return JournalError(f"the journal {path} cannot be opened: {error.strerror}", hint=_OTHER_NAME)
+        return JournalError(f"the journal {path} cannot be opened: {error.strerror}")
     text = str(error)
     if "not a database" in text:
         return JournalError(f"{path} is not a journal of image-syncer", hint=_OTHER_NAME)

@@ -137,15 +137,21 @@ class Trouble:
     reason: str | None = None
     kind: str | None = None
 
+    @property
+    def key(self) -> bytes:
+        """The outcome comes first, so that those of one are together."""
+        return join_key(self.outcome, self.destination)
+
     def to_body(self) -> bytes:
-        """The bytes for it, without the destination, which is the key."""
-        return orjson.dumps([self.source, self.outcome, self.reason, self.kind])
+        """The bytes for what is not in the key."""
+        return orjson.dumps([self.source, self.reason, self.kind])
 
     @classmethod
     def from_record(cls, key: bytes, body: bytes) -> Trouble:
         """The trouble of this record; ValueError or TypeError where it is none."""
-        source, outcome, reason, kind = orjson.loads(body)
-        return cls(source, key.decode(), outcome, reason, kind)
+        outcome, destination = split_key(key)
+        source, reason, kind = orjson.loads(body)
+        return cls(source, destination, outcome, reason, kind)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ class JournalWriter:
                 if batch:
                     file.write(batch)
             except BaseException:
-                _tell(waiting, written=False)
+                with self._lock:
+                    self._waiting += waiting
                 raise
             _tell(waiting, written=True)
             if closing:
@@ -120,9 +121,9 @@ class JournalWriter:
             first, self._failed = not self._failed, True
             self._pending = []
             waiting, self._waiting = self._waiting, []
-        _tell(waiting, written=False)
         if first:
             self._on_failure(reason)
+        _tell(waiting, written=False)
 
 
 def _tell(waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]], *, written: bool) -> None:

@@ -1,0 +1,112 @@
+"""`image-syncer status`: how the journal of a run stands, also while the run writes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from image_syncer_cli.options import debug_option
+from image_syncer_cli.output import clip, printable, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from image_syncer import JournalStatus
+
+__all__ = ["status"]
+
+_LABEL = 13
+_FAILURES = 20
+"""Failures that are shown; --json has more."""
+_ENDS = {"complete": "has ended", "crashed": "has crashed", "deadline": "has ended at its deadline"}
+
+
+@click.command(short_help="Show how far a run is, from its journal.")
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Show it as one JSON object, with up to 1000 failures.")
+@debug_option
+def status(file: str, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show how the journal FILE stands, which --state of a run writes: what is done, left and failing, and why.
+
+    Also while the run writes it, with an estimate of the time left. Changes nothing, and reaches no network.
+    """
+    from image_syncer import load_status
+
+    found = load_status(file)
+    if as_json:
+        import json
+
+        say(json.dumps(found.as_data(), indent=2, ensure_ascii=False))
+    else:
+        say("\n".join(_describe(found)))
+
+
+def _describe(found: JournalStatus) -> Iterator[str]:
+    yield printable(f"{found.path}: {_head(found)}")
+    for label, text in _facts(found):
+        yield f"{label:<{_LABEL}}{printable(text)}"
+    for failure in found.failures[:_FAILURES]:
+        yield printable(f"failed: {failure.source} → {failure.destination}")
+        yield f"  {printable(clip(failure.reason or 'no reason is known'))}"
+    more = found.images_failed - min(len(found.failures), _FAILURES)
+    if found.failures and more > 0:
+        yield f"… and {more:,} more failed."
+
+
+def _head(found: JournalStatus) -> str:
+    run = found.run
+    if run is None:
+        if found.pid is None:
+            return "no run has told anything yet"
+        return f"a run has just begun{_process(found.pid)}"
+    begun = f"begun {run.started_at}"
+    if found.state == "running":
+        return f"run {run.number} is under way{_process(found.pid)}, {begun}"
+    if run.ended is None:
+        return f"run {run.number} was killed, {begun}, last heard of {run.told_at}"
+    how = _ENDS.get(run.ended, f"was interrupted ({run.ended})")
+    return f"run {run.number} {how}, {begun}, ended {run.ended_at}"
+
+
+def _facts(found: JournalStatus) -> Iterator[tuple[str, str]]:
+    from image_syncer.units import format_duration, format_rate, format_size
+
+    run = found.run
+    if run is not None:
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in run.outcomes.items() if count)
+        more = ", and more are being listed" if run.listing and found.state == "running" else ""
+        yield (
+            "Images",
+            f"{run.images_ended:,} of {run.images_total:,} have ended{more}" + (f": {counts}" if counts else ""),
+        )
+        moved = f"{format_size(run.bytes_done)} of {format_size(run.bytes_total)}"
+        rate = f", {format_rate(run.bytes_per_s)}" if found.state == "running" and run.bytes_per_s > 0 else ""
+        yield "Blobs", f"{run.blobs_done:,} of {run.blobs_total:,} · {moved}{rate}"
+        if found.images_left is not None:
+            least = "at least " if run.listing else ""
+            yield "Left", f"{least}{_count(found.images_left, 'image')}{_estimate(found)}"
+        if found.state == "running":
+            yield "Running for", format_duration(run.elapsed_s)
+    uploads = f", {_count(found.uploads_in_flight, 'upload')} in flight" if found.uploads_in_flight else ""
+    yield (
+        "Journal",
+        f"{_count(found.images_done, 'image')} done, {_count(found.blobs_verified, 'blob')} verified{uploads}",
+    )
+    if found.damaged:
+        yield "Damaged", f"{_count(found.damaged, 'record')} of those read, which count for nothing"
+
+
+def _estimate(found: JournalStatus) -> str:
+    from image_syncer.units import format_duration
+
+    left = found.time_left_s
+    return "" if left is None else f" · about {format_duration(left)}"
+
+
+def _process(pid: int | None) -> str:
+    return f" (process {pid})" if pid else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
