@@ -300,7 +300,7 @@ def test_a_proxy_that_is_not_there(bench: Bench) -> None:
 def test_tries_are_told(bench: Bench, retries: int) -> None:
     bench.source.behaviour = page(503)
     ended = bench.sync("--no-progress", "--retries", str(retries))
-    assert_failed(bench, ended, SOURCE, f"(tried {retries + 1} times)", "run again later")
+    assert_failed(bench, ended, SOURCE, f"(tried {retries + 1} times in ", "run again later")
 
 
 def test_what_the_users_own_rules_leave_out_is_told_with_its_reason(bench: Bench) -> None:
