@@ -75,7 +75,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     if not options.quiet:
         say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
-    say(report.summary_line())
+    say("\n".join([*report.limit_lines(), report.summary_line()]))
     say_unwritten(report, as_json=as_json)
     say_internal_error(report, as_json=as_json)
     if wanted is not None:

@@ -58,7 +58,7 @@ def test_a_limit_that_never_ends_is_told(lab: SyncLab) -> None:
     lab.image(1)
     page = "<html><title>Too many</title>" + "x" * 5000
     lab.source.behaviour = Behaviour(rate_limits=(RateLimit(("get manifest",), retry_after_s=1, body=page),))
-    error = lab.run(exit_code=1, retries=1).error
+    error = lab.run(exit_code=1, retries=1, longest_wait_s=2.0).error
     assert isinstance(error, RateLimitedError)
     assert (error.origin, error.tries, error.status) == (Origin.SOURCE, 2, 429)
 

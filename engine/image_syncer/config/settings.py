@@ -58,6 +58,9 @@ class Settings:
     """A transfer that moves nothing for so long, while we wait for the peer, is given up."""
     answer_timeout_s: float = 300.0
     """How long a destination may take to commit a blob of which it has every byte."""
+    longest_wait_s: float = 600.0
+    """A registry that asks to be left alone for longer (`Retry-After`) is not waited for; nor is one that lets an
+    operation through nowhere for so long, and answers 429."""
     fan_out_lag_s: float = 10.0
     """How long the other destinations of a blob may wait for the slowest before it gets a download of its own."""
     silence_s: float = 15.0

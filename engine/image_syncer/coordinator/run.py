@@ -151,7 +151,7 @@ class Run:
         policies = decide_policies(settings)
         self._client = RegistryClient(
             self._transport,
-            TokenBroker(self._transport, self._credential_for),
+            TokenBroker(self._transport, self._credential_for, wait_for_turn=self._wait_for_turn),
             Throttle(),
             retry=policies.read,
             write_retry=policies.write,
@@ -194,6 +194,9 @@ class Run:
     def _leave_alone(self, registry: str, seconds: float) -> None:
         self._transfers.leave_alone(registry, seconds)
 
+    async def _wait_for_turn(self, registry: str) -> None:
+        await self._client.throttle.wait_for_turn(registry, self._settings.longest_wait_s)
+
     def _open_files(self) -> None:
         resources = self._resources
         allowed = raise_open_files(resources.open_files)
@@ -226,6 +229,7 @@ class Run:
     async def _watch(self) -> None:
         while True:
             self._tell_progress()
+            self._transfers.pacing.sample()
             await asyncio.sleep(self._settings.progress_interval_s)
 
     def _tell_progress(self) -> None:
@@ -267,13 +271,16 @@ class Run:
         )
 
     def _waiting(self, now: float) -> str | None:
-        longest = self._client.throttle.longest(now)
-        return longest and f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
+        if longest := self._client.throttle.longest(now):
+            return f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
+        slowed = self._transfers.pacing.slowed()
+        return slowed and f"{slowed[0]} takes {slowed[1]:.3g} requests/s"
 
     def _report(self) -> Report:
         totals = self._ledger.totals
         totals.add_requests(self._transport.requests)
         totals.add_requests(self._transfers.requests)
+        self._transfers.pacing.sample()
         report = Report(
             settings={
                 **self._resources.as_data(),
@@ -290,6 +297,7 @@ class Run:
             warnings=tuple(self._warnings),
             internal_error=self._internal_error(),
             resumes=self._transfers.resumes.as_data(),
+            limits=self._transfers.pacing.log.as_data(),
         )
         if self._writer is not None:
             try:

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.resumes import Resumes
 from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
@@ -116,6 +117,13 @@ class Transfers:
         self._sessions = sessions or UploadSessions()
         self._quirks = quirks or Quirks()
         self.resumes = Resumes()
+        self.pacing = Pacing(
+            client.throttle,
+            self._supervisor,
+            self._scheduler,
+            longest_wait_s=settings.longest_wait_s,
+            began_at=run_began_at,
+        )
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
         self._running = RunningJobs(run_began_at, on_transfer)
@@ -174,6 +182,7 @@ class Transfers:
 
     def leave_alone(self, registry: str, seconds: float) -> None:
         """A registry asked the coordinator for a pause: the workers keep it too."""
+        self.pacing.left_alone(registry, seconds)
         self._supervisor.broadcast(LeaveAlone(registry, seconds))
 
     def slowest(self, most: int) -> tuple[TransferRow, ...]:
@@ -182,12 +191,14 @@ class Transfers:
 
     def on_worker_ready(self, worker: int) -> None:
         """See `PoolListener`."""
+        self.pacing.welcome(worker)
         for fact in self._quirks.all():
             self._supervisor.send(worker, Learnt(*fact))
         self._carry_out(self._scheduler.join(worker))
 
     def on_worker_lost(self, worker: int, error: SyncError) -> None:
         """See `PoolListener`."""
+        self.pacing.forget(worker)
         for job in self._scheduler.jobs_of(worker):
             if (running := self._running.end(job.id)) is not None:
                 lost = TargetResult(None, error=error)
@@ -218,10 +229,7 @@ class Transfers:
             self._on_learnt(worker, message)
         elif isinstance(message, AuthorizationWanted):
             self._run_errand(self._authorize(worker, message))
-        elif isinstance(message, LeaveAlone):
-            self._client.throttle.pause(message.registry, message.seconds, self._loop.time())
-            self._supervisor.broadcast(message, but=worker)
-        else:
+        elif not self.pacing.on_message(worker, message):
             raise RuntimeError(f"a worker cannot say {type(message).__name__}")
 
     def on_pool_exhausted(self, error: SyncError) -> None:

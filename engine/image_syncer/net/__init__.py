@@ -11,8 +11,9 @@ from image_syncer.net.endpoints import EndpointBook
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
 from image_syncer.net.multi import CurlDriver
-from image_syncer.net.throttle import Throttle
+from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.transport import Timeouts, Transport
+from image_syncer.net.turn_desk import TurnDesk
 
 __all__ = [
     "AnswerHead",
@@ -27,6 +28,8 @@ __all__ = [
     "Timeouts",
     "TokenBroker",
     "Transport",
+    "TurnDesk",
+    "Turns",
     "judge_end",
     "set_download",
     "set_request",

@@ -19,6 +19,7 @@ from image_syncer.registry import (
     basic_authorization,
     build_ping,
     build_token_request,
+    may_carry_credentials,
     parse_challenges,
     parse_failure,
     parse_token,
@@ -112,6 +113,10 @@ class _Kept:
     until: float
 
 
+async def _at_once(_registry: str) -> None:
+    """Nobody is paced."""
+
+
 _Key = tuple[str, "Credential | None", tuple["Scope", ...]]
 _Place = tuple[str, "Repository | None", tuple["Scope", ...]]
 _NOTHING_OWED = Authorization(None, UNENDING_S)
@@ -121,16 +126,20 @@ class TokenBroker:
     """The coordinator's `Authorizer`: one for each run.
 
     `credential_for` finds the credential of a repository, and says where it comes from. One token request goes out for
-    one set of scopes, however many wait for it.
+    one set of scopes, however many wait for it. `wait_for_turn(registry)` is asked before each that goes to the
+    registry's own host.
     """
 
     def __init__(
         self,
         transport: Transport,
         credential_for: Callable[[Repository], Awaitable[tuple[Credential | None, str]]],
+        *,
+        wait_for_turn: Callable[[str], Awaitable[None]] = _at_once,
     ) -> None:
         self._transport = transport
         self._credential_for = credential_for
+        self._wait_for_turn = wait_for_turn
         self._loop = asyncio.get_running_loop()
         self._registries: dict[str, _RegistryState] = {}
         self._kept: dict[_Key, _Kept] = {}
@@ -301,6 +310,8 @@ class TokenBroker:
                 hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
             )
         request = build_token_request(challenge, key[2], credential, repository=repository)
+        if may_carry_credentials(endpoint.base_url, request.url):
+            await self._wait_for_turn(endpoint.registry)
         asked_at = self._loop.time()
         response = await self._transport.perform(request, endpoint)
         if response.status != _OK:

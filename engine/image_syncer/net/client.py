@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, SyncError
 from image_syncer.net.gate import Gate
-from image_syncer.planning import Tries
+from image_syncer.planning import Patience, Tries
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Operation,
     follow_redirect,
     may_carry_credentials,
+    parse_allowance,
     parse_failure,
 )
-from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["RegistryClient"]
 
 _UNAUTHORIZED = 401
+_TOO_MANY_REQUESTS = 429
 
 
 class RegistryClient:
     """Sends requests to registries: authorised, throttled, redirected with care, tried again where that can help.
 
     `write_retry` is for manifests that are put, where they are tried otherwise. `chance` gives a uniform number in
-    [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left alone.
+    [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left alone. A refusal for asking too often
+    (429) is waited for, and counts as a failed try only where the operation was let through nowhere at the registry for
+    `patience_s` seconds (None: the longest wait of `retry`).
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RegistryClient:
         chance: Callable[[], float],
         on_pause: Callable[[str, float], None] = lambda _registry, _seconds: None,
         limit_of: Callable[[str], int | None] = lambda _registry: None,
+        patience_s: float | None = None,
     ) -> None:
         self.transport = transport
         self.authorizer = authorizer
@@ -59,6 +63,7 @@ class RegistryClient:
         self._chance = chance
         self._on_pause = on_pause
         self._limit_of = limit_of
+        self._patience = Patience(retry.longest_wait_s if patience_s is None else patience_s)
         self._loop = asyncio.get_running_loop()
         self._gates: dict[str, Gate] = {}
 
@@ -71,15 +76,16 @@ class RegistryClient:
         tries: Tries | None = None
         while True:
             try:
-                response = await self.exchange(request, endpoint, origin=origin)
+                response = await self.ask(request, endpoint, origin=origin)
                 if response.status in accept:
                     return response
                 raise self.failure(response, request, endpoint, origin)
             except SyncError as error:
                 now = self._loop.time()
                 tries = tries or Tries(began_at)
-                pause = policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
-                tries = tries.plus(error, now, pause)
+                counts = not isinstance(error, NotAskedError) or self._patience.is_over(endpoint.registry, now)
+                pause = policy.pause_s(error, tries.made + counts, self._chance(), tries.spent_s(now))
+                tries = tries.plus(error, now, pause, counts=counts)
                 if pause is None:
                     tries.write_on(error)
                     if error.origin is Origin.LOCAL:
@@ -90,10 +96,35 @@ class RegistryClient:
     def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:
         """The error that an unwanted answer stands for; a registry that asks to be left alone is."""
         error = parse_failure(response, request=request, origin=origin, now_epoch_s=time.time())
-        if isinstance(error, RateLimitedError) or error.retry_after_s is not None:
-            pause = self.throttle.pause(endpoint.registry, error.retry_after_s, self._loop.time())
-            self._on_pause(endpoint.registry, pause)
+        registry, turns = endpoint.registry, self.throttle.turns
+        limited = isinstance(error, RateLimitedError)
+        if limited and turns is not None and may_carry_credentials(endpoint.base_url, response.url or request.url):
+            turns.refused(registry, error.retry_after_s)
+        elif limited or error.retry_after_s is not None:
+            self._on_pause(registry, self.throttle.pause(registry, error.retry_after_s, self._loop.time()))
         return error
+
+    def waits_for(self, error: SyncError, endpoint: Endpoint) -> bool:
+        """Whether the request that met `error` is to be sent again when it is its turn, as if it had not been sent."""
+        if not isinstance(error, RateLimitedError) or (error.retry_after_s or 0.0) > self._retry.longest_wait_s:
+            return False
+        return self._patience.waits(endpoint.registry, error.operation, self._loop.time())
+
+    def let_through(self, endpoint: Endpoint, operation: Operation) -> None:
+        """The registry does not refuse this now."""
+        if self._patience:
+            self._patience.went(endpoint.registry, operation.value)
+
+    async def ask(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
+        """`exchange`, again and again while the registry only asks to be asked less often."""
+        while True:
+            response = await self.exchange(request, endpoint, origin=origin)
+            if response.status != _TOO_MANY_REQUESTS:
+                self.let_through(endpoint, request.operation)
+                return response
+            error = self.failure(response, request, endpoint, origin)
+            if not self.waits_for(error, endpoint):
+                raise error
 
     async def exchange(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
         """One try: a token if one is owed, the answer after redirects. A 401 is met with a new token."""
@@ -101,8 +132,6 @@ class RegistryClient:
         if not gate.try_enter():
             await gate.enter()
         try:
-            if self.throttle.wait_s(endpoint.registry, self._loop.time()):
-                await self.wait_for_turn(endpoint)
             response = await self._perform(request, endpoint, origin)
             followed = 0
             hop = request
@@ -115,19 +144,9 @@ class RegistryClient:
             gate.leave()
 
     async def wait_for_turn(self, endpoint: Endpoint) -> None:
-        """Sleep while the registry has asked to be left alone; raises NotAskedError where that is too long to wait.
-
-        Then nothing is asked: each request would only be refused again.
-        """
-        # What is in force may be prolonged while we sleep.
-        while wait := self.throttle.wait_s(endpoint.registry, self._loop.time()):
-            if wait > self._retry.longest_wait_s:
-                raise NotAskedError(
-                    f"the registry {endpoint.registry} asked to be left alone for {format_duration(wait)}",
-                    hint="Run it again then, or ask the registry for a higher limit.",
-                    retry_after_s=wait,
-                )
-            await asyncio.sleep(wait)
+        """Wait until the registry may be asked, see `Throttle.wait_for_turn`; each request needs a turn of its own."""
+        if endpoint.registry in self.throttle.watched:
+            await self.throttle.wait_for_turn(endpoint.registry, self._retry.longest_wait_s)
 
     async def authorization_for(self, request: Request, endpoint: Endpoint) -> str | None:
         """The Authorization header for `request`: nothing for another host than the registry's own."""
@@ -143,6 +162,9 @@ class RegistryClient:
 
     async def _perform(self, request: Request, endpoint: Endpoint, origin: Origin) -> Response:
         own = may_carry_credentials(endpoint.base_url, request.url)
+        watched, registry = self.throttle.watched, endpoint.registry
+        if own and registry in watched:
+            await self.wait_for_turn(endpoint)
         value = await self._authorize(request, endpoint) if own else None
         try:
             response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
@@ -152,13 +174,22 @@ class RegistryClient:
                 challenges = response.headers.get_all("WWW-Authenticate")
                 renewed = await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)
                 value = renewed.value
+                if registry in watched:
+                    await self.wait_for_turn(endpoint)
                 response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
         except BaseException:
             self.authorizer.abandoned(endpoint)
             raise
         if own:
             self.authorizer.answered(endpoint)
+            if response.headers.mention("ratelimit"):
+                self._note_allowance(registry, response)
         return response
+
+    def _note_allowance(self, registry: str, response: Response) -> None:
+        allowance = parse_allowance(response.headers, time.time())
+        if allowance is not None and self.throttle.turns is not None:
+            self.throttle.turns.told(registry, allowance)
 
     def _new_gate(self, registry: str) -> Gate:
         gate = self._gates[registry] = Gate(self._limit_of(registry) or REQUESTS_IN_FLIGHT)

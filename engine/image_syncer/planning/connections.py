@@ -5,6 +5,9 @@ What a registry allows is the user's to say; one that refuses (429, 503, connect
 what it refused, and gets more again, bit by bit, while it refuses nothing: additive growth and multiplicative decrease,
 as in TCP (RFC 5681). The limits are shared by all workers.
 
+Where requests are paced (`pacing.py`), connections need be no fewer than the rate keeps busy, and more would only wait
+for their turns in the slots of others.
+
 Where connections are scarce, small and streamed jobs share them, half and half, so that neither kind waits for the
 other; what one of them does not use is the other's.
 """
@@ -12,6 +15,7 @@ other; what one of them does not use is the other's.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -30,6 +34,11 @@ BROKEN_CONNECTIONS = 3
 FORGIVEN = 4
 """A host without a limit of the user's has none again at so many times what it refused."""
 
+LEAST_BUSY_S, MOST_BUSY_S = 0.5, 2.0
+"""For how long a connection may be busy with one request, where those that are needed are reckoned from a rate."""
+LEAST_PACED = 4
+"""Connections to a registry that is paced, however slowly."""
+
 _Entry = tuple[int, int, "Job"]
 """In a heap: the rank (the smallest comes first), the job's id, which decides between equals, and the job."""
 
@@ -47,6 +56,8 @@ class Host:
     allowed: int | None = field(init=False)
     streamed: int = 0
     small: int = 0
+    floor: int = 1
+    ceiling: int | None = None
     _refused_at: int = 0
     _calm_at: float = 0.0
     _grows_at: float = 0.0
@@ -82,19 +93,36 @@ class Host:
         used = self.streamed + self.small + 1  # the one that was refused is counted no more
         if self.allowed is None or used < self.allowed:
             self._refused_at = used
-        self.allowed = max(1, used // 2 if self.allowed is None else min(used, self.allowed) // 2)
+        least = used if self.allowed is None else min(used, self.allowed)
+        self.allowed = max(min(self.floor, self.allowed or self.floor), least // 2)
         return True
+
+    @property
+    def bound(self) -> int | None:
+        """The most that it may have: by the user's word, and by the rate of requests."""
+        bounds = [bound for bound in (self.most, self.ceiling) if bound is not None]
+        return min(bounds) if bounds else None
+
+    def pace(self, rate: float | None) -> None:
+        """So many requests a second may be sent (None: any number)."""
+        before = self.bound
+        self.floor = 1 if rate is None else max(1, math.ceil(rate * LEAST_BUSY_S))
+        self.ceiling = None if rate is None else max(LEAST_PACED, math.ceil(rate * MOST_BUSY_S))
+        bound = self.bound
+        if self.allowed == before or (bound is not None and (self.allowed is None or self.allowed > bound)):
+            self.allowed = bound
 
     def recover(self, now: float) -> bool:
         """Allow more after a time without refusals; whether it may have all again."""
-        while self.allowed is not None and self.allowed != self.most and now >= self._grows_at:
+        bound = self.bound
+        while self.allowed is not None and self.allowed != bound and now >= self._grows_at:
             self._grows_at += GROWTH_S
             self.allowed += max(1, self.allowed // 4)
-            if self.most is not None:
-                self.allowed = min(self.allowed, self.most)
+            if bound is not None:
+                self.allowed = min(self.allowed, bound)
             elif self.allowed >= FORGIVEN * self._refused_at:
                 self.allowed = None
-        return self.allowed == self.most
+        return self.allowed == bound
 
 
 @dataclass(eq=False, slots=True)

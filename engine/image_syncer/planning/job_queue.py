@@ -127,6 +127,16 @@ class JobQueue:
         self.limited = True
         return True
 
+    def pace(self, registry: str, rate: float | None) -> None:
+        """A registry may be asked so many times a second now (None: as often as one likes)."""
+        host = self._host_of(registry)
+        host.pace(rate)
+        self.limited = self.limited or host.allowed is not None
+
+    def connections(self) -> dict[str, int | None]:
+        """How many connections each registry allows now; None: any number."""
+        return {registry: host.allowed for registry, host in self._hosts.items()}
+
     def recover(self, now: float) -> None:
         """Give registries that refused something more again, when it is time."""
         if self._refusing:

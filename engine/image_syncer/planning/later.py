@@ -6,7 +6,8 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import NotAskedError
+from image_syncer.errors import Origin
+from image_syncer.planning.patience import Patience
 from image_syncer.planning.retry import Tries
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Later:
 
     def __init__(self, retry: RetryPolicy, chance: Callable[[], float]) -> None:
         self._retry = retry
+        self.patience = Patience(retry.longest_wait_s)
         self._chance = chance
         self._waiting: list[tuple[float, int, Target]] = []
         self._serials = itertools.count()
@@ -39,7 +41,8 @@ class Later:
     def note(self, target: Target, error: SyncError, now: float) -> float | None:
         """`target` failed: the pause before it is tried again, or None where it is not; `error` tells its history."""
         tries = target.tries or Tries(now)
-        counts = not isinstance(error, NotAskedError)
+        place = target.source if error.origin is Origin.SOURCE else target.repository
+        counts = self.patience.is_try(error, place.registry, now)
         pause = self._retry.pause_s(error, tries.made + counts, self._chance(), tries.spent_s(now))
         target.tries = tries.plus(error, now, pause, counts=counts)
         if pause is None:

@@ -116,7 +116,12 @@ def decide_policies(settings: Settings) -> RetryPolicies:
     wait for the same token. Without retries, it is asked once too.
     """
     budget_s = settings.retry_for_s
-    small = RetryPolicy(tries=settings.retries + 1, budget_s=budget_s, faults=NO_ANSWER)
+    small = RetryPolicy(
+        tries=settings.retries + 1,
+        longest_wait_s=settings.longest_wait_s,
+        budget_s=budget_s,
+        faults=NO_ANSWER,
+    )
     return RetryPolicies(
         read=small,
         write=small,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, RateLimitedError, SyncError, TransportError, UnavailableError
+from image_syncer.errors import Origin, SyncError, TransportError, UnavailableError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.connections import share_of
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
@@ -70,6 +70,8 @@ class Scheduler:
         self._blobs = BlobSet(holdings)
         self.quarantine = Quarantine()
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
+        self.queue = self._queue
+        """What waits, and which registries have connections to spare."""
         self._slots = Slots()
         self._moved_bytes = 0
         self._sampled_bytes = 0
@@ -249,6 +251,8 @@ class Scheduler:
     def _land(self, target: Target, arrival: Arrival, bytes_moved: int, decisions: list[Decision]) -> None:
         if target.mounts and arrival is not Arrival.PRESENT:
             self._queue.learn_mount(target.repository.registry, mounted=arrival is Arrival.MOUNTED)
+        if arrival is Arrival.MOVED:
+            self._later.patience.moved(target.source.registry, target.repository.registry)
         served, released = self._blobs.landed(target)
         for other in released:
             self._queue.add(other)
@@ -262,7 +266,7 @@ class Scheduler:
         """What a host cannot serve now it is asked for less often."""
         broken = isinstance(error, TransportError) and error.phase in ("connect", "send", "receive")
         overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
-        if not (broken or overloaded or isinstance(error, RateLimitedError)):
+        if not (broken or overloaded):
             return
         place = job.source if error.origin is Origin.SOURCE else target.repository
         if self._queue.refused(place.registry, now, broken=broken) and self._tuner is not None:

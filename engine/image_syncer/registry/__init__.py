@@ -30,6 +30,7 @@ from image_syncer.registry.manifests import (
 )
 from image_syncer.registry.message import Headers, Operation, Request, Response
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
+from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,
     REDIRECT_STATUSES,
@@ -73,6 +74,7 @@ __all__ = [
     "MAX_RETRY_AFTER_S",
     "NO_REGISTRY_HINT",
     "REDIRECT_STATUSES",
+    "Allowance",
     "BlobRange",
     "CatalogPage",
     "Challenge",
@@ -112,6 +114,7 @@ __all__ = [
     "is_retryable_status",
     "may_carry_credentials",
     "origin_of",
+    "parse_allowance",
     "parse_blob_range",
     "parse_catalog_page",
     "parse_challenges",

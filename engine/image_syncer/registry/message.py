@@ -83,6 +83,12 @@ class Headers:
         wanted = name.lower()
         return [value for given, value in self._all() if given.lower() == wanted]
 
+    def mention(self, word: str) -> bool:
+        """Whether `word`, in lower case, stands anywhere in the fields: cheap enough to be asked of every answer."""
+        if self._text:
+            return word in self._text.lower()
+        return any(word in name.lower() for name, _ in self._all())
+
     def items(self) -> list[tuple[str, str]]:
         """Every field as it came, in order."""
         return list(self._all())

@@ -6,6 +6,7 @@ What only readers of a report need is in `recorded_report` and `timeline`, which
 from __future__ import annotations
 
 from image_syncer.telemetry.image_list import ImageList
+from image_syncer.telemetry.limits import LimitsLog
 from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
@@ -19,6 +20,7 @@ __all__ = [
     "TRANSFER_OUTCOMES",
     "ImageList",
     "ImageResult",
+    "LimitsLog",
     "Outcome",
     "PartialFile",
     "RateMeter",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.errors import SyncError
+from image_syncer.telemetry.limits import describe_limits
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.units import format_duration, format_rate, format_size
@@ -100,6 +101,7 @@ class Report:
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both.
+    `limits` has what was learnt of registries that limited us, by registry.
     """
 
     settings: Mapping[str, Any]
@@ -112,6 +114,7 @@ class Report:
     unwritten: str | None = None
     internal_error: str | None = None
     resumes: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -143,6 +146,10 @@ class Report:
         parts.append(f"{totals.request_count:,} request{'' if totals.request_count == 1 else 's'}")
         return " · ".join(parts)
 
+    def limit_lines(self) -> list[str]:
+        """For people: each registry that refused requests for their number, or asked to be left alone, in a line."""
+        return describe_limits(self.limits)
+
     def _movement(self) -> str:
         totals = self.totals
         moved = f"{format_size(totals.bytes_moved)} in {format_duration(self.seconds)}"
@@ -165,6 +172,7 @@ class Report:
             "settings": dict(self.settings),
             "totals": self.totals.as_data(),
             "resumes": dict(self.resumes),
+            "limits": dict(self.limits),
             "warnings": list(self.warnings),
         }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from image_syncer.planning import RetryPolicy
+from image_syncer.worker.pacing_messages import PacingMessage
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
@@ -254,4 +255,5 @@ Message: TypeAlias = (
     | JobEnded
     | AuthorizationWanted
     | Crashed
+    | PacingMessage
 )

@@ -47,8 +47,10 @@ from image_syncer.worker.messages import (
     UploadOpened,
 )
 from image_syncer.worker.mover import Mover
+from image_syncer.worker.pacing_messages import Paced, TurnsGiven
 from image_syncer.worker.parcel_mover import FreshRepositories, ParcelMover
 from image_syncer.worker.terms import Terms
+from image_syncer.worker.turns import RemoteTurns
 from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ TICK_S = 1.0
 """Between two looks for silence."""
 LONGEST_WAIT_S = 1.0
 """For a registry that asked to be left alone: a job that would wait longer goes back, and keeps nobody's slot."""
+PATIENCE_S = 10.0
+"""For an operation that a registry refuses (429) and lets through for nobody here: then the job goes back too."""
 STOP_S = 1.0
 """For the courtesies of a worker that is told to stop; the coordinator kills it a little later."""
 _CRASHED = 70  # EX_SOFTWARE of sysexits.h
@@ -87,6 +91,7 @@ class Worker:
         self._transport = Transport(self._driver, timeouts)
         self._authorizer = RemoteAuthorizer(self._say)
         self._throttle = Throttle()
+        self._turns = RemoteTurns(self._throttle, self._say, longest_wait_s=LONGEST_WAIT_S)
         # A job is tried once here: how often, and when again, is the scheduler's to say.
         self._client = RegistryClient(
             self._transport,
@@ -95,6 +100,7 @@ class Worker:
             retry=replace(ONCE, longest_wait_s=LONGEST_WAIT_S),
             chance=random.random,
             on_pause=lambda registry, seconds: self._say(LeaveAlone(registry, seconds)),
+            patience_s=PATIENCE_S,
         )
         self._windows = Windows(setup.window_bytes, setup.streams)
         self._parcels = Windows(setup.parcel_bytes, max(1, setup.parcels))
@@ -147,7 +153,11 @@ class Worker:
         elif isinstance(message, AuthorizationGiven):
             self._authorizer.on_given(message)
         elif isinstance(message, LeaveAlone):
-            self._throttle.pause(message.registry, message.seconds, self._loop.time())
+            self._turns.on_leave_alone(message)
+        elif isinstance(message, TurnsGiven):
+            self._turns.on_given(message)
+        elif isinstance(message, Paced):
+            self._turns.on_paced(message)
         elif isinstance(message, Learnt):
             self._habits.told(message.registry, message.fact, message.value)
         else:

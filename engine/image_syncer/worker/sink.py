@@ -119,13 +119,13 @@ class Upload:
             endpoint, repository, mount=self._digest, from_name=self._place.mount_from, from_scope=True
         )
         try:
-            response = await self._client.exchange(mount, endpoint, origin=Origin.DESTINATION)
+            response = await self._client.ask(mount, endpoint, origin=Origin.DESTINATION)
             refused = response.status in _MOUNT_REFUSED
         except AuthenticationError:
             refused = True  # as a mount, or for the right to read the other repository: the plain request tells
         if refused:
             plain = build_start_upload(endpoint, repository)
-            response = await self._client.exchange(plain, endpoint, origin=Origin.DESTINATION)
+            response = await self._client.ask(plain, endpoint, origin=Origin.DESTINATION)
             opened: Request = plain
         else:
             opened = mount
@@ -202,6 +202,8 @@ class Upload:
     ) -> Response:
         self.renewed = False
         endpoint = self._place.endpoint
+        if may_carry_credentials(endpoint.base_url, request.url):
+            await self._client.wait_for_turn(endpoint)
         authorization = await self._client.authorization_for(request, endpoint)
         self._request = UploadRequest(self._client.transport, request, endpoint, sender, end)
         try:

@@ -16,6 +16,7 @@ from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, Regis
 from image_syncer.net import AnswerHead, judge_end, set_download, set_request, transport_error
 from image_syncer.registry import (
     REDIRECT_STATUSES,
+    Operation,
     Response,
     build_get_blob,
     content_length,
@@ -129,7 +130,8 @@ class Download:
         renewed = False
         followed = 0
         while not self._again:
-            await self._client.wait_for_turn(endpoint)
+            if self._owes(request):
+                await self._client.wait_for_turn(endpoint)
             value = await self._client.authorization_for(request, endpoint)
             response = await self._transfer(request, value, offset)
             if response is None:
@@ -142,7 +144,9 @@ class Download:
                 challenges = response.headers.get_all("WWW-Authenticate")
                 await self._client.authorizer.renew(endpoint, repository, request.scopes, value, challenges)
             else:
-                raise self._client.failure(response, request, endpoint, Origin.SOURCE)
+                error = self._client.failure(response, request, endpoint, Origin.SOURCE)
+                if not (self._owes(request) and self._client.waits_for(error, endpoint)):
+                    raise error
 
     def _is_halted(self) -> bool:
         return self._again
@@ -207,6 +211,7 @@ class Download:
         """
         if head.status not in (_OK, _PARTIAL_CONTENT):
             return None
+        self._client.let_through(self._place.endpoint, Operation.GET_BLOB)
         stream = self._stream
         if stream is None:
             if head.status != _OK:

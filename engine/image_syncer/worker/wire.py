@@ -41,6 +41,7 @@ from image_syncer.worker.messages import (
     TargetPlace,
     UploadOpened,
 )
+from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 
 __all__ = ["decode", "encode", "read_message"]
 
@@ -63,6 +64,11 @@ _PLAIN: dict[str, type[Any]] = {
         SideBroke,
         Learnt,
         Crashed,
+        Refused,
+        AllowanceTold,
+        Paced,
+        TurnsWanted,
+        TurnsGiven,
     )
 }
 

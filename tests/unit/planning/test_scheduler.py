@@ -522,7 +522,7 @@ def test_a_bound_that_fell_is_kept_as_streams_end() -> None:
 @pytest.mark.parametrize(
     ("error", "less"),
     [
-        (RateLimitedError("wait", origin=Origin.SOURCE, status=429), True),
+        (RateLimitedError("wait", origin=Origin.SOURCE, status=429), False),  # `Scheduler.queue` is told at once
         (UnavailableError("busy", origin=Origin.SOURCE, status=503), True),
         (UnavailableError("broken", origin=Origin.SOURCE, status=500), False),
         (TransportError("reset", origin=Origin.SOURCE, phase="receive"), False),

@@ -31,6 +31,7 @@ from image_syncer.worker.messages import (
     TargetPlace,
     UploadOpened,
 )
+from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 from image_syncer.worker.wire import MAX_FRAME_BYTES, decode, encode, read_message
 
 DIGEST = digest_of(b"blob")
@@ -94,6 +95,12 @@ MESSAGES: list[Message] = [
         challenges=('Bearer realm="https://t/"', "Basic"),
     ),
     Crashed("Traceback:\n  …"),
+    Refused("r.example:5000", None),
+    Refused("r.example:5000", 1.5),
+    AllowanceTold("r.example:5000", 100.0, 21600.0, 76, None),
+    Paced("r.example:5000", paced=True),
+    TurnsWanted("r.example:5000", -2),
+    TurnsGiven("r.example:5000", 3),
 ]
 
 

@@ -1,0 +1,114 @@
+"""The limits of registries in a run: what workers and coordinator learn about them, shared, and kept for the report."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.net import TurnDesk
+from image_syncer.registry import Allowance
+from image_syncer.telemetry import LimitsLog, get_logger
+from image_syncer.worker.messages import LeaveAlone
+from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+
+if TYPE_CHECKING:
+    from image_syncer.coordinator.supervisor import Supervisor
+    from image_syncer.net import Throttle
+    from image_syncer.planning import Scheduler
+    from image_syncer.worker.messages import Message
+
+__all__ = ["Pacing"]
+
+_log = get_logger(__name__)
+
+
+class Pacing:
+    """Between the desk that gives the turns and those who want them. Times count from `began_at` (loop time)."""
+
+    def __init__(
+        self,
+        throttle: Throttle,
+        supervisor: Supervisor,
+        scheduler: Scheduler,
+        *,
+        longest_wait_s: float,
+        began_at: float,
+    ) -> None:
+        self._throttle = throttle
+        self._supervisor = supervisor
+        self._scheduler = scheduler
+        self._loop = asyncio.get_running_loop()
+        self._began_at = began_at
+        self.log = LimitsLog()
+        self._desk = TurnDesk(
+            throttle,
+            longest_wait_s=longest_wait_s,
+            on_given=lambda worker, registry, turns: supervisor.send(worker, TurnsGiven(registry, turns)),
+            on_paused=lambda registry, seconds: supervisor.broadcast(LeaveAlone(registry, seconds)),
+            on_paced=self._on_paced,
+            on_refused=self._on_refused,
+        )
+
+    def on_message(self, worker: int, message: Message) -> bool:
+        """Whether `message` was about limits; then it is done with."""
+        if isinstance(message, TurnsWanted):
+            self._desk.want(worker, message.registry, message.turns)
+        elif isinstance(message, Refused):
+            self._desk.refused(message.registry, message.retry_after_s)
+        elif isinstance(message, AllowanceTold):
+            allowance = Allowance(message.limit, message.window_s, message.remaining, message.reset_s)
+            self._desk.told(message.registry, allowance)
+        elif isinstance(message, LeaveAlone):
+            now = self._loop.time()
+            before = self._throttle.wait_s(message.registry, now)
+            pause = self._throttle.pause(message.registry, message.seconds, now)
+            self.left_alone(message.registry, pause - before)
+            self._supervisor.broadcast(message, but=worker)
+        else:
+            return False
+        return True
+
+    def welcome(self, worker: int) -> None:
+        """Tell a worker that is new what the others know."""
+        now = self._loop.time()
+        for registry in self._throttle.watched:
+            if wait := self._throttle.wait_s(registry, now):
+                self._supervisor.send(worker, LeaveAlone(registry, wait))
+        for registry in self._desk.pacers:
+            self._supervisor.send(worker, Paced(registry, paced=True))
+
+    def forget(self, worker: int) -> None:
+        """A worker is gone, and waits for nothing."""
+        self._desk.forget(worker)
+
+    def left_alone(self, registry: str, seconds: float) -> None:
+        """A registry that is not paced is left alone for so long (503 with Retry-After)."""
+        self.log.left_alone(registry, seconds)
+
+    def sample(self) -> None:
+        """To be called about twice a second: what the limits are now goes into the log."""
+        now = self._loop.time() - self._began_at
+        for registry, pacer in self._desk.pacers.items():
+            self.log.note_rate(registry, pacer.rate, now)
+            self.log.note_refusals(registry, pacer.refusals, pacer.left_alone_s)
+            self._scheduler.queue.pace(registry, pacer.rate)
+        for registry, allowed in self._scheduler.queue.connections().items():
+            self.log.note_connections(registry, allowed, now)
+
+    def slowed(self) -> tuple[str, float] | None:
+        """A registry for whose turns requests wait now, and its rate in requests a second; None where there is none."""
+        binding = [(pacer.rate, name) for name, pacer in self._desk.pacers.items() if pacer.is_binding]
+        return (min(binding)[1], min(binding)[0]) if binding else None
+
+    def _on_paced(self, registry: str, paced: bool) -> None:
+        _log.info("registry is paced" if paced else "registry is paced no more", registry=registry)
+        if not paced:
+            self._scheduler.queue.pace(registry, None)
+            self.log.note_rate(registry, None, self._loop.time() - self._began_at)
+        self._supervisor.broadcast(Paced(registry, paced))
+
+    def _on_refused(self, registry: str, rate: float) -> None:
+        _log.info("registry refused (429)", registry=registry, requests_per_s=round(rate, 2))
+        self._scheduler.queue.pace(registry, rate)
+        self._scheduler.queue.refused(registry, self._loop.time())
+        self.sample()

@@ -1,0 +1,54 @@
+"""What coordinator and worker say to each other about registries that limit how often they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["AllowanceTold", "Paced", "PacingMessage", "Refused", "TurnsGiven", "TurnsWanted"]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """From a worker: `registry` answered 429, and asked to be left alone for `retry_after_s` (None: it did not say)."""
+
+    registry: str
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True)
+class AllowanceTold:
+    """From a worker: what `registry` said of its limits; see `image_syncer.registry.Allowance`."""
+
+    registry: str
+    limit: float | None
+    window_s: float | None
+    remaining: int | None
+    reset_s: float | None
+
+
+@dataclass(frozen=True)
+class Paced:
+    """To a worker: each request to `registry` takes a turn from now on, or none does any more."""
+
+    registry: str
+    paced: bool
+
+
+@dataclass(frozen=True)
+class TurnsWanted:
+    """From a worker: so many requests more (or fewer) wait for a turn at `registry`."""
+
+    registry: str
+    turns: int
+
+
+@dataclass(frozen=True)
+class TurnsGiven:
+    """To a worker: so many of them may go out now."""
+
+    registry: str
+    turns: int
+
+
+PacingMessage: TypeAlias = Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven
