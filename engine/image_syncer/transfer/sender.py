@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender", "Signals"]
 
+MOST_REPEATED_BYTES = 2**20
+"""What may go into a connection before it is noticed that the other side had closed it: the buffers of the socket."""
+
 
 class Signals:
     """What the callbacks return to libcurl, given from outside so that this room knows no libcurl.
@@ -112,8 +115,11 @@ class Sender:
         return view
 
     def rewind(self) -> bool:
-        """Begin the request again, on a new connection; False where the ring no longer has its first byte."""
-        return self.seek(self._begin)
+        """Begin the request again, on a new connection, as libcurl wants it of a kept one that was closed just then.
+
+        False where so much went out that the registry may have taken some of it: an address is never used twice then.
+        """
+        return self.sent - self._begin <= MOST_REPEATED_BYTES and self.seek(self._begin)
 
     def seek(self, position: int) -> bool:
         """Go on at `position`; False where the ring does not have what stands there."""

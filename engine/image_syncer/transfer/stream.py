@@ -37,7 +37,7 @@ __all__ = ["Stream"]
 
 PIECE_BYTES = 256 * 1024
 """What is hashed and sent at once: fewer, larger calls; 256 KiB stays in the core's cache (measured)."""
-PATIENCE_S = 3.0
+PATIENCE_S = 1.0
 """How long a download may stand before less room is enough for it to go on."""
 IDLE_S = 1.0
 """A side that stood for so long was idle in the eyes of its registry."""
@@ -175,7 +175,7 @@ class Stream:
     def begin_receiving(self) -> None:
         """A download begins, or goes on, at `received`; whatever the one before was waiting for, it waits no more."""
         if self.blocked:
-            self.blocked = False
+            self.blocked = self._hurried = False
             self._went_on_at = self.clock()
             self._stood_s = self._went_on_at - self.blocked_at
             self.waited_s += self._stood_s
@@ -224,10 +224,10 @@ class Stream:
         waits = self.fault is None and self._ring.written > self._ring.published
         if waits and any(sender.paused for sender in self.senders):
             self._publish()
-        if self.blocked and not self._hurried and now - self.blocked_at >= PATIENCE_S:
+        if self.blocked and now - self.blocked_at >= PATIENCE_S:
             self._hurried = True
-        if self._hurried and self.blocked and self.ready:
-            self._signal()
+            if self.ready:
+                self._signal()
 
     def release(self) -> None:
         """Give the buffer back."""

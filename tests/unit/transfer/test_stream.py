@@ -288,10 +288,14 @@ def test_a_download_that_stood_for_long_goes_on_with_less_room() -> None:
     receive(stream, bytes(16))
     assert receive(stream, bytes(4)) == PAUSE_RECEIVE
     sent(stream, 4)
-    stream.hurry(1.0)
+    stream.hurry(0.5)
     assert stream.attend() == (False, [])
-    stream.hurry(3.0)
+    stream.hurry(1.0)
     assert stream.attend() == (True, [])
+    receive(stream, bytes(4))
+    assert receive(stream, bytes(4)) == PAUSE_RECEIVE
+    sent(stream, 4)
+    assert stream.attend() == (False, [])  # and the next time it has patience again
 
 
 def test_an_empty_blob_is_verified_before_it_came() -> None:
