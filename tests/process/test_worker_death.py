@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from image_syncer.embedded import ContentBuilder, serve_in_thread
 from process.conftest import MIB, Pair
 from support.docker_registry import serve_docker_registry
+from support.processes import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,3 +159,21 @@ if "image_syncer.worker.process" in " ".join(sys.orig_argv):
     print("no room for workers", file=sys.stderr, flush=True)
     os._exit(3)
 """
+
+
+def test_another_worker_goes_on_in_the_upload_session_of_one_that_was_killed(pair: Pair) -> None:
+    builder = ContentBuilder(96)
+    size = 48 * MIB
+    pair.add("team/large", "v1", builder.image([builder.layer(size)]))
+    pair.destination.behaviour = replace(pair.destination.behaviour, bandwidth_bytes_per_s=24 * MIB)
+    with pair.run("--workers", "1") as run:
+        [worker] = run.wait_for_workers(1)
+        wait_until(lambda: pair.destination.counters.bytes_in >= size // 2, "half of the layer")
+        os.kill(worker.pid, signal.SIGKILL)
+        assert run.wait() == 0, run.err
+    counted = pair.destination.counters.values()
+    assert counted.count("get upload") == 1
+    assert counted.count("start upload") == 2  # the layer's and the configuration's
+    assert counted.bytes_in <= size + MIB
+    assert run.orphans == []
+    pair.assert_copied()
