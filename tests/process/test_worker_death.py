@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import ContentBuilder, serve_in_thread
+from image_syncer.embedded import Behaviour, ContentBuilder, Fault, serve_in_thread
 from process.conftest import MIB, Pair
 from support.docker_registry import serve_docker_registry
 from support.processes import wait_until
@@ -177,3 +177,21 @@ def test_another_worker_goes_on_in_the_upload_session_of_one_that_was_killed(pai
     assert counted.bytes_in <= size + MIB
     assert run.orphans == []
     pair.assert_copied()
+
+
+def test_an_upload_that_a_killed_worker_left_open_and_nobody_wants_is_cancelled(pair: Pair) -> None:
+    builder = ContentBuilder(95)
+    missing = builder.layer(MIB)
+    pair.add("team/large", "v1", builder.image([builder.layer(48 * MIB), missing]))
+    pair.add("team/other", "v1", builder.image([builder.layer(40 * MIB)]))
+    pair.source.behaviour = Behaviour(faults=(Fault("get blob", status=404, times=None, match=missing.digest),))
+    pair.destination.behaviour = replace(pair.destination.behaviour, bandwidth_bytes_per_s=16 * MIB)
+    with pair.run("--workers", "1", "--small-blobs", "2MiB") as run:
+        [worker] = run.wait_for_workers(1)
+        wait_until(lambda: pair.destination.counters.bytes_in >= 16 * MIB, "a part of both layers")
+        os.kill(worker.pid, signal.SIGKILL)
+        assert run.wait() == 1, run.err
+    assert len(run.events("worker lost")) == 1
+    cancelled = [seen.reference for seen in pair.destination.counters.history("cancel upload") if seen.status == 204]
+    assert len(cancelled) == len(set(cancelled)) == 2  # the missing one's, and the one that nobody wants any more
+    assert pair.assert_consistent() == 1

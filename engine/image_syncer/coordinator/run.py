@@ -117,6 +117,8 @@ class Run:
         await asyncio.gather(watching, return_exceptions=True)
         try:
             await self._transfers.stop(STOP_GRACE_S)
+            if self._ending.name is None and self._crashes.error is None:
+                await self._transfers.cancel_uploads()
         except Exception as error:  # noqa: BLE001 - as above
             self._crashes.note(error)
             self._transfers.kill()

@@ -160,6 +160,10 @@ class Transfers:
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
 
+    async def cancel_uploads(self) -> None:
+        """Give up what workers that died have left open and nobody went on with."""
+        await self._sessions.cancel_left(self._client, self._endpoints)
+
     def kill(self) -> None:
         """End the workers at once."""
         self._supervisor.kill_all()
