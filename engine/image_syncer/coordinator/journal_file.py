@@ -81,10 +81,9 @@ class JournalFile:
         no journal of this format.
         """
         try:
-            if self._database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+            if not self.is_new():
                 self.check_format()
                 return False
-            # A run that was killed here leaves a file without tables, which is new again.
             self._database.execute("PRAGMA journal_mode = WAL")
             with self._transaction():
                 for statement in _SCHEMA:
@@ -93,6 +92,12 @@ class JournalFile:
         except sqlite3.Error as error:
             raise _unusable(self.path, error) from None
         return True
+
+    def is_new(self) -> bool:
+        """Whether nothing is in it: nobody has written to it, or the first who did was killed before its first batch.
+        Raises JournalReadError.
+        """
+        return not self._read("SELECT 1 FROM sqlite_master LIMIT 1")
 
     def check_format(self) -> None:
         """Raises JournalError where it is no journal of this format."""

@@ -130,12 +130,14 @@ def load_status(path: str) -> JournalStatus:
     pid = find_holder(real)
     file = JournalFile(real, read_only=True)
     try:
-        file.check_format()
-        return _read(path, pid, file)
+        if not file.is_new():
+            file.check_format()
+            return _read(path, pid, file)
     except JournalReadError as error:
         raise JournalError(f"the journal {path} cannot be read: {error}") from None
     finally:
         file.close()
+    return JournalStatus(path, pid, "unknown", {}, "", None, 0, 0, 0, (), 0, _now())
 
 
 def _read(path: str, pid: int | None, file: JournalFile) -> JournalStatus:
@@ -157,7 +159,7 @@ def _read(path: str, pid: int | None, file: JournalFile) -> JournalStatus:
         uploads_in_flight=file.count("session"),
         failures=tuple(_failures(file)),
         damaged=file.damaged,
-        looked_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        looked_at=_now(),
     )
 
 
@@ -165,3 +167,7 @@ def _failures(file: JournalFile) -> list[Trouble]:
     rows = file.records("trouble", join_key(Outcome.FAILED.value, ""), MOST_FAILURES)
     found = [parse_record(partial(Trouble.from_record, key), body) for key, body in rows]
     return [trouble for trouble in found if trouble is not None]
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -22,7 +22,9 @@ from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.machine import inspect_machine, raise_open_files
 from image_syncer.coordinator.publisher import Publisher
+from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.rules import RuleRunner
+from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
@@ -165,8 +167,11 @@ class Run:
         discovery = Discovery(self._client, endpoints)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
         holdings: Holdings = self._blobs
-        if self._journal is not None:
-            holdings = JournaledHoldings(self._blobs, self._journal)
+        sessions, quirks, journal = UploadSessions(), Quirks(), self._journal
+        if journal is not None:
+            holdings = JournaledHoldings(self._blobs, journal)
+            sessions = UploadSessions(journal.sessions(), journal.note_session)
+            quirks = Quirks(journal.quirks(), journal.note_quirk)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,
@@ -175,6 +180,8 @@ class Run:
             self._resources,
             settings,
             holdings=holdings,
+            sessions=sessions,
+            quirks=quirks,
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
@@ -187,7 +194,7 @@ class Run:
             settings,
             holdings,
             ending=self._ending,
-            journal=self._journal,
+            journal=journal,
         )
         self._rules = RuleRunner(
             self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending

@@ -191,6 +191,8 @@ def test_a_database_of_others_is_refused_and_left_as_it_is(path: str) -> None:
 
 def test_an_empty_file_is_a_new_journal(path: str) -> None:
     Path(path).touch()
+    status = load_status(path)
+    assert (status.state, status.run, status.images_left) == ("none", None, None)
     with opened(path) as journal:
         assert journal.sessions() == []
 
