@@ -246,3 +246,24 @@ def test_a_side_that_was_dropped_while_it_stood_idle_goes_on_and_is_counted(lab:
     assert counts["while idle"] >= 1
     assert done.at(lab.destination).bytes_in == sum(blob.size for blob in image.blobs)
     lab.assert_arrived(image)
+
+
+def test_a_try_that_is_given_up_leaves_its_session_to_the_next(lab: SyncLab) -> None:
+    image, layer = one_layer(lab)
+    # The source is cut, and stays away for longer than one try of the blob waits.
+    gone = Fault("get blob", status=503, times=3, match=layer)
+    lab.source.behaviour = Behaviour(faults=(cut("get blob", 12 * MIB, match=layer), gone))
+    done = lab.run()
+    counted = done.at(lab.destination)
+    assert counted.count("cancel upload") == 0
+    assert counted.count("start upload") == 2
+    assert counted.bytes_in <= sum(blob.size for blob in image.blobs) + 64 * 1024
+    lab.assert_arrived(image)
+
+
+def test_a_session_that_nobody_went_on_with_is_cancelled_in_the_end(lab: SyncLab) -> None:
+    _, layer = one_layer(lab)
+    gone = Fault("get blob", status=503, times=None, match=layer)
+    lab.source.behaviour = Behaviour(faults=(cut("get blob", 12 * MIB, match=layer), gone))
+    done = lab.run(exit_code=1)
+    assert done.at(lab.destination).count("cancel upload") == 1

@@ -288,8 +288,9 @@ class Transfers:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
                 _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error.to_data()))
         if running is not None:
-            for target in range(len(results)):
-                self._end_session(running, target)
+            for target, told_last in enumerate(message.results):
+                if not told_last.session_stays:
+                    self._end_session(running, target)
             self._running.record(
                 worker,
                 running,
@@ -305,7 +306,8 @@ class Transfers:
         running = self._running.get(message.job_id)
         if running is None:
             return
-        self._end_session(running, message.target)
+        if not message.result.session_stays:
+            self._end_session(running, message.target)
         result = running.told[message.target] = _as_target_result(message.result)
         self.moved_bytes += result.bytes_moved
         now = self._loop.time()

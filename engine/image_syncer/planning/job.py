@@ -30,13 +30,15 @@ class Arrival(str, Enum):
 class TargetResult:
     """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it.
 
-    One that was `behind` held the others back, and has a job of its own since then (`Scheduler.split`).
+    One that was `behind` held the others back, and has a job of its own since then (`Scheduler.split`). Where
+    `session_stays`, an upload session is open still, for whoever tries again.
     """
 
     arrival: Arrival | None
     bytes_moved: int = 0
     error: SyncError | None = None
     behind: bool = False
+    session_stays: bool = False
 
 
 @dataclass(eq=False, slots=True)

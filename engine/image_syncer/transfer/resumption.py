@@ -29,18 +29,19 @@ class Resumption:
         self._policy = policy
         self._chance = chance
         self._clock = clock
-        self._tries = Tries(clock())
+        self._tries: Tries | None = None
         self._furthest = 0
 
     def came_to(self, position: int, size: int) -> None:
         """The side has the first `position` of `size` bytes for good."""
         if position - self._furthest >= max(1, min(MOST_PROGRESS_BYTES, size // PROGRESS_PART)):
             self._furthest = position
-            self._tries = Tries(self._clock())
+            self._tries = None
 
     def pause_s(self, error: SyncError) -> float | None:
         """It broke with `error`: seconds until it may go on; None where it is given up, and `error` has its tries."""
-        now, tries = self._clock(), self._tries
+        now = self._clock()
+        tries = self._tries or Tries(now)
         pause = self._policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
         self._tries = tries.plus(error, now, pause)
         if pause is None:

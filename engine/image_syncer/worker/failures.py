@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, SyncError, TransportError
+from image_syncer.errors import (
+    NotAskedError,
+    Origin,
+    RateLimitedError,
+    SyncError,
+    TransportError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from image_syncer.worker.messages import LeaseJob
 
-__all__ = ["located", "silence"]
+__all__ = ["located", "may_pass", "silence"]
+
+_PASSING = (TransportError, UnavailableError, RateLimitedError, NotAskedError)
 
 
 def located(error: SyncError, lease: LeaseJob, origin: Origin, target: int = 0) -> SyncError:
@@ -29,3 +38,8 @@ def silence(seconds: float, lease: LeaseJob, origin: Origin, target: int = 0) ->
         hint="The registry, or the way to it, is silent.",
     )
     return located(error, lease, origin, target)
+
+
+def may_pass(error: SyncError) -> bool:
+    """Whether `error` is of the moment, and says nothing against the bytes that were sent before it."""
+    return isinstance(error, _PASSING) and error.retryable

@@ -139,13 +139,15 @@ class Beat:
 class Result:
     """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data).
 
-    Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own.
+    Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own. Where `session_stays`,
+    its upload session is open still, for whoever tries again.
     """
 
     arrival: str | None
     bytes_moved: int
     error: dict[str, Any] | None
     behind: bool = False
+    session_stays: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,16 @@ from image_syncer.transfer import (
     Stream,
     StreamRewound,
 )
-from image_syncer.worker.failures import located, silence
+from image_syncer.worker.chores import Chores
+from image_syncer.worker.failures import located, may_pass, silence
+from image_syncer.worker.habits import KEEPS_PARTIAL
 from image_syncer.worker.sending import Sending, StreamFeed
 from image_syncer.worker.sink import Upload
 from image_syncer.worker.source import Download, length_differs
 from image_syncer.worker.watch import SilenceWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Mover"]
 
+LEAST_KEPT_BYTES = 2**20
+"""With less, an upload is begun anew rather than gone on with in another try."""
 REREAD_BESIDE_OTHERS_BYTES = 64 * 2**20
 """So much may be read again for one destination while others wait; one that needs more gets a job of its own."""
 
@@ -97,7 +101,7 @@ class Mover:
         self._told_verified = False
         self._told_answered = False
         self._ended = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._chores = Chores(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
         self._watch = SilenceWatch(len(lease.targets), stall_s=terms.stall_s, answer_s=terms.answer_s)
         self._lag = LagWatch(terms.lag_s) if lease.may_split else None
@@ -133,7 +137,7 @@ class Mover:
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""
         for index in range(len(self._uploads)):
-            self._spawn(f"open {index}", self._open(index))
+            self._chores.spawn(f"open {index}", self._open(index))
         try:
             await self._ended.wait()
         finally:
@@ -175,7 +179,7 @@ class Mover:
 
     def _not_opened(self) -> list[int]:
         """The destinations that have not answered yet, where another waits for them with a session that stands."""
-        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._tasks]
+        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._chores]
         waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
         return opening if waiting else []
 
@@ -185,8 +189,8 @@ class Mover:
             return
         self._behind.update(targets)
         for index in targets:
-            self._stop(f"open {index}")
-            self._stop(f"sink {index}")
+            self._chores.stop(f"open {index}")
+            self._chores.stop(f"sink {index}")
             self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
         self._on_behind(targets)
 
@@ -265,16 +269,16 @@ class Mover:
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            if "source" not in self._tasks:  # else it goes on by itself, where the stream is
-                self._spawn("source", self._fetch())
+            if "source" not in self._chores:  # else it goes on by itself, where the stream is
+                self._chores.spawn("source", self._fetch())
         elif isinstance(instruction, StopSource):
-            self._stop("source")
+            self._chores.stop("source")
         elif isinstance(instruction, StartSink):
-            self._spawn(f"sink {instruction.sink}", self._send(instruction.sink))
+            self._chores.spawn(f"sink {instruction.sink}", self._send(instruction.sink))
         elif isinstance(instruction, StopSink):
-            self._stop(f"sink {instruction.sink}")
-        elif isinstance(instruction, CancelSession):
-            self._spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
+            self._chores.stop(f"sink {instruction.sink}")
+        elif isinstance(instruction, CancelSession) and not self._leaves_session(instruction.sink):
+            self._chores.spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
 
     async def _open(self, index: int) -> None:
         try:
@@ -359,41 +363,31 @@ class Mover:
             self._stream.stop_sender(index)
         self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
 
-    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks[name] = task
-        task.add_done_callback(lambda done: self._on_task_end(name, done))
-
-    def _on_task_end(self, name: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(name) is task:
-            del self._tasks[name]
-        if not task.cancelled() and (crash := task.exception()) is not None:
-            self._crash = crash
-            self._ended.set()
-
-    def _stop(self, name: str) -> None:
-        task = self._tasks.pop(name, None)
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
+    def _on_crash(self, crash: BaseException) -> None:
+        self._crash = crash
+        self._ended.set()
 
     async def _clear(self) -> None:
         """Wait for the cancelled sessions, break off what is left, and give the window back."""
-        closing = [task for name, task in self._tasks.items() if name.startswith("cancel")]
-        if closing:
-            await asyncio.wait(closing)
-        left = list(self._tasks.values())
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await self._chores.clear(wait_for="cancel")
         if self._stream is not None:
             self._stream.release()
         if self._window is not None:
             self._windows.give_back(self._window)
 
+    def _leaves_session(self, index: int) -> bool:
+        """Whether the target's session is left open: another try can go on with what its registry has."""
+        error, upload = self._pipe.outcomes[index], self._uploads[index]
+        if not isinstance(error, SyncError) or not may_pass(error):
+            return False
+        sent = self._stream.senders[index].sent if self._stream is not None else upload.kept
+        return sent >= LEAST_KEPT_BYTES and self._terms.habits.known(upload.registry, KEEPS_PARTIAL) is not False
+
     def _result(self, index: int) -> TargetResult:
         outcome = self._pipe.outcomes[index]
         if isinstance(outcome, SyncError):
-            return TargetResult(None, 0, outcome, behind=index in self._behind)
+            stays = self._leaves_session(index)
+            return TargetResult(None, 0, outcome, behind=index in self._behind, session_stays=stays)
         if outcome is SinkOutcome.MOVED:
             return TargetResult(Arrival.MOVED, self._stream.size if self._stream else 0)
         return TargetResult(self._uploads[index].arrival_without_bytes)

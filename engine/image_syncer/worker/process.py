@@ -273,7 +273,8 @@ class Worker:
 
 def _as_result(result: TargetResult) -> Result:
     error = result.error.to_data() if result.error else None
-    return Result(result.arrival.value if result.arrival else None, result.bytes_moved, error, result.behind)
+    arrival = result.arrival.value if result.arrival else None
+    return Result(arrival, result.bytes_moved, error, result.behind, result.session_stays)
 
 
 async def _run(fd: int) -> None:

@@ -143,7 +143,10 @@ def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
     return (
         "JobEnded",
         ended.job_id,
-        [(result.arrival, result.bytes_moved, result.error, result.behind) for result in ended.results],
+        [
+            (result.arrival, result.bytes_moved, result.error, result.behind, result.session_stays)
+            for result in ended.results
+        ],
         ended.requests,
         ended.source_waited_s,
         ended.destination_waited_s,
