@@ -237,9 +237,9 @@ def test_a_source_that_drops_who_stands_idle_is_kept_moving(lab: SyncLab) -> Non
 
 
 def test_a_side_that_was_dropped_while_it_stood_idle_goes_on_and_is_counted(lab: SyncLab) -> None:
-    image = lab.image(1, layer_bytes=64 * MIB)
+    image = lab.image(1, layer_bytes=96 * MIB)
     lab.source.behaviour = Behaviour(idle_timeout_s=0.4)
-    lab.destination.behaviour = replace(TRUSTING, bandwidth_bytes_per_s=10 * MIB)
+    lab.destination.behaviour = replace(TRUSTING, bandwidth_bytes_per_s=14 * MIB)
     done = lab.run(window_bytes=32 * MIB, streams=1, memory_bytes=128 * MIB)
     counts = done.document["resumes"]
     assert counts["source"] >= 1
