@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from image_syncer import Configuration
 
-__all__ = ["copy"]
+__all__ = ["copy", "read_registries"]
 
 
 @click.command(short_help="Copy one image or repository, without files.")
@@ -55,15 +55,19 @@ def copy(
     from image_syncer_cli.run import run_images
 
     rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms)
-    known = _read_registries(auth, insecure_hosts)
+    known = read_registries(auth, insecure_hosts)
     configuration = Configuration((rule,), known.registries, known.warnings)
     return run_images(configuration, RunOptions.from_click(options))
 
 
-def _read_registries(auth: str | None, insecure_hosts: Sequence[str]) -> Configuration:
+def read_registries(
+    auth: str | None, insecure_hosts: Sequence[str], known: Configuration | None = None
+) -> Configuration:
+    """A configuration without rules: what is `known` already, or the auth file says, and the hosts of `--insecure`."""
     from image_syncer import Configuration, RegistryBook, RegistryEntry, load_registries
 
-    known = Configuration() if auth is None else load_registries(auth, environ=os.environ)
+    if known is None:
+        known = Configuration() if auth is None else load_registries(auth, environ=os.environ)
     # Of two entries for one prefix the first one wins: the password of the file stays.
     insecure = [RegistryEntry(host, insecure=True) for host in insecure_hosts]
     return Configuration((), RegistryBook((*known.registries.entries, *insecure)), known.warnings)

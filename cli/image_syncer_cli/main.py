@@ -17,8 +17,10 @@ from image_syncer_cli.demo import demo
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
+from image_syncer_cli.retry import retry
 from image_syncer_cli.status import status
 from image_syncer_cli.sync import sync
+from image_syncer_cli.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +97,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, status, report, config, registry, demo):
+for verb in (sync, copy, verify, retry, status, report, config, registry, demo):
     cli.add_command(verb)
 
 

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from image_syncer import Settings
 
-__all__ = ["RunOptions", "debug_option", "parse_size_option", "patience_options", "run_options", "whole_number"]
+__all__ = [
+    "RunOptions",
+    "debug_option",
+    "parse_size_option",
+    "patience_options",
+    "run_options",
+    "whole_number",
+]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -114,6 +121,7 @@ class RunOptions:
     os_names: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     force: bool = False
+    verify: bool = False
     dry_run: bool = False
     retries: int = 2
     retry_for: float | None = None
@@ -173,6 +181,7 @@ class RunOptions:
             proc=self.proc,
             retries=self.retries,
             force=self.force,
+            verify=self.verify,
             dry_run=self.dry_run,
             platform_filter=PlatformFilter(os_names=self.os_names, architectures=self.architectures),
             report_path=self.report,
@@ -244,6 +253,11 @@ _OPTIONS = (
         help="Copy only these architectures, such as amd64,arm64,arm:v7; list as above. [default: all]",
     ),
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
+    click.option(
+        "--verify",
+        is_flag=True,
+        help="Look at each image after it was copied (tag, manifests, every blob); what is not there then has failed.",
+    ),
     click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing."),
     *_PATIENCE,
     click.option(

@@ -198,13 +198,14 @@ def say_failures(report: Report, *, as_json: bool) -> None:
     """
     from image_syncer import Outcome
 
-    shown = [result for result in report.failures if result.outcome is Outcome.FAILED][:MAX_FAILURES]
+    told = (Outcome.FAILED, Outcome.UNCHECKED)
+    shown = [result for result in report.failures if result.outcome in told][:MAX_FAILURES]
     for result in shown:
         if as_json:
-            say_json("failed", **result.as_data())
+            say_json(str(result.outcome), **result.as_data())
         else:
             say("\n".join(_failure_lines(result)), err=True)
-    more = report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
+    more = sum(report.totals.outcomes.get(outcome, 0) for outcome in told) - len(shown)
     if more > 0 and shown and not as_json:
         say(f"… and {more:,} more, each with its reason in the file of --report.", err=True)
 

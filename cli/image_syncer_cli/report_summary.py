@@ -52,7 +52,8 @@ def _head(recorded: RecordedReport) -> list[str]:
     from image_syncer.units import format_duration
 
     report = recorded.report
-    parts = [f"Run of {printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
+    what = "Verification" if report.kind == "verify" else "Run"
+    parts = [f"{what} of {printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
     if report.interrupted is not None:
         parts.insert(2, f"interrupted ({printable(report.interrupted)})")
     if report.internal_error is not None:
@@ -67,6 +68,12 @@ def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
     totals, seconds = recorded.report.totals, recorded.report.seconds
     counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
     yield "Images", f"{totals.images:,}" + (f": {', '.join(counts)}" if counts else "")
+    if recorded.report.kind == "verify":
+        yield "Checked", f"{totals.manifests_checked:,} manifests, {totals.blobs_checked:,} blobs"
+        yield "Read", format_size(totals.bytes_read)
+        yield "Differ", f"{totals.differences:,} difference{'' if totals.differences == 1 else 's'}"
+        yield from _requests_and_warnings(recorded)
+        return
     if totals.outcomes.get(Outcome.PLANNED):
         yield "To copy", format_size(totals.bytes_planned)
     rate = mean_rate(totals.bytes_moved, seconds)
@@ -76,6 +83,11 @@ def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
         "Blobs",
         f"{totals.blobs_moved:,} moved, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there",
     )
+    yield from _requests_and_warnings(recorded)
+
+
+def _requests_and_warnings(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
+    totals = recorded.report.totals
     kinds = sorted(totals.requests.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{count:,} {printable(kind)}" for kind, count in kinds if count)
     yield "Requests", f"{totals.request_count:,}" + (f": {listed}" if listed else "")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from image_syncer import Configuration, ImageResult, Report
     from image_syncer_cli.options import RunOptions
 
-__all__ = ["run_images", "run_with_display"]
+__all__ = ["begin_telling", "run_images", "run_with_display", "say_warnings"]
 
 COLLECT_AFTER_OBJECTS = 20_000
 """More objects made than freed before Python looks for cycles among the young ones; it would do so after 700, and spend
@@ -41,15 +41,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     import image_syncer
 
     as_json = options.log_format == "json"
-    image_syncer.configure_logging(
-        log_format=options.log_format,
-        level=options.console_level,
-        log_file=options.log or None,
-        colors=is_live_terminal() and not os.environ.get("NO_COLOR"),
-    )
-    told = [str(warning) for warning in configuration.warnings]
-    for text in told:
-        say_warning(text, as_json=as_json)
+    begin_telling(configuration, options)
     path = options.output_success_images
     wanted = image_syncer.ImageList(path, list_format=options.output_images_format) if path else None
 
@@ -69,9 +61,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
         if wanted is not None:
             wanted.abandon()
         raise
-    for text in report.warnings:
-        if text not in told:
-            say_warning(text, as_json=as_json)
+    say_warnings(report, configuration, as_json=as_json)
     if not options.quiet:
         say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
@@ -83,16 +73,42 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     return report.exit_code
 
 
-def run_with_display(
-    configuration: Configuration, options: RunOptions, on_image: Callable[[ImageResult], None] | None = None
-) -> Report:
-    """The run itself, with the display that fits taken away at its end."""
-    from image_syncer import sync
+def begin_telling(configuration: Configuration, options: RunOptions) -> None:
+    """Logs go where they were wanted, and what the files deserve to be warned of is said."""
+    from image_syncer import configure_logging
 
+    configure_logging(
+        log_format=options.log_format,
+        level=options.console_level,
+        log_file=options.log or None,
+        colors=is_live_terminal() and not os.environ.get("NO_COLOR"),
+    )
+    for warning in configuration.warnings:
+        say_warning(str(warning), as_json=options.log_format == "json")
+
+
+def say_warnings(report: Report, configuration: Configuration, *, as_json: bool) -> None:
+    """What the run warns of, but for what was said at its begin."""
+    told = [str(warning) for warning in configuration.warnings]
+    for text in report.warnings:
+        if text not in told:
+            say_warning(text, as_json=as_json)
+
+
+def run_with_display(
+    configuration: Configuration,
+    options: RunOptions,
+    on_image: Callable[[ImageResult], None] | None = None,
+    engine: Callable[..., Report] | None = None,
+) -> Report:
+    """The run itself, with the display that fits taken away at its end. `engine` is called instead of `sync`."""
+    import image_syncer
+
+    engine = engine or image_syncer.sync
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
     with contextlib.closing(_choose_display(options)) as display:
-        return sync(configuration, options.build_settings(), on_progress=display.update, on_image=on_image)
+        return engine(configuration, options.build_settings(), on_progress=display.update, on_image=on_image)
 
 
 def _choose_display(options: RunOptions) -> Display:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         load_registries,
         rule_from_arguments,
     )
-    from image_syncer.coordinator import plan, sync
+    from image_syncer.coordinator import plan, sync, verify
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.errors import (
         AuthenticationError,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from image_syncer.oci import PlatformFilter
     from image_syncer.telemetry import (
+        Difference,
         ImageList,
         ImageResult,
         Outcome,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     )
     from image_syncer.telemetry.recorded_report import RecordedReport, load_report
     from image_syncer.telemetry.timeline import Bar, Curve, Timeline, WorkerLane, merge_bars, slow_side
+    from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
 
 __all__ = [
     "AuthenticationError",
@@ -70,6 +72,7 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "Curve",
+    "Difference",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -101,10 +104,12 @@ __all__ = [
     "TransferRow",
     "TransportError",
     "UnavailableError",
+    "Unfinished",
     "WorkerError",
     "WorkerLane",
     "__version__",
     "configure_logging",
+    "find_unfinished",
     "load_configuration",
     "load_registries",
     "load_report",
@@ -114,6 +119,7 @@ __all__ = [
     "rule_from_arguments",
     "slow_side",
     "sync",
+    "verify",
 ]
 
 _ROOMS = {
@@ -126,10 +132,11 @@ _ROOMS = {
         "load_registries",
         "rule_from_arguments",
     ),
-    "coordinator": ("plan", "sync"),
+    "coordinator": ("plan", "sync", "verify"),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
     "oci": ("PlatformFilter",),
     "telemetry": (
+        "Difference",
         "ImageList",
         "ImageResult",
         "Outcome",
@@ -142,6 +149,7 @@ _ROOMS = {
         "configure_logging",
     ),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
+    "telemetry.unfinished": ("Unfinished", "find_unfinished"),
     "telemetry.timeline": ("Bar", "Curve", "Timeline", "WorkerLane", "merge_bars", "slow_side"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

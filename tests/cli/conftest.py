@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +32,11 @@ class FakeEngine:
     error: BaseException | None = None
     configuration: Configuration | None = None
     settings: Settings | None = None
+    deep: bool | None = None
+
+    def verify(self, configuration: Configuration, settings: Settings, *, deep: bool, **callbacks: Any) -> Report:
+        self.deep = deep
+        return replace(self.sync(configuration, settings, **callbacks), kind="verify")
 
     def sync(
         self,
@@ -97,6 +102,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
     monkeypatch.setitem(image_syncer.__dict__, "sync", fake.sync)
+    monkeypatch.setitem(image_syncer.__dict__, "verify", fake.verify)
     return fake
 
 

@@ -128,5 +128,6 @@ def test_every_field_of_the_report_is_told() -> None:
     rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     report = Report({}, Totals(), "", 0.0).as_data()
-    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", error={})
+    checks = {"differences": (), "manifests_checked": 0, "blobs_checked": 0, "bytes_read": 0}
+    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", error={}, rule={}, **checks)  # type: ignore[arg-type]
     assert told == {"images", "transfers", *report, *image.as_data(), *TRANSFER.as_data()}

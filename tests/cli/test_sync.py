@@ -89,6 +89,7 @@ def test_defaults_are_left_to_the_engine(command: Command, engine: FakeEngine, f
         (["--stall-timeout", "2m"], "stall_timeout_s", 120.0),
         (["--answer-timeout", "20m"], "answer_timeout_s", 1200.0),
         (["--dry-run"], "dry_run", True),
+        (["--verify"], "verify", True),
         (["--report", "r.json"], "report_path", "r.json"),
         (["--os", "linux,windows"], "platform_filter", PlatformFilter(os_names=("linux", "windows"))),
         (["--arch", "a, b", "--arch", "c"], "platform_filter", PlatformFilter(architectures=("a", "b", "c"))),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
-from image_syncer.coordinator import sync
+from image_syncer.coordinator import sync, verify
 from image_syncer.embedded import Behaviour, ContentBuilder, push_to, serve_in_thread
 from image_syncer.errors import SyncError
 from image_syncer.oci import Digest, Repository
@@ -82,7 +82,7 @@ class SyncLab:
 
     def __init__(self, stack: ExitStack, directory: Path) -> None:
         self._stack = stack
-        self._report_path = directory / "report.json"
+        self.report_path = directory / "report.json"
         self._entries: dict[str, RegistryEntry] = {}
         self._pushed: list[tuple[EmbeddedRegistry, str, str]] = []
         self.registries: list[EmbeddedRegistry] = []
@@ -154,20 +154,19 @@ class SyncLab:
         **settings: Any,
     ) -> Done:
         """Sync by `rules`, or everything that was pushed to the source, and hold the run to its promises."""
-        if not rules:
-            rules = tuple(self.rule(name, (tag,)) for at, name, tag in self._pushed if at is self.source)
-        configuration = Configuration(tuple(rules), RegistryBook(list(self._entries.values())))
+        rules = rules or self._all_rules()
+        configuration = Configuration(rules, RegistryBook(list(self._entries.values())))
         before = {registry.address: registry.counters.values() for registry in self.registries}
         images: list[ImageResult] = []
         log = io.StringIO()
         configure_logging(log_format="json", level="debug", stream=log)
         report = sync(
             configuration,
-            replace(Settings(workers=1, connect_timeout_s=5.0, report_path=str(self._report_path)), **settings),
+            replace(Settings(workers=1, connect_timeout_s=5.0, report_path=str(self.report_path)), **settings),
             on_progress=on_progress,
             on_image=images.append,
         )
-        text = self._report_path.read_text(encoding="utf-8")
+        text = self.report_path.read_text(encoding="utf-8")
         counted = {
             registry.address: registry.counters.values().minus(before[registry.address]) for registry in self.registries
         }
@@ -176,6 +175,39 @@ class SyncLab:
         self._check(done, text, [registry for registry in self.registries if registry.address not in sources])
         assert report.exit_code == exit_code, [image.reason for image in images]
         return done
+
+    def verify(self, *rules: Rule, deep: bool = False, exit_code: int = 0, **settings: Any) -> Done:
+        """Verify `rules`, or everything that was pushed to the source; nothing may be written anywhere."""
+        configuration = Configuration(rules or self._all_rules(), RegistryBook(list(self._entries.values())))
+        before = {registry.address: registry.counters.values() for registry in self.registries}
+        images: list[ImageResult] = []
+        log = io.StringIO()
+        configure_logging(log_format="json", level="debug", stream=log)
+        report = verify(
+            configuration,
+            replace(Settings(connect_timeout_s=5.0, report_path=str(self.report_path)), **settings),
+            deep=deep,
+            on_image=images.append,
+        )
+        text = self.report_path.read_text(encoding="utf-8")
+        counted = {
+            registry.address: registry.counters.values().minus(before[registry.address]) for registry in self.registries
+        }
+        done = Done(report, images, json.loads(text), log.getvalue(), counted)
+        assert [image["outcome"] for image in done.document["images"]] == [image.outcome.value for image in images]
+        assert (done.document["kind"], done.document["exit_code"]) == ("verify", report.exit_code)
+        for values in counted.values():
+            assert not any(values.count(name) for name in ("put manifest", "start upload", "put upload"))
+        assert _SECRETS.findall(done.log + text) == []
+        assert [word for word in _MISTAKES_OF_OURS if word in done.log] == [], done.log
+        for image in images:
+            if image.outcome is Outcome.UNCHECKED:
+                check_message(error_of(image))
+        assert report.exit_code == exit_code, [image.reason for image in images]
+        return done
+
+    def _all_rules(self) -> tuple[Rule, ...]:
+        return tuple(self.rule(name, (tag,)) for at, name, tag in self._pushed if at is self.source)
 
     def assert_arrived(
         self,
@@ -229,6 +261,8 @@ def check_message(error: SyncError) -> None:
     assert text.startswith(("source ", "destination ")), text
     assert error.repository is not None, text
     assert error.repository in text, text
+    assert error.operation is not None, text
+    assert (error.tries > 1) == ("(tried " in text), text
     assert error.reference or error.digest or error.operation == "list tags", text
 
 

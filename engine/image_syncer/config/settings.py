@@ -42,6 +42,8 @@ class Settings:
     """How long a registry, or a token service, may be down before it is given up for this run."""
     force: bool = False
     """Write manifests even where the destination already has the same digest."""
+    verify: bool = False
+    """Look at each image after it was copied: its tag, its manifests, and by HEAD every blob."""
     dry_run: bool = False
     """Say what would be copied, and copy nothing."""
     platform_filter: PlatformFilter = field(default_factory=PlatformFilter)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from image_syncer.coordinator.sync import plan, sync
+from image_syncer.coordinator.sync import plan, sync, verify
 
-__all__ = ["plan", "sync"]
+__all__ = ["plan", "sync", "verify"]

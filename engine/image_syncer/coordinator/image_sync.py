@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.coordinator.delivery import Delivery
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
+from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.errors import Origin, RegistryError, SyncError
 from image_syncer.oci import Digest, PlatformFilter, is_index
 from image_syncer.planning import BlobNeed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
+    from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.oci import Reference
     from image_syncer.planning import Holdings, ImageTree
     from image_syncer.registry import ManifestHead
@@ -56,7 +58,9 @@ class ImageSync:
         *,
         ending: Ending,
         journal: Journal | None = None,
+        check: TreeCheck | None = None,
     ) -> None:
+        """`check` is asked about every image that was published, before it counts as copied."""
         self._discovery = discovery
         self._transfers = transfers
         self._publisher = publisher
@@ -64,6 +68,7 @@ class ImageSync:
         self._settings = settings
         self._ending = ending
         self._journal = journal
+        self._check = check
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
@@ -76,7 +81,7 @@ class ImageSync:
         memory = None
         if self._journal is not None:
             memory = ImageMemory(self._journal, source, destinations, wanted)
-        image = OpenImage(source, destinations, self._ledger, self._loop.time, memory)
+        image = OpenImage(source, destinations, self._ledger, self._loop.time, memory, image_facts(wanted.platforms))
         self._under_way.add(image)
         return self._run(image, wanted)
 
@@ -181,6 +186,13 @@ class ImageSync:
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
         try:
             await self._bring(image, destination, tree, delivery)
+            if self._check is not None:
+                findings = await self._check.compare(destination, tree.manifest.digest)
+                facts.update(findings.facts())
+                if findings.differences:
+                    for blob in blobs:
+                        self._holdings.forget(destination.repository, blob.digest)
+                findings.raise_if_wrong()
         except SyncError as error:
             if error.origin is Origin.LOCAL:
                 error.origin = Origin.DESTINATION

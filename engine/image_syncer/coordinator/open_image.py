@@ -9,7 +9,7 @@ from image_syncer.oci import Reference
 from image_syncer.telemetry import ImageResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from image_syncer.coordinator.image_memory import ImageMemory
     from image_syncer.coordinator.ledger import Ledger
@@ -23,7 +23,8 @@ __all__ = ["OpenImage"]
 class OpenImage:
     """Enters each of its destinations into the ledger exactly once; a second outcome raises RuntimeError.
 
-    `clock` gives seconds; `memory` is what the journal knows of the image, where there is one.
+    `clock` gives seconds; `rule` is what a retry has to know of an image that fails; `memory` is what the journal knows
+    of it, where there is one.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class OpenImage:
         ledger: Ledger,
         clock: Callable[[], float],
         memory: ImageMemory | None = None,
+        rule: Mapping[str, Any] | None = None,
     ) -> None:
         self.source = source
         self._open = {str(destination): destination for destination in destinations}
@@ -41,6 +43,7 @@ class OpenImage:
         self._clock = clock
         self._began = clock()
         self.memory = memory
+        self._rule = rule
 
     @property
     def open(self) -> list[Reference]:
@@ -51,7 +54,8 @@ class OpenImage:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
         name = str(destination)
         seconds = self._close(name)
-        result = ImageResult(str(self.source), name, outcome, seconds=seconds, **facts)
+        rule = self._rule if outcome.is_failure else None
+        result = ImageResult(str(self.source), name, outcome, seconds=seconds, rule=rule, **facts)
         if self.memory is not None:
             self.memory.note(destination, result)
         self._ledger.enter(result, planned_as=self._planned_as.get(name))
@@ -60,7 +64,7 @@ class OpenImage:
         """`destination` did not get the image."""
         name = str(destination)
         seconds = self._close(name)
-        result = failed(self.source, destination, error, seconds=seconds, **facts)
+        result = failed(self.source, destination, error, seconds=seconds, rule=self._rule, **facts)
         self._ledger.enter(result, planned_as=self._planned_as.get(name))
 
     def rename(self, digest: Digest) -> list[Reference]:

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.ledger import failed
+from image_syncer.coordinator.retry_facts import image_facts, rule_facts
 from image_syncer.errors import SyncError
 from image_syncer.net import Gate
-from image_syncer.oci import PlatformFilter
+from image_syncer.oci import PlatformFilter, Reference
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 
     from image_syncer.config import Rule, Settings
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ending import Ending
-    from image_syncer.coordinator.image_sync import ImageSync
     from image_syncer.coordinator.ledger import Ledger
-    from image_syncer.oci import Reference
 
     _Image = tuple[Reference, list[Reference]]
 
-__all__ = ["OPEN_IMAGES", "RuleRunner"]
+__all__ = ["OPEN_IMAGES", "Images", "RuleRunner"]
 
 OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
 OPEN_RULES = 8
 """Rules whose tags are listed, or whose images are being begun, at once: each holds its list of tags in memory."""
+
+
+class Images(Protocol):
+    """What is done with each image: it is copied, or verified."""
+
+    def start(
+        self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
+    ) -> Coroutine[None, None, None]:
+        """The work that brings one image to an outcome at each of its destinations."""
+
+    def close(self) -> None:
+        """Nothing runs any more: what has no outcome yet was not tried."""
 
 
 class RuleRunner:
@@ -43,7 +55,7 @@ class RuleRunner:
         self,
         rules: Sequence[Rule],
         discovery: Discovery,
-        images: ImageSync,
+        images: Images,
         ledger: Ledger,
         settings: Settings,
         *,
@@ -81,7 +93,7 @@ class RuleRunner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for rule in self._unresolved.values():
-                self._enter(rule, Outcome.NOT_TRIED, self._ending.reason)
+                self._leave(rule)
             self._images.close()
             raise
 
@@ -106,7 +118,7 @@ class RuleRunner:
             error.located(repository=str(rule.source), operation="list tags")
             for destination in _repositories(rule):
                 self._plan_one(str(rule.source), destination)
-                self._ledger.enter(failed(str(rule.source), destination, error))
+                self._ledger.enter(failed(str(rule.source), destination, error, rule=rule_facts(rule)))
             return
         if not begun:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
@@ -143,7 +155,8 @@ class RuleRunner:
             reason = self._ending.reason
             for source, destinations in images[begun:]:
                 for destination in destinations:
-                    self._ledger.enter(ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=reason))
+                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=reason)
+                    self._ledger.enter(replace(result, rule=image_facts(rule.platforms)))
             raise
 
     def _begin(self, gate: Gate, work: Coroutine[None, None, None]) -> None:
@@ -159,12 +172,27 @@ class RuleRunner:
 
         task.add_done_callback(on_done)
 
-    def _enter(self, rule: Rule, outcome: Outcome, reason: str) -> None:
+    def _leave(self, rule: Rule) -> None:
+        """Not all of the rule was tried: its images are entered, or the rule where they are not known.
+
+        Of one whose tags are listed, those that were begun have entries of their own.
+        """
+        if rule.tags.needs_listing:
+            self._enter(rule, Outcome.NOT_TRIED, self._ending.reason, rule_facts(rule))
+            return
+        facts = image_facts(rule.platforms)
+        for position, source in enumerate(rule.references()):
+            for destination in _destinations(rule, source, position):
+                self._plan_one(str(source), str(destination))
+                result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=self._ending.reason)
+                self._ledger.enter(replace(result, rule=facts))
+
+    def _enter(self, rule: Rule, outcome: Outcome, reason: str, facts: Mapping[str, Any] | None = None) -> None:
         """A rule without images of its own still has an entry for each destination: nothing ends silently."""
         source = str(rule.source)
         for destination in _repositories(rule):
             self._plan_one(source, destination)
-            self._ledger.enter(ImageResult(source, destination, outcome, reason=reason))
+            self._ledger.enter(ImageResult(source, destination, outcome, reason=reason, rule=facts))
 
 
 def _destinations(rule: Rule, source: Reference, position: int) -> list[Reference]:

@@ -10,7 +10,7 @@ import random
 import traceback
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Configuration, Settings
     from image_syncer.coordinator.journal import Journal
+    from image_syncer.coordinator.rules import Images
+    from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.oci import Repository
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import Holdings, RetryPolicies
     from image_syncer.registry import Credential
 
 __all__ = ["Run"]
@@ -62,6 +64,9 @@ _log = get_logger(__name__)
 
 class Run:
     """One run of a configuration; `execute` returns the report."""
+
+    kind = "sync"
+    """What the report says that it is of."""
 
     def __init__(
         self,
@@ -81,7 +86,7 @@ class Run:
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = _open_journal(settings)
         self._writer = self._open_report()
-        self._ledger = Ledger(self._writer, on_image, self._journal)
+        self._ledger = self._new_ledger(on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
@@ -124,6 +129,8 @@ class Run:
         except Exception as error:  # noqa: BLE001 - as above
             self._crashes.note(error)
             self._transfers.kill()
+        if self._check is not None:
+            await self._check.close()
         self._driver.close()
         self._blobs.close()
         self._children.close()
@@ -165,6 +172,7 @@ class Run:
         )
         endpoints = EndpointBook(self._transport, registries, retry=policies.read, chance=random.random)
         discovery = Discovery(self._client, endpoints)
+        self._check = self._new_check(endpoints, policies)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
         holdings: Holdings = self._blobs
         sessions, quirks, journal = UploadSessions(), Quirks(), self._journal
@@ -185,19 +193,32 @@ class Run:
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
-        publisher = Publisher(self._client, endpoints, self._children)
-        images = ImageSync(
-            discovery,
-            self._transfers,
-            publisher,
-            self._ledger,
-            settings,
-            holdings,
-            ending=self._ending,
-            journal=journal,
-        )
+        images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending
+        )
+
+    def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
+        return Ledger(self._writer, on_image, self._journal)
+
+    def _new_check(self, endpoints: EndpointBook, _policies: RetryPolicies) -> TreeCheck | None:
+        if not self._settings.verify:
+            return None
+        from image_syncer.coordinator.verify_tree import TreeCheck
+
+        return TreeCheck(self._client, endpoints, blobs_in_memory=self._settings.blobs_in_memory)
+
+    def _new_images(self, discovery: Discovery, endpoints: EndpointBook, holdings: Holdings) -> Images:
+        return ImageSync(
+            discovery,
+            self._transfers,
+            Publisher(self._client, endpoints, self._children),
+            self._ledger,
+            self._settings,
+            holdings,
+            ending=self._ending,
+            journal=self._journal,
+            check=self._check,
         )
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
@@ -291,13 +312,7 @@ class Run:
         totals.add_requests(self._transfers.requests)
         self._transfers.pacing.sample()
         report = Report(
-            settings={
-                **self._resources.as_data(),
-                "retries": self._settings.retries,
-                "force": self._settings.force,
-                "dry_run": self._settings.dry_run,
-                "platforms": str(self._settings.platform_filter) or None,
-            },
+            settings=self._settings_data(),
             totals=totals,
             started_at=self._started_at,
             seconds=self._loop.time() - self._began,
@@ -307,6 +322,7 @@ class Run:
             internal_error=self._internal_error(),
             resumes=self._transfers.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),
+            kind=self.kind,
         )
         if self._writer is not None:
             try:
@@ -314,6 +330,19 @@ class Run:
             except SyncError as error:  # what was copied is copied, and wants to be told
                 return replace(report, unwritten=str(error))
         return report
+
+    def _settings_data(self) -> dict[str, Any]:
+        wanted = self._settings.platform_filter
+        return {
+            **self._resources.as_data(),
+            "retries": self._settings.retries,
+            "force": self._settings.force,
+            "verify": self._settings.verify,
+            "dry_run": self._settings.dry_run,
+            "platforms": str(wanted) or None,
+            "os": list(wanted.os_names),
+            "arch": list(wanted.architectures),
+        }
 
     def _internal_error(self) -> str | None:
         if self._crashes.error is not None:

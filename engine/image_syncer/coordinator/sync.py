@@ -1,4 +1,4 @@
-"""`sync` and `plan`: the two doors of the engine."""
+"""`sync`, `plan` and `verify`: the doors of the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report, Snapshot
 
-__all__ = ["plan", "sync"]
+__all__ = ["plan", "sync", "verify"]
 
 
 def sync(
@@ -48,3 +48,25 @@ def plan(
 ) -> Report:
     """What `sync` would copy, with bytes; reads manifests, starts no worker and changes nothing."""
     return sync(configuration, replace(settings, dry_run=True), on_progress=on_progress, on_image=on_image)
+
+
+def verify(
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    deep: bool = False,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_image: Callable[[ImageResult], None] | None = None,
+) -> Report:
+    """Compare what the rules name with what is at its destinations now; writes nothing, and starts no worker.
+
+    Looked at are tags and digests, every manifest under them (its bytes are hashed), and every blob: by a HEAD, or with
+    `deep` by reading and hashing all its bytes. Images end as equal, different (`ImageResult.differences`), not checked
+    (`ImageResult.error`), skipped or not tried. For the rest see `sync`.
+    """
+    from image_syncer.coordinator.verify_run import VerifyRun
+
+    async def run() -> Report:
+        return await VerifyRun(configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image).execute()
+
+    return uvloop.run(run())

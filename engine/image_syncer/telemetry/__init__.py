@@ -8,7 +8,7 @@ from __future__ import annotations
 from image_syncer.telemetry.image_list import ImageList
 from image_syncer.telemetry.limits import LimitsLog
 from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
-from image_syncer.telemetry.outcome import ImageResult, Outcome
+from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.telemetry.progress import RateMeter, Snapshot, TransferRow, estimate_time_left
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
@@ -18,6 +18,7 @@ __all__ = [
     "LOG_LEVELS",
     "MAX_FAILURES",
     "TRANSFER_OUTCOMES",
+    "Difference",
     "ImageList",
     "ImageResult",
     "LimitsLog",

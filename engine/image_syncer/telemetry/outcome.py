@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ImageResult", "Outcome"]
+__all__ = ["Difference", "ImageResult", "Outcome"]
 
 
 class Outcome(str, Enum):
@@ -21,6 +21,9 @@ class Outcome(str, Enum):
     FAILED = "failed"
     NOT_TRIED = "not tried"
     PLANNED = "would be copied"
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    UNCHECKED = "not checked"
 
     def __str__(self) -> str:
         return self.value
@@ -28,12 +31,38 @@ class Outcome(str, Enum):
     @property
     def is_as_wanted(self) -> bool:
         """Whether the destination now holds what the source holds."""
-        return self in (Outcome.COPIED, Outcome.UNCHANGED)
+        return self in (Outcome.COPIED, Outcome.UNCHANGED, Outcome.EQUAL)
 
     @property
     def is_failure(self) -> bool:
         """Whether the user asked for this image and does not have it (a dry run asks for nothing)."""
-        return self in (Outcome.FAILED, Outcome.NOT_TRIED)
+        return self in (Outcome.FAILED, Outcome.NOT_TRIED, Outcome.DIFFERENT, Outcome.UNCHECKED)
+
+    @property
+    def is_of_verification(self) -> bool:
+        """Whether only `verify` gives this outcome."""
+        return self in (Outcome.EQUAL, Outcome.DIFFERENT, Outcome.UNCHECKED)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not at a destination as it should be.
+
+    `what` is "tag", "manifest" or "blob", `where` its whole name; `expected` and `found` are digests or sizes, or words
+    ("nothing").
+    """
+
+    what: str
+    where: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.where}: expected {self.expected}, found {self.found}"
+
+    def as_data(self) -> dict[str, str]:
+        """The difference as plain data."""
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -45,6 +74,9 @@ class ImageResult:
     failure. `bytes_total` is what had to move for this image (in a dry run: would have to); what another
     image of the run moves is not in it. Digests are those of the manifest; they differ only where a
     platform filter rewrote an index.
+    `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
+    What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
+    no other.
     """
 
     source: str
@@ -61,6 +93,11 @@ class ImageResult:
     seconds: float = 0
     tries: int = 1
     error: Mapping[str, Any] | None = None
+    differences: tuple[Difference, ...] | None = None
+    manifests_checked: int | None = None
+    blobs_checked: int | None = None
+    bytes_read: int | None = None
+    rule: Mapping[str, Any] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data for the JSON report; what is not known (None) is left out."""
@@ -69,4 +106,6 @@ class ImageResult:
         data["seconds"] = round(self.seconds, 3)
         if self.error is not None:
             data["error"] = dict(self.error)
+        if self.differences is not None:
+            data["differences"] = [difference.as_data() for difference in self.differences]
         return data

@@ -24,12 +24,17 @@ _MOST = 2.0**63
 """No size, count or number of seconds is larger; arithmetic on what is smaller stays finite."""
 
 
+_LEFT = {outcome.value: outcome for outcome in (Outcome.FAILED, Outcome.NOT_TRIED)}
+
+
 @dataclass(frozen=True)
 class RecordedReport:
     """`report` as the run returned it, and its `transfers`; reports of old releases have none."""
 
     report: Report
     transfers: tuple[TransferRecord, ...] = ()
+    unfinished: tuple[ImageResult, ...] = ()
+    """All that failed or was not tried: names, outcome and `rule`."""
 
 
 def load_report(path: str) -> RecordedReport:
@@ -73,20 +78,24 @@ def _parse(document: object) -> RecordedReport:
         if not isinstance(document.get(name), kind):
             raise _Wrong(f"it has no {name}")
     interrupted, internal_error = document.get("interrupted"), document.get("internal_error")
+    unfinished = _unfinished(document["images"])
     report = Report(
         settings=document["settings"],
         totals=_totals(document["totals"]),
         started_at=_text(document, "started_at"),
         seconds=_number(document, "seconds"),
-        failures=tuple(_failures(document["images"])),
+        failures=tuple(one for one in unfinished if one.outcome is Outcome.FAILED)[:MAX_FAILURES],
         interrupted=None if interrupted is None else _text(document, "interrupted"),
         warnings=_texts(document, "warnings"),
+        kind=_text(document, "kind") if "kind" in document else "sync",
         internal_error=None if internal_error is None else _text(document, "internal_error"),
     )
     transfers = document.get("transfers", [])
     if not isinstance(transfers, list):
         raise _Wrong("its transfers are no list")
-    return RecordedReport(report, tuple(_transfer(each, number) for number, each in enumerate(transfers, 1)))
+    return RecordedReport(
+        report, tuple(_transfer(each, number) for number, each in enumerate(transfers, 1)), tuple(unfinished)
+    )
 
 
 def _totals(data: Mapping[str, Any]) -> Totals:
@@ -95,29 +104,35 @@ def _totals(data: Mapping[str, Any]) -> Totals:
         raise _Wrong("its totals have no outcomes or no requests")
     known = [outcome for outcome in Outcome if outcome.value in outcomes]
     names = ("bytes_moved", "bytes_planned", "blobs_moved", "blobs_mounted", "blobs_present")
+    checks = ("manifests_checked", "blobs_checked", "bytes_read", "differences")  # not in reports of old releases
     return Totals(
         outcomes={outcome: _whole(outcomes, outcome.value) for outcome in known},
         requests={kind: _whole(requests, kind) for kind in requests},
-        **{name: _whole(data, name) for name in names},
+        **{name: _whole(data, name) for name in (*names, *(name for name in checks if name in data))},
     )
 
 
-def _failures(images: list[Any]) -> list[ImageResult]:
-    failures: list[ImageResult] = []
+def _unfinished(images: list[Any]) -> list[ImageResult]:
+    found: list[ImageResult] = []
     for image in images:
         if not isinstance(image, Mapping):
             raise _Wrong("one of its images is no JSON object")
-        if image.get("outcome") == Outcome.FAILED.value and len(failures) < MAX_FAILURES:
-            reason = image.get("reason")
-            failures.append(
-                ImageResult(
-                    source=_text(image, "source"),
-                    destination=_text(image, "destination"),
-                    outcome=Outcome.FAILED,
-                    reason=None if reason is None else _text(image, "reason"),
-                )
+        outcome = _LEFT.get(str(image.get("outcome")))
+        if outcome is None:
+            continue
+        reason, rule = image.get("reason"), image.get("rule")
+        if rule is not None and not isinstance(rule, Mapping):
+            raise _Wrong("the rule of one of its images is no JSON object")
+        found.append(
+            ImageResult(
+                source=_text(image, "source"),
+                destination=_text(image, "destination"),
+                outcome=outcome,
+                reason=None if reason is None else _text(image, "reason"),
+                rule=rule,
             )
-    return failures
+        )
+    return found
 
 
 def _transfer(data: object, number: int) -> TransferRecord:

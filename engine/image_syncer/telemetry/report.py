@@ -51,6 +51,10 @@ class Totals:
     blobs_mounted: int = 0
     blobs_present: int = 0
     requests: dict[str, int] = field(default_factory=dict)
+    manifests_checked: int = 0
+    blobs_checked: int = 0
+    bytes_read: int = 0
+    differences: int = 0
 
     def add(self, result: ImageResult) -> None:
         """Counts one more image."""
@@ -61,6 +65,10 @@ class Totals:
         self.blobs_present += result.blobs_present
         if result.outcome is Outcome.PLANNED:
             self.bytes_planned += result.bytes_total
+        self.manifests_checked += result.manifests_checked or 0
+        self.blobs_checked += result.blobs_checked or 0
+        self.bytes_read += result.bytes_read or 0
+        self.differences += len(result.differences or ())
 
     def add_requests(self, counts: Mapping[str, int]) -> None:
         """Adds requests by kind."""
@@ -81,7 +89,11 @@ class Totals:
         """The totals as plain data for the JSON report."""
         return {
             "images": self.images,
-            "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
+            "outcomes": {
+                outcome.value: self.outcomes.get(outcome, 0)
+                for outcome in Outcome
+                if outcome in self.outcomes or not outcome.is_of_verification
+            },
             "bytes_moved": self.bytes_moved,
             "bytes_planned": self.bytes_planned,
             "blobs_moved": self.blobs_moved,
@@ -89,6 +101,10 @@ class Totals:
             "blobs_present": self.blobs_present,
             "requests": dict(sorted(self.requests.items())),
             "request_count": self.request_count,
+            "manifests_checked": self.manifests_checked,
+            "blobs_checked": self.blobs_checked,
+            "bytes_read": self.bytes_read,
+            "differences": self.differences,
         }
 
 
@@ -100,8 +116,8 @@ class Report:
     "SIGTERM", "SIGHUP"), "deadline", or None; `unwritten` says why the file that was asked for is not there.
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
-    "destination", and "while idle" of both.
-    `limits` has what was learnt of registries that limited us, by registry.
+    "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry.
+    `kind` is "sync" or "verify".
     """
 
     settings: Mapping[str, Any]
@@ -115,6 +131,7 @@ class Report:
     internal_error: str | None = None
     resumes: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "sync"
 
     @property
     def exit_code(self) -> int:
@@ -139,7 +156,9 @@ class Report:
             parts[0] = f"a mistake of image-syncer · {parts[0]}"
         elif self.interrupted:
             parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
-        if totals.outcomes.get(Outcome.PLANNED):
+        if self.kind == "verify":
+            parts.append(self._checks())
+        elif totals.outcomes.get(Outcome.PLANNED):
             parts.append(f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}")
         else:
             parts.append(self._movement())
@@ -149,6 +168,18 @@ class Report:
     def limit_lines(self) -> list[str]:
         """For people: each registry that refused requests for their number, or asked to be left alone, in a line."""
         return describe_limits(self.limits)
+
+    def _checks(self) -> str:
+        totals = self.totals
+        counts = (
+            (totals.differences, "difference"),
+            (totals.manifests_checked, "manifest"),
+            (totals.blobs_checked, "blob"),
+        )
+        differences, manifests, blobs = (f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+        read = f", {format_size(totals.bytes_read)} read" if totals.bytes_read else ""
+        found = f"{differences} · " if totals.differences else ""
+        return f"{found}{manifests} and {blobs} checked{read} in {format_duration(self.seconds)}"
 
     def _movement(self) -> str:
         totals = self.totals
@@ -164,6 +195,7 @@ class Report:
     def as_data(self) -> dict[str, Any]:
         """The report without its images, as plain data."""
         return {
+            "kind": self.kind,
             "started_at": self.started_at,
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,

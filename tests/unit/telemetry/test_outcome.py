@@ -7,8 +7,10 @@ from image_syncer.telemetry import ImageResult, Outcome
 
 
 def test_every_outcome_is_as_wanted_or_a_failure_or_neither() -> None:
-    assert {outcome for outcome in Outcome if outcome.is_as_wanted} == {Outcome.COPIED, Outcome.UNCHANGED}
-    assert {outcome for outcome in Outcome if outcome.is_failure} == {Outcome.FAILED, Outcome.NOT_TRIED}
+    wanted = {Outcome.COPIED, Outcome.UNCHANGED, Outcome.EQUAL}
+    assert {outcome for outcome in Outcome if outcome.is_as_wanted} == wanted
+    failures = {Outcome.FAILED, Outcome.NOT_TRIED, Outcome.DIFFERENT, Outcome.UNCHECKED}
+    assert {outcome for outcome in Outcome if outcome.is_failure} == failures
 
 
 def test_a_result_as_data_leaves_out_what_is_not_known() -> None:

@@ -1,0 +1,44 @@
+"""Which options of a run a verb has that does not have them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from image_syncer_cli.options import run_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import click
+
+__all__ = ["options_without", "verify_options"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_OF_VERIFY = frozenset(
+    {
+        *("os_names", "architectures", "retries", "retry_for", "give_up_after", "connect_timeout", "stall_timeout"),
+        *("blobs_in_memory", "deadline", "report", "quiet", "no_progress", "log", "log_format", "log_level", "debug"),
+    }
+)
+"""The options of a run that mean something where nothing is copied, by the names of their parameters."""
+
+
+def verify_options(command: _Command) -> _Command:
+    """Gives a verb those options of a run that mean something where nothing is copied."""
+    return _kept(command, lambda name: name in _OF_VERIFY)
+
+
+def options_without(*names: str) -> Callable[[_Command], _Command]:
+    """Gives a verb the options of a run, but those with these names of parameters."""
+    return lambda command: _kept(command, lambda name: name not in names)
+
+
+def _kept(command: _Command, wanted: Callable[[str], bool]) -> _Command:
+    def bare(**_options: object) -> None: ...
+
+    offered: list[click.Parameter] = getattr(run_options(bare), "__click_params__", [])
+    kept = [param for param in offered if wanted(param.name or "")]
+    before: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
+    before += kept
+    return command

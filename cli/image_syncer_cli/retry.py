@@ -1,0 +1,74 @@
+"""`image-syncer retry`: runs again just what failed, or was not tried, in an earlier run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from image_syncer_cli.option_choice import options_without
+from image_syncer_cli.options import RunOptions
+
+if TYPE_CHECKING:
+    from image_syncer import Configuration
+
+__all__ = ["retry"]
+
+
+@click.command(short_help="Run again what failed in an earlier run, from its report.")
+@click.option("--report", "old", metavar="FILE", required=True, help="The report of the earlier run; it is only read.")
+@click.option("--new-report", metavar="FILE", help="Write one JSON document on this run: what --report is for sync.")
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option("--config", metavar="FILE", help="The same from a file that has the images too, which are not read.")
+@click.option(
+    "--insecure",
+    "insecure_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Take any certificate of this registry, or plain HTTP; may be given again.",
+)
+@options_without("report")
+def retry(
+    old: str,
+    new_report: str | None,
+    auth: str | None,
+    config: str | None,
+    insecure_hosts: tuple[str, ...],
+    **options: object,
+) -> int:
+    """Copy just what failed, or was not tried, in the run that wrote the report FILE.
+
+    What to copy, for which platforms, and whether with --force, is read from the report, and nothing else is: where
+    tags could not be listed, they are listed again. Give the other options anew.
+    """
+    if auth is not None and config is not None:
+        raise click.UsageError("--auth and --config were given together: use one or the other.")
+    from image_syncer import find_unfinished, load_report
+    from image_syncer_cli.output import say
+    from image_syncer_cli.run import run_images
+
+    unfinished = find_unfinished(load_report(old))
+    given = replace(RunOptions.from_click(options), report=new_report)
+    wanted = unfinished.filter_or(given.build_settings().platform_filter)
+    choice = replace(
+        given,
+        os_names=wanted.os_names,
+        architectures=wanted.architectures,
+        force=given.force or unfinished.force,
+    )
+    configuration = replace(_read_registries(auth, config, insecure_hosts), rules=unfinished.rules)
+    if not unfinished.rules and not choice.quiet:
+        say(f"{old}: nothing failed, and nothing was left out", err=True)
+    return run_images(configuration, choice)
+
+
+def _read_registries(auth: str | None, config: str | None, insecure_hosts: tuple[str, ...]) -> Configuration:
+    from image_syncer import load_configuration
+    from image_syncer_cli.copy import read_registries
+
+    if config is None:
+        return read_registries(auth, insecure_hosts)
+    known = load_configuration(config=config, environ=os.environ)
+    return read_registries(None, insecure_hosts, known)

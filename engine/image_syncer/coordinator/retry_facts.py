@@ -1,0 +1,30 @@
+"""What the report has to say of what failed, beyond its names, so that `retry` can do it again without the files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from image_syncer.config import Rule
+    from image_syncer.oci import Platform
+
+__all__ = ["image_facts", "rule_facts"]
+
+
+def image_facts(platforms: Iterable[Platform]) -> dict[str, Any] | None:
+    """Of one image: the platforms of its rule; None where the rule has none of its own."""
+    names = [str(platform) for platform in platforms]
+    return {"platforms": names} if names else None
+
+
+def rule_facts(rule: Rule) -> dict[str, Any]:
+    """Of a rule whose tags are not known: which of those that the registry lists it means; empty for all of them."""
+    facts: dict[str, Any] = image_facts(rule.platforms) or {}
+    if rule.tags.regex is not None:
+        facts["regex"] = rule.tags.regex
+    facts |= {
+        name: list(globs) for name, globs in (("include", rule.tags.include), ("exclude", rule.tags.exclude)) if globs
+    }
+    return facts

@@ -1,0 +1,84 @@
+"""A run that verifies: as one that copies, but that no image is brought anywhere."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.coordinator.run import Run
+from image_syncer.coordinator.verify_blob import BlobReading
+from image_syncer.coordinator.verify_images import ImageVerify, VerifyLedger
+from image_syncer.coordinator.verify_tree import TreeCheck
+from image_syncer.planning import split_connections
+from image_syncer.telemetry import RateMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.rules import Images
+    from image_syncer.net import EndpointBook
+    from image_syncer.planning import Holdings, RetryPolicies
+    from image_syncer.telemetry import ImageResult, Snapshot
+
+__all__ = ["VerifyRun"]
+
+
+class VerifyRun(Run):
+    """One verification of a configuration; with `deep` it reads every blob."""
+
+    kind = "verify"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        *,
+        deep: bool,
+        on_progress: Callable[[Snapshot], None] | None,
+        on_image: Callable[[ImageResult], None] | None,
+    ) -> None:
+        self._deep = deep
+        self._reading: BlobReading | None = None
+        self._read_rate = RateMeter()
+        super().__init__(configuration, settings, on_progress=on_progress, on_image=on_image)
+
+    def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
+        return VerifyLedger(self._writer, on_image)
+
+    def _new_check(self, endpoints: EndpointBook, policies: RetryPolicies) -> TreeCheck:
+        registries = self._configuration.registries
+        if self._deep:
+            self._reading = BlobReading(
+                self._client,
+                retry=policies.resume,
+                chance=random.random,
+                limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
+            )
+        return TreeCheck(self._client, endpoints, blobs_in_memory=self._settings.blobs_in_memory, reading=self._reading)
+
+    def _new_images(self, discovery: Discovery, _endpoints: EndpointBook, _holdings: Holdings) -> Images:
+        assert self._check is not None
+        return ImageVerify(discovery, self._check, self._ledger, ending=self._ending)
+
+    def _snapshot(self, now: float) -> Snapshot:
+        snapshot = super()._snapshot(now)
+        assert self._check is not None
+        read = self._reading.bytes_read if self._reading is not None else 0
+        self._read_rate.update(now, read)
+        return replace(
+            snapshot,
+            blobs_total=self._check.blobs_known,
+            blobs_done=self._check.blobs_checked,
+            bytes_total=self._check.bytes_known if self._deep else 0,
+            bytes_done=read,
+            bytes_per_s=self._read_rate.bytes_per_s(now),
+            eta_s=None,
+        )
+
+    def _settings_data(self) -> dict[str, Any]:
+        data = super()._settings_data()
+        return {name: data[name] for name in ("retries", "platforms", "os", "arch")} | {"deep": self._deep}

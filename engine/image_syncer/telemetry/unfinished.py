@@ -1,0 +1,142 @@
+"""What a run left undone, as rules for another one, read from its report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.config import Destination, Rule, TagSelection
+from image_syncer.errors import ConfigurationError
+from image_syncer.oci import (
+    InvalidPlatform,
+    InvalidReference,
+    Platform,
+    PlatformFilter,
+    parse_platform,
+    parse_reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from image_syncer.oci import Reference, Repository
+    from image_syncer.telemetry.outcome import ImageResult
+    from image_syncer.telemetry.recorded_report import RecordedReport
+
+__all__ = ["Unfinished", "find_unfinished"]
+
+_HINT = "Give the file that --report of a sync or copy wrote."
+_OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What failed or was not tried: `rules` that mean just that, and the settings of the run which matter for them.
+
+    `platform_filter` is None where the report does not say it, though there was one.
+    """
+
+    rules: tuple[Rule, ...]
+    platform_filter: PlatformFilter | None
+    force: bool
+
+    def filter_or(self, given: PlatformFilter) -> PlatformFilter:
+        """The filter of the command line where one was given, else that of the run. Raises ConfigurationError where
+        neither is known.
+        """
+        if not given.is_empty:
+            return given
+        if self.platform_filter is None:
+            raise ConfigurationError("the report does not say which platforms were wanted", hint=_OLD_HINT)
+        return self.platform_filter
+
+
+def find_unfinished(recorded: RecordedReport) -> Unfinished:
+    """What is left to do of the run that wrote the report. Raises `ConfigurationError` where it is none of a sync, or
+    names what cannot be read.
+
+    An image that is covered by a rule which is left as a whole (its tags could not be listed) is not named twice.
+    """
+    if recorded.report.kind != "sync":
+        raise ConfigurationError("this is the report of a verification, which copies nothing", hint=_HINT)
+    whole: dict[tuple[Repository, TagSelection, tuple[Platform, ...]], dict[Destination, None]] = {}
+    single: dict[tuple[Reference, tuple[Platform, ...]], dict[Destination, None]] = {}
+    for image in recorded.unfinished:
+        facts = image.rule or {}
+        try:
+            source, destination = parse_reference(image.source), parse_reference(image.destination)
+            platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
+            if source.tag is None and source.digest is None:
+                selection = _selection(facts)
+                whole.setdefault((source.repository, selection, platforms), {})[Destination(destination.repository)] = (
+                    None
+                )
+            else:
+                single.setdefault((source, platforms), {})[_destination(source, destination)] = None
+        except (InvalidReference, InvalidPlatform, ValueError) as error:
+            raise _foreign(image, error) from None
+    rules = [
+        Rule(repository, selection, tuple(destinations), platforms)
+        for (repository, selection, platforms), destinations in whole.items()
+    ]
+    for (source, platforms), destinations in single.items():
+        left = [each for each in destinations if not any(_covers(rule, source, each, platforms) for rule in rules)]
+        if left:
+            one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
+            rules.append(Rule(source.repository, one, tuple(left), platforms))
+    settings = recorded.report.settings
+    return Unfinished(tuple(rules), _filter(settings), settings.get("force") is True)
+
+
+def _destination(source: Reference, destination: Reference) -> Destination:
+    """A destination without a tag goes by the digest of its image, whatever a filter makes of that."""
+    if destination.tag is None and source.digest is None:
+        raise ValueError("the destination has no tag, and the source no digest")
+    if destination.tag is None or destination.tag == source.tag:
+        return Destination(destination.repository)
+    return Destination(destination.repository, tags=(destination.tag,))
+
+
+def _selection(facts: Mapping[str, Any]) -> TagSelection:
+    regex = facts.get("regex")
+    if regex is not None:
+        if not isinstance(regex, str):
+            raise ValueError("regex is no text")
+        try:
+            re.compile(regex)
+        except re.error as error:
+            raise ValueError(f"regex cannot be used: {error}") from None
+    return TagSelection(regex=regex, include=_texts(facts, "include"), exclude=_texts(facts, "exclude"))
+
+
+def _covers(rule: Rule, source: Reference, destination: Destination, platforms: tuple[Platform, ...]) -> bool:
+    return (
+        rule.tags.needs_listing
+        and (rule.source, rule.platforms) == (source.repository, platforms)
+        and destination in rule.destinations
+        and source.tag is not None
+        and source.tag in rule.tags.select((source.tag,))
+    )
+
+
+def _filter(settings: Mapping[str, Any]) -> PlatformFilter | None:
+    if "os" not in settings and "arch" not in settings:
+        return None if settings.get("platforms") else PlatformFilter()
+    try:
+        return PlatformFilter(os_names=_texts(settings, "os"), architectures=_texts(settings, "arch"))
+    except ValueError as error:
+        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
+
+
+def _texts(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = data.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{name} is no list of texts")
+    return tuple(value)
+
+
+def _foreign(image: ImageResult, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the report has an image that cannot be tried again: {image.source}: {error}", hint=_HINT
+    )
