@@ -217,6 +217,7 @@ class Discovery:
             raise IntegrityError(
                 f"the index names {child.size} bytes for this child, it has {len(manifest.raw)}",
                 origin=Origin.SOURCE,
+                operation="get manifest",
                 repository=str(repository),
                 reference=str(child.digest),
             )
@@ -256,6 +257,7 @@ class Discovery:
             raise IntegrityError(
                 "the bytes of the image's configuration do not have its digest",
                 origin=Origin.SOURCE,
+                operation="get blob",
                 repository=str(repository),
                 digest=str(config.digest),
                 retryable=True,

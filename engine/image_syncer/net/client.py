@@ -90,6 +90,7 @@ class RegistryClient:
                     tries.write_on(error)
                     if error.origin is Origin.LOCAL:
                         error.origin = origin
+                    error.located(operation=request.operation.value)
                     raise
             await asyncio.sleep(pause)
 
