@@ -16,6 +16,7 @@ from image_syncer.oci import (
     PlatformFilter,
     Reference,
     Repository,
+    digest_of,
     is_index,
     parse_manifest,
     platform_of_config,
@@ -31,6 +32,7 @@ from image_syncer.registry import (
     build_head_manifest,
     build_list_tags,
     content_digest,
+    is_page,
     parse_manifest_head,
     parse_tag_page,
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor
+    from image_syncer.registry import Response
 
 __all__ = ["Discovery", "Selected"]
 
@@ -267,29 +270,48 @@ class Discovery:
     async def _get(self, repository: Repository, target: str, origin: Origin, wanted: Digest | None = None) -> Manifest:
         endpoint = await self._endpoints.resolve(repository.registry, origin)
         request = build_get_manifest(endpoint, repository, target)
-        response = await self._client.send(request, endpoint, origin=origin)
         places: dict[str, Any] = {
             "origin": origin,
             "repository": str(repository),
             "reference": target,
             "operation": "get manifest",
         }
-        if len(response.body) > MAX_MANIFEST_BYTES:
-            raise ProtocolViolation(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes", **places)
-        algorithm = wanted.algorithm if wanted is not None else "sha256"
-        try:
-            manifest = parse_manifest(response.body, response.headers.get("Content-Type"), algorithm=algorithm)
-        except InvalidManifest as error:
-            hint = NO_REGISTRY_HINT if response.body.lstrip().startswith(b"<") else None
-            raise ProtocolViolation(f"the manifest cannot be used: {error}", hint=hint, **places) from None
-        if wanted is not None and manifest.digest != wanted:
-            raise IntegrityError(
-                "the manifest's bytes do not have the digest under which it was asked for",
-                expected=str(wanted),
-                actual=str(manifest.digest),
-                **places,
-            )
-        return manifest
+
+        read: list[Manifest] = []
+
+        def check(response: Response) -> None:
+            read[:] = [_read_manifest(response, wanted, places)]
+
+        await self._client.send(request, endpoint, origin=origin, check=check)
+        return read[0]
+
+
+def _read_manifest(response: Response, wanted: Digest | None, places: dict[str, Any]) -> Manifest:
+    """The manifest of an answer. Bytes that were damaged on the way may be whole the next time; those that have the
+    digest that was asked for never change.
+    """
+    raw = response.body
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise ProtocolViolation(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes", **places)
+    algorithm = wanted.algorithm if wanted is not None else "sha256"
+    try:
+        manifest = parse_manifest(raw, response.headers.get("Content-Type"), algorithm=algorithm)
+    except InvalidManifest as error:
+        raise ProtocolViolation(
+            f"the manifest cannot be used: {error}",
+            hint=NO_REGISTRY_HINT if is_page(response) else None,
+            retryable=wanted is not None and not is_page(response) and digest_of(raw, algorithm) != wanted,
+            **places,
+        ) from None
+    if wanted is not None and manifest.digest != wanted:
+        raise IntegrityError(
+            "the manifest's bytes do not have the digest under which it was asked for",
+            expected=str(wanted),
+            actual=str(manifest.digest),
+            retryable=True,
+            **places,
+        )
+    return manifest
 
 
 def _hostile(repository: Repository, manifest: Manifest, what: str) -> SyncError:

@@ -66,5 +66,10 @@ class Publisher:
     async def _put(self, repository: Repository, manifest: Manifest, target: str) -> None:
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
         request = build_put_manifest(endpoint, repository, target, manifest.media_type, manifest.raw)
-        response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_ACCEPTED)
-        parse_put_manifest(response, manifest.digest)
+        await self._client.send(
+            request,
+            endpoint,
+            origin=Origin.DESTINATION,
+            accept=_ACCEPTED,
+            check=lambda response: parse_put_manifest(response, manifest.digest),
+        )

@@ -68,9 +68,18 @@ class RegistryClient:
         self._gates: dict[str, Gate] = {}
 
     async def send(
-        self, request: Request, endpoint: Endpoint, *, origin: Origin, accept: Collection[int] = (200,)
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        *,
+        origin: Origin,
+        accept: Collection[int] = (200,),
+        check: Callable[[Response], None] = lambda _response: None,
     ) -> Response:
-        """The answer, if its status is one of `accept`; otherwise the error that it stands for, after all tries."""
+        """The answer, if its status is one of `accept`; otherwise the error that it stands for, after all tries.
+
+        What `check` raises for an accepted answer counts as a try that failed.
+        """
         policy = self._write_retry if request.operation is Operation.PUT_MANIFEST else self._retry
         began_at = self._loop.time()
         tries: Tries | None = None
@@ -78,6 +87,7 @@ class RegistryClient:
             try:
                 response = await self.ask(request, endpoint, origin=origin)
                 if response.status in accept:
+                    check(response)
                     return response
                 raise self.failure(response, request, endpoint, origin)
             except SyncError as error:

@@ -30,6 +30,8 @@ TOKEN_TRIES = 1000
 
 NO_ANSWER = ("transport", "unavailable", "rate limited", "not asked")
 """Kinds of errors: no answer came, or one that speaks of a moment."""
+DAMAGED = ("integrity", "protocol violation")
+"""An answer came, and its bytes are not what they have to be; most of those cannot pass, but damage on the way can."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def decide_policies(settings: Settings) -> RetryPolicies:
         tries=settings.retries + 1,
         longest_wait_s=settings.longest_wait_s,
         budget_s=budget_s,
-        faults=NO_ANSWER,
+        faults=(*NO_ANSWER, *DAMAGED),
     )
     return RetryPolicies(
         read=small,
@@ -130,6 +132,7 @@ def decide_policies(settings: Settings) -> RetryPolicies:
             tries=TOKEN_TRIES if settings.retries else 1,
             longest_pause_s=10.0,
             budget_s=min(budget_s, settings.give_up_after_s),
+            faults=NO_ANSWER,
         ),
         blob=replace(small, faults=None),
         resume=replace(small, faults=None, first_pause_s=0.2, longest_pause_s=10.0),

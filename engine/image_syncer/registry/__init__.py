@@ -9,7 +9,7 @@ from __future__ import annotations
 from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_blob, parse_blob_range
 from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
 from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, preferred_challenge
-from image_syncer.registry.content import content_digest, content_length
+from image_syncer.registry.content import content_digest, content_length, is_page
 from image_syncer.registry.endpoint import DOCKER_HUB_API_HOST, Endpoint, api_host, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
 from image_syncer.registry.hints import NO_REGISTRY_HINT
@@ -111,6 +111,7 @@ __all__ = [
     "content_digest",
     "content_length",
     "follow_redirect",
+    "is_page",
     "is_retryable_status",
     "may_carry_credentials",
     "origin_of",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from image_syncer.oci import Digest
 
 if TYPE_CHECKING:
-    from image_syncer.registry.message import Headers
+    from image_syncer.registry.message import Headers, Response
 
-__all__ = ["content_digest", "content_length"]
+__all__ = ["content_digest", "content_length", "is_page"]
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -32,3 +32,9 @@ def content_length(headers: Headers) -> int | None:
     """
     match = _NUMBER.fullmatch(headers.get("Content-Length", "").strip())
     return int(match[0]) if match else None
+
+
+def is_page(response: Response) -> bool:
+    """Whether the answer is a page for people: what a login or a proxy in front says with 200, and no registry."""
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return media_type == "text/html" or response.body.lstrip()[:1] == b"<"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
 from image_syncer.oci import MANIFEST_MEDIA_TYPES, media_type_of
-from image_syncer.registry.content import content_digest, content_length
+from image_syncer.registry.content import content_digest, content_length, is_page
+from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import pull_scope, push_scope
 
@@ -84,8 +85,8 @@ def parse_manifest_head(response: Response) -> ManifestHead:
 def parse_put_manifest(response: Response, digest: Digest) -> None:
     """Check the answer to a pushed manifest (section "Pushing manifests": 201).
 
-    Raises `ProtocolViolation` on a status that is no success, `IntegrityError` when the registry stored
-    another digest.
+    Raises `ProtocolViolation` on a status that is no success and on a page for people, `IntegrityError` when
+    the registry stored another digest.
     """
     if response.status not in _PUT_STATUSES:
         raise ProtocolViolation(
@@ -93,6 +94,14 @@ def parse_put_manifest(response: Response, digest: Digest) -> None:
             origin=Origin.DESTINATION,
             operation=Operation.PUT_MANIFEST.value,
             status=response.status,
+        )
+    if is_page(response):
+        raise ProtocolViolation(
+            f"a manifest was pushed and answered with {response.status} and a page for people",
+            origin=Origin.DESTINATION,
+            operation=Operation.PUT_MANIFEST.value,
+            status=response.status,
+            hint=NO_REGISTRY_HINT,
         )
     stored = content_digest(response.headers)
     if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
@@ -102,6 +111,7 @@ def parse_put_manifest(response: Response, digest: Digest) -> None:
             operation=Operation.PUT_MANIFEST.value,
             expected=digest,
             actual=stored,
+            retryable=True,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
-from image_syncer.registry.content import content_digest
+from image_syncer.registry.content import content_digest, is_page
 from image_syncer.registry.location import append_query, resolve_own_location, same_origin, without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import Scope, push_scope
@@ -164,10 +164,13 @@ def parse_patch_upload(response: Response, request_url: str) -> UploadSession:
 def parse_put_upload(response: Response, digest: Digest) -> None:
     """Check the answer that closes an upload (section "POST then PUT": 201; some registries say 200 or 204).
 
-    Raises `ProtocolViolation` on another status, `IntegrityError` when the registry stored another digest.
+    Raises `ProtocolViolation` on another status and on a page for people, `IntegrityError` when the registry
+    stored another digest.
     """
     if response.status not in _PUT_STATUSES:
         raise _violation(Operation.PUT_UPLOAD, response, "instead of 201")
+    if is_page(response):
+        raise _violation(Operation.PUT_UPLOAD, response, "and a page for people")
     stored = content_digest(response.headers)
     if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
         raise IntegrityError(

@@ -43,8 +43,8 @@ _OPENED = (201, 202)
 _COMMITTED = (200, 201, 204)
 _TAKEN = (201, 202, 204)
 _STATUSES = (200, 202, 204)
-_GONE = (400, 401, 403, 404, 405, 410, 416, 501)
-"""What is answered to a question about a session that is no more, or to any such question."""
+_GONE = frozenset(range(400, 500)) - {408, 429, 499} | {501}
+"""What is answered to a question about a session that is no more, or to any such question: it is only a question."""
 _MOUNT_REFUSED = (400, 401, 403, 404, 405)
 """What registries answer to a mount that they do not know, or not between these repositories (instead of 202)."""
 _OK = 200

@@ -282,4 +282,5 @@ def length_differs(digest: Digest, expected: int, actual: int) -> SyncError:
         expected=f"{expected} bytes",
         actual=f"{actual} bytes",
         hint="The blob at the source is not the one that was pushed; push it there again.",
+        retryable=True,
     )

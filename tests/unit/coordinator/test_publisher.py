@@ -15,6 +15,8 @@ from image_syncer.planning import HoldingsInMemory, ImageTree
 from image_syncer.registry import Endpoint, Headers, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.embedded import MadeManifest
     from image_syncer.registry import Request
 
@@ -32,13 +34,17 @@ class Client:
     async def resolve(self, registry: str, _origin: object) -> Endpoint:
         return Endpoint(registry, f"https://{registry}")
 
-    async def send(self, request: Request, _endpoint: Endpoint, **_: object) -> Response:
+    async def send(
+        self, request: Request, _endpoint: Endpoint, *, check: Callable[[Response], None], **_: object
+    ) -> Response:
         target = request.url.rpartition("/")[2]
         await asyncio.sleep(0)
         if target in self.refused:
             raise RefusedError(f"{target} is refused")
         self.written.append(target)
-        return Response(201, self.headers, b"", request.url)
+        response = Response(201, self.headers, b"", request.url)
+        check(response)
+        return response
 
 
 def tree_of(made: MadeManifest) -> ImageTree:

@@ -110,3 +110,8 @@ def test_another_status_than_success_is_a_violation() -> None:
     with pytest.raises(ProtocolViolation) as caught:
         parse_put_manifest(answer(302), DIGEST)
     assert caught.value.status == 302
+
+
+def test_a_page_for_people_is_no_answer_to_a_pushed_manifest() -> None:
+    with pytest.raises(ProtocolViolation, match="page for people"):
+        parse_put_manifest(answer(200, ("Content-Type", "text/html; charset=utf-8")), DIGEST)

@@ -166,6 +166,11 @@ def test_an_upload_that_is_not_done_is_a_violation(status: int) -> None:
     assert (caught.value.status, caught.value.operation) == (status, "put upload")
 
 
+def test_a_page_for_people_is_no_answer_to_an_upload() -> None:
+    with pytest.raises(ProtocolViolation, match="page for people"):
+        parse_put_upload(answer(200, ("Content-Type", "text/html")), DIGEST)
+
+
 def test_a_blob_stored_under_another_digest_is_an_integrity_error() -> None:
     other = digest_of(b"damaged")
     with pytest.raises(IntegrityError) as caught:

@@ -1,0 +1,54 @@
+"""Every cell of the matrix that is possible is tried, and comes to what it has to come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from matrix.bench import Bench
+from matrix.cells import CELLS, LIMITS, Cell, Kind, Moment, Operation, impossible
+from matrix.outcomes import expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.certificates import Certificates
+
+POSSIBLE = tuple(cell for cell in CELLS if impossible(cell) is None)
+CELLS_OF_A_RUN = 56
+WAITING_CELLS_OF_A_RUN = 100
+"""Those take their time-outs, whatever their number is: they wait together."""
+
+
+def runs() -> Iterator[object]:
+    """The cells in portions, each of which has a bit of everything."""
+    waiting = [cell for cell in POSSIBLE if cell.kind is Kind.STALL or (cell.kind in LIMITS and cell.lasting)]
+    others = [cell for cell in POSSIBLE if cell not in waiting]
+    for name, cells, size in (("waiting", waiting, WAITING_CELLS_OF_A_RUN), ("others", others, CELLS_OF_A_RUN)):
+        count = -(-len(cells) // size)
+        for number in range(count):
+            yield pytest.param(cells[number::count], id=f"{name}-{number + 1}-of-{count}")
+
+
+def test_every_cell_is_impossible_for_a_reason_or_has_an_outcome() -> None:
+    assert len(CELLS) == len(set(CELLS)) == len(Operation) * len(Moment) * len(Kind) * 2
+    without = [str(cell) for cell in POSSIBLE if expected(cell) is None]
+    assert without == []
+    assert not any(reason == "" for cell in CELLS if (reason := impossible(cell)) is not None)
+
+
+def test_every_operation_moment_and_kind_is_tried() -> None:
+    for part in (Operation, Moment, Kind):
+        named = Counter(value for cell in POSSIBLE for value in (cell.operation, cell.moment, cell.kind))
+        assert [one for one in part if not named[one]] == []
+
+
+@pytest.mark.parametrize("cells", list(runs()))
+def test_each_cell_comes_to_its_outcome(cells: list[Cell], tmp_path: Path, certificates: Certificates) -> None:
+    with ExitStack() as stack:
+        problems = Bench(stack, tmp_path, certificates).run(cells)
+    assert problems == [], "\n".join(problems)
