@@ -11,6 +11,7 @@ import pytest
 from image_syncer.config import Destination, TagSelection
 from image_syncer.coordinator.image_sync import BY_JOURNAL
 from image_syncer.coordinator.journal import ASIDE
+from image_syncer.coordinator.journal_file import JournalFile
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from image_syncer.errors import JournalError
 from image_syncer.oci import Digest, PlatformFilter, Repository
@@ -240,6 +241,43 @@ def test_a_journal_that_cannot_be_read_is_set_aside_and_the_run_goes_on(lab: Syn
     assert again.report.warnings == ()
     assert lab.run(state_path=state).at(lab.destination).requests == {}
     lab.assert_arrived(image)
+
+
+def _fail(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_full_disk_costs_the_journal_and_no_image(lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = lab.image()
+    lab.run(state_path=state)
+    lab.push(lab.content.image(2), "team/other")
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "write", _fail)
+        done = lab.run(state_path=state)
+    assert done.outcomes == ["copied", "unchanged"]
+    assert done.at(lab.destination).count("head manifest") == 1  # what was written before is still good
+    [warning] = done.report.warnings
+    assert "is not written any more: database or disk is full" in warning
+    assert done.document["warnings"] == [warning]
+    assert lab.run(state_path=state).at(lab.destination).requests == {"head manifest": 1}
+    lab.assert_arrived(first)
+
+
+def test_a_journal_that_would_become_wrong_is_set_aside_and_the_image_is_copied(
+    lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = lab.image()
+    lab.run(state_path=state)
+    second = lab.image()
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "write", _fail)
+        done = lab.run(lab.rule(), state_path=state)
+    assert done.outcomes == ["copied"]
+    lab.assert_arrived(second)
+    assert any(f"was set aside as {state}{ASIDE}" in warning for warning in done.report.warnings)
+    lab.push(first)
+    assert lab.run(lab.rule(), state_path=state).outcomes == ["copied"]
+    lab.assert_arrived(first)
 
 
 def test_the_destination_of_a_rule_may_be_a_digest_or_a_tag(lab: SyncLab, state: str) -> None:

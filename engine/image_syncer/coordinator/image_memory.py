@@ -33,16 +33,19 @@ class ImageMemory:
         self._revoked = False
         self.recalled: dict[Reference, DoneImage] = {}
         for destination in destinations:
-            done = journal.recall(source, destination, self._wanted)
+            done = journal.recall(destination)
             if done is None:
-                self.revoke(destination)
-            else:
+                continue
+            if (done.source, done.wanted) == (str(source), self._wanted):
                 self.recalled[destination] = done
+            else:
+                self.revoke(destination)
 
     def revoke(self, destination: Reference) -> None:
         """What the journal says of `destination` does not hold any more."""
         self.recalled.pop(destination, None)
-        self._revoked |= self._journal.revoke(self._names[destination])
+        self._journal.revoke(self._names[destination])
+        self._revoked = True
 
     def rename(self, renamed: Mapping[Reference, Reference]) -> None:
         """Destinations without a tag go under other references from now on."""

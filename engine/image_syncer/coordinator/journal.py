@@ -85,15 +85,10 @@ class Journal:
         self._writer.put(Change("trouble", b"", None))  # what troubled the last run is tried again in this one
         self._writer.put(Change("fact", RUN, self._run.to_body()))
 
-    def recall(self, source: Reference, destination: Reference, wanted: str) -> DoneImage | None:
-        """What the journal says was brought from `source` to `destination` with the filter `wanted`; whatever else it
-        says of that destination is dropped by `revoke`.
-        """
+    def recall(self, destination: Reference) -> DoneImage | None:
+        """What was brought to `destination` last."""
         body = self._get("done", join_key(str(destination)))
-        if body is None:
-            return None
-        done = parse_record(DoneImage.from_body, body)
-        return done if done is not None and (done.source, done.wanted) == (str(source), wanted) else None
+        return None if body is None else parse_record(DoneImage.from_body, body)
 
     def note_done(self, source: Reference, destination: Reference, wanted: str, result: ImageResult) -> None:
         """`destination` has what `result` says."""
@@ -102,15 +97,11 @@ class Journal:
         done = DoneImage(str(source), wanted, result.source_digest, result.destination_digest)
         self._put("done", join_key(str(destination)), done.to_body())
 
-    def revoke(self, destination: Reference) -> bool:
-        """What the journal says of `destination` does not hold, or is about to change: it is dropped, which `flush`
-        waits for. Whether it said anything.
+    def revoke(self, destination: Reference) -> None:
+        """What was brought to `destination` is not what is wanted there: the record is dropped, which `flush` waits
+        for.
         """
-        key = join_key(str(destination))
-        found = self._get("done", key) is not None
-        if found:
-            self._put("done", key, None)
-        return found
+        self._put("done", join_key(str(destination)), None)
 
     def note_result(self, result: ImageResult) -> None:
         """An image has ended: what troubles it is told by `status`."""

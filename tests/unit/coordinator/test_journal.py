@@ -22,7 +22,7 @@ from image_syncer.coordinator.journal_lock import JournalLock
 from image_syncer.coordinator.journal_records import Change, DoneImage, JournalReadError, join_key
 from image_syncer.coordinator.journal_status import load_status
 from image_syncer.errors import JournalError
-from image_syncer.oci import Digest, PlatformFilter, Reference, Repository, digest_of, parse_reference
+from image_syncer.oci import Digest, PlatformFilter, Repository, digest_of, parse_reference
 from image_syncer.planning import HoldingsInMemory
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
 
@@ -61,7 +61,7 @@ def test_it_gives_back_what_it_was_told(path: str) -> None:
         journal.note_quirk("target.example", "keeps partial uploads", False)
         journal.note_quirk("other.example", "keeps partial uploads", True)
     with opened(path) as journal:
-        assert journal.recall(SOURCE, TARGET, "") == DoneImage(str(SOURCE), "", digest(1), digest(2))
+        assert journal.recall(TARGET) == DoneImage(str(SOURCE), "", digest(1), digest(2))
         assert journal.has_blob(HOME, digest(3))
         assert not journal.has_blob(OTHER, digest(3))
         assert not journal.has_blob(HOME, digest(1))
@@ -86,13 +86,15 @@ def test_it_may_be_read_by_its_owner_only(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "wanted"), [("source.example/team/other:v1", ""), (str(SOURCE), "PlatformFilter(…)")]
+    ("source", "wanted"),
+    [("source.example/team/other:v1", ALL), (str(SOURCE), PlatformFilter(architectures=("amd64",)))],
 )
-def test_an_image_of_another_source_or_filter_is_not_recalled(path: str, source: str, wanted: str) -> None:
+def test_an_image_of_another_source_or_filter_is_not_recalled(path: str, source: str, wanted: PlatformFilter) -> None:
     with opened(path) as journal:
         journal.note_done(SOURCE, TARGET, "", result(1, destination_digest=digest(1)))
     with opened(path) as journal:
-        assert journal.recall(parse_reference(source), TARGET, wanted) is None
+        assert ImageMemory(journal, SOURCE, [TARGET], ALL).recalled.keys() == {TARGET}
+        assert ImageMemory(journal, parse_reference(source), [TARGET], wanted).recalled == {}
 
 
 def test_what_does_not_fit_is_gone_before_the_destination_changes(path: str) -> None:
@@ -262,11 +264,11 @@ def test_a_full_disk_ends_the_journal_and_not_the_run(path: str) -> None:
             asyncio.run(journal._writer.flush())
             [warning] = journal.warnings
             assert "is not written any more" in warning
-            assert journal.recall(SOURCE, TARGET, "") is not None
+            assert journal.recall(TARGET) is not None
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with opened(path) as journal:
-        assert journal.recall(SOURCE, TARGET, "") is not None
+        assert journal.recall(TARGET) is not None
 
 
 def test_after_a_full_disk_what_was_written_is_still_good(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,10 +280,10 @@ def test_after_a_full_disk_what_was_written_is_still_good(path: str, monkeypatch
         asyncio.run(journal._writer.flush())
         [warning] = journal.warnings
         assert "is not written any more: database or disk is full" in warning
-        assert journal.recall(SOURCE, TARGET, "") is not None
+        assert journal.recall(TARGET) is not None
     monkeypatch.undo()
     with opened(path) as journal:
-        assert journal.recall(SOURCE, TARGET, "") is not None
+        assert journal.recall(TARGET) is not None
         assert not journal.has_blob(HOME, digest(1))
 
 
@@ -297,10 +299,10 @@ def test_a_journal_that_would_become_wrong_on_a_full_disk_is_set_aside(
         assert any(f"was set aside as {path}{ASIDE}" in warning for warning in journal.warnings)
         assert not Path(path).exists()
         assert not Path(f"{path}-wal").exists()
-        assert journal.recall(SOURCE, TARGET, "") is None
+        assert journal.recall(TARGET) is None
     monkeypatch.undo()
     with opened(path) as journal:
-        assert journal.recall(SOURCE, TARGET, "") is None
+        assert journal.recall(TARGET) is None
         assert journal.warnings == []
 
 
@@ -432,10 +434,8 @@ def test_a_flipped_bit_in_a_record_drops_it_with_a_warning(truth: Truth) -> None
     damaged[place + 10] ^= 1
     truth.path.write_bytes(damaged)
     with opened(str(truth.path)) as journal:
-        source, target = (parse_reference(f"{side}.example/app:v5") for side in ("source", "target"))
-        assert journal.recall(source, target, "") is None
-        next_one = [Reference(Repository(f"{side}.example", "app"), "v6", None) for side in ("source", "target")]
-        assert journal.recall(*next_one, "") is not None
+        assert journal.recall(parse_reference("target.example/app:v5")) is None
+        assert journal.recall(parse_reference("target.example/app:v6")) is not None
     [warning] = journal.warnings
     assert warning.startswith("1 damaged record of the journal")
 
