@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,8 @@ from image_syncer.config import Destination, TagSelection
 from image_syncer.coordinator.image_sync import BY_JOURNAL
 from image_syncer.coordinator.journal import ASIDE
 from image_syncer.coordinator.journal_file import JournalFile
+from image_syncer.coordinator.journal_status import load_status
+from image_syncer.coordinator.publisher import Publisher
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from image_syncer.errors import JournalError
 from image_syncer.oci import Digest, PlatformFilter, Repository
@@ -87,6 +89,26 @@ def test_a_record_is_gone_before_its_destination_changes(lab: SyncLab, state: st
     lab.push(first)
     lab.run(lab.rule(), state_path=state)
     lab.assert_arrived(first)
+
+
+def test_the_drop_of_a_record_is_on_the_disk_before_the_manifest_goes_out(
+    lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.image()
+    lab.run(state_path=state)
+    second = lab.image()
+    publish, found = Publisher.publish, []
+
+    async def look_and_publish(self: Publisher, *what: Any) -> None:
+        found.append(load_status(state).images_done)
+        await publish(self, *what)
+
+    monkeypatch.setattr(Publisher, "publish", look_and_publish)
+    monkeypatch.setattr("image_syncer.coordinator.journal_writer.BATCH_S", 60.0)  # so that it is no matter of luck
+    lab.run(lab.rule(), state_path=state)
+    assert found == [0]
+    assert load_status(state).images_done == 1
+    lab.assert_arrived(second)
 
 
 def test_another_source_for_the_same_destination_is_not_taken_for_it(lab: SyncLab, state: str) -> None:

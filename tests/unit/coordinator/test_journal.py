@@ -440,6 +440,20 @@ def test_a_flipped_bit_in_a_record_drops_it_with_a_warning(truth: Truth) -> None
     assert warning.startswith("1 damaged record of the journal")
 
 
+def test_a_number_that_means_another_repository_proves_nothing(path: str) -> None:
+    with opened(path) as journal:
+        journal.note_blob(HOME, digest(1))
+        journal.note_blob(OTHER, digest(2))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE repository SET number = 3 - number + 10")
+        database.execute("UPDATE repository SET number = number - 10")
+        database.commit()
+    with opened(path) as journal:
+        assert not journal.has_blob(OTHER, digest(1))
+        assert not journal.has_blob(HOME, digest(2))
+        assert journal.home("target.example", digest(1)) is None
+
+
 def test_a_copy_of_the_file_is_another_journal(truth: Truth, tmp_path: Path) -> None:
     truth.read(truth.closed)
     shutil.copy(truth.path, tmp_path / "copy.db")
