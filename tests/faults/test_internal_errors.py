@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.publisher import Publisher
@@ -66,6 +67,16 @@ def test_what_was_done_before_a_crash_is_in_the_report(lab: SyncLab, monkeypatch
     done = lab.run(exit_code=70)
     assert done.outcomes == ["not tried", "unchanged"]
     lab.assert_arrived(first)
+
+
+def test_what_crashes_at_the_very_end_does_not_cost_the_report(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = lab.image(1)
+    monkeypatch.setattr(Transfers, "stop", crash_later)
+    monkeypatch.setattr(BoundedHoldings, "close", crash)
+    done = lab.run(exit_code=70)
+    assert done.outcomes == ["copied"]
+    assert done.report.internal_error == "ZeroDivisionError: made on purpose"
+    lab.assert_arrived(image)
 
 
 def test_an_image_that_gets_lost_is_found(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:

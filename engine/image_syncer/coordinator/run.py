@@ -131,10 +131,12 @@ class Run:
             self._transfers.kill()
         if self._check is not None:
             await self._check.close()
-        self._driver.close()
-        self._blobs.close()
-        self._children.close()
-        self._close_journal()
+        # One that fails does not keep the others from being closed, nor the report from being written.
+        for close in (self._driver.close, self._blobs.close, self._children.close, self._close_journal):
+            try:
+                close()
+            except Exception as error:  # noqa: BLE001, PERF203 - as above
+                self._crashes.note(error)
 
     def _open_report(self) -> ReportWriter | None:
         try:
