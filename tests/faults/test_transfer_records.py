@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator import transfers
+from image_syncer.coordinator import running_jobs
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from support.sync_runs import REPOSITORY, TRUSTING
 
@@ -58,13 +58,13 @@ def test_a_run_that_moves_nothing_has_no_transfers(lab: SyncLab) -> None:
 @pytest.mark.parametrize("asked", [True, False])
 def test_records_are_made_for_a_report_only(lab: SyncLab, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
     made: list[object] = []
-    record = transfers.TransferRecord
+    record = running_jobs.TransferRecord
 
     def note(**fields: Any) -> TransferRecord:
         made.append(fields)
         return record(**fields)
 
-    monkeypatch.setattr(transfers, "TransferRecord", note)
+    monkeypatch.setattr(running_jobs, "TransferRecord", note)
     lab.image(2)
     if asked:
         lab.run()
