@@ -67,7 +67,7 @@ def _verify(configuration: Configuration, options: RunOptions, *, deep: bool, as
     say(
         _as_json({"summary": report.as_data()})
         if as_json
-        else "\n".join([*report.limit_lines(), report.summary_line()])
+        else "\n".join([report.summary_line(), *report.limit_lines()])
     )
     say_unwritten(report, as_json=logs_as_json)
     say_internal_error(report, as_json=logs_as_json)

@@ -108,7 +108,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(lab: SyncLab, kind: Fau
     done = lab.run()
     assert (done.at(lab.source).count("get blob"), done.at(lab.destination).count("start upload")) == (4, 3)
     assert done.at(lab.destination).statuses["put upload 201"] == 3
-    assert done.at(lab.source).bytes_out <= sum(blob.size for blob in image.blobs) + 256 * 1024
+    assert done.at(lab.source).statuses["get blob 206"] == 1
     assert done.document["resumes"] == {"source": 1, "destination": 0, "while idle": 0}
     lab.assert_arrived(image)
 

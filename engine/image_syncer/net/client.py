@@ -39,7 +39,7 @@ class RegistryClient:
     `write_retry` is for manifests that are put, where they are tried otherwise. `chance` gives a uniform number in
     [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left alone. A refusal for asking too often
     (429) is waited for, and counts as a failed try only where the operation was let through nowhere at the registry for
-    `patience_s` seconds (None: the longest wait of `retry`).
+    `patience_s` seconds (None: that of `retry`).
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RegistryClient:
         self._chance = chance
         self._on_pause = on_pause
         self._limit_of = limit_of
-        self._patience = Patience(retry.longest_wait_s if patience_s is None else patience_s)
+        self._patience = Patience(retry.patience_s if patience_s is None else patience_s)
         self._loop = asyncio.get_running_loop()
         self._gates: dict[str, Gate] = {}
 

@@ -25,7 +25,7 @@ class Later:
 
     def __init__(self, retry: RetryPolicy, chance: Callable[[], float]) -> None:
         self._retry = retry
-        self.patience = Patience(retry.longest_wait_s)
+        self.patience = Patience(retry.patience_s)
         self._chance = chance
         self._waiting: list[tuple[float, int, Target]] = []
         self._serials = itertools.count()

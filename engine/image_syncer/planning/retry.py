@@ -74,6 +74,13 @@ class RetryPolicy:
             pause += asked
         return pause if self.budget_s is None or spent_s + pause <= self.budget_s else None
 
+    @property
+    def patience_s(self) -> float:
+        """How long refusals that only ask to wait (429) are waited for, and are no failed tries."""
+        if self.tries <= 1:
+            return 0.0
+        return self.longest_wait_s if self.budget_s is None else min(self.longest_wait_s, self.budget_s)
+
     def as_data(self) -> dict[str, Any]:
         """The policy as plain data."""
         return vars(self) | {"faults": list(self.faults) if self.faults is not None else None}
