@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from image_syncer.net import TurnDesk
+from image_syncer.planning import LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
 from image_syncer.worker.messages import LeaveAlone
@@ -39,6 +41,7 @@ class Pacing:
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._began_at = began_at
+        self._latencies: defaultdict[str, LatencyWatch] = defaultdict(LatencyWatch)
         self.log = LimitsLog()
         self._desk = TurnDesk(
             throttle,
@@ -84,6 +87,14 @@ class Pacing:
     def left_alone(self, registry: str, seconds: float) -> None:
         """A registry that is not paced is left alone for so long (503 with Retry-After)."""
         self.log.left_alone(registry, seconds)
+
+    def note_answers(self, answer_s: dict[str, list[float]]) -> None:
+        """So long some registries took to answer, each in seconds: one that has become slow is asked for less."""
+        now = self._loop.time()
+        for registry, answers_s in answer_s.items():
+            watch = self._latencies[registry]
+            if watch.note(answers_s, now) and self._scheduler.queue.slowed(registry, now):
+                _log.info("registry answers slowly", registry=registry, best_s=watch.best_s)
 
     def sample(self) -> None:
         """To be called about twice a second: what the limits are now goes into the log."""

@@ -219,6 +219,7 @@ class Transfers:
         """See `PoolListener`."""
         if isinstance(message, Beat):
             self.requests.update(message.requests)
+            self.pacing.note_answers(message.answer_s)
             self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
             self._carry_out(self._scheduler.sample(self._loop.time()))
         elif isinstance(message, JobEnded):

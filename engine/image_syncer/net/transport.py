@@ -14,12 +14,17 @@ from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
+from image_syncer.registry import Operation
 
 if TYPE_CHECKING:
     from image_syncer.net.multi import CurlDriver
     from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Timeouts", "Transport"]
+
+MOST_ANSWERS = 32
+"""Times of answers that are kept of one registry: as many as say something."""
+_SESSION_OPENED = 202
 
 
 class Timeouts:
@@ -44,6 +49,8 @@ class Transport:
         self.timeouts = timeouts
         self.handles = HandlePool()
         self.requests: Counter[str] = Counter()
+        self.answer_s: dict[str, list[float]] = {}
+        """By registry, how long requests for upload sessions took to be answered: small ones, and each blob has one."""
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
 
@@ -66,6 +73,8 @@ class Transport:
                 code, words = await self.driver.perform(handle.easy)
                 code, words = judge_end(code, words, whole=handle.is_whole)
                 response = handle.take_answer(request.url)
+                if response.status == _SESSION_OPENED and request.operation is Operation.START_UPLOAD:
+                    self._note_answer(handle.easy, endpoint.registry)
             finally:
                 self._small_handles.give_back(handle)
         finally:
@@ -83,3 +92,14 @@ class Transport:
         if code:
             raise transport_error(code, words, request, origin)
         return response
+
+    def take_answer_times(self) -> dict[str, list[float]]:
+        """What `answer_s` has; it begins anew."""
+        taken, self.answer_s = self.answer_s, {}
+        return taken
+
+    def _note_answer(self, easy: pycurl.Curl, registry: str) -> None:
+        """From when the connection stood until the answer's first byte (CURLINFO_STARTTRANSFER_TIME)."""
+        times = self.answer_s.setdefault(registry, [])
+        if len(times) < MOST_ANSWERS:
+            times.append(round(easy.getinfo(pycurl.STARTTRANSFER_TIME) - easy.getinfo(pycurl.PRETRANSFER_TIME), 4))

@@ -2,8 +2,8 @@
 
 Every job needs one connection to each of its registries, and two where one registry is both source and destination.
 What a registry allows is the user's to say; one that refuses (429, 503, connections that it breaks) is given half of
-what it refused, and gets more again, bit by bit, while it refuses nothing: additive growth and multiplicative decrease,
-as in TCP (RFC 5681). The limits are shared by all workers.
+what it refused, one that has become slow a quarter less, and gets more again, bit by bit, while it refuses nothing:
+additive growth and multiplicative decrease, as in TCP (RFC 5681). The limits are shared by all workers.
 
 Where requests are paced (`pacing.py`), connections need be no fewer than the rate keeps busy, and more would only wait
 for their turns in the slots of others.
@@ -38,6 +38,9 @@ LEAST_BUSY_S, MOST_BUSY_S = 0.5, 2.0
 """For how long a connection may be busy with one request, where those that are needed are reckoned from a rate."""
 LEAST_PACED = 4
 """Connections to a registry that is paced, however slowly."""
+
+FEWEST_WHERE_SLOW = 8
+"""Connections to a registry that is only slow: fewer would be slower still."""
 
 _Entry = tuple[int, int, "Job"]
 """In a heap: the rank (the smallest comes first), the job's id, which decides between equals, and the job."""
@@ -95,6 +98,19 @@ class Host:
             self._refused_at = used
         least = used if self.allowed is None else min(used, self.allowed)
         self.allowed = max(min(self.floor, self.allowed or self.floor), least // 2)
+        return True
+
+    def slowed(self, now: float) -> bool:
+        """It answers slowly (`latency.py`): a quarter less; whether it is asked for less from now on."""
+        used = self.streamed + self.small
+        fewer = max(FEWEST_WHERE_SLOW, used * 3 // 4)
+        if now < self._calm_at or fewer >= (used if self.allowed is None else self.allowed):
+            return False
+        self._calm_at = now + CALM_S
+        self._grows_at = now + GROWTH_S
+        if self.allowed is None:
+            self._refused_at = used
+        self.allowed = fewer
         return True
 
     @property

@@ -127,6 +127,15 @@ class JobQueue:
         self.limited = True
         return True
 
+    def slowed(self, registry: str, now: float) -> bool:
+        """A registry answers slowly; whether it is asked for less from now on."""
+        host = self._host_of(registry)
+        if not host.slowed(now):
+            return False
+        self._refusing.add(host)
+        self.limited = True
+        return True
+
     def pace(self, registry: str, rate: float | None) -> None:
         """A registry may be asked so many times a second now (None: as often as one likes)."""
         host = self._host_of(registry)

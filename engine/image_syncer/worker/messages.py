@@ -129,10 +129,13 @@ class Ready:
 
 @dataclass(frozen=True)
 class Beat:
-    """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job."""
+    """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, and how
+    many seconds some requests took to be answered, by registry.
+    """
 
     requests: dict[str, int]
     received: dict[str, int]
+    answer_s: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

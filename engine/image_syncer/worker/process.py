@@ -62,6 +62,8 @@ __all__ = ["BEAT_S", "Worker", "main"]
 
 BEAT_S = 0.5
 """Between two signs of life."""
+LATE_S = 0.1
+"""A beat that comes so late tells of a machine that is too busy to read answers in time: how long they took is ours."""
 TICK_S = 1.0
 """Between two looks for silence."""
 LONGEST_WAIT_S = 1.0
@@ -237,16 +239,19 @@ class Worker:
     async def _beat(self) -> None:
         ticked = self._loop.time()
         while True:
+            due = self._loop.time() + BEAT_S
             await asyncio.sleep(BEAT_S)
-            self._say_progress()
             now = self._loop.time()
+            self._say_progress(late=now > due + LATE_S)
             if now - ticked >= TICK_S:
                 ticked = now
                 for mover in list(self._movers.values()):
                     mover.tick(now)
 
-    def _say_progress(self) -> None:
-        self._say(Beat(self._take_requests(), {str(job): mover.received for job, mover in self._movers.items()}))
+    def _say_progress(self, *, late: bool) -> None:
+        answer_s = self._transport.take_answer_times()
+        received = {str(job): mover.received for job, mover in self._movers.items()}
+        self._say(Beat(self._take_requests(), received, {} if late else answer_s))
 
     def _take_requests(self) -> dict[str, int]:
         """What was sent since this was asked last."""

@@ -79,6 +79,7 @@ MESSAGES: list[Message] = [
     Ready(4711),
     Beat({"head manifest": 2, "put upload": 1}, {"7": 2**40}),
     Beat({}, {}),
+    Beat({}, {}, {"r.example:5000": [0.002, 1.5]}),
     JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
     FellBehind(9, (0, 2)),
     TargetEnded(9, 1, Result("moved", 7, None)),
