@@ -30,8 +30,10 @@ LEAST_RATE = 0.05
 FREE_RATE = 10_000.0
 """More than we can ask: a registry that took so much is paced no more."""
 DOUBLING_S = 1.0
-DEPTH_S = 0.02
-"""The bucket keeps the turns of so long, so that a late timer loses none. Few, because they go out at once."""
+DEPTH_S, DEPTH, DEPTH_PART_S = 0.1, 4.0, 0.01
+"""The bucket keeps the turns of a tenth of a second, so that a late timer loses none; but few, because they go out at
+once: four, and those of a hundredth of a second.
+"""
 RECENT_S = 2.0
 """For how fast a registry was really asked when it refused."""
 SHORT_S = 5.0
@@ -209,7 +211,7 @@ class Pacer:
         if seconds <= 0:
             return
         rate = self._rate_at(now)
-        full = max(1.0, rate * DEPTH_S) + 1.0
+        full = max(1.0, min(rate * DEPTH_S, DEPTH + rate * DEPTH_PART_S)) + 1.0
         if self._hungry:
             self._grown_s += min(seconds, (full - self._level) / rate)
             self.rate = self._grown()

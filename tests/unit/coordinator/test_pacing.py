@@ -1,0 +1,116 @@
+"""What workers and coordinator learn of limits, between a desk and a pool that only writes down what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.coordinator.pacing import Pacing
+from image_syncer.net import Throttle
+from image_syncer.planning import RetryPolicy, Scheduler
+from image_syncer.worker.messages import Beat, LeaveAlone
+from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from image_syncer.worker.messages import Message
+
+HERE, THERE = "registry.example", "other.example"
+
+
+class Pool:
+    def __init__(self) -> None:
+        self.said: list[tuple[int | None, Message]] = []
+        self.given = asyncio.Event()
+
+    def send(self, worker: int, message: Message) -> None:
+        self.said.append((worker, message))
+        if isinstance(message, TurnsGiven):
+            self.given.set()
+
+    def broadcast(self, message: Message, *, but: int | None = None) -> None:
+        self.said.append((None, message))
+
+
+class Lab:
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self.throttle = Throttle()
+        self.scheduler = Scheduler(streams=8, retry=RetryPolicy(), chance=lambda: 0.0)
+        self.pacing = Pacing(
+            self.throttle,
+            self.pool,  # type: ignore[arg-type]
+            self.scheduler,
+            longest_wait_s=600.0,
+            began_at=asyncio.get_running_loop().time(),
+        )
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scenario(), 10))  # type: ignore[arg-type]
+
+
+def test_what_one_worker_was_refused_all_of_them_learn() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        assert lab.pacing.on_message(1, Refused(HERE, 5.0))
+        assert [(to, type(message)) for to, message in lab.pool.said] == [(None, Paced), (None, LeaveAlone)]
+        pause = lab.pool.said[1][1]
+        assert isinstance(pause, LeaveAlone)
+        assert pause.seconds == pytest.approx(5.0)
+        assert lab.throttle.wait_s(HERE, asyncio.get_running_loop().time()) == pytest.approx(5.0, abs=0.5)
+        assert lab.pacing.log.as_data()[HERE]["refused"] == 1
+
+    run(scenario)
+
+
+def test_a_worker_that_is_new_is_told_what_the_others_know() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        lab.pacing.on_message(1, Refused(HERE, 5.0))
+        lab.pacing.on_message(1, LeaveAlone(THERE, 30.0))
+        lab.pool.said.clear()
+        lab.pacing.welcome(7)
+        assert {to for to, _ in lab.pool.said} == {7}
+        told = [message for _, message in lab.pool.said]
+        assert [message.registry for message in told if isinstance(message, Paced) and message.paced] == [HERE]
+        pauses = {message.registry: message.seconds for message in told if isinstance(message, LeaveAlone)}
+        assert pauses == {HERE: pytest.approx(5.0, abs=0.5), THERE: pytest.approx(30.0, abs=0.5)}
+        assert lab.pacing.log.as_data()[THERE]["left_alone_s"] == pytest.approx(30.0, abs=0.5)
+
+    run(scenario)
+
+
+def test_a_worker_gets_the_turns_that_it_wants_and_none_after_it_is_gone() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        lab.pacing.on_message(1, Refused(HERE, 0.05))
+        lab.pacing.on_message(1, TurnsWanted(HERE, 1000))
+        lab.pacing.forget(1)
+        lab.pacing.on_message(2, TurnsWanted(HERE, 1))
+        await lab.pool.given.wait()
+        assert [said for said in lab.pool.said if isinstance(said[1], TurnsGiven)] == [(2, TurnsGiven(HERE, 1))]
+        assert lab.pacing.slowed() is None
+
+    run(scenario)
+
+
+def test_what_a_worker_read_of_a_limit_counts_for_all() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        lab.pacing.on_message(1, AllowanceTold(HERE, 100.0, 60.0, 0, 20.0))
+        assert lab.throttle.wait_s(HERE, asyncio.get_running_loop().time()) == pytest.approx(20.0, abs=0.5)
+        lab.pacing.on_message(1, AllowanceTold(THERE, 100.0, 21600.0, 0, None))  # Docker Hub
+        assert THERE not in lab.throttle.watched
+
+    run(scenario)
+
+
+def test_other_messages_are_none_of_its_business() -> None:
+    async def scenario() -> None:
+        assert not Lab().pacing.on_message(1, Beat({}, {}))
+
+    run(scenario)
