@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from image_syncer.net import TurnDesk
@@ -14,6 +14,8 @@ from image_syncer.worker.messages import LeaveAlone
 from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.coordinator.supervisor import Supervisor
     from image_syncer.net import Throttle
     from image_syncer.planning import Scheduler
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Pacing"]
 
+COUNT_S, COUNTS = 0.5, 4
+"""How often, and how often lately, it was counted how many requests were sent."""
+
 _log = get_logger(__name__)
 
 
 class Pacing:
-    """Between the desk that gives the turns and those who want them. Times count from `began_at` (loop time)."""
+    """Between the desk that gives the turns and those who want them. Times count from `began_at` (loop time);
+    `requests()` is how many all processes have sent so far.
+    """
 
     def __init__(
         self,
@@ -35,12 +42,15 @@ class Pacing:
         *,
         longest_wait_s: float,
         began_at: float,
+        requests: Callable[[], int] = lambda: 0,
     ) -> None:
         self._throttle = throttle
         self._supervisor = supervisor
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._began_at = began_at
+        self._requests = requests
+        self._counts: deque[tuple[float, int]] = deque([(began_at, 0)], maxlen=COUNTS)
         self._latencies: defaultdict[str, LatencyWatch] = defaultdict(LatencyWatch)
         self.log = LimitsLog()
         self._desk = TurnDesk(
@@ -50,6 +60,7 @@ class Pacing:
             on_paused=lambda registry, seconds: supervisor.broadcast(LeaveAlone(registry, seconds)),
             on_paced=self._on_paced,
             on_refused=self._on_refused,
+            asked=self._asked,
         )
 
     def on_message(self, worker: int, message: Message) -> bool:
@@ -98,6 +109,7 @@ class Pacing:
 
     def sample(self) -> None:
         """To be called about twice a second: what the limits are now goes into the log."""
+        self._count()
         now = self._loop.time() - self._began_at
         for registry, pacer in self._desk.pacers.items():
             self.log.note_rate(registry, pacer.rate, now)
@@ -110,6 +122,15 @@ class Pacing:
         """A registry for whose turns requests wait now, and its rate in requests a second; None where there is none."""
         binding = [(pacer.rate, name) for name, pacer in self._desk.pacers.items() if pacer.is_binding]
         return (min(binding)[1], min(binding)[0]) if binding else None
+
+    def _count(self) -> None:
+        now = self._loop.time()
+        if now >= self._counts[-1][0] + COUNT_S:
+            self._counts.append((now, self._requests()))
+
+    def _asked(self) -> float:
+        at, before = self._counts[0]
+        return (self._requests() - before) / max(1.0, self._loop.time() - at)
 
     def _on_paced(self, registry: str, paced: bool) -> None:
         _log.info("registry is paced" if paced else "registry is paced no more", registry=registry)

@@ -123,6 +123,7 @@ class Transfers:
             self._scheduler,
             longest_wait_s=settings.longest_wait_s,
             began_at=run_began_at,
+            requests=lambda: self.requests.total() + client.transport.requests.total(),
         )
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []

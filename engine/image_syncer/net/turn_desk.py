@@ -42,7 +42,8 @@ class TurnDesk:
 
     `on_given(worker, registry, turns)` hands turns to a worker; `on_paused(registry, seconds)` and
     `on_paced(registry, paced)` are for all of them; `on_refused(registry, rate)` is told each refusal that says
-    something new, with the rate that follows from it, in requests a second.
+    something new, with the rate that follows from it, in requests a second; `asked()` says at which rate all registries
+    together were asked lately.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class TurnDesk:
         on_paused: Callable[[str, float], None],
         on_paced: Callable[[str, bool], None],
         on_refused: Callable[[str, float], None] = lambda _registry, _rate: None,
+        asked: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._throttle = throttle
         self._longest_wait_s = longest_wait_s
@@ -61,6 +63,7 @@ class TurnDesk:
         self._on_paused = on_paused
         self._on_paced = on_paced
         self._on_refused = on_refused
+        self._asked = asked
         self._loop = asyncio.get_running_loop()
         self._registries: dict[str, _Registry] = {}
         self._allowed: dict[str, float] = {}
@@ -136,7 +139,7 @@ class TurnDesk:
     def _paced(self, registry: str) -> _Registry:
         paced = self._registries.get(registry)
         if paced is None:
-            pacer = Pacer(self._loop.time(), allowed=self._allowed.get(registry))
+            pacer = Pacer(self._loop.time(), allowed=self._allowed.get(registry), asked=self._asked())
             paced = self._registries[registry] = _Registry(pacer)
             self._throttle.pace(registry)
             self._on_paced(registry, True)

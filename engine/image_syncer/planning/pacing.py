@@ -4,8 +4,8 @@ At a millisecond a request, one connection alone exceeds many limits, so a bound
 them. A registry that answers 429 gets a token bucket, and from then on every request to it takes a turn. How many turns
 a second there are is found out:
 
-- At first nothing is known, and the rate doubles every second, as in the slow start of TCP (RFC 5681), until the next
-  refusal. Where the registry has said how much it allows, it begins there.
+- At first little is known: the rate begins far below what was asked before, and doubles every second, as in the slow
+  start of TCP (RFC 5681), until the next refusal. Where the registry has said how much it allows, it begins there.
 - A refusal lowers the rate: by little where it went well for long, for then the rate is only just too high; by more
   where it follows the last one closely. Between two refusals a registry has let through what it allows, less what it
   could not keep for later while it was left alone: that is the least the rate falls to.
@@ -25,6 +25,8 @@ __all__ = ["Pacer"]
 
 FIRST_RATE = 16.0
 """Where nothing is known: less than what registries that are meant for machines allow."""
+FIRST_PART = 0.25
+"""Of what all registries were asked lately: half of it went elsewhere, and the rest was too much."""
 LEAST_RATE = 0.05
 """A request in 20 s; a registry that allows less says so with Retry-After."""
 FREE_RATE = 10_000.0
@@ -59,10 +61,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 60.0
 
 
 class Pacer:
-    """The turns of one registry, from its first refusal on. `allowed` is the rate that the registry itself names."""
+    """The turns of one registry, from its first refusal on. `allowed` is the rate that the registry itself names; where
+    it names none, `asked` is the rate at which all registries together were asked lately.
+    """
 
-    def __init__(self, now: float, *, allowed: float | None = None) -> None:
-        self.rate = FIRST_RATE if allowed is None else max(LEAST_RATE, allowed * SLIGHTLY)
+    def __init__(self, now: float, *, allowed: float | None = None, asked: float = 0.0) -> None:
+        first = max(FIRST_RATE, min(asked * FIRST_PART, FREE_RATE / 2))
+        self.rate = first if allowed is None else max(LEAST_RATE, allowed * SLIGHTLY)
         self._base = self.rate
         self._ceiling = None if allowed is None else allowed * CEILING
         self._stretch = 1.0

@@ -70,6 +70,9 @@ def test_one_refusal_out_of_the_blue_costs_some_seconds_and_then_nothing() -> No
 
 def test_what_is_said_of_the_limit_is_where_it_begins() -> None:
     assert Pacer(0.0).rate == FIRST_RATE
+    assert Pacer(0.0, asked=8.0).rate == FIRST_RATE
+    assert Pacer(0.0, asked=1000.0).rate == 250.0
+    assert Pacer(0.0, asked=1e9).rate < FREE_RATE
     assert Pacer(0.0, allowed=100.0).rate == pytest.approx(95.0)
     pacer = Pacer(0.0, allowed=100.0)
     assert 90 * 20 <= drain(pacer, 0.0, 20.0) <= 100 * 20
