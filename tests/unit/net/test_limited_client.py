@@ -70,7 +70,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def test_more_refusals_than_tries_are_waited_for() -> None:
     async def scenario() -> None:
-        lab = Lab([(429, [])] * 3 + [(200, [])])
+        lab = Lab([(429, [])] * 3 + [(200, [])], tries=2)
         assert (await lab.head()).status == 200
         assert len(lab.registry.asked_at) == 4
 
