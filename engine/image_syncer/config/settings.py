@@ -67,6 +67,8 @@ class Settings:
     """How long the other destinations of a blob may wait for the slowest before it gets a download of its own."""
     silence_s: float = 15.0
     """A worker process says twice a second that it is alive; one that is silent for so long is killed and replaced."""
+    watchdog_s: float | None = None
+    """What gives no sign of progress for so long is given up; None: longer than all time-outs and tries together."""
     deadline_s: float | None = None
     """When the run has lasted so long, nothing new begins and what is under way is given up; None: no such bound."""
     progress_interval_s: float = 0.25

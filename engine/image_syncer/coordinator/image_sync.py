@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.delivery import Delivery
+from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.retry_facts import image_facts
@@ -16,7 +17,7 @@ from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import Outcome, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from image_syncer.config import Settings
     from image_syncer.coordinator.discovery import Discovery, Selected
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.verify_tree import TreeCheck
+    from image_syncer.coordinator.watchdog import Watchdog, Watched
     from image_syncer.oci import Reference
     from image_syncer.planning import Holdings, ImageTree
     from image_syncer.registry import ManifestHead
@@ -57,6 +59,7 @@ class ImageSync:
         holdings: Holdings,
         *,
         ending: Ending,
+        dog: Watchdog,
         journal: Journal | None = None,
         check: TreeCheck | None = None,
     ) -> None:
@@ -67,6 +70,7 @@ class ImageSync:
         self._ledger = ledger
         self._settings = settings
         self._ending = ending
+        self._dog = dog
         self._journal = journal
         self._check = check
         self._loop = asyncio.get_running_loop()
@@ -92,16 +96,25 @@ class ImageSync:
                 image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
 
     async def _run(self, image: OpenImage, wanted: PlatformFilter) -> None:
+        watch = TaskWatch(self._dog, f"image {image.source}", "asks both sides for the tag")
+        watch.watched.excuse = self._turn(image.source, *image.open)
         try:
-            await self._sync(image, wanted)
+            await self._sync(image, wanted, watch.watched)
         except SyncError as error:
-            error.located(repository=str(image.source.repository), reference=image.source.target)
-            for destination in image.open:
-                image.fail(destination, error)
+            _fail(image, error)
+        except asyncio.CancelledError:
+            if watch.error is None:
+                raise
+            _fail(image, watch.error)
+        finally:
+            watch.watched.leave()
         if not image.open:
             self._under_way.discard(image)
 
-    async def _sync(self, image: OpenImage, wanted: PlatformFilter) -> None:
+    def _turn(self, *places: Reference) -> Callable[[float], bool]:
+        return self._dog.turn(*{place.repository.registry for place in places})
+
+    async def _sync(self, image: OpenImage, wanted: PlatformFilter, watched: Watched) -> None:
         if image.memory is not None and (self._settings.trust_state or image.source.digest is not None):
             _enter_recalled(image, image.memory)  # a digest cannot move, and a tag is said to have not
         if not image.open:
@@ -114,6 +127,7 @@ class ImageSync:
             return
         if head.digest is not None and not filtered and not self._settings.dry_run:
             self._transfers.start()  # something will move: workers start while the manifests are read
+        watched.enter("asks the source for the manifest", self._turn(image.source, *image.open))
         root = await self._discovery.get_root(image.source, head)
         selected = await self._discovery.select(image.source.repository, root, wanted)
         if selected.root is None:
@@ -130,7 +144,9 @@ class ImageSync:
             return
         if not self._settings.dry_run:
             self._transfers.start()
+        watched.enter("asks the source for the manifests under it", self._turn(image.source))
         tree = await self._discovery.get_tree(image.source.repository, selected)
+        watched.enter("is being delivered", lambda _now: True)  # each delivery is watched for itself
         await asyncio.gather(*(self._deliver(image, destination, tree, selected) for destination in image.open))
 
     async def _look(self, image: OpenImage) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
@@ -184,9 +200,11 @@ class ImageSync:
             image.enter(destination, Outcome.PLANNED, **facts)
             return
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
+        watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
         try:
-            await self._bring(image, destination, tree, delivery)
+            await self._bring(image, destination, tree, delivery, watch.watched)
             if self._check is not None:
+                watch.watched.enter("compares what is there", self._turn(destination))
                 findings = await self._check.compare(destination, tree.manifest.digest)
                 facts.update(findings.facts())
                 if findings.differences:
@@ -194,20 +212,22 @@ class ImageSync:
                         self._holdings.forget(destination.repository, blob.digest)
                 findings.raise_if_wrong()
         except SyncError as error:
-            if error.origin is Origin.LOCAL:
-                error.origin = Origin.DESTINATION
-            where = image.source if error.origin is Origin.SOURCE else destination
-            error.located(repository=str(where.repository), reference=where.target)
-            image.fail(destination, error, **facts, **delivery.facts())
+            _fail_delivery(image, destination, error, **facts, **delivery.facts())
         except asyncio.CancelledError:
+            if watch.error is not None:
+                _fail_delivery(image, destination, watch.error, **facts, **delivery.facts())
+                return
             image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason, **facts, **delivery.facts())
             raise
         else:
             image.enter(destination, Outcome.COPIED, **facts, **delivery.facts(), tries=delivery.tries)
         finally:
+            watch.watched.leave()
             self._transfers.release(delivery)
 
-    async def _bring(self, image: OpenImage, destination: Reference, tree: ImageTree, delivery: Delivery) -> None:
+    async def _bring(
+        self, image: OpenImage, destination: Reference, tree: ImageTree, delivery: Delivery, watched: Watched
+    ) -> None:
         """The blobs that are missing, then the manifests; both once more where the registry does not have what it had
         when this run, or an earlier one, last looked.
         """
@@ -216,9 +236,11 @@ class ImageSync:
         for is_last in (False, True):
             needs = [BlobNeed(blob.digest, blob.size, source, target, delivery.id) for blob in blobs]
             self._transfers.deliver(delivery, needs)
+            watched.enter(f"waits for {len(needs)} blobs", lambda _now: self._transfers.scheduler.expects(delivery.id))
             await delivery.settled()
             if image.memory is not None:
                 await image.memory.settled()
+            watched.enter("puts the manifests", self._turn(destination))
             try:
                 await self._publisher.publish(tree, destination)
             except RegistryError as error:
@@ -241,6 +263,20 @@ class ImageSync:
                 self._holdings.note(registry, blob.digest)
                 total += max(blob.size, 0)
         return total
+
+
+def _fail(image: OpenImage, error: SyncError) -> None:
+    error.located(repository=str(image.source.repository), reference=image.source.target)
+    for destination in image.open:
+        image.fail(destination, error)
+
+
+def _fail_delivery(image: OpenImage, destination: Reference, error: SyncError, **facts: Any) -> None:
+    if error.origin is Origin.LOCAL:
+        error.origin = Origin.DESTINATION
+    where = image.source if error.origin is Origin.SOURCE else destination
+    error.located(repository=str(where.repository), reference=where.target)
+    image.fail(destination, error, **facts)
 
 
 def _abandon(looks: list[_Look]) -> None:

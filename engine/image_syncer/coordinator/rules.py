@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from image_syncer.coordinator.crash import crash_reason
+from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.ledger import failed
 from image_syncer.coordinator.retry_facts import image_facts, rule_facts
 from image_syncer.errors import SyncError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.watchdog import Watchdog
 
     _Image = tuple[Reference, list[Reference]]
 
@@ -31,6 +33,9 @@ OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
 OPEN_RULES = 8
 """Rules whose tags are listed, or whose images are being begun, at once: each holds its list of tags in memory."""
+
+END_S = 10.0
+"""What a task that was cancelled may take to end; it awaits nothing that takes so long."""
 
 
 class Images(Protocol):
@@ -60,6 +65,7 @@ class RuleRunner:
         settings: Settings,
         *,
         ending: Ending,
+        dog: Watchdog,
     ) -> None:
         self._unresolved = dict(enumerate(rules))
         self._discovery = discovery
@@ -67,6 +73,7 @@ class RuleRunner:
         self._ledger = ledger
         self._settings = settings
         self._ending = ending
+        self._dog = dog
         self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,21 +92,33 @@ class RuleRunner:
                 await gate.enter()
                 self._begin(gate, self._run_rule(number, rule))
             while self._tasks:
-                await asyncio.gather(*self._tasks)
+                ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+                for task in ended:
+                    task.result()  # raises what crashed it
         except BaseException as error:
             if isinstance(error, Exception):
                 self._ending.reason = crash_reason(error)
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._wait_for_ends()
             for rule in self._unresolved.values():
                 self._leave(rule)
             self._images.close()
             raise
 
+    async def _wait_for_ends(self) -> None:
+        """All tasks were cancelled; one that does not end all the same holds nobody up."""
+        if self._tasks:
+            ended, _ = await asyncio.wait(self._tasks, timeout=END_S)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # what became of it, nobody asks
+
     async def _run_rule(self, number: int, rule: Rule) -> None:
         """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
         begun = listed = 0
+        watch = TaskWatch(self._dog, f"rule {rule.source}", "lists tags")
+        turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
         try:
             async with aclosing(self._pages(rule)) as pages:
                 async for tags, last in pages:
@@ -112,17 +131,30 @@ class RuleRunner:
                     if last:
                         del self._unresolved[number]
                     begun += len(images)
+                    watch.watched.enter("begins images", lambda _now: True)  # when others have ended
                     await self._begin_images(rule, images)
+                    watch.watched.enter("lists tags", turn)
         except SyncError as error:
-            del self._unresolved[number]
-            error.located(repository=str(rule.source), operation="list tags")
-            for destination in _repositories(rule):
-                self._plan_one(str(rule.source), destination)
-                self._ledger.enter(failed(str(rule.source), destination, error, rule=rule_facts(rule)))
+            self._fail(number, rule, error)
             return
+        except asyncio.CancelledError:
+            if watch.error is None or number not in self._unresolved:
+                raise
+            self._fail(number, rule, watch.error)
+            return
+        finally:
+            watch.watched.leave()
         if not begun:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
             self._enter(rule, Outcome.SKIPPED, what)
+
+    def _fail(self, number: int, rule: Rule, error: SyncError) -> None:
+        """The tags of a rule cannot be listed."""
+        del self._unresolved[number]
+        error.located(repository=str(rule.source), operation="list tags")
+        for destination in _repositories(rule):
+            self._plan_one(str(rule.source), destination)
+            self._ledger.enter(failed(str(rule.source), destination, error, rule=rule_facts(rule)))
 
     async def _pages(self, rule: Rule) -> AsyncGenerator[tuple[list[str], bool], None]:
         if not rule.tags.needs_listing:

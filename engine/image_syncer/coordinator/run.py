@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
+from image_syncer.coordinator.guard import end_run, guard
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.journal import open_journal
@@ -26,6 +27,7 @@ from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.transfers import Transfers
+from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
@@ -103,6 +105,8 @@ class Run:
         with self._ending.signals(), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
             watching.add_done_callback(tell_crash)
+            guarding = self._loop.create_task(guard(self._dog))
+            guarding.add_done_callback(tell_crash)
             self._main = self._loop.create_task(self._rules.run())
             try:
                 with self._ending.deadline(self._settings.deadline_s):
@@ -115,13 +119,14 @@ class Run:
             except Exception as error:  # noqa: BLE001 - whatever it is, what was done until then is reported
                 self._crashes.note(error)
             finally:
-                await self._wind_up(watching)
+                await self._wind_up(watching, guarding)
         self._tell_progress()
         return self._report()
 
-    async def _wind_up(self, watching: asyncio.Task[None]) -> None:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+    async def _wind_up(self, *watching: asyncio.Task[None]) -> None:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         try:
             await self._transfers.stop(STOP_GRACE_S)
             if self._ending.name is None and self._crashes.error is None:
@@ -172,6 +177,12 @@ class Run:
             on_pause=self._leave_alone,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
         )
+        self._dog = Watchdog(
+            longest_quiet_s(settings, policies, request_s=timeouts.request_s),
+            on_hopeless=end_run(self._ending),
+            excuse=self._waits,
+            holds_back=self._client.holds_back,
+        )
         endpoints = EndpointBook(self._transport, registries, retry=policies.read, chance=random.random)
         discovery = Discovery(self._client, endpoints)
         self._check = self._new_check(endpoints, policies)
@@ -189,6 +200,7 @@ class Run:
             registries,
             self._resources,
             settings,
+            dog=self._dog,
             holdings=holdings,
             sessions=sessions,
             quirks=quirks,
@@ -197,7 +209,7 @@ class Run:
         )
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
-            self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending
+            self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending, dog=self._dog
         )
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
@@ -219,6 +231,7 @@ class Run:
             self._settings,
             holdings,
             ending=self._ending,
+            dog=self._dog,
             journal=self._journal,
             check=self._check,
         )
@@ -363,6 +376,11 @@ class Run:
         self._transfers.scheduler.stop()
         if self._main is not None:
             self._main.cancel()
+
+    def _waits(self, now: float) -> bool:
+        """Whether something is to happen at a time that is known."""
+        wake_at = self._transfers.scheduler.wake_at
+        return self._client.throttle.longest(now) is not None or (wake_at is not None and wake_at > now)
 
     def _kill_workers(self) -> None:
         self._transfers.kill()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.telemetry import TransferRecord, TransferRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from image_syncer.coordinator.watchdog import Stuck, Watchdog, Watched
     from image_syncer.planning import Job, TargetResult
 
 __all__ = ["RunningJob", "RunningJobs"]
@@ -21,18 +22,30 @@ class RunningJob:
 
     job: Job
     since: float
+    watched: Watched
     told: dict[int, TargetResult] = field(default_factory=dict)
     """Targets, by position, that ended before the others, or were split off."""
+    signs: int = 0
     source_resumes: int = 0
     destination_resumes: int = 0
 
 
 class RunningJobs:
-    """All of them. `on_record` gets a record of each that ends; its times count from `run_began_at`."""
+    """All of them. `on_record` gets a record of each that ends; its times count from `run_began_at`. `on_stuck(worker,
+    job id, how it is stuck)` gives one up of which the worker tells no progress.
+    """
 
-    def __init__(self, run_began_at: float, on_record: Callable[[TransferRecord], None] | None) -> None:
+    def __init__(
+        self,
+        run_began_at: float,
+        on_record: Callable[[TransferRecord], None] | None,
+        dog: Watchdog,
+        on_stuck: Callable[[int, int, Stuck], bool],
+    ) -> None:
         self._run_began_at = run_began_at
         self._on_record = on_record
+        self._dog = dog
+        self._on_stuck = on_stuck
         self._jobs: dict[int, RunningJob] = {}
 
     @property
@@ -40,9 +53,22 @@ class RunningJobs:
         """Bytes of unfinished blobs that have come from their sources."""
         return sum(running.job.received for running in self._jobs.values())
 
-    def begin(self, job: Job, now: float) -> None:
+    def begin(self, worker: int, job: Job, now: float) -> None:
         """A worker gets `job`."""
-        self._jobs[job.id] = RunningJob(job, now)
+        targets = ", ".join(str(target.repository) for target in job.targets)
+        watched = self._dog.watch(
+            f"blob {job.digest} from {job.source} to {targets}",
+            f"worker {worker} moves it",
+            lambda stuck: self._on_stuck(worker, job.id, stuck),
+        )
+        self._jobs[job.id] = RunningJob(job, now, watched)
+
+    def heard(self, signs: Mapping[str, int]) -> None:
+        """What a worker says of its jobs, by their ids: numbers that change with every progress."""
+        for job_id, number in signs.items():
+            if (running := self._jobs.get(int(job_id))) is not None and running.signs != number:
+                running.signs = number
+                running.watched.sign()
 
     def get(self, job_id: int) -> RunningJob | None:
         """The job, unless it has ended."""
@@ -50,7 +76,10 @@ class RunningJobs:
 
     def end(self, job_id: int) -> RunningJob | None:
         """The job has ended; None where it had before."""
-        return self._jobs.pop(job_id, None)
+        running = self._jobs.pop(job_id, None)
+        if running is not None:
+            running.watched.leave()
+        return running
 
     def slowest(self, most: int, now: float) -> tuple[TransferRow, ...]:
         """Those that have been under way for longest, at most so many."""

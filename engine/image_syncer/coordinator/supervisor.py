@@ -102,6 +102,14 @@ class Supervisor:
         """So many of the latest restarts are not held against the workers: what they died of is gone."""
         self._restarts.forgive(restarts)
 
+    def kill(self, worker: int, why: str) -> bool:
+        """End one worker, which is replaced; False where it is gone."""
+        handle = self._workers.get(worker)
+        if handle is not None:
+            self._judged[worker] = f"was killed: {why}"
+            handle.kill()
+        return handle is not None
+
     def kill_all(self) -> None:
         """SIGKILL to every worker, without waiting."""
         self._stopping = True

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.resumes import Resumes
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
+    from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.planning import Holdings
     from image_syncer.registry import Endpoint
@@ -79,6 +81,7 @@ class Transfers:
         resources: Resources,
         settings: Settings,
         *,
+        dog: Watchdog,
         holdings: Holdings | None = None,
         sessions: UploadSessions | None = None,
         quirks: Quirks | None = None,
@@ -127,7 +130,7 @@ class Transfers:
         )
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
-        self._running = RunningJobs(run_began_at, on_transfer)
+        self._running = RunningJobs(run_began_at, on_transfer, dog, give_up_job(self._supervisor))
         self._errands: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
@@ -221,6 +224,7 @@ class Transfers:
         if isinstance(message, Beat):
             self.requests.update(message.requests)
             self.pacing.note_answers(message.answer_s)
+            self._running.heard(message.signs)
             self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
             self._carry_out(self._scheduler.sample(self._loop.time()))
         elif isinstance(message, JobEnded):
@@ -318,7 +322,7 @@ class Transfers:
     def _carry_out(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Lease):
-                self._running.begin(decision.job, self._loop.time())
+                self._running.begin(decision.worker, decision.job, self._loop.time())
                 self._send_lease(decision)
             elif isinstance(decision, BlobLanded):
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:

@@ -10,12 +10,13 @@ from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.endpoints import EndpointBook
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
-from image_syncer.net.multi import CurlDriver
+from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.transport import Timeouts, Transport
 from image_syncer.net.turn_desk import TurnDesk
 
 __all__ = [
+    "ON_TRANSFER_END",
     "AnswerHead",
     "Authorization",
     "Authorizer",

@@ -20,6 +20,11 @@ class Gate:
         self._free = places
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def try_enter(self) -> bool:
         """Whether there was room: then the place is taken, and must be given back by `leave`."""
         if self._free:  # never while somebody waits: `leave` hands places over

@@ -16,11 +16,18 @@ import asyncio
 import contextlib
 import math
 import select
-from typing import Protocol
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
 
 import pycurl
 
-__all__ = ["CurlDriver", "Due"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ON_TRANSFER_END", "CurlDriver", "Due"]
+
+ON_TRANSFER_END: ContextVar[Callable[[], None] | None] = ContextVar("ON_TRANSFER_END", default=None)
+"""Called whenever a transfer ends, however it does, that was begun in this context: a sign of progress."""
 
 _EVENTS = {
     pycurl.POLL_IN: select.EPOLLIN,
@@ -87,6 +94,8 @@ class CurlDriver:
             return await ended
         finally:
             self.stop(easy)
+            if (tell := ON_TRANSFER_END.get()) is not None:
+                tell()
 
     def stop(self, easy: pycurl.Curl) -> None:
         """Break a transfer off; its connection is closed. Nothing happens where it has ended."""

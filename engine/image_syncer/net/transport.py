@@ -54,6 +54,11 @@ class Transport:
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
 
+    @property
+    def crowded(self) -> bool:
+        """Whether requests wait for a connection."""
+        return self._gate is not None and self._gate.crowded
+
     async def perform(
         self,
         request: Request,

@@ -132,6 +132,10 @@ class Scheduler:
         """`delivery` waits for nothing more and is told nothing more; blobs that only it wanted need not be moved."""
         self._awaited.pop(delivery, None)
 
+    def expects(self, delivery: int) -> bool:
+        """Whether `delivery` waits for something still."""
+        return delivery in self._awaited
+
     def join(self, worker: int) -> list[Decision]:
         """A worker is ready."""
         self._slots.join(worker)

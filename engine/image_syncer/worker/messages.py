@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from image_syncer.registry import Endpoint, Scope
 
 __all__ = [
+    "AbandonJob",
     "AuthorizationGiven",
     "AuthorizationWanted",
     "Beat",
@@ -116,6 +117,14 @@ class LeaveAlone:
 
 
 @dataclass(frozen=True)
+class AbandonJob:
+    """To a worker: give the job up; `error` (a `SyncError` as data) is its result."""
+
+    job_id: int
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Stop:
     """To a worker: break everything off and end."""
 
@@ -129,13 +138,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Beat:
-    """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, and how
-    many seconds some requests took to be answered, by registry.
+    """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
+    seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress.
     """
 
     requests: dict[str, int]
     received: dict[str, int]
     answer_s: dict[str, list[float]] = field(default_factory=dict)
+    signs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,6 +259,7 @@ Message: TypeAlias = (
     | LeaseJob
     | AuthorizationGiven
     | LeaveAlone
+    | AbandonJob
     | Stop
     | Ready
     | Beat

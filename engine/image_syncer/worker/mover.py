@@ -120,19 +120,19 @@ class Mover:
         return self._stream.received if self._stream else 0
 
     @property
+    def sent(self) -> int:
+        """Bytes that have gone to the destinations."""
+        return sum(sender.sent for sender in self._stream.senders) if self._stream else 0
+
+    @property
     def waits(self) -> tuple[float, float, int]:
         """Seconds that the source was paused because the ring was full, seconds that the destination which waited
         longest was because it was empty, and how often either was.
         """
-        stream = self._stream
-        if stream is None:
+        if (stream := self._stream) is None:
             return (0.0, 0.0, 0)
-        senders = stream.senders
-        return (
-            stream.waited_s,
-            max((sender.waited_s for sender in senders), default=0.0),
-            stream.pauses + sum(sender.pauses for sender in senders),
-        )
+        longest = max(sender.waited_s for sender in stream.senders)
+        return stream.waited_s, longest, stream.pauses + sum(sender.pauses for sender in stream.senders)
 
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""

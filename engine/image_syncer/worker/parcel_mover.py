@@ -103,6 +103,11 @@ class ParcelMover:
         """Bytes that have come from the source."""
         return self._parcel.received if self._parcel is not None else 0
 
+    @property
+    def sent(self) -> int:
+        """Bytes that have gone to the destinations."""
+        return sum(sender.sent for sender in self._parcel.senders) if self._parcel is not None else 0
+
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""
         targets = self._lease.targets

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import pycurl
 import uvloop
 
 from image_syncer.errors import SyncError, redact
-from image_syncer.net import CurlDriver, RegistryClient, Throttle, Timeouts, Transport
+from image_syncer.net import ON_TRANSFER_END, CurlDriver, RegistryClient, Throttle, Timeouts, Transport
 from image_syncer.oci import Digest
 from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
@@ -29,6 +30,7 @@ from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.habits import Habits
 from image_syncer.worker.messages import (
+    AbandonJob,
     AuthorizationGiven,
     Beat,
     Crashed,
@@ -119,6 +121,7 @@ class Worker:
             habits=self._habits,
         )
         self._movers: dict[int, Mover | ParcelMover] = {}
+        self._ends: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed = asyncio.Event()
 
@@ -154,6 +157,9 @@ class Worker:
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, AuthorizationGiven):
             self._authorizer.on_given(message)
+        elif isinstance(message, AbandonJob):
+            if (mover := self._movers.get(message.job_id)) is not None:
+                mover.abandon(SyncError.from_data(message.error))
         elif isinstance(message, LeaveAlone):
             self._turns.on_leave_alone(message)
         elif isinstance(message, TurnsGiven):
@@ -168,10 +174,12 @@ class Worker:
     async def _move(self, lease: LeaseJob) -> None:
         mover = self._make_mover(lease)
         self._movers[lease.job_id] = mover
+        ON_TRANSFER_END.set(lambda: self._ends.update((lease.job_id,)))
         try:
             results = await mover.run()
         finally:
             del self._movers[lease.job_id]
+            del self._ends[lease.job_id]
         source_waited_s, destination_waited_s, pauses = mover.waits
         self._say(
             JobEnded(
@@ -250,8 +258,10 @@ class Worker:
 
     def _say_progress(self, *, late: bool) -> None:
         answer_s = self._transport.take_answer_times()
-        received = {str(job): mover.received for job, mover in self._movers.items()}
-        self._say(Beat(self._take_requests(), received, {} if late else answer_s))
+        movers, ends = self._movers.items(), self._ends
+        received = {str(job): mover.received for job, mover in movers}
+        signs = {str(job): mover.received + mover.sent + ends[job] for job, mover in movers}
+        self._say(Beat(self._take_requests(), received, {} if late else answer_s, signs))
 
     def _take_requests(self) -> dict[str, int]:
         """What was sent since this was asked last."""

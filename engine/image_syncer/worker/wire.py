@@ -21,6 +21,7 @@ from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, Scope
 from image_syncer.worker.messages import (
+    AbandonJob,
     AuthorizationGiven,
     AuthorizationWanted,
     Beat,
@@ -56,6 +57,7 @@ _PLAIN: dict[str, type[Any]] = {
     for cls in (
         AuthorizationGiven,
         LeaveAlone,
+        AbandonJob,
         Stop,
         Ready,
         Beat,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 from image_syncer.config import Settings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
+from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import PlatformFilter, Reference, digest_of, parse_reference
 from image_syncer.registry import ManifestHead
@@ -16,6 +18,7 @@ from image_syncer.telemetry import ImageResult, Outcome
 SOURCE = parse_reference("source.example/team/app:v1")
 FAST, SLOW, BROKEN = (parse_reference(f"{name}.example/team/app:v1") for name in ("fast", "slow", "broken"))
 DIGEST = digest_of(b"an image")
+DOG = Watchdog(math.inf, on_hopeless=lambda _stuck: True)
 
 
 class Registries:
@@ -44,7 +47,7 @@ def sync_of(registries: Registries, results: list[ImageResult]) -> ImageSync:
     nothing = SimpleNamespace()
     ending = SimpleNamespace(reason="it was over")
     ledger = Ledger(None, results.append)
-    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending)  # type: ignore[arg-type]
+    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending, dog=DOG)  # type: ignore[arg-type]
 
 
 def test_where_the_source_fails_no_destination_is_waited_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,14 @@ import pytest
 from image_syncer.config import Destination, Rule, Settings, TagSelection
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
+from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.oci import Repository
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
     from image_syncer.oci import Reference
+
+DOG = Watchdog(math.inf, on_hopeless=lambda _stuck: True)
 
 
 class Images:
@@ -41,7 +45,7 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
     async def scenario() -> None:
         images, results = Images(f"t{bad}"), []
         ending, ledger = SimpleNamespace(reason=""), Ledger(None, results.append)
-        runner = RuleRunner([rule], None, images, ledger, Settings(), ending=ending)  # type: ignore[arg-type]
+        runner = RuleRunner([rule], None, images, ledger, Settings(), ending=ending, dog=DOG)  # type: ignore[arg-type]
         with pytest.raises(ZeroDivisionError):
             await runner.run()
         assert images.closed

@@ -11,6 +11,7 @@ from image_syncer.errors import IntegrityError, Origin, RateLimitedError, SyncEr
 from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import Endpoint, Scope
 from image_syncer.worker.messages import (
+    AbandonJob,
     AuthorizationGiven,
     AuthorizationWanted,
     Beat,
@@ -75,11 +76,12 @@ MESSAGES: list[Message] = [
     AuthorizationGiven(2, None, 0.0),
     AuthorizationGiven(3, None, 0.0, SyncError("denied", origin=Origin.DESTINATION).to_data()),
     LeaveAlone("r.example:5000", 2.5),
+    AbandonJob(7, BROKEN),
     Stop(),
     Ready(4711),
     Beat({"head manifest": 2, "put upload": 1}, {"7": 2**40}),
     Beat({}, {}),
-    Beat({}, {}, {"r.example:5000": [0.002, 1.5]}),
+    Beat({}, {}, {"r.example:5000": [0.002, 1.5]}, {"7": 3}),
     JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
     FellBehind(9, (0, 2)),
     TargetEnded(9, 1, Result("moved", 7, None)),
