@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-from typing import TextIO
+from typing import IO, TextIO
 
-__all__ = ["clip", "forgive", "mistake_lines", "printable", "reopen", "say", "silence"]
+__all__ = ["GONE", "clip", "forgive", "mistake_lines", "printable", "reopen", "say", "silence"]
 
+GONE = (errno.EPIPE, errno.EIO)
+"""What a write says when the reader of a pipe, or the terminal, is no longer there."""
 _MAX_LINE = 400
 """A line of an error longer than this came from a registry's web page, or from a cat on the keyboard."""
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Writes one or more lines. A reader that has gone is no error: the run is worth more than its output."""
+    """Writes one or more lines. A reader or a terminal that has gone is no error: the run is worth more than its
+    output.
+    """
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(f"{text}\n")
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         silence(stream)
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: IO[str]) -> None:
     """Sends what is buffered and what is still to come nowhere, so that the last flush at exit is quiet."""
     try:
         target = stream.fileno()

@@ -6,15 +6,16 @@ everything on standard error is one JSON object a line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from image_syncer_cli.output import clip, mistake_lines, say
+from image_syncer_cli.output import GONE, clip, mistake_lines, say, silence
 from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -106,11 +107,23 @@ class LiveDisplay(Display):
 
     def close(self) -> None:
         """Takes the display away."""
-        self._live.stop()
+        with self._on_a_terminal():
+            self._live.stop()
 
     def update(self, snapshot: Snapshot) -> None:
         """Draws anew."""
-        self._live.update(self._draw(snapshot), refresh=True)
+        with self._on_a_terminal():
+            self._live.update(self._draw(snapshot), refresh=True)
+
+    @contextlib.contextmanager
+    def _on_a_terminal(self) -> Iterator[None]:
+        """Where the terminal is gone, the run goes on without it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            silence(self._console.file)
 
     def _draw(self, snapshot: Snapshot) -> RenderableType:
         from rich.console import Group

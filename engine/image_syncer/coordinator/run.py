@@ -137,7 +137,8 @@ class Run:
         if self._check is not None:
             await self._check.close()
         # One that fails does not keep the others from being closed, nor the report from being written.
-        for close in (self._driver.close, self._blobs.close, self._children.close, self._close_journal):
+        parts = (self._source, self._driver, self._blobs, self._children)
+        for close in (*(part.close for part in parts), self._close_journal):
             try:
                 close()
             except Exception as error:  # noqa: BLE001, PERF203 - as above

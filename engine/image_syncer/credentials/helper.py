@@ -19,7 +19,7 @@ from image_syncer.credentials.failure import CredentialError
 from image_syncer.registry import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["HELPER_TIMEOUT_S", "MAX_ANSWER_BYTES", "ask_helper"]
 
@@ -36,9 +36,14 @@ _TOKEN_USERNAME = "<token>"  # noqa: S105 - the user name that says "the secret 
 
 
 def ask_helper(
-    name: str, server: str, *, environ: Mapping[str, str], timeout_s: float = HELPER_TIMEOUT_S
+    name: str,
+    server: str,
+    *,
+    environ: Mapping[str, str],
+    timeout_s: float = HELPER_TIMEOUT_S,
+    on_start: Callable[[subprocess.Popen[bytes]], None] = lambda _process: None,
 ) -> Credential | None:
-    """What the helper knows of a server; None where it says that it knows nothing.
+    """What the helper knows of a server; None where it says that it knows nothing. `on_start` is given the process.
 
     Raises CredentialError, which never holds what the helper said.
     """
@@ -49,7 +54,7 @@ def ask_helper(
             f"docker's config.json names the credential helper {program!r}, which is not on the PATH",
             hint="Install it, or write user name and password into the auth file.",
         )
-    code, answer = _run([path, "get"], server, program, environ, timeout_s)
+    code, answer = _run([path, "get"], server, program, environ, timeout_s, on_start)
     hint = f"Try it: echo {server} | {program} get"
     if code != 0:
         if _NOT_FOUND in answer:
@@ -71,7 +76,12 @@ def ask_helper(
 
 
 def _run(
-    command: list[str], server: str, program: str, environ: Mapping[str, str], timeout_s: float
+    command: list[str],
+    server: str,
+    program: str,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    on_start: Callable[[subprocess.Popen[bytes]], None],
 ) -> tuple[int, bytes]:
     """Exit code and output. The process stays in our session: a helper may ask for a passphrase on the terminal."""
     deadline = time.monotonic() + timeout_s
@@ -87,6 +97,7 @@ def _run(
         raise CredentialError(
             f"{program} cannot be started: {error.strerror}", hint=f"See ls -l {command[0]}"
         ) from None
+    on_start(process)
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -15,6 +15,7 @@ from image_syncer.errors import SyncError
 from image_syncer.oci import DOCKER_HUB
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from image_syncer.config import RegistryBook
@@ -47,6 +48,8 @@ class CredentialSource:
         self._lock = Lock()
         self._config: DockerConfig | None = None
         self._asked: dict[tuple[str, str], _Answer] = {}
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._closed = False
 
     def find_credential(self, repository: Repository, book: RegistryBook) -> Found:
         """The credential for a repository.
@@ -67,6 +70,22 @@ class CredentialSource:
         if config.store is not None and config.store != helper and (credential := self._ask(config.store, repository)):
             return Found(credential, f"docker-credential-{config.store}")
         return Found(None, "anonymous")
+
+    def close(self) -> None:
+        """Nobody wants an answer any more: helpers that have not answered are killed, and whoever waits in a thread for
+        one has an error at once.
+        """
+        with self._lock:
+            self._closed = True
+            for helper in self._helpers:
+                if helper.returncode is None:
+                    helper.kill()
+
+    def _note_helper(self, helper: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._helpers.append(helper)
+            if self._closed:
+                helper.kill()
 
     def _docker_config(self) -> DockerConfig:
         with self._lock:
@@ -91,7 +110,13 @@ class CredentialSource:
         with answer.lock:
             if not answer.is_there:
                 try:
-                    answer.credential = ask_helper(helper, server, environ=self._environ, timeout_s=self._timeout_s)
+                    answer.credential = ask_helper(
+                        helper,
+                        server,
+                        environ=self._environ,
+                        timeout_s=self._timeout_s,
+                        on_start=self._note_helper,
+                    )
                 except SyncError as error:
                     answer.error = error
                 answer.is_there = True

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import math
 import select
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +40,7 @@ _MOST_EVENTS = 128
 """Sockets that are served in one turn of the loop; the rest come in the next one."""
 _MOST_ROUNDS = 64
 """Rounds over `due` before the loop gets its turn: un-pausing a download can wake an upload and the other way round."""
+_CLOSE_S = 0.5
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLPRI
 _POLL_ERROR = select.EPOLLERR
 
@@ -128,7 +130,11 @@ class CurlDriver:
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
-        self._multi.close()
+        # libcurl waits for the threads in which it resolves names (CURLMOPT_QUICK_EXIT is not PycURL's), and a resolver
+        # without an answer takes half a minute: nobody else has to wait for it.
+        closing = threading.Thread(target=self._multi.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
         self._epoll.close()
 
     def settle(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mmap
 
+from image_syncer.errors import SyncError
 from image_syncer.net import Gate
+from image_syncer.units import format_size
 
 __all__ = ["Windows"]
 
@@ -12,22 +14,38 @@ __all__ = ["Windows"]
 class Windows:
     """Hands out buffers of `window_bytes`, at most `most` at a time: whoever comes later waits for one.
 
-    They are anonymous maps, so that a window of which a small blob touches one page costs one page.
+    They are anonymous maps, so that a window of which a small blob touches one page costs one page. Where the machine
+    has no memory for one more, the others have to be enough.
     """
 
     def __init__(self, window_bytes: int, most: int) -> None:
         self._window_bytes = window_bytes
         self._gate = Gate(most)
         self._free: list[mmap.mmap] = []
+        self._lent = 0
 
     async def lend(self) -> mmap.mmap:
-        """A window; its content is whatever the last user left."""
-        if not self._gate.try_enter():
-            await self._gate.enter()
-        return self._free.pop() if self._free else mmap.mmap(-1, self._window_bytes)
+        """A window; its content is whatever the last user left. Raises SyncError where there is no memory for any."""
+        while True:
+            if not self._gate.try_enter():
+                await self._gate.enter()
+            try:
+                window = self._free.pop() if self._free else mmap.mmap(-1, self._window_bytes)
+            except (OSError, MemoryError) as error:
+                if self._lent:
+                    continue  # the place is not given back: there is one window less than planned
+                self._gate.leave()
+                raise SyncError(
+                    f"there is no memory for a window of {format_size(self._window_bytes)}: {error}",
+                    hint="Give the run more memory, or let it use less: --memory, --window, --workers.",
+                    retryable=True,
+                ) from None
+            self._lent += 1
+            return window
 
     def give_back(self, window: mmap.mmap) -> None:
         """Take a window back; no view of it may be left."""
+        self._lent -= 1
         self._free.append(window)
         self._gate.leave()
 

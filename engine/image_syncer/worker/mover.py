@@ -295,10 +295,9 @@ class Mover:
             self._client.transport.driver.settle()
             self._fail_source(self._stream.fault if self._stream else None)
             return
-        if self._window is None:
-            # Not before it is sure that bytes will flow: what is mounted needs no window.
-            self._window = await self._windows.lend()
         try:
+            if self._window is None:  # not before it is sure that bytes will flow: what is mounted needs none
+                self._window = await self._windows.lend()
             await self._download.run()
         except SyncError as error:
             self._fail_source(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -197,3 +198,21 @@ def test_no_secret_in_the_repr(home):
     home.docker_config(auths={"quay.io": {"username": "me", "password": "hunter2"}})
     source = home.source()
     assert "hunter2" not in f"{source.find_credential(QUAY, BOOK)} {source!r}"
+
+
+def test_helpers_that_are_still_asked_end_when_nobody_wants_their_answer(home):
+    home.docker_config(credsStore="slow")
+    home.helper("slow", "exec sleep 60")
+    source = home.source()
+    with ThreadPoolExecutor() as threads:
+        began = time.monotonic()
+        asked = threads.submit(source.find_credential, QUAY, BOOK)
+        while not home.calls:
+            time.sleep(0.01)
+        source.close()
+        with pytest.raises(CredentialError, match=r"failed for quay\.io"):
+            asked.result()
+        # One that is asked only now is not waited for either.
+        with pytest.raises(CredentialError):
+            source.find_credential(parse_repository("ghcr.io/a/b"), BOOK)
+    assert time.monotonic() - began < 10
