@@ -35,7 +35,7 @@ class Ending:
         self._on_hurry = on_hurry
         self._signalled = False
         self.name: str | None = None
-        """Of the cause, for the report: a signal's ("SIGINT"), "deadline", or None while there is none."""
+        """Of the cause, for the report: a signal's ("SIGINT"), "deadline", "stuck", or None while there is none."""
         self.reason = INTERRUPTED
         """Of what is not tried because of it."""
 

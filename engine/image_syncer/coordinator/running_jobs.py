@@ -61,6 +61,7 @@ class RunningJobs:
             f"worker {worker} moves it",
             lambda stuck: self._on_stuck(worker, job.id, stuck),
         )
+        watched.excuse = self._dog.turn(*job.registries)
         self._jobs[job.id] = RunningJob(job, now, watched)
 
     def heard(self, signs: Mapping[str, int]) -> None:

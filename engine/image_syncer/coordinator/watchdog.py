@@ -21,7 +21,7 @@ __all__ = ["HELPER_S", "LOOK_S", "Stuck", "Watchdog", "Watched", "longest_quiet_
 
 LOOK_S = 1.0
 """Between two looks."""
-OVERSLEPT_S = 5.0
+OVERSLEPT_S = 2.0
 """Where a look comes so late, we stood still (SIGSTOP, a suspended machine), and that time is nobody's."""
 GRACE_S = 30.0
 """For what is given up to end; then something harder follows."""
@@ -133,11 +133,6 @@ class Watchdog:
         if (stuck := self._judge(run, self._bound_s * RUN_FACTOR, slept, now)) is not None:
             found.append(stuck)
         return found
-
-    def quiet(self, now: float, least_s: float) -> list[Watched]:
-        """Those who gave no sign for so long and have no excuse, the quietest first."""
-        rows = [one for one in self._watched if one.seen == one.signs and now - one.quiet_since >= least_s]
-        return sorted(rows, key=lambda one: one.quiet_since)
 
     @staticmethod
     def _judge(watched: Watched, bound_s: float, slept: float, now: float) -> Stuck | None:

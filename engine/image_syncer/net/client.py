@@ -155,10 +155,12 @@ class RegistryClient:
             gate.leave()
 
     def holds_back(self, registry: str, now: float) -> bool:
-        """Whether requests to `registry` wait: it asked to be left alone, or as many are under way as may be."""
+        """Whether requests to `registry` may have to wait for their turn: it is paced, it asked to be left alone, or as
+        many are under way as may be.
+        """
         gate = self._gates.get(registry)
         crowded = self.transport.crowded or (gate is not None and gate.crowded)
-        return crowded or self.throttle.wait_s(registry, now) > 0
+        return crowded or registry in self.throttle.watched or self.throttle.wait_s(registry, now) > 0
 
     async def wait_for_turn(self, endpoint: Endpoint) -> None:
         """Wait until the registry may be asked, see `Throttle.wait_for_turn`; each request needs a turn of its own."""
