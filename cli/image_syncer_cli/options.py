@@ -125,6 +125,7 @@ class RunOptions:
     dry_run: bool = False
     retries: int = 2
     retry_for: float | None = None
+    give_up_after: float | None = None
     connect_timeout: float | None = None
     stall_timeout: float | None = None
     answer_timeout: float | None = None
@@ -165,6 +166,7 @@ class RunOptions:
 
         durations = {
             "retry_for_s": self.retry_for,
+            "give_up_after_s": self.give_up_after,
             "connect_timeout_s": self.connect_timeout,
             "stall_timeout_s": self.stall_timeout,
             "answer_timeout_s": self.answer_timeout,
@@ -213,6 +215,12 @@ _PATIENCE = (
         callback=_parse_duration_option,
         metavar="DURATION",
         help="Begin no further try later than this after the first failure. [default: 30m]",
+    ),
+    click.option(
+        "--give-up-after",
+        callback=_parse_duration_option,
+        metavar="DURATION",
+        help="How long a registry that is down is waited for, while others are served. [default: 10m]",
     ),
     click.option(
         "--connect-timeout",

@@ -85,6 +85,7 @@ def test_defaults_are_left_to_the_engine(command: Command, engine: FakeEngine, f
         (["--memory", "16MiB"], "memory_bytes", 2**24),
         (["--deadline", "1h30m"], "deadline_s", 5400.0),
         (["--retry-for", "2h"], "retry_for_s", 7200.0),
+        (["--give-up-after", "45s"], "give_up_after_s", 45.0),
         (["--connect-timeout", "500ms"], "connect_timeout_s", 0.5),
         (["--stall-timeout", "2m"], "stall_timeout_s", 120.0),
         (["--answer-timeout", "20m"], "answer_timeout_s", 1200.0),

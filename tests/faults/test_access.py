@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from image_syncer.embedded import Behaviour, Fault, TokenService
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, UnavailableError
 from image_syncer.registry import Credential
-from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER
+from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER, error_of
 
 if TYPE_CHECKING:
     from support.sync_runs import SyncLab
@@ -201,9 +202,31 @@ def test_a_token_service_that_stays_broken(lab: SyncLab) -> None:
     lab.image(1)
     lab.source.behaviour = replace(BEARER, faults=(Fault("get token", status=503, times=FOREVER),))
     lab.log_in(lab.source)
-    error = lab.run(exit_code=1, retries=1).error
+    error = lab.run(exit_code=1, retries=1, give_up_after_s=0.3).error
     assert isinstance(error, UnavailableError)
-    assert (error.origin, error.tries) == (Origin.SOURCE, 2)
+    assert error.origin is Origin.SOURCE
+    assert error.tries > 2
+    assert "This is the token service of" in str(error)
+
+
+def test_a_token_service_that_is_away_for_a_while_costs_no_image(lab: SyncLab) -> None:
+    images = [lab.image(2, f"team/app{number}") for number in range(3)]
+    lab.source.behaviour = replace(BEARER, faults=(Fault("get token", status=503, times=20),))
+    lab.log_in(lab.source)
+    lab.run(retries=1)
+    for number, image in enumerate(images):
+        lab.assert_arrived(image, f"team/app{number}")
+
+
+def test_a_token_service_that_was_given_up_is_not_waited_for_again(lab: SyncLab) -> None:
+    for number in range(40):
+        lab.image(1, f"team/app{number}")
+    lab.source.behaviour = replace(BEARER, faults=(Fault("get token", status=503, times=FOREVER),))
+    lab.log_in(lab.source)
+    began = time.monotonic()
+    done = lab.run(exit_code=1, retries=1, give_up_after_s=0.5)
+    assert time.monotonic() - began < 10
+    assert {error_of(image).kind for image in done.images} == {"unavailable"}
 
 
 def test_a_token_service_that_gives_no_token(lab: SyncLab) -> None:

@@ -309,7 +309,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             for number, delivery in self.deliveries.items()
             if delivery.missing and not delivery.dropped
         }
-        assert scheduler._awaited == awaited
+        assert scheduler._deliveries._awaited == awaited
 
     @invariant()
     def no_registry_has_more_connections_than_it_may(self) -> None:
@@ -371,7 +371,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert scheduler.in_flight == 0
         assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
         assert len(scheduler._later) == 0
-        assert scheduler._awaited == {}
+        assert scheduler._deliveries._awaited == {}
         assert queue.pop_alone() is queue.pop(small=False) is queue.pop(small=True) is None  # forgets what is stale
         assert (len(queue), queue._joinable, queue._busy, queue._alone) == (0, {}, ({}, {}), [])
         assert [(host.streamed, host.small) for host in queue._hosts.values() if host.streamed or host.small] == []

@@ -139,7 +139,20 @@ class Bench:
 
     def sync(self, *words: str) -> Ended:
         """The copy that the files ask for, with a log and a report, tried once."""
-        return self.run(*NAMES, "--log", "run.log", "--report", "report.json", "--retries", "0", *words)
+        return self.run(
+            *NAMES,
+            "--log",
+            "run.log",
+            "--report",
+            "report.json",
+            "--retries",
+            "0",
+            "--retry-for",
+            "2s",
+            "--give-up-after",
+            "2s",
+            *words,
+        )
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in _PROXIES}

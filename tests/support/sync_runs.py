@@ -151,6 +151,7 @@ class SyncLab:
         *rules: Rule,
         exit_code: int | None = 0,
         on_progress: Callable[[Snapshot], None] | None = None,
+        on_image: Callable[[ImageResult], None] = lambda _image: None,
         **settings: Any,
     ) -> Done:
         """Sync by `rules`, or everything that was pushed to the source, and hold the run to its promises."""
@@ -164,7 +165,7 @@ class SyncLab:
             configuration,
             replace(Settings(workers=1, connect_timeout_s=5.0, report_path=str(self.report_path)), **settings),
             on_progress=on_progress,
-            on_image=images.append,
+            on_image=lambda image: (images.append(image), on_image(image)),
         )
         text = self.report_path.read_text(encoding="utf-8")
         counted = {

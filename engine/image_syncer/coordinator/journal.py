@@ -38,18 +38,19 @@ from image_syncer.coordinator.journal_records import (
     parse_record,
     split_key,
 )
-from image_syncer.errors import JournalError
+from image_syncer.errors import ConfigurationError, JournalError
 from image_syncer.oci import Digest, Repository
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from image_syncer.config import Settings
     from image_syncer.coordinator.journal_file import JournalFile
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Snapshot
 
-__all__ = ["ASIDE", "Journal", "open_journal"]
+__all__ = ["ASIDE", "Journal", "journal_of", "open_journal"]
 
 ASIDE = ".set-aside"
 """What is added to the name of a journal that must not be read again."""
@@ -278,6 +279,20 @@ class Journal:
         """Once on the terminal, with the report's other warnings at the end; at once in the log."""
         self.warnings.append(f"{text}. {hint}")
         _log.info(text, hint=hint)
+
+
+def journal_of(settings: Settings) -> Journal | None:
+    """The journal that the settings name, if they do. Raises JournalError; ConfigurationError where there is nothing to
+    be written.
+    """
+    if settings.state_path is None:
+        return None
+    if settings.dry_run:
+        raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
+    platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
+    return open_journal(
+        settings.state_path, {"--os and --arch": platforms, "--force": "given" if settings.force else ""}
+    )
 
 
 def open_journal(path: str, meaning: Mapping[str, str]) -> Journal:

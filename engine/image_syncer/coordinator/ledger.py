@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.errors import InternalError
+from image_syncer.errors import InternalError, RegistryDownError
+from image_syncer.registry import Operation
 from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWriter, Totals, get_logger, is_logged
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from image_syncer.errors import SyncError
     from image_syncer.oci import Reference
 
-__all__ = ["Ledger", "Tally", "failed"]
+__all__ = ["Ledger", "Tally", "failed", "not_begun"]
 
 _log = get_logger(__name__)
 
@@ -97,10 +98,23 @@ class Ledger:
 
 def failed(source: Reference | str, destination: Reference | str, error: SyncError, **facts: Any) -> ImageResult:
     """The result of an image that could not be brought to a destination."""
+    return _result(source, destination, Outcome.FAILED, error, **facts)
+
+
+def not_begun(source: Reference | str, destination: Reference | str, error: SyncError, **facts: Any) -> ImageResult:
+    """The result of an image that was not begun, since by `error` it could not succeed."""
+    return _result(source, destination, Outcome.NOT_TRIED, error, **facts)
+
+
+def _result(
+    source: Reference | str, destination: Reference | str, outcome: Outcome, error: SyncError, **facts: Any
+) -> ImageResult:
+    if isinstance(error, RegistryDownError):
+        error.located(operation=Operation.PING.value)  # it is what was asked last
     return ImageResult(
         source=str(source),
         destination=str(destination),
-        outcome=Outcome.FAILED,
+        outcome=outcome,
         reason=str(error).splitlines()[0],
         error=error.to_data(),
         tries=error.tries,

@@ -7,10 +7,14 @@ import math
 import os
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from image_syncer.planning import Machine
 
-__all__ = ["inspect_machine", "raise_open_files"]
+if TYPE_CHECKING:
+    from image_syncer.planning import Resources
+
+__all__ = ["inspect_machine", "open_files", "raise_open_files"]
 
 _NO_LIMIT_FROM = 2**60
 """cgroup 1 writes a number near 2**63 where there is no limit."""
@@ -44,6 +48,17 @@ def raise_open_files(needed: int) -> int:
         with contextlib.suppress(OSError, ValueError):  # macOS has bounds that no limit tells
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def open_files(resources: Resources) -> str | None:
+    """Raise the limit of open files to what `resources` need; what to warn of, where that is more than we may have."""
+    allowed = raise_open_files(resources.open_files)
+    if allowed >= resources.files_wanted:
+        return None
+    return (
+        f"a process may open {allowed} files here, which is room for {resources.streams} streams in a worker: "
+        f"raise the hard limit (ulimit -Hn) to {resources.files_wanted} or more"
+    )
 
 
 def _cpus(quota: float | None) -> int:

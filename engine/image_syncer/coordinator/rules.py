@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.guard import TaskWatch
-from image_syncer.coordinator.ledger import failed
+from image_syncer.coordinator.ledger import failed, not_begun
+from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.retry_facts import image_facts, rule_facts
-from image_syncer.errors import SyncError
+from image_syncer.errors import Origin, SyncError
 from image_syncer.net import Gate
-from image_syncer.oci import PlatformFilter, Reference
+from image_syncer.oci import PlatformFilter
+from image_syncer.planning import BreakerState
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.watchdog import Watchdog
-
-    _Image = tuple[Reference, list[Reference]]
+    from image_syncer.net import RegistryHealth
+    from image_syncer.oci import Reference
+    from image_syncer.planning import Breaker
 
 __all__ = ["OPEN_IMAGES", "Images", "RuleRunner"]
 
@@ -50,8 +53,27 @@ class Images(Protocol):
         """Nothing runs any more: what has no outcome yet was not tried."""
 
 
+@dataclass(eq=False, slots=True)
+class _Work:
+    """What was let through `gate`, and the registries that it needs. Where one of these is down, the place is `lent`
+    to others: what waits for a registry must not keep the work of others waiting.
+    """
+
+    gate: Gate
+    registries: frozenset[str]
+    lent: bool = False
+
+    def lend(self) -> None:
+        if not self.lent:
+            self.lent = True
+            self.gate.leave()
+
+
 class RuleRunner:
     """Brings every image of every rule to an outcome.
+
+    What is under way when a registry goes down gives its place to others, so more than `OPEN_IMAGES` may then be under
+    way: as many again for each registry that is down. What was not begun then is begun when the registry is back.
 
     `images_total` counts images and destinations that are known so far.
     """
@@ -66,6 +88,7 @@ class RuleRunner:
         *,
         ending: Ending,
         dog: Watchdog,
+        health: RegistryHealth,
     ) -> None:
         self._unresolved = dict(enumerate(rules))
         self._discovery = discovery
@@ -74,6 +97,11 @@ class RuleRunner:
         self._settings = settings
         self._ending = ending
         self._dog = dog
+        self._health = health
+        self._breakers = health.breakers
+        self._breakers.listen(self._on_breaker)
+        self._parking = Parking(self._breakers, ledger, self._await_registry)
+        self._works: set[_Work] = set()
         self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +118,8 @@ class RuleRunner:
         try:
             for number, rule in list(self._unresolved.items()):
                 await gate.enter()
-                self._begin(gate, self._run_rule(number, rule))
+                needed = frozenset((rule.source.registry,)) if rule.tags.needs_listing else frozenset()
+                self._begin(_Work(gate, needed), self._run_rule(number, rule))
             while self._tasks:
                 ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
                 for task in ended:
@@ -103,6 +132,7 @@ class RuleRunner:
             await self._wait_for_ends()
             for rule in self._unresolved.values():
                 self._leave(rule)
+            self._parking.close(self._ending.reason)
             self._images.close()
             raise
 
@@ -117,6 +147,10 @@ class RuleRunner:
     async def _run_rule(self, number: int, rule: Rule) -> None:
         """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
         begun = listed = 0
+        if self._breakers.is_given_up(rule.source.registry):
+            self._enter_given_up(number, rule)
+            return
+        wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
         watch = TaskWatch(self._dog, f"rule {rule.source}", "lists tags")
         turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
         try:
@@ -124,7 +158,7 @@ class RuleRunner:
                 async for tags, last in pages:
                     listed += len(tags)
                     images = [
-                        (source, _destinations(rule, source, position))
+                        PlannedImage(source, _destinations(rule, source, position), wanted)
                         for position, source in enumerate(rule.references(tags), begun)
                     ]
                     self._plan(images)
@@ -132,7 +166,7 @@ class RuleRunner:
                         del self._unresolved[number]
                     begun += len(images)
                     watch.watched.enter("begins images", lambda _now: True)  # when others have ended
-                    await self._begin_images(rule, images)
+                    await self._begin_images(images)
                     watch.watched.enter("lists tags", turn)
         except SyncError as error:
             self._fail(number, rule, error)
@@ -164,45 +198,80 @@ class RuleRunner:
             async for page in pages:
                 yield page
 
-    def _plan(self, images: list[_Image]) -> None:
+    def _plan(self, images: list[PlannedImage]) -> None:
         """From here on each of `images` is owed an outcome at each of its destinations."""
-        for source, destinations in images:
-            name = str(source)
-            for destination in destinations:
+        for image in images:
+            name = str(image.source)
+            for destination in image.destinations:
                 self._plan_one(name, str(destination))
 
     def _plan_one(self, source: str, destination: str) -> None:
         self.images_total += 1
         self._ledger.plan(source, destination)
 
-    async def _begin_images(self, rule: Rule, images: list[_Image]) -> None:
-        wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
+    async def _begin_images(self, images: list[PlannedImage]) -> None:
         begun = 0
         try:
-            for source, destinations in images:
+            for image in images:
                 await self._gate.enter()
                 begun += 1
-                self._begin(self._gate, self._images.start(source, destinations, wanted))
+                ready = self._parking.sort_out(image)
+                if ready is None:
+                    self._gate.leave()
+                    continue
+                work = self._images.start(ready.source, list(ready.destinations), ready.wanted)
+                self._begin(_Work(self._gate, ready.registries), work)
         except BaseException:
-            reason = self._ending.reason
-            for source, destinations in images[begun:]:
-                for destination in destinations:
-                    result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=reason)
-                    self._ledger.enter(replace(result, rule=image_facts(rule.platforms)))
+            self._parking.enter_not_tried(images[begun:], self._ending.reason)
             raise
 
-    def _begin(self, gate: Gate, work: Coroutine[None, None, None]) -> None:
-        """Start `work`, which has been let through `gate` and gives its place back when it ends."""
+    def _begin(self, place: _Work, work: Coroutine[None, None, None]) -> None:
+        """Start `work`, which has been let through a gate and gives its place back when it ends."""
+        self._works.add(place)
+        if not place.registries.isdisjoint(self._breakers.troubled):
+            place.lend()
+        task = self._start(work)
+
+        def on_done(_done: asyncio.Task[None]) -> None:
+            self._works.discard(place)
+            place.lend()
+
+        task.add_done_callback(on_done)
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
 
         def on_done(done: asyncio.Task[None]) -> None:
-            gate.leave()
             # One that crashed stays, so that `run` raises what crashed it: nothing ends silently.
             if done.cancelled() or done.exception() is None:
                 self._tasks.discard(done)
 
         task.add_done_callback(on_done)
+        return task
+
+    def _on_breaker(self, breaker: Breaker) -> None:
+        if breaker.state is BreakerState.OPEN:
+            for place in self._works:
+                if breaker.registry in place.registries:
+                    place.lend()
+
+    def _await_registry(self, registry: str) -> None:
+        self._start(self._resume(registry))
+
+    async def _resume(self, registry: str) -> None:
+        """Begin what waits for `registry` when it is back; where it was given up, that is the outcome."""
+        await self._health.settled(registry)
+        await self._begin_images(self._parking.take(registry))
+
+    def _enter_given_up(self, number: int, rule: Rule) -> None:
+        del self._unresolved[number]
+        for destination in _repositories(rule):
+            error = self._breakers.of(rule.source.registry).down_error()
+            error.origin = Origin.SOURCE
+            error.located(repository=str(rule.source), operation="list tags")
+            self._plan_one(str(rule.source), destination)
+            self._ledger.enter(not_begun(str(rule.source), destination, error, rule=rule_facts(rule)))
 
     def _leave(self, rule: Rule) -> None:
         """Not all of the rule was tried: its images are entered, or the rule where they are not known.
@@ -227,9 +296,9 @@ class RuleRunner:
             self._ledger.enter(ImageResult(source, destination, outcome, reason=reason, rule=facts))
 
 
-def _destinations(rule: Rule, source: Reference, position: int) -> list[Reference]:
+def _destinations(rule: Rule, source: Reference, position: int) -> tuple[Reference, ...]:
     """Where an image goes, each place once, whatever was written twice."""
-    return list(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
+    return tuple(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
 
 
 def _repositories(rule: Rule) -> list[str]:

@@ -13,15 +13,16 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
+from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.guard import end_run, guard
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
-from image_syncer.coordinator.journal import open_journal
+from image_syncer.coordinator.journal import journal_of
 from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
-from image_syncer.coordinator.machine import inspect_machine, raise_open_files
+from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.rules import RuleRunner
@@ -29,30 +30,29 @@ from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
-from image_syncer.errors import ConfigurationError, InternalError, SyncError
-from image_syncer.net import CurlDriver, EndpointBook, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
-from image_syncer.planning import decide_policies, decide_resources, split_connections
-from image_syncer.telemetry import (
-    ImageResult,
-    RateMeter,
-    Report,
-    ReportWriter,
-    Snapshot,
-    estimate_time_left,
-    get_logger,
+from image_syncer.errors import InternalError, SyncError
+from image_syncer.net import (
+    CurlDriver,
+    EndpointBook,
+    RegistryClient,
+    RegistryHealth,
+    Throttle,
+    Timeouts,
+    TokenBroker,
+    Transport,
 )
+from image_syncer.planning import Breakers, BreakerState, decide_policies, decide_resources, split_connections
+from image_syncer.telemetry import RateMeter, Report, ReportWriter, Snapshot, estimate_time_left, get_logger
 from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
-    from image_syncer.oci import Repository
-    from image_syncer.planning import Holdings, RetryPolicies
-    from image_syncer.registry import Credential
+    from image_syncer.planning import Breaker, Holdings, RetryPolicies
+    from image_syncer.telemetry import ImageResult
 
 __all__ = ["Run"]
 
@@ -86,7 +86,7 @@ class Run:
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
-        self._journal = _open_journal(settings)
+        self._journal = journal_of(settings)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
@@ -94,8 +94,8 @@ class Run:
         self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
         self._source = CredentialSource(os.environ)
-        self._credentials: dict[Repository, asyncio.Task[tuple[Credential | None, str]]] = {}
-        self._open_files()
+        if (text := open_files(self._resources)) is not None:
+            self._warnings.append(text)
         self._build()
 
     async def execute(self) -> Report:
@@ -136,6 +136,7 @@ class Run:
             self._transfers.kill()
         if self._check is not None:
             await self._check.close()
+        await self._health.close()
         # One that fails does not keep the others from being closed, nor the report from being written.
         parts = (self._source, self._driver, self._blobs, self._children)
         for close in (*(part.close for part in parts), self._close_journal):
@@ -168,23 +169,37 @@ class Run:
         timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
         self._transport = Transport(self._driver, timeouts)
         policies = decide_policies(settings)
+        self._health = RegistryHealth(
+            Breakers(settings.give_up_after_s),
+            lambda registry: endpoints.ping(registry),  # noqa: PLW0108 - it is made below
+            on_outage=self._on_outage,
+        )
         self._client = RegistryClient(
             self._transport,
-            TokenBroker(self._transport, self._credential_for, wait_for_turn=self._wait_for_turn),
+            TokenBroker(
+                self._transport,
+                CredentialLookup(self._source, registries).find,
+                retry=policies.token,
+                chance=random.random,
+                wait_for_turn=self._wait_for_turn,
+            ),
             Throttle(),
             retry=policies.read,
             write_retry=policies.write,
             chance=random.random,
             on_pause=self._leave_alone,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
+            health=self._health,
+        )
+        endpoints = EndpointBook(
+            self._transport, registries, retry=policies.read, chance=random.random, health=self._health
         )
         self._dog = Watchdog(
             longest_quiet_s(settings, policies, request_s=timeouts.request_s),
             on_hopeless=end_run(self._ending),
             excuse=self._waits,
-            holds_back=self._client.holds_back,
+            holds_back=self._holds_back,
         )
-        endpoints = EndpointBook(self._transport, registries, retry=policies.read, chance=random.random)
         discovery = Discovery(self._client, endpoints)
         self._check = self._new_check(endpoints, policies)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
@@ -205,12 +220,20 @@ class Run:
             holdings=holdings,
             sessions=sessions,
             quirks=quirks,
+            breakers=self._health.breakers,
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
-            self._configuration.rules, discovery, images, self._ledger, settings, ending=self._ending, dog=self._dog
+            self._configuration.rules,
+            discovery,
+            images,
+            self._ledger,
+            settings,
+            ending=self._ending,
+            dog=self._dog,
+            health=self._health,
         )
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
@@ -242,35 +265,6 @@ class Run:
 
     async def _wait_for_turn(self, registry: str) -> None:
         await self._client.throttle.wait_for_turn(registry, self._settings.longest_wait_s)
-
-    def _open_files(self) -> None:
-        resources = self._resources
-        allowed = raise_open_files(resources.open_files)
-        if allowed < resources.files_wanted:
-            text = (
-                f"a process may open {allowed} files here, which is room for {resources.streams} streams in a worker: "
-                f"raise the hard limit (ulimit -Hn) to {resources.files_wanted} or more"
-            )
-            self._warnings.append(text)
-            _log.info(text)
-
-    async def _credential_for(self, repository: Repository) -> tuple[Credential | None, str]:
-        """Looked up once for a repository: it may run a helper process, so it happens in a thread."""
-        task = self._credentials.get(repository)
-        if task is None:
-            task = asyncio.ensure_future(self._look_up(repository))
-            self._credentials[repository] = task
-        try:
-            return await asyncio.shield(task)
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place.
-            raise error.copy() from error
-
-    async def _look_up(self, repository: Repository) -> tuple[Credential | None, str]:
-        registries = self._configuration.registries
-        found = await asyncio.to_thread(self._source.find_credential, repository, registries)
-        _log.info("credential", repository=str(repository), source=found.source)
-        return found.credential, found.source
 
     async def _watch(self) -> None:
         while True:
@@ -316,7 +310,18 @@ class Run:
             waiting=self._waiting(now),
         )
 
+    def _on_outage(self, breaker: Breaker) -> None:
+        seconds = format_duration(self._loop.time() - breaker.failed_at)
+        if breaker.state is BreakerState.GIVEN_UP:
+            text = breaker.down_error().message  # which every image that needs it says
+        else:
+            text = f"the registry {breaker.registry} was down for {seconds}, since {breaker.since}"
+            self._warnings.append(text)
+        _log.info("registry down", registry=breaker.registry, since=breaker.since, message=text)
+
     def _waiting(self, now: float) -> str | None:
+        for registry, seconds in self._health.outages():
+            return f"{registry} has not answered for {format_duration(seconds)}"
         if longest := self._client.throttle.longest(now):
             return f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
         slowed = self._transfers.pacing.slowed()
@@ -381,19 +386,12 @@ class Run:
     def _waits(self, now: float) -> bool:
         """Whether something is to happen at a time that is known."""
         wake_at = self._transfers.scheduler.wake_at
-        return self._client.throttle.longest(now) is not None or (wake_at is not None and wake_at > now)
+        if self._health.outages() or self._client.throttle.longest(now) is not None:
+            return True
+        return wake_at is not None and wake_at > now
+
+    def _holds_back(self, registry: str, now: float) -> bool:
+        return self._health.breakers.is_held(registry) or self._client.holds_back(registry, now)
 
     def _kill_workers(self) -> None:
         self._transfers.kill()
-
-
-def _open_journal(settings: Settings) -> Journal | None:
-    """Raises JournalError; ConfigurationError where there is nothing to be written."""
-    if settings.state_path is None:
-        return None
-    if settings.dry_run:
-        raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
-    platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
-    return open_journal(
-        settings.state_path, {"--os and --arch": platforms, "--force": "given" if settings.force else ""}
-    )

@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.resumes import Resumes
-from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
+from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs, as_target_result, loggable
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
 from image_syncer.errors import SyncError
 from image_syncer.planning import (
     MOST_LOSSES,
-    Arrival,
     BlobFailed,
     BlobLanded,
     BlobNeed,
@@ -60,10 +59,9 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import Breakers, Holdings
     from image_syncer.registry import Endpoint
     from image_syncer.telemetry import TransferRecord, TransferRow
-    from image_syncer.worker.messages import Result
 
 __all__ = ["Transfers"]
 
@@ -85,6 +83,7 @@ class Transfers:
         holdings: Holdings | None = None,
         sessions: UploadSessions | None = None,
         quirks: Quirks | None = None,
+        breakers: Breakers | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
         run_began_at: float = 0.0,
     ) -> None:
@@ -115,7 +114,11 @@ class Transfers:
             small_bytes=resources.small_bytes,
             tuner=StreamTuner(resources.streams),
             holdings=holdings,
+            breakers=breakers,
         )
+        if breakers is not None:
+            # Not at once: it may be the scheduler itself that is just deciding.
+            breakers.listen(lambda _breaker: self._loop.call_soon(self._on_timer))
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._sessions = sessions or UploadSessions()
         self._quirks = quirks or Quirks()
@@ -274,7 +277,7 @@ class Transfers:
             running.source_resumes += target is None
             running.destination_resumes += target is not None
             self.resumes.add(message)
-            _log.info("goes on", digest=str(job.digest), idle=message.idle, **_loggable(message.error))
+            _log.info("goes on", digest=str(job.digest), idle=message.idle, **loggable(message.error))
         elif target not in running.told:
             self._sessions.note(job.targets[message.target].repository, job.digest, message.url)
 
@@ -286,13 +289,13 @@ class Transfers:
     def _on_job_ended(self, worker: int, message: JobEnded) -> None:
         self.requests.update(message.requests)
         running = self._running.end(message.job_id)
-        results = [_as_target_result(result) for result in message.results]
+        results = [as_target_result(result) for result in message.results]
         told = running.told if running is not None else {}
         self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
         for result in results:
             if result.error is not None and running is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
-                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error.to_data()))
+                _log.info("blob not moved", digest=str(running.job.digest), **loggable(result.error.to_data()))
         if running is not None:
             for target, told_last in enumerate(message.results):
                 if not told_last.session_stays:
@@ -314,7 +317,7 @@ class Transfers:
             return
         if not message.result.session_stays:
             self._end_session(running, message.target)
-        result = running.told[message.target] = _as_target_result(message.result)
+        result = running.told[message.target] = as_target_result(message.result)
         self.moved_bytes += result.bytes_moved
         now = self._loop.time()
         self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))
@@ -388,13 +391,3 @@ class Transfers:
     def _on_timer(self) -> None:
         self._timer = None
         self._carry_out(self._scheduler.tick(self._loop.time()))
-
-
-def _as_target_result(result: Result) -> TargetResult:
-    error = SyncError.from_data(result.error) if result.error is not None else None
-    arrival = Arrival(result.arrival) if result.arrival else None
-    return TargetResult(arrival, result.bytes_moved, error, result.behind)
-
-
-def _loggable(error: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in error.items() if name != "digest"}

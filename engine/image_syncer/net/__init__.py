@@ -10,6 +10,7 @@ from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.endpoints import EndpointBook
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
+from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.transport import Timeouts, Transport
@@ -25,6 +26,7 @@ __all__ = [
     "Gate",
     "HandlePool",
     "RegistryClient",
+    "RegistryHealth",
     "Throttle",
     "Timeouts",
     "TokenBroker",

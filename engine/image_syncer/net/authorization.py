@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
+from image_syncer.planning import ONCE, Tries
 from image_syncer.registry import (
     Challenge,
     basic_authorization,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from image_syncer.net.transport import Transport
     from image_syncer.oci import Repository
-    from image_syncer.registry import Credential, Endpoint, Request, Response, Scope
+    from image_syncer.planning import RetryPolicy
+    from image_syncer.registry import Credential, Endpoint, Request, Response, Scope, Token
 
 __all__ = ["Authorization", "Authorizer", "TokenBroker"]
 
@@ -126,8 +128,9 @@ class TokenBroker:
     """The coordinator's `Authorizer`: one for each run.
 
     `credential_for` finds the credential of a repository, and says where it comes from. One token request goes out for
-    one set of scopes, however many wait for it. `wait_for_turn(registry)` is asked before each that goes to the
-    registry's own host.
+    one set of scopes, however many wait for it; `retry` says how it is tried again, and `chance` gives a uniform number
+    in [0, 1). A token service that was tried in vain to the end is asked once for each further token, until it answers.
+    `wait_for_turn(registry)` is asked before each request that goes to the registry's own host.
     """
 
     def __init__(
@@ -135,11 +138,16 @@ class TokenBroker:
         transport: Transport,
         credential_for: Callable[[Repository], Awaitable[tuple[Credential | None, str]]],
         *,
+        retry: RetryPolicy = ONCE,
+        chance: Callable[[], float] = lambda: 0.0,
         wait_for_turn: Callable[[str], Awaitable[None]] = _at_once,
     ) -> None:
         self._transport = transport
         self._credential_for = credential_for
+        self._retry = retry
+        self._chance = chance
         self._wait_for_turn = wait_for_turn
+        self._silent: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._registries: dict[str, _RegistryState] = {}
         self._kept: dict[_Key, _Kept] = {}
@@ -310,17 +318,40 @@ class TokenBroker:
                 hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
             )
         request = build_token_request(challenge, key[2], credential, repository=repository)
-        if may_carry_credentials(endpoint.base_url, request.url):
-            await self._wait_for_turn(endpoint.registry)
-        asked_at = self._loop.time()
-        response = await self._transport.perform(request, endpoint)
-        if response.status != _OK:
-            raise _token_refused(response, request, endpoint)
-        token = parse_token(response)
+        token, asked_at = await self._ask(request, endpoint, realm)
         usable_s = token.expires_in_s * USABLE_PART
         authorization = Authorization(f"Bearer {token.value}", usable_s)
         self._kept[key] = _Kept(authorization, asked_at + usable_s)
         return authorization
+
+    async def _ask(self, request: Request, endpoint: Endpoint, realm: str) -> tuple[Token, float]:
+        """The token, and when the request for it went out."""
+        tries = Tries(self._loop.time())
+        while True:
+            if may_carry_credentials(endpoint.base_url, request.url):
+                await self._wait_for_turn(endpoint.registry)
+            asked_at = self._loop.time()
+            try:
+                response = await self._transport.perform(request, endpoint)
+                if response.status != _OK:
+                    raise _token_refused(response, request, endpoint)
+                token = parse_token(response)
+            except SyncError as error:
+                now = self._loop.time()
+                policy = ONCE if realm in self._silent else self._retry
+                pause = policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
+                tries = tries.plus(error, now, pause)
+                if pause is None:
+                    if error.retryable:
+                        self._silent.add(realm)
+                        error.retryable = False  # or everyone who needs the token would begin from the beginning
+                        error.hint = f"This is the token service of {endpoint.registry}: check that it runs."
+                    tries.write_on(error)
+                    raise
+            else:
+                self._silent.discard(realm)
+                return token, asked_at
+            await asyncio.sleep(pause)
 
     async def _denied(self, repository: Repository | None, challenge: Challenge) -> AuthenticationError:
         credential, source = await self._credential(repository)

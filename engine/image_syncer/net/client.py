@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import NotAskedError, Origin, RateLimitedError, SyncError
+from image_syncer.errors import NotAskedError, Origin, RateLimitedError, RegistryDownError, SyncError
 from image_syncer.net.gate import Gate
 from image_syncer.planning import Patience, Tries
 from image_syncer.registry import (
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from image_syncer.net.authorization import Authorizer
+    from image_syncer.net.health import RegistryHealth
     from image_syncer.net.throttle import Throttle
     from image_syncer.net.transport import Transport
     from image_syncer.planning import RetryPolicy
@@ -31,6 +32,7 @@ __all__ = ["RegistryClient"]
 
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
 
 
 class RegistryClient:
@@ -39,7 +41,8 @@ class RegistryClient:
     `write_retry` is for manifests that are put, where they are tried otherwise. `chance` gives a uniform number in
     [0, 1). `on_pause(registry, seconds)` is told when a registry asks to be left alone. A refusal for asking too often
     (429) is waited for, and counts as a failed try only where the operation was let through nowhere at the registry for
-    `patience_s` seconds (None: that of `retry`).
+    `patience_s` seconds (None: that of `retry`). With `health`, `send` waits for registries that are down, which uses
+    up no tries.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class RegistryClient:
         on_pause: Callable[[str, float], None] = lambda _registry, _seconds: None,
         limit_of: Callable[[str], int | None] = lambda _registry: None,
         patience_s: float | None = None,
+        health: RegistryHealth | None = None,
     ) -> None:
         self.transport = transport
         self.authorizer = authorizer
@@ -64,6 +68,7 @@ class RegistryClient:
         self._on_pause = on_pause
         self._limit_of = limit_of
         self._patience = Patience(retry.patience_s if patience_s is None else patience_s)
+        self._health = health
         self._loop = asyncio.get_running_loop()
         self._gates: dict[str, Gate] = {}
 
@@ -83,24 +88,43 @@ class RegistryClient:
         policy = self._write_retry if request.operation is Operation.PUT_MANIFEST else self._retry
         began_at = self._loop.time()
         tries: Tries | None = None
+        registry, health = endpoint.registry, self._health
+        suspect: SyncError | None = None
         while True:
             try:
+                if health is not None and health.breakers.is_held(registry):
+                    tries = await health.wait(registry, tries, suspect)
+                    suspect = None
                 response = await self.ask(request, endpoint, origin=origin)
+                if health is not None and response.status < _SERVER_ERRORS:
+                    health.breakers.answered(registry, self._loop.time())
                 if response.status in accept:
                     check(response)
                     return response
                 raise self.failure(response, request, endpoint, origin)
+            except RegistryDownError as error:
+                error.origin = origin
+                error.located(operation=request.operation.value)
+                raise
             except SyncError as error:
+                if error is suspect:
+                    raise
                 now = self._loop.time()
                 tries = tries or Tries(began_at)
-                counts = not isinstance(error, NotAskedError) or self._patience.is_over(endpoint.registry, now)
+                held = health is not None and health.breakers.failed(registry, error, now)
+                counts = not held and (not isinstance(error, NotAskedError) or self._patience.is_over(registry, now))
                 pause = policy.pause_s(error, tries.made + counts, self._chance(), tries.spent_s(now))
                 tries = tries.plus(error, now, pause, counts=counts)
+                if held:
+                    continue
                 if pause is None:
                     tries.write_on(error)
                     if error.origin is Origin.LOCAL:
                         error.origin = origin
                     error.located(operation=request.operation.value)
+                    if health is not None and health.is_suspect(registry, error, tries, now):
+                        suspect = error
+                        continue
                     raise
             await asyncio.sleep(pause)
 

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
-from image_syncer.errors import SyncError
+from image_syncer.errors import Origin, RegistryDownError, SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.planning import Tries
-from image_syncer.registry import build_ping, candidate_endpoints
+from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import RegistryBook
-    from image_syncer.errors import Origin
+    from image_syncer.net.health import RegistryHealth
     from image_syncer.net.transport import Transport
     from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint
 
 __all__ = ["EndpointBook"]
+
+_SERVER_ERRORS = 500
 
 
 class EndpointBook:
@@ -32,16 +34,23 @@ class EndpointBook:
     With one candidate nothing is asked. With `insecure: true` a connection is made without a request
     (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
     What worked is remembered for the host; where nothing does, it is tried again as `retry` says.
-    `chance` gives a uniform number in [0, 1).
+    `chance` gives a uniform number in [0, 1). With `health`, registries that are down are waited for.
     """
 
     def __init__(
-        self, transport: Transport, registries: RegistryBook, *, retry: RetryPolicy, chance: Callable[[], float]
+        self,
+        transport: Transport,
+        registries: RegistryBook,
+        *,
+        retry: RetryPolicy,
+        chance: Callable[[], float],
+        health: RegistryHealth | None = None,
     ) -> None:
         self._transport = transport
         self._registries = registries
         self._retry = retry
         self._chance = chance
+        self._health = health
         self._resolved: dict[str, asyncio.Task[Endpoint]] = {}
 
     def known(self, registry: str) -> Endpoint | None:
@@ -68,19 +77,44 @@ class EndpointBook:
             own.origin = origin
             raise own from error
 
+    async def ping(self, registry: str) -> None:
+        """Ask `registry`, once, whether it is there: any answer below 500 says so. Raises `SyncError` otherwise."""
+        endpoint = self.known(registry) or await self._probe(registry, Origin.LOCAL)
+        request = build_ping(endpoint)
+        response = await self._transport.perform(request, endpoint)
+        if response.status >= _SERVER_ERRORS:
+            raise parse_failure(response, request=request, origin=Origin.LOCAL)
+
     async def _find(self, registry: str, origin: Origin) -> Endpoint:
         loop = asyncio.get_running_loop()
-        tries = Tries(loop.time())
+        tries, health = Tries(loop.time()), self._health
+        suspect: SyncError | None = None
         while True:
             try:
+                if health is not None and health.breakers.is_held(registry):
+                    tries = await health.wait(registry, tries, suspect) or tries
+                    suspect = None
                 found = await self._probe(registry, origin)
-                return replace(found, pieces_above=self._registries.host_settings(registry).pieces_above)
+                settings = self._registries.host_settings(registry)
+                if health is not None and settings.insecure:
+                    health.breakers.answered(registry, loop.time())
+                return replace(found, pieces_above=settings.pieces_above)
+            except RegistryDownError:
+                raise
             except SyncError as error:
+                if error is suspect:
+                    raise
                 now = loop.time()
+                held = health is not None and health.breakers.failed(registry, error, now)
                 pause = self._retry.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
-                tries = tries.plus(error, now, pause)
+                tries = tries.plus(error, now, pause, counts=not held)
+                if held:
+                    continue
                 if pause is None:
                     tries.write_on(error)
+                    if health is not None and health.is_suspect(registry, error, tries, now):
+                        suspect = error
+                        continue
                     raise
             await asyncio.sleep(pause)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
 from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
@@ -25,6 +26,9 @@ __all__ = [
     "BlobLanded",
     "BlobNeed",
     "BlobSet",
+    "Breaker",
+    "BreakerState",
+    "Breakers",
     "Decision",
     "Holdings",
     "HoldingsInMemory",

@@ -20,10 +20,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from image_syncer.errors import TransportError, UnavailableError
+
 if TYPE_CHECKING:
+    from image_syncer.errors import SyncError
     from image_syncer.planning.job import Job
 
-__all__ = ["Host", "Lane", "share_of"]
+__all__ = ["Host", "Lane", "Refusal", "refusal_of", "share_of"]
 
 CALM_S = 2.0
 """After a cut, for what was under way and is refused too: that is the same refusal."""
@@ -38,12 +41,28 @@ LEAST_BUSY_S, MOST_BUSY_S = 0.5, 2.0
 """For how long a connection may be busy with one request, where those that are needed are reckoned from a rate."""
 LEAST_PACED = 4
 """Connections to a registry that is paced, however slowly."""
+_OVERLOADED = 503
 
 FEWEST_WHERE_SLOW = 8
 """Connections to a registry that is only slow: fewer would be slower still."""
 
 _Entry = tuple[int, int, "Job"]
 """In a heap: the rank (the smallest comes first), the job's id, which decides between equals, and the job."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A registry cannot serve now what it was asked; `broken`: it did not say so, its connection broke."""
+
+    broken: bool
+
+
+def refusal_of(error: SyncError) -> Refusal | None:
+    """The refusal that `error` is; None: it is none."""
+    if isinstance(error, TransportError):
+        return Refusal(broken=True) if error.phase in ("connect", "send", "receive") else None
+    overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
+    return Refusal(broken=False) if overloaded else None
 
 
 def share_of(most: int, *, small: bool) -> int:
@@ -61,6 +80,8 @@ class Host:
     small: int = 0
     floor: int = 1
     ceiling: int | None = None
+    down: bool = False
+    """Whether it is left alone, because it is down."""
     _refused_at: int = 0
     _calm_at: float = 0.0
     _grows_at: float = 0.0
@@ -184,9 +205,17 @@ class Lane:
     def has_room(self, *, small: bool, fair: bool = False) -> bool:
         """Whether one more of its jobs can have its connections."""
         for host, needed in self.hosts:
-            if host.allowed is not None and not host.has_room(needed, small=small, fair=fair):
+            if host.down or (host.allowed is not None and not host.has_room(needed, small=small, fair=fair)):
                 return False
         return True
+
+    def drain(self) -> list[Job]:
+        """The jobs that wait, which are taken out."""
+        jobs = [entry[2] for entry in self._streamed] + [*self._mounts, *self._small]
+        self._streamed.clear()
+        self._mounts.clear()
+        self._small.clear()
+        return [job for job in dict.fromkeys(jobs) if job.waits and job.lane is self]
 
     def occupy(self, *, small: bool, times: int = 1) -> None:
         """Take the connections of one of its jobs; give them back with `times` -1."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from image_syncer.planning.breaker import BreakerState
 from image_syncer.planning.connections import Host, Lane
 from image_syncer.planning.job import Job
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from image_syncer.oci import Digest
     from image_syncer.planning.blob_set import Target
+    from image_syncer.planning.breaker import Breaker
 
 __all__ = ["JobQueue"]
 
@@ -66,8 +68,7 @@ class JobQueue:
             job.targets.append(target)
         lane = job.lane = self._lane_of(job.registries)
         if not job.alone:
-            lane.add(job, -job.weight if job.weight else MOUNTS_FIRST)
-            self._busy[job.small][lane] = None
+            self._enter(job, lane)
 
     def pop(self, *, small: bool, fair: bool = False) -> Job | None:
         """The first job of that kind whose registries have connections to spare (with `fair`: within the share of its
@@ -86,19 +87,12 @@ class JobQueue:
             del busy[lane]
         if best is None:
             return None
-        job = best[2]
-        if small:
-            self.small -= 1
-        else:
-            self.streamed -= 1
-            self.streamed_bytes -= job.weight
-        return self._take(job)
+        return self._take(best[2])
 
     def pop_alone(self) -> Job | None:
         """The same of the jobs that need a worker of their own."""
         for job in self._alone:
             if job.lane is not None and job.lane.has_room(small=job.small):
-                self._alone.remove(job)
                 return self._take(job)
         return None
 
@@ -151,6 +145,33 @@ class JobQueue:
         if self._refusing:
             self._refusing = {host for host in self._refusing if not host.recover(now)}
 
+    def on_breaker(self, breaker: Breaker) -> None:
+        """A registry is down, or is back: while it is down, nothing goes there or comes from there, and blobs that
+        others wait for too go to these without it.
+        """
+        self._host_of(breaker.registry).down = breaker.state is not BreakerState.CLOSED
+        if breaker.state is BreakerState.OPEN:
+            shared = [job for job in self._at(breaker.registry) if len(job.targets) > 1]
+            for target in [one for job in shared for one in self._take(job).targets]:
+                self.add(target)
+
+    def take(self, registry: str) -> list[Target]:
+        """All that waits for `registry`, which waits no more."""
+        return [target for job in self._at(registry) for target in self._take(job).targets]
+
+    def _at(self, registry: str) -> list[Job]:
+        """The jobs that wait for `registry`."""
+        lanes = [lane for registries, lane in self._lanes.items() if registry in registries]
+        jobs = [job for lane in lanes for job in lane.drain()]
+        for job in jobs:
+            assert job.lane is not None
+            self._enter(job, job.lane)
+        return jobs + [job for job in self._alone if registry in job.registries]
+
+    def _enter(self, job: Job, lane: Lane) -> None:
+        lane.add(job, -job.weight if job.weight else MOUNTS_FIRST)
+        self._busy[job.small][lane] = None
+
     def learn_mount(self, registry: str, *, mounted: bool) -> None:
         """Whether `registry` mounts what it is asked to. Where it did not the last time, the next are expected to move
         bytes: a large blob then takes a slot among the streamed.
@@ -180,6 +201,13 @@ class JobQueue:
 
     def _take(self, job: Job) -> Job:
         job.waits = False
+        if job.alone:
+            self._alone.remove(job)
+        elif job.small:
+            self.small -= 1
+        else:
+            self.streamed -= 1
+            self.streamed_bytes -= job.weight
         if not job.targets[0].mounts:
             jobs = self._joinable[job.digest]
             jobs.remove(job)
@@ -190,9 +218,13 @@ class JobQueue:
     def _find(self, target: Target) -> Job | None:
         """The job that `target` can join."""
         for job in self._joinable.get(target.digest, ()):
-            if _can_join(job, target):
+            if _can_join(job, target) and not any(self._is_down(one) for one in (target, *job.targets)):
                 return job
         return None
+
+    def _is_down(self, target: Target) -> bool:
+        host = self._hosts.get(target.repository.registry)
+        return host is not None and host.down
 
     def _lane_of(self, registries: tuple[str, ...]) -> Lane:
         lane = self._lanes.get(registries)

@@ -27,6 +27,8 @@ MOST_CHARACTERS = 200
 """Of what one try failed with; the error itself has the whole of the last."""
 TOKEN_TRIES = 1000
 """As good as no bound: how long a token service may be away is a matter of time."""
+TOKEN_BUDGET_S = 120.0
+"""At most: what waits for a token keeps the places of others meanwhile."""
 
 NO_ANSWER = ("transport", "unavailable", "rate limited", "not asked")
 """Kinds of errors: no answer came, or one that speaks of a moment."""
@@ -77,8 +79,6 @@ class RetryPolicy:
     @property
     def patience_s(self) -> float:
         """How long refusals that only ask to wait (429) are waited for, and are no failed tries."""
-        if self.tries <= 1:
-            return 0.0
         return self.longest_wait_s if self.budget_s is None else min(self.longest_wait_s, self.budget_s)
 
     def as_data(self) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def decide_policies(settings: Settings) -> RetryPolicies:
     """The policies that follow from the settings.
 
     A broken blob is resumed sooner than others try again, since its source and its upload session wait meanwhile. A
-    token service is not tried so many times but so long, as long as a registry may be away: all requests to a registry
-    wait for the same token. Without retries, it is asked once too.
+    token service is not tried so many times but so long, since all requests to a registry wait for the same token.
+    Without retries, it is asked once too.
     """
     budget_s = settings.retry_for_s
     small = RetryPolicy(
@@ -138,7 +138,7 @@ def decide_policies(settings: Settings) -> RetryPolicies:
             small,
             tries=TOKEN_TRIES if settings.retries else 1,
             longest_pause_s=10.0,
-            budget_s=min(budget_s, settings.give_up_after_s),
+            budget_s=min(budget_s, settings.give_up_after_s, TOKEN_BUDGET_S),
             faults=NO_ANSWER,
         ),
         blob=replace(small, faults=None),
@@ -177,8 +177,16 @@ class Tries:
         first = now if self.failed_at is None else self.failed_at
         return replace(self, made=self.made + counts, failed_at=first, history=history)
 
+    def anew(self) -> Tries:
+        """All tries are there again, and all the time; the history stays."""
+        return replace(self, made=0, failed_at=None)
+
     def write_on(self, error: SyncError) -> SyncError:
-        """Write on `error`, the last, how often and how long it was tried; returns it."""
+        """Write on `error`, the last, how often and how long it was tried, where it does not tell of more tries
+        already; returns it.
+        """
+        if error.tries > self.made:
+            return error
         error.tries = max(1, self.made)
         if len(self.history) > 1:
             error.history = self.history

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin, SyncError, TransportError, UnavailableError
+from image_syncer.errors import Origin, SyncError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
-from image_syncer.planning.connections import share_of
+from image_syncer.planning.breaker import Breakers
+from image_syncer.planning.connections import refusal_of, share_of
+from image_syncer.planning.deliveries import Deliveries
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.job_queue import JobQueue
 from image_syncer.planning.later import Later
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Scheduler"]
 
-_OVERLOADED = 503
-
 
 class Scheduler:
     """See the essay at the top of the module.
@@ -45,7 +45,8 @@ class Scheduler:
     the first to be ready does not take everything. `streams` bounds the streamed jobs of one worker, `small_streams`
     its small ones, which are mounts and blobs of at most `small_bytes` (0: there are no small jobs); `proc` bounds
     those of all together (None: no bound), `limit_of` the connections of a registry (None: no bound). `tuner` may
-    allow fewer streams (None: all of them, always); `chance` gives a uniform number in [0, 1) for each pause.
+    allow fewer streams (None: all of them, always); `chance` gives a uniform number in [0, 1) for each pause. Nothing
+    is leased to or from a registry whose breaker in `breakers` is open.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Scheduler:
         small_bytes: int = 0,
         tuner: StreamTuner | None = None,
         holdings: Holdings | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         self._expected = workers
         self._proc = proc
@@ -75,9 +77,11 @@ class Scheduler:
         self._slots = Slots()
         self._moved_bytes = 0
         self._sampled_bytes = 0
-        self._later = Later(retry, chance)
+        self._breakers = breakers or Breakers()
+        self._breakers.listen(self._queue.on_breaker)
+        self._later = Later(retry, chance, self._breakers)
         self._stopped = False
-        self._awaited: dict[int, int] = {}
+        self._deliveries = Deliveries()
         self.landed_blobs = 0
         """Wanted blobs that have an outcome: they are there, or were given up."""
         self.landed_bytes = 0
@@ -109,8 +113,7 @@ class Scheduler:
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
-        held = self._slots.workers.get(worker)
-        return list(held.jobs.values()) if held else []
+        return list(held.jobs.values()) if (held := self._slots.workers.get(worker)) else []
 
     def want(self, needs: list[BlobNeed]) -> list[Decision]:
         """An image was planned, and needs these blobs."""
@@ -122,7 +125,7 @@ class Scheduler:
             if (fatal := self.quarantine.find(need.source, need.digest)) is not None:
                 decisions.append(BlobFailed(need.delivery, need.digest, fatal))
                 continue
-            self._awaited[need.delivery] = self._awaited.get(need.delivery, 0) + 1
+            self._deliveries.add(need.delivery)
             target = self._blobs.join(need)
             if target is not None:
                 self._queue.add(target)
@@ -130,11 +133,11 @@ class Scheduler:
 
     def drop(self, delivery: int) -> None:
         """`delivery` waits for nothing more and is told nothing more; blobs that only it wanted need not be moved."""
-        self._awaited.pop(delivery, None)
+        self._deliveries.drop(delivery)
 
     def expects(self, delivery: int) -> bool:
         """Whether `delivery` waits for something still."""
-        return delivery in self._awaited
+        return delivery in self._deliveries
 
     def join(self, worker: int) -> list[Decision]:
         """A worker is ready."""
@@ -244,11 +247,15 @@ class Scheduler:
             if result.bytes_moved > job.received:
                 self._moved_bytes += result.bytes_moved - job.received
                 job.received = result.bytes_moved  # it came once, for all targets
+            self._breakers.answered(target.repository.registry, now)
+            if result.bytes_moved:
+                self._breakers.answered(job.source.registry, now)
             self._land(target, result.arrival, result.bytes_moved, decisions)
         elif result.error is not None:
+            place = job.source if result.error.origin is Origin.SOURCE else target.repository
             if not told:
-                self._note_refusal(job, target, result.error, now)
-            decisions += self._retry_or_give_up(target, result.error, now)
+                self._note_refusal(place.registry, result.error, now)
+            decisions += self._retry_or_give_up(target, place.registry, result.error, now)
         else:
             raise RuntimeError(f"job {job.id} ended without an outcome for {target.repository}")
 
@@ -266,24 +273,19 @@ class Scheduler:
                 decisions.append(BlobLanded(delivery, digest, arrival, bytes_moved, tries))
                 arrival, bytes_moved = Arrival.PRESENT, 0
 
-    def _note_refusal(self, job: Job, target: Target, error: SyncError, now: float) -> None:
-        """What a host cannot serve now it is asked for less often."""
-        broken = isinstance(error, TransportError) and error.phase in ("connect", "send", "receive")
-        overloaded = isinstance(error, UnavailableError) and error.status == _OVERLOADED
-        if not (broken or overloaded):
-            return
-        place = job.source if error.origin is Origin.SOURCE else target.repository
-        if self._queue.refused(place.registry, now, broken=broken) and self._tuner is not None:
+    def _note_refusal(self, registry: str, error: SyncError, now: float) -> None:
+        """What a registry cannot serve now it is asked for less often, or not at all."""
+        self._breakers.failed(registry, error, now)
+        refusal = refusal_of(error)
+        if refusal is not None and self._queue.refused(registry, now, broken=refusal.broken) and self._tuner:
             self._tuner.refused(now)
 
-    def _retry_or_give_up(self, target: Target, error: SyncError, now: float) -> list[Decision]:
-        pause = self._later.note(target, error, now)
-        if self._unwanted(target):
+    def _retry_or_give_up(self, target: Target, registry: str, error: SyncError, now: float) -> list[Decision]:
+        if not self._deliveries.want(target):
             self._abandon(target)
-        elif pause is None:
+        elif not self._later.try_put(target, registry, error, now):
+            error = self._breakers.reason_of(registry, error)
             return self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
-        else:
-            self._later.put(target, now + pause)
         return []
 
     def _give_up(self, target: Target, error: SyncError, *, source_failed: bool) -> list[Decision]:
@@ -293,31 +295,36 @@ class Scheduler:
         deliveries = [delivery for one in (target, *fallen) for delivery in self._settle(one)]
         return [BlobFailed(delivery, target.digest, error) for delivery in deliveries]
 
+    def _give_up_registries(self, decisions: list[Decision]) -> None:
+        """Whatever waits for a registry that was given up fails with that reason; what is not the fault of its registry
+        fails by itself.
+        """
+        later = self._later
+        while later.failed:
+            target, error = later.failed.pop()
+            decisions += self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
+        for registry in later.given_up:
+            while targets := [*self._queue.take(registry), *later.take(registry)]:
+                for target in targets:
+                    error = self._breakers.of(registry).down_error()
+                    is_source = target.source.registry == registry
+                    error.origin = Origin.SOURCE if is_source else Origin.DESTINATION
+                    decisions += self._give_up(target, error, source_failed=is_source)
+
     def _abandon(self, target: Target) -> None:
         """Nobody waits for `target`; those behind it do not suffer from what happened to it."""
-        self._settle(target)
-        for other in self._blobs.failed(target, source_failed=False)[1]:
-            self._queue.add(other)
-
-    def _unwanted(self, target: Target) -> bool:
-        for delivery in target.deliveries:  # noqa: SIM110 - runs for every job, and a generator costs more
-            if delivery in self._awaited:
-                return False
-        return True
+        self._give_up(target, SyncError("nobody wants it"), source_failed=False)
 
     def _settle(self, target: Target) -> list[int]:
         """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""
         self.landed_blobs += 1
         self.landed_bytes += target.booked_bytes
-        waiting = [delivery for delivery in target.deliveries if delivery in self._awaited]
-        for delivery in waiting:
-            self._awaited[delivery] -= 1
-            if not self._awaited[delivery]:
-                del self._awaited[delivery]
-        return waiting
+        return self._deliveries.settle(target)
 
     def _lease(self, decisions: list[Decision]) -> list[Decision]:
         """Add the leases that are possible now to `decisions`, which are returned."""
+        if self._later.given_up or self._later.failed:
+            self._give_up_registries(decisions)
         queue, seen = self._queue, -1
         # A job that nobody wants any more may have held others back, which are added meanwhile.
         while len(queue) and not self._stopped and queue.made != seen:
@@ -370,8 +377,8 @@ class Scheduler:
 
     def _offer(self, job: Job, worker: Worker, decisions: list[Decision]) -> None:
         """Lease `job` to `worker`, if somebody wants it still."""
-        if any(self._unwanted(target) for target in job.targets):
-            for target in [one for one in job.targets if self._unwanted(one)]:
+        if not all(self._deliveries.want(target) for target in job.targets):
+            for target in [one for one in job.targets if not self._deliveries.want(one)]:
                 job.targets.remove(target)
                 self._abandon(target)
             if not job.targets:

@@ -14,6 +14,7 @@ from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
 from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.oci import Repository
+from image_syncer.planning import Breakers
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
@@ -45,7 +46,17 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
     async def scenario() -> None:
         images, results = Images(f"t{bad}"), []
         ending, ledger = SimpleNamespace(reason=""), Ledger(None, results.append)
-        runner = RuleRunner([rule], None, images, ledger, Settings(), ending=ending, dog=DOG)  # type: ignore[arg-type]
+        health = SimpleNamespace(breakers=Breakers())
+        runner = RuleRunner(
+            [rule],
+            None,
+            images,
+            ledger,
+            Settings(),
+            ending=ending,
+            dog=DOG,
+            health=health,  # type: ignore[arg-type]
+        )
         with pytest.raises(ZeroDivisionError):
             await runner.run()
         assert images.closed

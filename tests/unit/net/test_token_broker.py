@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.errors import AuthenticationError, SyncError
+from image_syncer.errors import AuthenticationError, SyncError, TransportError, UnavailableError
 from image_syncer.net import Authorization, TokenBroker
 from image_syncer.oci import Repository
+from image_syncer.planning import ONCE, RetryPolicy
 from image_syncer.registry import Credential, Endpoint, Headers, Operation, Response, pull_scope, push_scope
 
 if TYPE_CHECKING:
@@ -46,11 +48,11 @@ class Registry:
         return sum(request.operation is Operation.GET_TOKEN for request in self.asked)
 
 
-def broker_of(registry: Registry, credential: Credential | None = ME) -> TokenBroker:
+def broker_of(registry: Registry, credential: Credential | None = ME, retry: RetryPolicy = ONCE) -> TokenBroker:
     async def credential_for(_repository: Repository) -> tuple[Credential | None, str]:
         return credential, "the auth file"
 
-    return TokenBroker(registry, credential_for)  # type: ignore[arg-type]
+    return TokenBroker(registry, credential_for, retry=retry)  # type: ignore[arg-type]
 
 
 async def known_broker(registry: Registry, credential: Credential | None = ME) -> TokenBroker:
@@ -187,7 +189,7 @@ def test_every_waiter_gets_an_error_of_its_own() -> None:
 
         errors = await asyncio.gather(*(ask(PULL) for _ in range(3)))
         assert len({id(error) for error in errors}) == 3
-        assert {error.retryable for error in errors} == {True}
+        assert {error.retryable for error in errors} == {False}  # the broker has tried it again
 
     run(scenario())
 
@@ -257,5 +259,94 @@ def test_a_token_that_has_run_out_is_known_no_more(monkeypatch: pytest.MonkeyPat
         later = loop.time() + given.usable_s + 1
         monkeypatch.setattr(loop, "time", lambda: later)
         assert broker.known(ENDPOINT, REPOSITORY, PULL) is None
+
+    run(scenario())
+
+
+class Services(Registry):
+    """Answers token requests with one after the other of `answers`: a status and a body, or an error; then the last."""
+
+    def __init__(self, *answers: tuple[int, dict[str, object]] | SyncError) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    async def perform(self, request: Request, endpoint: Endpoint, **_: object) -> Response:
+        if request.operation is Operation.PING:
+            return await super().perform(request, endpoint)
+        self.asked.append(request)
+        await asyncio.sleep(0)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, SyncError):
+            raise answer.copy()
+        return Response(answer[0], Headers(), json.dumps(answer[1]).encode(), request.url)
+
+
+@pytest.mark.parametrize("issued_at", ["1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday", 7])
+@pytest.mark.parametrize("wrong_by_s", [-600.0, 600.0, 86400.0 * 365])
+def test_no_clock_on_either_side_matters(monkeypatch: pytest.MonkeyPatch, issued_at: object, wrong_by_s: float) -> None:
+    """`expires_in` counts from when we asked, by a clock that is never set; other times say nothing."""
+
+    async def scenario() -> None:
+        answer = {"token": "t1", "expires_in": 300, "issued_at": issued_at}
+        registry = Services((200, answer), (200, {**answer, "token": "t2"}))
+        monotonic, passed = asyncio.get_running_loop().time, [0.0]
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: monotonic() + passed[0])
+        broker = await known_broker(registry)
+        told = time.time
+        monkeypatch.setattr("time.time", lambda: told() + wrong_by_s)
+        given = await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        assert (given.value, given.usable_s) == ("Bearer t1", pytest.approx(240, abs=5))
+        passed[0] = 230.0
+        assert (await broker.authorize(ENDPOINT, REPOSITORY, PULL)).value == "Bearer t1"
+        passed[0] = 241.0
+        assert (await broker.authorize(ENDPOINT, REPOSITORY, PULL)).value == "Bearer t2"
+
+    run(scenario())
+
+
+def test_a_token_service_that_is_away_for_a_while_is_asked_again() -> None:
+    async def scenario() -> None:
+        away = TransportError("refused", phase="connect", operation="get token")
+        registry = Services(away, (503, {}), (429, {}), away, (200, {"token": "t1"}))
+        broker = broker_of(registry, retry=RetryPolicy(tries=9))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        waiting = [broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER]) for _ in range(3)]
+        assert {given.value for given in await asyncio.gather(*waiting)} == {"Bearer t1"}
+        assert registry.tokens == 5
+
+    run(scenario())
+
+
+def test_a_token_service_that_was_given_up_is_asked_once_for_each_token() -> None:
+    async def scenario() -> None:
+        registry = Services((503, {}))
+        broker = broker_of(registry, retry=RetryPolicy(tries=4))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        asked = []
+        for scopes in (PULL, PUSH, PULL):
+            with pytest.raises(UnavailableError) as caught:
+                await broker.renew(ENDPOINT, REPOSITORY, scopes, None, [BEARER])
+            assert not caught.value.retryable
+            assert "token service of registry.example" in str(caught.value.hint)
+            asked.append((registry.tokens, caught.value.tries))
+        assert asked == [(4, 4), (5, 1), (6, 1)]
+        registry._answers = [(200, {"token": "t1"})]
+        assert (await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])).value == "Bearer t1"
+        registry._answers = [(503, {})]
+        with pytest.raises(UnavailableError):
+            await broker.renew(ENDPOINT, REPOSITORY, PUSH, None, [BEARER])
+        assert registry.tokens == 11  # it had answered, so it is waited for again
+
+    run(scenario())
+
+
+def test_a_password_that_is_wrong_is_not_tried_again() -> None:
+    async def scenario() -> None:
+        registry = Services((401, {}))
+        broker = broker_of(registry, retry=RetryPolicy(tries=4))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        with pytest.raises(AuthenticationError):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
+        assert registry.tokens == 1
 
     run(scenario())

@@ -1,0 +1,298 @@
+"""Circuit breakers: which registries are down, when they are asked again, and when they are given up.
+
+A registry that does not answer is left alone as a whole: its requests wait and its blobs are not leased, while those of
+other registries go on. One small request after the other asks whether it is back, at growing intervals. If it is not
+back in time, it is given up: what waits for it fails with that one reason.
+
+    CLOSED ──(failures in a row)──► OPEN ──(it is time)──► PROBING ──(no answer)──► OPEN, or GIVEN_UP
+       ▲                             │                        │
+       └─────────(an answer)─────────┴────────(an answer)─────┘
+
+Any answer below 500 is an answer, a 401 or 429 too. Not counted are what a token service fails with (it is no
+registry), certificates that cannot be checked (they will not get better by waiting), and what one request alone may be
+the cause of, unless it is what happens to all.
+
+A registry opens when three connections in a row could not be made; when five requests in a row failed, over three
+seconds or more; or when an operation has used up its tries, and the last of them may be a sign that the registry is
+away. Then a probe decides: if it is answered, the operation fails by itself. A registry that was not reached once in
+this run is not waited for: it is more likely to be misspelt than to be down. All times in seconds of the caller's
+clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import RegistryDownError, RegistryError, SyncError, TransportError, UnavailableError
+from image_syncer.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Breaker", "BreakerEvent", "BreakerState", "Breakers", "Fault", "fault_of"]
+
+UNREACHABLE_IN_A_ROW = 3
+AILING_IN_A_ROW = 5
+AILING_S = 3.0
+FIRST_PROBE_S = 0.25
+"""After a probe in vain; the first goes out at once."""
+PROBE_FACTOR = 2.0
+LONGEST_PROBE_S = 30.0
+_TOKEN = "get token"  # noqa: S105 - the name of an operation
+_SERVER_ERRORS = 500
+_GATEWAY_STATUSES = frozenset({502, 503, 504, 521, 522, 523, 524})
+"""What a proxy says whose registry is away: RFC 9110 section 15.6, Cloudflare (52x)."""
+
+
+class Fault(Enum):
+    """What a failure says about the registry."""
+
+    UNREACHABLE = "unreachable"
+    """No connection could be made: no request is the cause of that."""
+    AWAY = "away"
+    """It may be away, or the request may be the cause."""
+    AILING = "ailing"
+    """It is there, and does not work; it counts where that happens to all."""
+
+
+def fault_of(error: SyncError) -> Fault | None:
+    """What `error` says about the registry that was asked; None: nothing."""
+    if not error.retryable or error.operation == _TOKEN:
+        return None
+    if isinstance(error, RegistryError) and error.retry_after_s is not None:
+        return None  # it speaks, and asks to be left alone
+    if isinstance(error, TransportError):
+        return Fault.UNREACHABLE if error.phase in ("resolve", "connect", "tls") else Fault.AWAY
+    if isinstance(error, UnavailableError) and (error.status or 0) >= _SERVER_ERRORS:
+        return Fault.AWAY if error.status in _GATEWAY_STATUSES else Fault.AILING
+    return None
+
+
+class BreakerState(Enum):
+    """See the picture above."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+    GIVEN_UP = "given up"
+
+
+class BreakerEvent(Enum):
+    """What happens to a breaker."""
+
+    ANSWERED = "answered"
+    TRIPPED = "tripped"
+    PROBED = "probed"
+    PROBE_FAILED = "probe failed"
+    TIME_IS_UP = "time is up"
+
+
+_NEXT = {
+    (BreakerState.CLOSED, BreakerEvent.TRIPPED): BreakerState.OPEN,
+    (BreakerState.OPEN, BreakerEvent.ANSWERED): BreakerState.CLOSED,
+    (BreakerState.OPEN, BreakerEvent.PROBED): BreakerState.PROBING,
+    (BreakerState.PROBING, BreakerEvent.ANSWERED): BreakerState.CLOSED,
+    (BreakerState.PROBING, BreakerEvent.PROBE_FAILED): BreakerState.OPEN,
+    (BreakerState.PROBING, BreakerEvent.TIME_IS_UP): BreakerState.GIVEN_UP,
+    # What was under way when the registry was given up may end in any way.
+    (BreakerState.GIVEN_UP, BreakerEvent.ANSWERED): BreakerState.GIVEN_UP,
+}
+"""What is not listed is a mistake of ours, and raises."""
+
+
+@dataclass(eq=False, slots=True)
+class Breaker:
+    """One registry. `failed_at` is when the failures in a row began, `probes` counts those in vain."""
+
+    registry: str
+    give_up_after_s: float
+    state: BreakerState = BreakerState.CLOSED
+    reached: bool = False
+    """Whether it was reached once in this run."""
+    seen_at: float | None = None
+    """When a probe was answered last."""
+    failed_at: float = 0.0
+    probes: int = 0
+    probe_at: float = 0.0
+    last: SyncError | None = None
+    since: str | None = None
+    """When it was found to be down, for people (ISO 8601, UTC)."""
+    _unreachable: int = 0
+    _failures: int = 0
+    _needs_probe: bool = False
+    """Whether other answers say nothing: they may be to what was asked before."""
+
+    @property
+    def gives_up_at(self) -> float:
+        """When it is given up, if it has not answered by then."""
+        return self.failed_at + (self.give_up_after_s if self.reached else 0.0)
+
+    def handle(self, event: BreakerEvent) -> bool:
+        """Go on by the table; whether that is another state."""
+        before, self.state = self.state, _NEXT[self.state, event]
+        return before is not self.state
+
+    def answered(self, now: float, *, probe: bool = False) -> bool:
+        """An answer came, perhaps to a `probe`; whether the breaker closes by it."""
+        self.reached = True
+        self._unreachable = self._failures = 0
+        if probe:
+            self.seen_at = now
+        if self.state is BreakerState.CLOSED or (self._needs_probe and not probe):
+            return False  # nearly always
+        self._needs_probe = False
+        return self.handle(BreakerEvent.ANSWERED)
+
+    def failed(self, error: SyncError, fault: Fault, now: float) -> bool:
+        """A request failed; whether the breaker opens by it."""
+        if self.state is not BreakerState.CLOSED:
+            return False
+        self.last = error
+        self.reached = self.reached or isinstance(error, UnavailableError)
+        if not self._failures:
+            self.failed_at = now
+        self._failures += 1
+        self._unreachable = self._unreachable + 1 if fault is Fault.UNREACHABLE else 0
+        if self._unreachable < UNREACHABLE_IN_A_ROW and (
+            self._failures < AILING_IN_A_ROW or now - self.failed_at < AILING_S
+        ):
+            return False
+        # Where it was never reached, each operation has its tries first.
+        return self.reached and self._trip(now)
+
+    def exhausted(self, error: SyncError, fault: Fault, failed_at: float, now: float) -> bool:
+        """An operation has used up its tries, of which the first failed at `failed_at`; whether it should wait until
+        it is known whether the registry is down, and be tried again then.
+        """
+        if self.state in (BreakerState.OPEN, BreakerState.PROBING):
+            return True
+        seen = self.seen_at is not None and self.seen_at >= failed_at
+        if self.state is BreakerState.GIVEN_UP or seen or fault is Fault.AILING:
+            return False
+        self.last = error
+        self._needs_probe = True
+        if not self._failures:
+            self.failed_at = failed_at
+        self._trip(now)
+        return True
+
+    def probed(self) -> None:
+        """A probe goes out."""
+        self.handle(BreakerEvent.PROBED)
+
+    def probe_failed(self, error: SyncError, now: float) -> None:
+        """It came to nothing."""
+        self.last = error
+        self.probes += 1
+        self._needs_probe = False
+        if now >= self.gives_up_at:
+            self.handle(BreakerEvent.TIME_IS_UP)
+            return
+        self.handle(BreakerEvent.PROBE_FAILED)
+        interval = min(LONGEST_PROBE_S, FIRST_PROBE_S * PROBE_FACTOR ** min(self.probes - 1, 64))
+        self.probe_at = min(now + interval, self.gives_up_at)
+
+    def down_error(self) -> RegistryDownError:
+        """The one reason of all that fails because the registry was given up."""
+        last = f": {self.last.message}" if self.last is not None else ""
+        hints = [self.last.hint] if self.last is not None and self.last.hint else []
+        if self.reached or not hints:
+            hints.append("Run it again when the registry answers; --give-up-after says how long it is waited for.")
+        silence = f"did not answer for {format_duration(self.give_up_after_s)}" if self.reached else "never answered"
+        return RegistryDownError(
+            f"the registry {self.registry} was given up, it {silence}{last}",
+            registry=self.registry,
+            since=self.since,
+            hint=" ".join(hints),
+        )
+
+    def _trip(self, now: float) -> bool:
+        self.probes = 0
+        self.probe_at = now
+        return self.handle(BreakerEvent.TRIPPED)
+
+
+class Breakers:
+    """The breakers of all registries of a run, shared by all that ask registries.
+
+    Without `give_up_after_s` none ever opens.
+    """
+
+    def __init__(self, give_up_after_s: float | None = None) -> None:
+        self._give_up_after_s = give_up_after_s
+        self._breakers: dict[str, Breaker] = {}
+        self._listeners: list[Callable[[Breaker], object]] = []
+        self.troubled: set[str] = set()
+        """Registries that are open, being probed, or given up; nearly always none."""
+
+    def listen(self, on_change: Callable[[Breaker], object]) -> None:
+        """Tell this one of each breaker whose state becomes OPEN, CLOSED or GIVEN_UP; not of probes."""
+        self._listeners.append(on_change)
+
+    def of(self, registry: str) -> Breaker:
+        """The breaker of `registry`."""
+        breaker = self._breakers.get(registry)
+        if breaker is None:
+            breaker = self._breakers[registry] = Breaker(registry, self._give_up_after_s or 0.0)
+        return breaker
+
+    def is_held(self, registry: str) -> bool:
+        """Whether `registry` is to be left alone, for now or for good."""
+        return registry in self.troubled
+
+    def is_given_up(self, registry: str) -> bool:
+        """Whether it is left alone for good."""
+        return registry in self.troubled and self.of(registry).state is BreakerState.GIVEN_UP
+
+    def answered(self, registry: str, now: float, *, probe: bool = False) -> None:
+        """`registry` gave an answer, perhaps to a `probe`."""
+        breaker = self.of(registry)
+        if breaker.answered(now, probe=probe):
+            self._tell(breaker)
+
+    def failed(self, registry: str, error: SyncError, now: float) -> bool:
+        """A request to `registry` failed; whether it is held, so that the failure is not the request's own."""
+        fault = fault_of(error)
+        if fault is None or self._give_up_after_s is None:
+            return False
+        breaker = self.of(registry)
+        if breaker.failed(error, fault, now):
+            self._tell(breaker)
+        return registry in self.troubled
+
+    def exhausted(self, registry: str, error: SyncError, failed_at: float, now: float) -> bool:
+        """See `Breaker.exhausted`."""
+        fault = fault_of(error)
+        if fault is None or self._give_up_after_s is None:
+            return False
+        breaker = self.of(registry)
+        before = breaker.state
+        waits = breaker.exhausted(error, fault, failed_at, now)
+        if breaker.state is not before:
+            self._tell(breaker)
+        return waits
+
+    def reason_of(self, registry: str, error: SyncError) -> SyncError:
+        """What is told of a request that failed for good: where its registry was given up, that."""
+        if fault_of(error) is None or not self.is_given_up(registry):
+            return error
+        reason = self.of(registry).down_error()
+        reason.origin = error.origin
+        return reason
+
+    def probe_failed(self, registry: str, error: SyncError, now: float) -> None:
+        """The probe of `registry` came to nothing."""
+        breaker = self.of(registry)
+        breaker.probe_failed(error, now)
+        if breaker.state is BreakerState.GIVEN_UP:
+            self._tell(breaker)
+
+    def _tell(self, breaker: Breaker) -> None:
+        if breaker.state is BreakerState.CLOSED:
+            self.troubled.discard(breaker.registry)
+        else:
+            self.troubled.add(breaker.registry)
+        for listener in self._listeners:
+            listener(breaker)
