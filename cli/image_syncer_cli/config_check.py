@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "config"]
 
 
-@click.group(short_help="Look at files without copying anything (config check).")
+@click.group(short_help="Look at files without copying anything (config check, config show).")
 def config() -> None:
     """Look at the user's files without copying anything."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from image_syncer_cli.config_check import config
+from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
@@ -99,6 +100,7 @@ def cli(ctx: click.Context) -> None:
 
 for verb in (sync, copy, verify, retry, status, report, config, registry, demo):
     cli.add_command(verb)
+config.add_command(show)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         rule_from_arguments,
     )
     from image_syncer.coordinator import plan, sync, verify
+    from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.errors import (
         AuthenticationError,
@@ -117,6 +118,7 @@ __all__ = [
     "merge_bars",
     "plan",
     "rule_from_arguments",
+    "settings_in_force",
     "slow_side",
     "sync",
     "verify",
@@ -133,6 +135,7 @@ _ROOMS = {
         "rule_from_arguments",
     ),
     "coordinator": ("plan", "sync", "verify"),
+    "coordinator.in_force": ("settings_in_force",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
     "oci": ("PlatformFilter",),
     "telemetry": (

@@ -71,6 +71,18 @@ class CredentialSource:
             return Found(credential, f"docker-credential-{config.store}")
         return Found(None, "anonymous")
 
+    def describe(self, repository: Repository, book: RegistryBook) -> str:
+        """Where `find_credential` would look first, in its words; no helper is asked."""
+        entry = book.entry_for(repository)
+        if entry is not None and entry.credential is not None:
+            return f"auth file, {entry.prefix}"
+        config = self._docker_config()
+        helper = config.find_helper(repository)
+        if helper is None and config.find_entry(repository):
+            return "docker config.json"
+        helper = helper or config.store
+        return "anonymous" if helper is None else f"docker-credential-{helper}, if it knows one"
+
     def close(self) -> None:
         """Nobody wants an answer any more: helpers that have not answered are killed, and whoever waits in a thread for
         one has an error at once.
