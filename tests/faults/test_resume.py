@@ -267,3 +267,35 @@ def test_a_session_that_nobody_went_on_with_is_cancelled_in_the_end(lab: SyncLab
     lab.source.behaviour = Behaviour(faults=(cut("get blob", 12 * MIB, match=layer), gone))
     done = lab.run(exit_code=1)
     assert done.at(lab.destination).count("cancel upload") == 1
+
+
+@pytest.mark.parametrize("more", [0, 1, 99])
+def test_a_session_that_claims_more_than_it_can_have_is_not_believed(lab: SyncLab, more: int) -> None:
+    image, _ = one_layer(lab)
+    lie = Fault("get upload", status=204, headers=(("Range", f"0-{LAYER + more}"),), body="")
+    lab.destination.behaviour = replace(TRUSTING, faults=(cut_of(image, 4 * MIB), lie))
+    done = lab.run()
+    lab.assert_arrived(image)
+    assert "worker lost" not in done.log
+
+
+def test_a_source_that_fails_while_it_is_read_again_costs_only_who_needs_it(lab: SyncLab) -> None:
+    image = lab.image(1, layer_bytes=LAYER)
+    layer = image.blobs[1].digest
+    gone = Fault("get blob", status=404, times=None, skip=1, match=layer)
+    lab.source.behaviour = Behaviour(faults=(gone,))
+    other = lab.add_registry(replace(TRUSTING, latency_s=1.0))
+    lost = Fault("put upload", FaultKind.RESET, times=1, after_bytes=LAYER - 1024, match=layer.partition(":")[2])
+    lab.destination.behaviour = replace(FORGETFUL, faults=(lost,))
+    done = lab.run(lab.rule(to=[(lab.destination, REPOSITORY), (other, REPOSITORY)]), exit_code=1, window_bytes=MIB)
+    assert sorted(done.outcomes) == ["copied", "failed"]
+    lab.assert_arrived(image, at=other)
+
+
+def test_a_registry_that_comes_and_goes_does_not_hold_a_request_for_ever(lab: SyncLab) -> None:
+    lab.image(1)
+    bad = Fault("get manifest", status=502, times=None)
+    pings = tuple(Fault("ping", status=502, times=1, skip=number) for number in range(0, 200, 2))
+    lab.source.behaviour = Behaviour(faults=(bad, *pings), latency_s=0.01)
+    done = lab.run(exit_code=1, retries=1, give_up_after_s=2, retry_for_s=2, deadline_s=60)
+    assert done.document["interrupted"] is None

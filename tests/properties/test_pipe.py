@@ -118,14 +118,8 @@ class PipeMachine(RuleBasedStateMachine):
         sink = self.pick(data, SENDING)
         self.sinks[sink] = OVER
         self.committed.add(sink)
-        early = self.source == "answered"
-        if not early:
-            self.expected[sink] = SinkOutcome.MOVED
+        self.expected[sink] = SinkOutcome.MOVED
         self.feed(SinkAccepted(sink))
-        if early:
-            error = self.expected[sink] = self.pipe.outcomes[sink]
-            assert isinstance(error, SyncError)
-            assert error.origin is Origin.DESTINATION
 
     @precondition(lambda self: SENDING in self.sinks)
     @rule(data=st.data())

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RegistryHealth"]
 
+MOST_OUTAGES = 5
+"""After so many, an operation that never succeeds in between is itself what fails."""
 LEAST_PROBE_S = 1.0
 """For the last probe before a registry is given up."""
 
@@ -63,7 +65,7 @@ class RegistryHealth:
         breaker = self.breakers.of(registry)
         if breaker.state is BreakerState.GIVEN_UP:
             raise breaker.down_error()
-        if breaker.probes:
+        if breaker.probes and (suspect is None or tries is None or tries.outages < MOST_OUTAGES):
             return tries.anew() if tries is not None else None
         if suspect is not None:
             raise suspect

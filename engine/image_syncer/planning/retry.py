@@ -159,6 +159,8 @@ class Tries:
     failed_at: float | None = None
     """When the first of them failed."""
     history: tuple[dict[str, Any], ...] = ()
+    outages: int = 0
+    """How often they were all given back."""
 
     def spent_s(self, now: float) -> float:
         """How long it has been tried again."""
@@ -178,8 +180,8 @@ class Tries:
         return replace(self, made=self.made + counts, failed_at=first, history=history)
 
     def anew(self) -> Tries:
-        """All tries are there again, and all the time; the history stays."""
-        return replace(self, made=0, failed_at=None)
+        """After an outage: all tries are there again, and all the time; the history stays."""
+        return replace(self, made=0, failed_at=None, outages=self.outages + 1)
 
     def write_on(self, error: SyncError) -> SyncError:
         """Write on `error`, the last, how often and how long it was tried, where it does not tell of more tries

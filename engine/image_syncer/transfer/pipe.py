@@ -18,9 +18,10 @@ A pipe lives through five states::
   bytes again: back to FLOWING.
 - ENDED: every destination has an outcome.
 
-A destination that fails leaves the others alone; a source that fails ends all that still take part. A destination that
-accepts a blob before its last byte was released has broken the protocol: it cannot have the whole blob. A session that
-was opened and not committed is cancelled, whatever went wrong.
+A destination that fails leaves the others alone; a source that fails ends all that still need bytes. A destination may
+accept a blob while another has bytes sent again, or because somebody else has brought it there meanwhile; that none
+accepts it before its own last byte is for the shell to see. A session that was opened and not committed is cancelled,
+whatever went wrong.
 
 An event that the table does not list is a mistake of ours and raises `RuntimeError`.
 """
@@ -31,10 +32,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from image_syncer.errors import Origin, ProtocolViolation, SyncError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from image_syncer.errors import SyncError
 
 __all__ = [
     "Abandoned",
@@ -124,9 +125,12 @@ class SourceVerified:
 
 @dataclass(frozen=True)
 class SourceFailed:
-    """The source refused, broke off, fell silent, or sent wrong bytes."""
+    """The source refused, broke off, fell silent, or sent wrong bytes. The destinations in `whole` have been sent every
+    byte before that, and need no more.
+    """
 
     error: SyncError
+    whole: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -256,21 +260,26 @@ class Pipe:
         self.state = PipeState.FLOWING
         return [StartSource()]
 
-    def _source_failed(self, event: SourceFailed | Abandoned) -> list[Instruction]:
+    def _source_failed(self, event: SourceFailed) -> list[Instruction]:
+        return self._fail_all(event.error, event.whole)
+
+    def _fail_all(self, error: SyncError, spared: frozenset[int]) -> list[Instruction]:
         instructions: list[Instruction] = []
         for sink, state in enumerate(self._sinks):
+            if sink in spared and state is _SinkState.SENDING:
+                continue
             if state is _SinkState.SENDING:
                 instructions += [StopSink(sink), CancelSession(sink)]
             elif state is _SinkState.READY:
                 instructions.append(CancelSession(sink))
             if state is not _SinkState.SETTLED:
-                self._settle(sink, (state,), event.error)
-        self.state = PipeState.ENDED
+                self._settle(sink, (state,), error)
+        self.state = PipeState.DRAINING if self._in(_SinkState.SENDING) else PipeState.ENDED
         return instructions
 
     def _abandoned(self, event: Abandoned) -> list[Instruction]:
         running = self.state in (PipeState.CONNECTING, PipeState.FLOWING)
-        return [*([StopSource()] if running else []), *self._source_failed(event)]
+        return [*([StopSource()] if running else []), *self._fail_all(event.error, frozenset())]
 
     def _sink_failed(self, event: SinkFailed) -> list[Instruction]:
         return [CancelSession(event.sink), *self._left(event.sink, event.error)]
@@ -282,14 +291,6 @@ class Pipe:
         instructions: list[Instruction] = [StopSource()] if self.state is PipeState.FLOWING else []
         self.state = PipeState.ENDED
         return instructions
-
-    def _accepted_early(self, event: SinkAccepted) -> list[Instruction]:
-        error = ProtocolViolation(
-            "the destination accepted the blob before its last byte was sent",
-            origin=Origin.DESTINATION,
-            retryable=True,
-        )
-        return self._left(event.sink, error)
 
     def _accepted(self, event: SinkAccepted) -> list[Instruction]:
         return self._left(event.sink, SinkOutcome.MOVED)
@@ -305,7 +306,7 @@ class Pipe:
         (PipeState.FLOWING, SourceVerified): _verified,
         (PipeState.FLOWING, SourceFailed): _source_failed,
         (PipeState.FLOWING, SinkFailed): _sink_failed,
-        (PipeState.FLOWING, SinkAccepted): _accepted_early,
+        (PipeState.FLOWING, SinkAccepted): _accepted,
         (PipeState.FLOWING, StreamRewound): _rewound,
         (PipeState.FLOWING, Abandoned): _abandoned,
         (PipeState.DRAINING, SinkFailed): _sink_failed,

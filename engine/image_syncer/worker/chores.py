@@ -20,7 +20,9 @@ class Chores:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._tasks
+        """Whether it is under way; one that has just ended may not be forgotten yet."""
+        task = self._tasks.get(name)
+        return task is not None and not task.done()
 
     def spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         """Begin `work`."""

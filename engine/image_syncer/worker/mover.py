@@ -306,7 +306,10 @@ class Mover:
 
     def _fail_source(self, error: SyncError | None) -> None:
         if error is not None and self._pipe.state in (PipeState.CONNECTING, PipeState.FLOWING):
-            self._feed(SourceFailed(located(error, self._lease, Origin.SOURCE)))
+            stream, whole = self._stream, frozenset[int]()
+            if stream is not None and stream.fault is None:
+                whole = frozenset(sender.index for sender in stream.senders if sender.sent == stream.size)
+            self._feed(SourceFailed(located(error, self._lease, Origin.SOURCE), whole))
 
     async def _send(self, index: int) -> None:
         stream, upload = self._stream, self._uploads[index]

@@ -140,7 +140,9 @@ class ParcelMover:
 
     def tick(self, now: float) -> None:
         """A second has passed: look for silence. `now` in seconds."""
-        if self._download.easy is not None:
+        if self._parcel is not None and self._parcel.verified:
+            self._download.break_off(SyncError("whatever comes after the last byte does not matter"))
+        elif self._download.easy is not None:
             silent = self._watch.source(self._download.progress, now, waits=False)
             if silent is not None:
                 self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
@@ -185,7 +187,7 @@ class ParcelMover:
 
     async def _open(self, index: int) -> None:
         try:
-            present = await self._uploads[index].open(self._lease.size)
+            present = await self._uploads[index].open_whole()
         except SyncError as error:
             self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
         else:
@@ -229,7 +231,7 @@ class ParcelMover:
                 # The token ran out while the blob was fetched. Its bytes are here, and a session is never used twice.
                 await upload.cancel()
                 sender.rewind()
-                if await upload.open(parcel.size):
+                if await upload.open_new():
                     self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
                     return None
                 await upload.put(sender, parcel.size)

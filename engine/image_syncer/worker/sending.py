@@ -89,6 +89,7 @@ class Sending:
         self._piece_bytes: int | None = None
         self._alone = False
         self._begun_at = 0
+        self._cut_after = 0
         if pieces_above is not None and feed.size > pieces_above and self._known(TAKES_PIECES) is not False:
             self._piece_bytes = PIECE_BYTES
 
@@ -103,6 +104,8 @@ class Sending:
                 else:
                     await self._send_pieces(self._piece_bytes)
             except SyncError as error:  # noqa: PERF203 - each break is one of its own
+                sent = self._feed.sender.sent - self._begun_at
+                self._cut_after = sent if isinstance(error, TransportError) else 0
                 self._choose_form(error)
                 if await self._go_on(error):
                     return
@@ -143,8 +146,8 @@ class Sending:
         if was_cut and self._known(KEEPS_PARTIAL) is False:
             return await self._begin_anew(error)
         kept = await self._upload.ask()
-        if kept is None:
-            if was_cut:
+        if kept is None or kept > sent:  # more than it can have is no answer
+            if was_cut and self._cut_after >= LEAST_PIECE_BYTES:
                 self._learn(KEEPS_PARTIAL, value=False)
             return await self._begin_anew(error)
         if kept > self._begun_at:
@@ -159,16 +162,15 @@ class Sending:
         feed = self._feed
         if feed.sender.sent == feed.size and await self._upload.has_blob():
             return True  # it was only the answer that was lost
-        cut_after = feed.sender.sent - self._begun_at
         await self._upload.cancel()
         if await self._upload.open_new():
             return True
         self._on_session()
         if not feed.seek(0):
             raise error
-        if isinstance(error, TransportError) and cut_after and self._known(TAKES_PIECES) is not False:
+        if self._cut_after and self._known(TAKES_PIECES) is not False:
             self._alone = True
-            self._piece_bytes = max(LEAST_PIECE_BYTES, min(cut_after // 4, self._piece_bytes or PIECE_BYTES))
+            self._piece_bytes = max(LEAST_PIECE_BYTES, min(self._cut_after // 4, self._piece_bytes or PIECE_BYTES))
         return False
 
     def _choose_form(self, error: SyncError) -> None:

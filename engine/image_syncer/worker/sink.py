@@ -108,7 +108,14 @@ class Upload:
             if kept is not None and 0 < kept <= size:
                 self.kept = kept
                 return False
-            self._session = None
+            await self.cancel()
+        return await self.open_new()
+
+    async def open_whole(self) -> bool:
+        """The same for a blob that is sent whole, or not at all: an older session is given up."""
+        if self._place.session is not None and self._session is None:
+            self._session = UploadSession(self._place.session)
+            await self.cancel()
         return await self.open_new()
 
     async def open_new(self) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.errors import Origin, ProtocolViolation, SyncError
+from image_syncer.errors import Origin, SyncError
 from image_syncer.transfer import (
     Abandoned,
     CancelSession,
@@ -22,6 +22,7 @@ from image_syncer.transfer import (
     StartSource,
     StopSink,
     StopSource,
+    StreamRewound,
 )
 
 SOURCE_DOWN = SyncError("the source is down", origin=Origin.SOURCE)
@@ -113,15 +114,28 @@ def test_a_destination_that_fails_at_the_end_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize(("sinks", "instructions"), [(1, [StopSource()]), (2, [])])
-def test_a_destination_that_accepts_too_early_has_not_the_whole_blob(
+def test_a_destination_may_accept_while_bytes_flow_to_others_or_come_again(
     sinks: int, instructions: list[Instruction]
 ) -> None:
     pipe = flowing(sinks)
     assert pipe.handle(SinkAccepted(0)) == instructions
-    error = pipe.outcomes[0]
-    assert isinstance(error, ProtocolViolation)
-    assert (error.origin, error.retryable) == (Origin.DESTINATION, True)
+    assert pipe.outcomes[0] is SinkOutcome.MOVED
     assert pipe.state is (PipeState.ENDED if sinks == 1 else PipeState.FLOWING)
+
+
+def test_a_destination_that_needs_bytes_again_has_the_source_asked_again() -> None:
+    pipe = flowing(2)
+    assert play(pipe, SourceVerified(), StreamRewound()) == [StartSource()]
+    assert pipe.state is PipeState.FLOWING
+
+
+def test_a_source_that_fails_leaves_those_alone_that_have_every_byte() -> None:
+    pipe = flowing(2)
+    play(pipe, SourceVerified(), StreamRewound())
+    assert pipe.handle(SourceFailed(SOURCE_DOWN, frozenset({0}))) == [StopSink(1), CancelSession(1)]
+    assert pipe.state is PipeState.DRAINING
+    assert pipe.handle(SinkAccepted(0)) == []
+    assert (pipe.state, pipe.outcomes) == (PipeState.ENDED, [SinkOutcome.MOVED, SOURCE_DOWN])
 
 
 @pytest.mark.parametrize(
