@@ -36,6 +36,23 @@ def assert_arrived(registry: DockerRegistry, repository: str, image: MadeManifes
             assert client.get(f"/v2/{repository}/blobs/{blob.digest}").body == blob.read()
 
 
+def test_a_blob_that_is_larger_than_allowed_arrives_in_pieces_that_are_not(
+    command: Command,
+    source: DockerRegistry,
+    destination: DockerRegistry,
+    repository: str,
+    content: ContentBuilder,
+    tmp_path: Path,
+) -> None:
+    image = content.image([content.layer(24 * MIB)])
+    push_over_http(source.url, repository, image, ["v1"])
+    with serve_nginx(tmp_path / "nginx", destination.address, "client_max_body_size 1m;") as nginx:
+        auth = {source.address: INSECURE, nginx.address: INSECURE}
+        rule = {f"{source.address}/{repository}:v1": f"{nginx.address}/{repository}"}
+        command.sync(auth, rule)
+    assert_arrived(destination, repository, image)
+
+
 @pytest.mark.parametrize("size_bytes", [2 * MIB, 24 * MIB])
 def test_a_body_that_is_larger_than_allowed(
     command: Command,
@@ -50,7 +67,7 @@ def test_a_body_that_is_larger_than_allowed(
     push_over_http(source.url, repository, small, ["small"])
     push_over_http(source.url, repository, large, ["large"])
     log = AccessLog(destination)
-    with serve_nginx(tmp_path / "nginx", destination.address, "client_max_body_size 1m;") as nginx:
+    with serve_nginx(tmp_path / "nginx", destination.address, "client_max_body_size 512k;") as nginx:
         auth = {source.address: INSECURE, nginx.address: INSECURE}
         rule = {f"{source.address}/{repository}:small,large": f"{nginx.address}/{repository}"}
         ran = command.sync(auth, rule, code=1)
@@ -61,7 +78,11 @@ def test_a_body_that_is_larger_than_allowed(
     assert "client_max_body_size" in ran.failure
     assert "<" not in ran.failure  # nginx answers with a page
     [failed] = [image for image in ran.images if image["outcome"] == "failed"]
-    assert (failed["error"]["status"], failed["error"]["kind"], failed["tries"]) == (413, "refused", 1)
+    assert (failed["error"]["status"], failed["error"]["kind"], failed["tries"]) == (
+        413,
+        "refused",
+        3,
+    )  # whole, and in pieces of 4 MiB and 1 MiB
     assert_arrived(destination, repository, small)
     with Client(destination.url) as client:
         assert client.get(f"/v2/{repository}/manifests/large").status == 404
@@ -124,8 +145,8 @@ def test_nothing_behind_nginx(
         ends = {"source": source.address, "destination": destination.address, side: nginx.address}
         auth = dict.fromkeys(ends.values(), INSECURE)
         rule = {f"{ends['source']}/{repository}:v1": f"{ends['destination']}/{repository}"}
-        ran = command.sync(auth, rule, "--retries", 1, code=1)
+        ran = command.sync(auth, rule, "--retries", 1, "--give-up-after", "2s", code=1)
     assert f"{side} {nginx.address}/{repository}" in ran.failure
+    assert "was given up, it did not answer for 2.0 s" in ran.failure
     assert "502" in ran.failure
-    assert "tried 2 times" in ran.failure
     assert "<" not in ran.failure

@@ -31,7 +31,7 @@ LEAST_PIECE_BYTES = 2**20
 TOO_LARGE_PIECE_BYTES = 4 * 2**20
 """What proxies take that refuse a whole blob (413)."""
 _TOO_LARGE = 413
-_PIECES_REFUSED = (400, 405, 411, 413, 415, 501)
+_PIECES_REFUSED = (400, 405, 411, 415, 501)
 _PASSING = (401, 408, 429, 499)
 """Client errors that say nothing about the session."""
 _CLIENT_ERRORS = range(400, 500)
@@ -180,6 +180,9 @@ class Sending:
         if self._piece_bytes is None:
             if error.status == _TOO_LARGE and self._known(TAKES_PIECES) is not False:
                 self._piece_bytes, error.retryable = TOO_LARGE_PIECE_BYTES, True
+        elif error.status == _TOO_LARGE:
+            error.retryable = self._piece_bytes > LEAST_PIECE_BYTES
+            self._piece_bytes = LEAST_PIECE_BYTES
         elif error.status in _PIECES_REFUSED:
             self._learn(TAKES_PIECES, value=False)
             self._piece_bytes, self._alone, error.retryable = None, False, True
