@@ -214,6 +214,20 @@ def test_one_destination_that_is_cut_leaves_the_other_alone(lab: SyncLab) -> Non
     assert done.at(other).count("put upload") == 2
 
 
+def test_a_source_that_trickles_is_left_for_a_new_connection(lab: SyncLab) -> None:
+    image = lab.image(1, layer_bytes=2 * MIB)
+    crawling = Behaviour(bandwidth_bytes_per_s=20)
+
+    def hurry(_: object) -> None:
+        if lab.source.counters.requests.get("get blob", 0) >= 3:
+            lab.source.behaviour = Behaviour()
+
+    lab.source.behaviour = crawling
+    done = lab.run(stall_timeout_s=2.0, small_bytes=0, on_progress=hurry, progress_interval_s=0.05)
+    assert "next to nothing moved for" in done.log
+    lab.assert_arrived(image)
+
+
 def test_wrong_bytes_after_a_break_are_noticed_as_before_it(lab: SyncLab) -> None:
     image, layer = one_layer(lab)
     broken = cut("get blob", 4 * MIB, 1, match=layer)

@@ -32,7 +32,7 @@ def located(error: SyncError, lease: LeaseJob, origin: Origin, target: int = 0) 
 def silence(seconds: float, lease: LeaseJob, origin: Origin, target: int = 0) -> SyncError:
     """The error of a side that moved nothing for so long although it was its turn."""
     error = TransportError(
-        f"nothing moved for {seconds:.0f} s",
+        f"next to nothing moved for {seconds:.0f} s",
         phase="timeout",
         origin=origin,
         hint="The registry, or the way to it, is silent.",

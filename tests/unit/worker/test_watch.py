@@ -19,7 +19,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def watch() -> SilenceWatch:
-    watch = SilenceWatch(2, stall_s=10, answer_s=30)
+    watch = SilenceWatch(2, stall_s=10, answer_s=30, least_bytes=1)
     watch.source_asked(0, 100)
     return watch
 
@@ -46,6 +46,18 @@ def test_a_source_that_trickles_is_not_silent(watch: SilenceWatch, stream: Strea
     for number in range(4):
         receive(stream, number, number + 1)
         assert watch.source(stream.received, 109 + 9 * number, waits=stream.blocked) is None
+
+
+def test_a_source_that_sends_next_to_nothing_is_silent_too() -> None:
+    watch = SilenceWatch(1, stall_s=10, answer_s=30)
+    watch.source_asked(0, 100)
+    for second in range(1, 10):
+        assert watch.source(63 * second, 100 + second, waits=False) is None
+    assert watch.source(630, 110, waits=False) == 10
+    watch.source_asked(630, 200)
+    assert watch.source(630 + 640, 209, waits=False) is None
+    assert watch.source(630 + 650, 218, waits=False) is None
+    assert watch.source(0, 219, waits=False) is None  # it is read again from its beginning
 
 
 def test_a_source_that_is_asked_again_has_its_time_again(watch: SilenceWatch) -> None:
