@@ -105,7 +105,8 @@ class RegistryHealth:
                 allowed_s = max(LEAST_PROBE_S, breaker.gives_up_at - self._loop.time())
                 await asyncio.wait_for(self._probe(breaker.registry), allowed_s)
             except asyncio.TimeoutError:
-                error: SyncError = TransportError("it does not answer", phase="timeout")
+                last = breaker.last  # which says more
+                error: SyncError = last.copy() if last else TransportError("it does not answer", phase="timeout")
             except SyncError as failure:
                 error = failure
             else:

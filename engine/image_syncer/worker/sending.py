@@ -31,7 +31,7 @@ LEAST_PIECE_BYTES = 2**20
 TOO_LARGE_PIECE_BYTES = 4 * 2**20
 """What proxies take that refuse a whole blob (413)."""
 _TOO_LARGE = 413
-_PIECES_REFUSED = (400, 405, 411, 415, 501)
+_PIECES_REFUSED = (400, 405, 411, 413, 415, 501)
 _PASSING = (401, 408, 429, 499)
 """Client errors that say nothing about the session."""
 _CLIENT_ERRORS = range(400, 500)
@@ -90,6 +90,7 @@ class Sending:
         self._alone = False
         self._begun_at = 0
         self._cut_after = 0
+        self._too_large = False
         if pieces_above is not None and feed.size > pieces_above and self._known(TAKES_PIECES) is not False:
             self._piece_bytes = PIECE_BYTES
 
@@ -179,8 +180,8 @@ class Sending:
             return
         if self._piece_bytes is None:
             if error.status == _TOO_LARGE and self._known(TAKES_PIECES) is not False:
-                self._piece_bytes, error.retryable = TOO_LARGE_PIECE_BYTES, True
-        elif error.status == _TOO_LARGE:
+                self._piece_bytes, error.retryable, self._too_large = TOO_LARGE_PIECE_BYTES, True, True
+        elif self._too_large and error.status == _TOO_LARGE:
             error.retryable = self._piece_bytes > LEAST_PIECE_BYTES
             self._piece_bytes = LEAST_PIECE_BYTES
         elif error.status in _PIECES_REFUSED:
