@@ -31,7 +31,7 @@ __all__ = ["Bench"]
 LARGE_BYTES, SMALL_BYTES = 160_000, 3_000
 SMALL_LIMIT = 16_384
 STALL_S = 1.0
-WAIT_S, RETRY_S = 1.5, 12.0
+WAIT_S, RETRY_S = 2.5, 12.0
 """How long a registry that is down, or asks to be left alone, is waited for; how long anything is tried again."""
 CONNECTIONS = 4
 MOST_SECONDS = 45.0
