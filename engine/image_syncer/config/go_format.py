@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from image_syncer.config.fields import read_fields, read_mapping
 from image_syncer.config.findings import Findings, key_path
 from image_syncer.config.images import PlacedRule, read_rule, read_source
-from image_syncer.config.registries import Dialect, read_registries
+from image_syncer.config.registries import read_registries
 from image_syncer.config.tree import MappingNode, Node
 
 if TYPE_CHECKING:
+    from image_syncer.config.entry_fields import Dialect
     from image_syncer.config.model import RegistryEntry
 
 __all__ = ["GO_KEYS", "is_go_config", "read_go_auth", "read_go_config", "read_go_images"]

@@ -15,8 +15,8 @@ from image_syncer.oci import InvalidPlatform, parse_platform
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from image_syncer.config.entry_fields import Dialect
     from image_syncer.config.model import Destination, TagSelection
-    from image_syncer.config.registries import Dialect
     from image_syncer.config.tree import Node, ScalarNode
     from image_syncer.oci import Platform, Repository
 

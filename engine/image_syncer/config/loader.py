@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.collisions import find_collisions
 from image_syncer.config.document import MAX_FILE_BYTES, parse_document
+from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
-from image_syncer.config.registries import Dialect
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.units import format_size

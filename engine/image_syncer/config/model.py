@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from image_syncer.config.registry_network import merge_networks
 from image_syncer.oci import InvalidReference, Reference, canonical_registry
+from image_syncer.registry import DIRECT, Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -148,6 +150,7 @@ class RegistryEntry:
     ca_file: str | None = None
     max_connections: int | None = None
     pieces_above: int | None = None
+    network: Network = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ class HostSettings:
     ca_file: str | None = None
     max_connections: int | None = None
     pieces_above: int | None = None
+    network: Network = DIRECT
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         ca_file=next((entry.ca_file for entry in entries if entry.ca_file), None),
         max_connections=min((n for entry in entries if (n := entry.max_connections)), default=None),
         pieces_above=min((n for entry in entries if (n := entry.pieces_above) is not None), default=None),
+        network=merge_networks(entry.network for entry in entries),
     )
 
 

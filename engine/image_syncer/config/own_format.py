@@ -9,11 +9,12 @@ from image_syncer.config.fields import read_fields, read_mapping, read_text, rea
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
 from image_syncer.config.model import TagSelection
-from image_syncer.config.registries import Dialect, read_registries
+from image_syncer.config.registries import read_registries
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
+    from image_syncer.config.entry_fields import Dialect
     from image_syncer.config.model import RegistryEntry
     from image_syncer.oci import Repository
 

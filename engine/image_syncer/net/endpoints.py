@@ -12,7 +12,7 @@ from image_syncer.errors import Origin, RegistryDownError, SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.planning import Tries
-from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
+from image_syncer.registry import build_ping, candidate_endpoints, parse_failure, recognise_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class EndpointBook:
                 settings = self._registries.host_settings(registry)
                 if health is not None and settings.insecure:
                     health.breakers.answered(registry, loop.time())
-                return replace(found, pieces_above=settings.pieces_above)
+                return replace(found, pieces_above=settings.pieces_above, profile=recognise_host(registry))
             except RegistryDownError:
                 raise
             except SyncError as error:
@@ -125,6 +125,7 @@ class EndpointBook:
             insecure=settings.insecure,
             skip_tls_verify=settings.skip_tls_verify,
             ca_file=settings.ca_file,
+            network=settings.network,
         )
         for candidate in candidates[:-1]:
             code, _words = await self._connect(candidate)

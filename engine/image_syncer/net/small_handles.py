@@ -17,7 +17,7 @@ from image_syncer.registry import Response
 
 if TYPE_CHECKING:
     from image_syncer.net.transport import Timeouts
-    from image_syncer.registry import Endpoint, Request
+    from image_syncer.registry import Endpoint, Network, Request
 
 __all__ = ["SmallHandle", "SmallHandles"]
 
@@ -26,8 +26,8 @@ MAX_BODY_BYTES = 8 * 2**20
 
 _BLANK = (b"\r\n", b"\n")
 
-_Kind = tuple[str, bool, bool, "str | None"]
-"""Method, whether there is a body at all, whether certificates are verified, and by whose authority."""
+_Kind = tuple[str, bool, bool, "str | None", "Network"]
+"""Method, whether there is a body at all, whether certificates are verified and by whose authority, the network."""
 
 
 class SmallHandle:
@@ -101,7 +101,7 @@ class SmallHandles:
     def take(self, request: Request, endpoint: Endpoint, authorization: str | None) -> SmallHandle:
         """A handle that is ready to send `request`."""
         body = request.body
-        kind = None if body else (request.method, body is None, endpoint.verify, endpoint.ca_file)
+        kind = None if body else (request.method, body is None, endpoint.verify, endpoint.ca_file, endpoint.network)
         free = self._free.get(kind)
         if free:
             handle = free.pop()

@@ -29,7 +29,9 @@ from image_syncer.registry.manifests import (
     parse_put_manifest,
 )
 from image_syncer.registry.message import Headers, Operation, Request, Response
+from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
+from image_syncer.registry.profiles import GENERIC, PROFILES, Profile, recognise_host
 from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,
@@ -68,11 +70,14 @@ from image_syncer.registry.uploads import (
 __all__ = [
     "CATALOG_SCOPE",
     "DEFAULT_EXPIRES_IN_S",
+    "DIRECT",
     "DOCKER_HUB_API_HOST",
+    "GENERIC",
     "MAX_PAGE_SIZE",
     "MAX_REDIRECTS",
     "MAX_RETRY_AFTER_S",
     "NO_REGISTRY_HINT",
+    "PROFILES",
     "REDIRECT_STATUSES",
     "Allowance",
     "BlobRange",
@@ -83,7 +88,9 @@ __all__ = [
     "Headers",
     "ManifestHead",
     "Mounted",
+    "Network",
     "Operation",
+    "Profile",
     "Request",
     "Response",
     "Scope",
@@ -132,6 +139,7 @@ __all__ = [
     "pull_scope",
     "push_scope",
     "realm_allowed",
+    "recognise_host",
     "resolve_location",
     "resolve_own_location",
     "resolve_redirect",

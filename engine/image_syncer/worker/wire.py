@@ -81,6 +81,8 @@ def encode(message: Message) -> bytes:
         body = orjson.dumps(_lease_data(message))
     elif isinstance(message, JobEnded):
         body = orjson.dumps(_ended_data(message))
+    elif isinstance(message, AuthorizationWanted):
+        body = orjson.dumps(("AuthorizationWanted", {**asdict(message), "endpoint": message.endpoint.to_data()}))
     else:
         body = orjson.dumps((type(message).__name__, asdict(message)))
     return _LENGTH.pack(len(body)) + body
@@ -161,36 +163,20 @@ def _ended(job_id: int, results: list[Any], *rest: Any) -> JobEnded:
 
 
 def _place_data(endpoint: Endpoint, repository: Repository) -> tuple[Any, ...]:
-    return (
-        endpoint.registry,
-        endpoint.base_url,
-        endpoint.verify,
-        endpoint.ca_file,
-        endpoint.pieces_above,
-        repository.registry,
-        repository.name,
-    )
+    return (*endpoint.to_data(), repository.registry, repository.name)
 
 
 @lru_cache(maxsize=PLACES)
-def _place(
-    endpoint_registry: str,
-    base_url: str,
-    verify: bool,
-    ca_file: str | None,
-    pieces_above: int | None,
-    registry: str,
-    name: str,
-) -> Place:
-    endpoint = Endpoint(endpoint_registry, base_url, verify, ca_file, pieces_above)
-    return Place(endpoint, Repository(registry, name))
+def _place(*data: Any) -> Place:
+    *endpoint, registry, name = data
+    return Place(Endpoint.from_data(*endpoint), Repository(registry, name))
 
 
 def _wanted(data: dict[str, Any]) -> AuthorizationWanted:
     repository = data["repository"]
     return AuthorizationWanted(
         request_id=data["request_id"],
-        endpoint=Endpoint(**data["endpoint"]),
+        endpoint=Endpoint.from_data(*data["endpoint"]),
         repository=Repository(repository["registry"], repository["name"]) if repository else None,
         scopes=tuple(Scope(one["name"], tuple(one["actions"]), one["resource"]) for one in data["scopes"]),
         renew=data["renew"],
