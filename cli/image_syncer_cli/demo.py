@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from image_syncer_cli.options import RunOptions, debug_option, parse_size_option, whole_number
+from image_syncer_cli.option_values import parse_size_option, whole_number
+from image_syncer_cli.options import RunOptions, debug_option
 from image_syncer_cli.output import say
 
 if TYPE_CHECKING:

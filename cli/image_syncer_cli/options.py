@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from image_syncer_cli.option_values import file_name, parse_duration_option, split_lists
+from image_syncer_cli.patience_options import PATIENCE_OPTIONS
+from image_syncer_cli.resource_options import RESOURCE_OPTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -15,103 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "RunOptions",
     "debug_option",
-    "parse_size_option",
     "patience_options",
     "run_options",
-    "whole_number",
 ]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
-
-_SHOWN_CHARACTERS = 40
-_MOST = 1_000_000
-_MOST_WORKERS = 1024
-"""More processes than any machine for which this is the right tool has CPUs."""
-_MOST_STREAMS = 4096
-"""More than one process can feed; each has two connections and four open files."""
-_MOST_BLOBS = 1_000_000_000
-"""More than any machine has memory for."""
-_MOST_LAG_S = 30 * 86400
-"""Stands for ever."""
-_MOST_RETRIES = 1000
-"""With the longest pauses, some hours of trying."""
-_LONGEST_S = 366 * 86400
-"""More than any run takes."""
-_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
-
-
-def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A callback for click: bytes, of which there must be some."""
-    size_bytes = _parse_any_size(_ctx, _param, value)
-    if size_bytes is not None and size_bytes < 1:
-        raise click.BadParameter("it must be more than nothing.")
-    return size_bytes
-
-
-def _parse_any_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A callback for click: bytes, or 0."""
-    if value is None:
-        return None
-    from image_syncer.units import parse_size
-
-    try:
-        return parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-
-
-def whole_number(
-    at_least: int, at_most: int = _MOST
-) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A callback for click: a whole number that is neither too small nor too large."""
-
-    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
-        try:
-            number = int(value)
-        except ValueError:
-            shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
-            raise click.BadParameter(f"{shown!r} is not a whole number.") from None
-        if number < at_least:
-            raise click.BadParameter(f"{number} is too small: it must be {at_least} or more.")
-        if number > at_most:
-            raise click.BadParameter(f"it is too large: it must be {at_most:,} or less.")
-        return number
-
-    return parse
-
-
-def _parse_duration_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """A callback for click: seconds, of which there must be some."""
-    if value is None:
-        return None
-    from image_syncer.units import parse_duration
-
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if not 0 < seconds <= _LONGEST_S:
-        raise click.BadParameter("it must be more than nothing, and a year at most.")
-    return seconds
-
-
-def _split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """`--arch amd64,arm64 --arch arm` and any mixture; empty items are dropped, as the Go tool does."""
-    items = tuple(item.strip() for value in values for item in value.split(",") if item.strip())
-    for item in items:
-        system, slash, rest = item.partition("/")
-        if slash and system in _SYSTEMS:
-            raise click.BadParameter(f"{item!r} is a whole platform: write --os {system} --arch {rest}.")
-    return items
-
-
-def _file_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """An empty name is a variable of the shell that was not set, and not the wish to have no file."""
-    if value is not None and not value.strip():
-        raise click.BadParameter("the name of the file is empty: is a variable not set?")
-    return value
 
 
 @dataclass(frozen=True)
@@ -200,56 +112,13 @@ class RunOptions:
 
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks of errors, and log everything.")
 
-_PATIENCE = (
-    click.option(
-        "-r",
-        "--retries",
-        callback=whole_number(0, _MOST_RETRIES),
-        default="2",
-        show_default=True,
-        metavar="N",
-        help="Further tries after the first.",
-    ),
-    click.option(
-        "--retry-for",
-        callback=_parse_duration_option,
-        metavar="DURATION",
-        help="Begin no further try later than this after the first failure. [default: 30m]",
-    ),
-    click.option(
-        "--give-up-after",
-        callback=_parse_duration_option,
-        metavar="DURATION",
-        help="How long a registry that is down is waited for, while others are served. [default: 10m]",
-    ),
-    click.option(
-        "--connect-timeout",
-        callback=_parse_duration_option,
-        metavar="DURATION",
-        help="How long a connection may take, with name and TLS. [default: 15s]",
-    ),
-    click.option(
-        "--stall-timeout",
-        callback=_parse_duration_option,
-        metavar="DURATION",
-        help="How long a side may be silent while it is its turn. [default: 60s]",
-    ),
-    click.option(
-        "--answer-timeout",
-        callback=_parse_duration_option,
-        metavar="DURATION",
-        help="How long a destination may take to commit a blob of which it has every byte. [default: 5m]",
-    ),
-)
-"""How patient a run is: retries and time-outs."""
-
 _OPTIONS = (
     click.option(
         "--os",
         "os_names",
         multiple=True,
         metavar="NAMES",
-        callback=_split_lists,
+        callback=split_lists,
         help="Copy only these operating systems: a list with commas, or the option again. [default: all]",
     ),
     click.option(
@@ -257,7 +126,7 @@ _OPTIONS = (
         "architectures",
         multiple=True,
         metavar="NAMES",
-        callback=_split_lists,
+        callback=split_lists,
         help="Copy only these architectures, such as amd64,arm64,arm:v7; list as above. [default: all]",
     ),
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
@@ -267,69 +136,17 @@ _OPTIONS = (
         help="Look at each image after it was copied (tag, manifests, every blob); what is not there then has failed.",
     ),
     click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing."),
-    *_PATIENCE,
-    click.option(
-        "-p",
-        "--proc",
-        callback=whole_number(1),
-        metavar="N",
-        help="Most blobs in flight, over all workers. [default: no such bound]",
-    ),
-    click.option(
-        "--workers",
-        callback=whole_number(1, _MOST_WORKERS),
-        metavar="N",
-        help="Worker processes. [default: the CPUs this process may use, at most 8]",
-    ),
-    click.option(
-        "--streams",
-        callback=whole_number(1, _MOST_STREAMS),
-        metavar="N",
-        help="Most blobs that one worker streams at a time; as many are used as pay. [default: 16]",
-    ),
-    click.option(
-        "--window",
-        callback=parse_size_option,
-        metavar="SIZE",
-        help="Memory between source and destination of one blob, e.g. 1MiB.",
-    ),
-    click.option(
-        "--small-blobs",
-        callback=_parse_any_size,
-        metavar="SIZE",
-        help="Take blobs up to this size as a whole, many at a time, beside the streams; 0: none. [default: 1MiB]",
-    ),
-    click.option(
-        "--memory",
-        callback=parse_size_option,
-        metavar="SIZE",
-        help="Ceiling for all windows and buffers together. [default: 512MiB, or a quarter of the cgroup's if less]",
-    ),
-    click.option(
-        "--blobs-in-memory",
-        callback=whole_number(1, _MOST_BLOBS),
-        default="500000",
-        show_default=True,
-        metavar="N",
-        help="Blobs to remember in memory (125 bytes each); more go to a temporary file.",
-    ),
-    click.option(
-        "--fan-out-lag",
-        callback=whole_number(1, _MOST_LAG_S),
-        default="10",
-        show_default=True,
-        metavar="SECONDS",
-        help="How long a blob's other destinations wait for the slowest before it gets a download of its own.",
-    ),
+    *PATIENCE_OPTIONS,
+    *RESOURCE_OPTIONS,
     click.option(
         "--deadline",
-        callback=_parse_duration_option,
+        callback=parse_duration_option,
         metavar="DURATION",
         help="End the run after so long, e.g. 90m or 6h: what has not arrived by then is given up.",
     ),
     click.option(
         "--state",
-        callback=_file_name,
+        callback=file_name,
         metavar="FILE",
         help="Keep a journal in FILE, and go on from what it has: after a kill, or the next day.",
     ),
@@ -340,7 +157,7 @@ _OPTIONS = (
     ),
     click.option(
         "--report",
-        callback=_file_name,
+        callback=file_name,
         metavar="FILE",
         help="Write one JSON document on the run and every image of it.",
     ),
@@ -382,7 +199,7 @@ def run_options(command: _Command) -> _Command:
 
 def patience_options(command: _Command) -> _Command:
     """Gives a verb those of them that say how patient a run is."""
-    return _decorate(command, _PATIENCE)
+    return _decorate(command, PATIENCE_OPTIONS)
 
 
 def _decorate(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
