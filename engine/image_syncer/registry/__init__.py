@@ -31,7 +31,7 @@ from image_syncer.registry.manifests import (
 from image_syncer.registry.message import Headers, Operation, Request, Response
 from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
-from image_syncer.registry.profiles import GENERIC, PROFILES, Profile, recognise_host
+from image_syncer.registry.profiles import GENERIC, PROFILES, Meaning, Mounts, Profile, recognise_answer, recognise_host
 from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,
@@ -87,7 +87,9 @@ __all__ = [
     "Endpoint",
     "Headers",
     "ManifestHead",
+    "Meaning",
     "Mounted",
+    "Mounts",
     "Network",
     "Operation",
     "Profile",
@@ -139,6 +141,7 @@ __all__ = [
     "pull_scope",
     "push_scope",
     "realm_allowed",
+    "recognise_answer",
     "recognise_host",
     "resolve_location",
     "resolve_own_location",

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from image_syncer.registry.profiles.generic import GENERIC
-from image_syncer.registry.profiles.profile import Profile
-from image_syncer.registry.profiles.recognition import PROFILES, recognise_host
+from image_syncer.registry.profiles.profile import Limit, Mark, Meaning, Mounts, Profile, Sign
+from image_syncer.registry.profiles.recognition import PROFILES, recognise_answer, recognise_host
 
-__all__ = ["GENERIC", "PROFILES", "Profile", "recognise_host"]
+__all__ = [
+    "GENERIC",
+    "PROFILES",
+    "Limit",
+    "Mark",
+    "Meaning",
+    "Mounts",
+    "Profile",
+    "Sign",
+    "recognise_answer",
+    "recognise_host",
+]

@@ -2,19 +2,127 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
-__all__ = ["Profile"]
+from image_syncer.registry.message import Operation
+
+__all__ = ["Limit", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
+
+MIB = 2**20
+READS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.HEAD_BLOB, Operation.GET_BLOB})
+WRITES = frozenset({Operation.START_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
+
+
+class Mounts(str, Enum):
+    """Between which repositories of a registry a blob can be mounted; the values are the words of the configuration."""
+
+    ANYWHERE = "anywhere"
+    SAME_OWNER = "same owner"
+    """Where the first component of both names is the same."""
+    NOWHERE = "nowhere"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Meaning(Enum):
+    """What a failure means, whatever status it has."""
+
+    WAIT = "wait"
+    """Asked too often: the same request will be let through later."""
+    CREATE_FIRST = "create it first"
+    """The repository, or its project, does not exist, and a push does not create it."""
+    IMMUTABLE = "immutable"
+    """The tag has other content, which may not be changed."""
+    NOT_ALLOWED = "not allowed"
+    """The credentials do not allow it, or a policy does not."""
+    FULL = "full"
+    """There is no room, or a quota is used up."""
+    NOT_TAKEN = "not taken"
+    """The registry does not take content of this kind, wherever it comes from."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How a registry says what it means: each condition that is given has to hold, and one of `codes` and `words`.
+
+    `codes` are those of the registry (upper case), `words` stand in the body (lower case), `hint` is what a person
+    can do about it; "{registry}", "{repository}" and "{project}" (its first component) are filled in.
+    """
+
+    meaning: Meaning
+    hint: str
+    statuses: frozenset[int] = frozenset()
+    codes: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
+    operations: frozenset[Operation] = frozenset()
+
+    def fits(self, status: int, codes: tuple[str, ...], text: str, operation: Operation) -> bool:
+        """Whether an answer with this status, these codes and the body `text` (in lower case) is meant."""
+        if self.statuses and status not in self.statuses:
+            return False
+        if self.operations and operation not in self.operations:
+            return False
+        if not (self.codes or self.words):
+            return True
+        return not self.codes.isdisjoint(codes) or any(words in text for words in self.words)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What an answer of such a registry has: a field `header` whose value, in lower case, fits the pattern `value`."""
+
+    header: str
+    value: str = "*"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the operator publishes: `per_s` requests a second for `operations` together."""
+
+    operations: frozenset[Operation]
+    per_s: float
 
 
 @dataclass(frozen=True)
 class Profile:
     """What one kind of registry does otherwise than the OCI distribution specification lets expect.
 
-    The defaults are those of a registry that keeps to it. `hosts` are patterns of host names (`*` stands for any part
-    of one label or more), which is how a registry is recognised before it was asked anything.
+    The defaults are those of a registry that keeps to it; None means that the run finds it out. Sizes in bytes.
     """
 
     name: str
     title: str
     hosts: tuple[str, ...] = ()
+    """Patterns of host names (`*` stands for any part), which is how a registry is recognised before it was asked."""
+    marks: tuple[Mark, ...] = ()
+    """How it is recognised by an answer: any of them tells."""
+    api_host: str | None = None
+    """The host that serves the API, where it is not the registry's own name."""
+    heads_manifests: bool | None = None
+    """Whether HEAD tells of a manifest what GET does; where it does not, GET is used at once."""
+    tags_page_size: int = 1000
+    """Tags asked for at once; 0 leaves it to the registry."""
+    mounts: Mounts = Mounts.ANYWHERE
+    mounts_from_itself: bool | None = None
+    """Whether POST `?mount=<digest>&from=<the same repository>` tells of a blob that it is there, as HEAD would."""
+    takes_pieces: bool | None = None
+    """Whether a blob can be uploaded in pieces (PATCH)."""
+    keeps_partial: bool | None = None
+    """Whether what came of an upload before a cut survives it, and the session tells how much that is."""
+    cancels_uploads: bool = True
+    """Whether an upload session can be given up by DELETE."""
+    pieces_above: int | None = None
+    """Larger blobs are uploaded in pieces from the start; None: none are."""
+    piece_bytes: int = 16 * MIB
+    """A piece of an upload in pieces: what a cut may cost; with larger ones a request costs no less."""
+    least_piece_bytes: int = MIB
+    """What every piece but the last has at least."""
+    limits: tuple[Limit, ...] = ()
+    signs: tuple[Sign, ...] = field(default=(), repr=False)
+    """What its failures mean; the first that fits counts."""
+
+    def meaning_of(self, status: int, codes: tuple[str, ...], text: str, operation: Operation) -> Sign | None:
+        """The sign that a failure is, see `Sign.fits`; None where the profile says nothing of it."""
+        return next((sign for sign in self.signs if sign.fits(status, codes, text, operation)), None)

@@ -1,0 +1,40 @@
+"""Docker Hub: docs.docker.com/docker-hub."""
+
+from __future__ import annotations
+
+from image_syncer.registry.profiles.profile import WRITES, Mark, Meaning, Profile, Sign
+
+__all__ = ["HUB"]
+
+HUB = Profile(
+    "hub",
+    "Docker Hub",
+    hosts=("docker.io",),
+    api_host="registry-1.docker.io",
+    marks=(Mark("WWW-Authenticate", '*service="registry.docker.io"*'),),
+    signs=(
+        Sign(
+            # The limiter has answered with the word alone, and under other statuses.
+            Meaning.WAIT,
+            "Docker Hub counts the pulls of an account or an address: give a user name and password where there are "
+            "none, or wait until the window of the limit has passed.",
+            codes=frozenset({"TOOMANYREQUESTS"}),
+            words=("toomanyrequests", "pull rate limit"),
+        ),
+        Sign(
+            Meaning.IMMUTABLE,
+            "The tag exists at {repository} with other content, and the repository makes its tags immutable: choose "
+            "another tag, or allow changes there.",
+            words=("immutable",),
+            operations=WRITES,
+        ),
+        Sign(
+            Meaning.NOT_ALLOWED,
+            "The account may not write to {repository}, or the name belongs to somebody else: log in as its owner, "
+            "or as a member with the right to write, with an access token that may write.",
+            statuses=frozenset({401, 403}),
+            codes=frozenset({"DENIED", "UNAUTHORIZED", "INSUFFICIENT_SCOPE"}),
+            operations=WRITES,
+        ),
+    ),
+)
