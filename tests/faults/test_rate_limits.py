@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.config import Limits
 from image_syncer.embedded import Behaviour, RateLimit, RetryAfter
 
 if TYPE_CHECKING:
@@ -146,3 +147,18 @@ def test_a_registry_without_limits_is_paced_by_nobody(lab: SyncLab) -> None:
     assert done.document["limits"] == {}
     assert done.report.limit_lines() == []
     assert "paced" not in done.log
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_users_bound_holds_from_the_first_request_on_for_all_workers_together(lab: SyncLab, workers: int) -> None:
+    """Nothing is refused, since nobody asks too often; and what is allowed is used."""
+    lab.destination.behaviour = Behaviour(check_references=False, rate_limits=(RateLimit(burst=8, per_s=60),))
+    lab.enter(lab.destination, limits=Limits(requests_per_s=40))
+    fill(lab, 20)
+    began = time.monotonic()
+    done = lab.run(workers=workers)
+    seconds = time.monotonic() - began
+    assert refused_of(done.at(lab.destination)) == 0
+    asked = done.at(lab.destination).total_requests
+    assert 0.4 * 40 * seconds <= asked <= 40 * seconds + 8
+    assert done.document["limits"][lab.destination.address]["requests_per_s"][0][1] == 40

@@ -18,13 +18,16 @@ from image_syncer.config.model import (
     TagSelection,
     canonical_prefix,
 )
+from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.settings import Settings
 
 __all__ = [
     "MAX_FILE_BYTES",
+    "NO_LIMITS",
     "Configuration",
     "Destination",
     "HostSettings",
+    "Limits",
     "RegistryBook",
     "RegistryEntry",
     "Rule",

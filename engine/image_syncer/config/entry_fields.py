@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import BROKEN_REFERENCE, Expansion, ExpansionError, expand
-from image_syncer.config.fields import read_count, read_flag, read_size, read_text, read_texts
+from image_syncer.config.fields import read_count, read_flag, read_number, read_size, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class EntryFields:
         """A whole number from `least`."""
         value = self.fields.get(name)
         return None if value is None else read_count(value, self.key(name), self.findings, least=least)
+
+    def number(self, name: str, *, least: float) -> float | None:
+        """A number from `least`."""
+        value = self.fields.get(name)
+        return None if value is None else read_number(value, self.key(name), self.findings, least=least)
 
     def size(self, name: str) -> int | None:
         """A size in bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import Findings, key_path, nearest, shown
@@ -11,12 +12,22 @@ from image_syncer.units import parse_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_count", "read_fields", "read_flag", "read_mapping", "read_size", "read_text", "read_texts"]
+__all__ = [
+    "read_count",
+    "read_fields",
+    "read_flag",
+    "read_mapping",
+    "read_number",
+    "read_size",
+    "read_text",
+    "read_texts",
+]
 
 # YAML 1.1 flags, as the Go tool's parser reads them.
 _TRUE = frozenset({"true", "yes", "on", "y"})
 _FALSE = frozenset({"false", "no", "off", "n"})
 _LONGEST_COUNT = 9
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def _name(node: Node) -> str:
@@ -129,4 +140,15 @@ def read_count(node: Node, key: str, findings: Findings, *, least: int = 1) -> i
     if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT and int(text) >= least:
         return int(text)
     findings.error(node.line, key, f"{shown(text) or _name(node)} is not a whole number from {least}")
+    return None
+
+
+def read_number(node: Node, key: str, findings: Findings, *, least: float) -> float | None:
+    """The node as a number from `least`, with or without a fraction; nothing written is None."""
+    if isinstance(node, ScalarNode) and node.is_null:
+        return None
+    text = node.text if isinstance(node, ScalarNode) else ""
+    if _NUMBER.fullmatch(text) and float(text) >= least:
+        return float(text)
+    findings.error(node.line, key, f"{shown(text) or _name(node)} is not a number from {least:g}")
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
 from image_syncer.oci import InvalidReference, Reference, canonical_registry
 from image_syncer.registry import DIRECT, Network
@@ -150,6 +151,7 @@ class RegistryEntry:
     ca_file: str | None = None
     max_connections: int | None = None
     pieces_above: int | None = None
+    limits: Limits = NO_LIMITS
     network: Network = DIRECT
 
 
@@ -166,6 +168,7 @@ class HostSettings:
     ca_file: str | None = None
     max_connections: int | None = None
     pieces_above: int | None = None
+    limits: Limits = NO_LIMITS
     network: Network = DIRECT
 
 
@@ -204,6 +207,10 @@ class RegistryBook:
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
 
+    def limits(self) -> dict[str, Limits]:
+        """What the user allows at each host of which an entry bounds something."""
+        return {host: one.limits for host, one in self._by_host.items() if one.limits != NO_LIMITS}
+
 
 def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
     return HostSettings(
@@ -212,6 +219,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         ca_file=next((entry.ca_file for entry in entries if entry.ca_file), None),
         max_connections=min((n for entry in entries if (n := entry.max_connections)), default=None),
         pieces_above=min((n for entry in entries if (n := entry.pieces_above) is not None), default=None),
+        limits=merge_limits([entry.limits for entry in entries]),
         network=merge_networks(entry.network for entry in entries),
     )
 

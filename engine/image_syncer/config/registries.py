@@ -8,6 +8,7 @@ from image_syncer.config.entry_fields import Dialect, EntryFields
 from image_syncer.config.fields import read_fields, read_mapping
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.model import RegistryEntry, canonical_prefix
+from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits
 from image_syncer.config.registry_network import NETWORK_KEYS, read_network
 from image_syncer.oci import InvalidReference, parse_repository
 from image_syncer.registry import Credential
@@ -25,6 +26,7 @@ OWN_ENTRY_KEYS = (
     "skip_tls_verify",
     "max_connections",
     "pieces_above",
+    *LIMIT_KEYS,
     *NETWORK_KEYS,
 )
 """Keys of an entry of `registries` in our own format."""
@@ -120,5 +122,6 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         # Two: one for manifests and one for blobs, which must not wait for each other.
         max_connections=entry.count("max_connections", least=2),
         pieces_above=entry.size("pieces_above"),
+        limits=read_limits(entry),
         network=read_network(entry),
     )

@@ -47,6 +47,7 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "ca_file": host.ca_file,
             "max_connections": host.max_connections,
             "pieces_above": host.pieces_above,
+            "requests_per_s": host.limits.requests_per_s,
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from image_syncer.net import TurnDesk
@@ -14,8 +15,9 @@ from image_syncer.worker.messages import LeaveAlone
 from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from image_syncer.config import Limits
     from image_syncer.coordinator.supervisor import Supervisor
     from image_syncer.net import Throttle
     from image_syncer.planning import Scheduler
@@ -26,12 +28,14 @@ __all__ = ["Pacing"]
 COUNT_S, COUNTS = 0.5, 4
 """How often, and how often lately, it was counted how many requests were sent."""
 
+_NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
+
 _log = get_logger(__name__)
 
 
 class Pacing:
     """Between the desk that gives the turns and those who want them. Times count from `began_at` (loop time);
-    `requests()` is how many all processes have sent so far.
+    `requests()` is how many all processes have sent so far, `limits` what the user allows.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Pacing:
         longest_wait_s: float,
         began_at: float,
         requests: Callable[[], int] = lambda: 0,
+        limits: Mapping[str, Limits] = _NO_LIMITS,
     ) -> None:
         self._throttle = throttle
         self._supervisor = supervisor
@@ -61,6 +66,7 @@ class Pacing:
             on_paced=self._on_paced,
             on_refused=self._on_refused,
             asked=self._asked,
+            most={name: rate for name, one in limits.items() if (rate := one.requests_per_s) is not None},
         )
 
     def on_message(self, worker: int, message: Message) -> bool:

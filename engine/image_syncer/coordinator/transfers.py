@@ -130,6 +130,7 @@ class Transfers:
             longest_wait_s=settings.longest_wait_s,
             began_at=run_began_at,
             requests=lambda: self.requests.total() + client.transport.requests.total(),
+            limits=registries.limits(),
         )
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from image_syncer.planning import Pacer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from image_syncer.net.throttle import Throttle
     from image_syncer.registry import Allowance
@@ -25,6 +26,9 @@ OURSELVES = 0
 """Who asks for the coordinator's own requests; workers have their numbers."""
 LOW_PART = 0.1
 """Of what a registry allows within its window: with so little left, it is made to last."""
+
+
+_NO_BOUNDS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(eq=False)
@@ -43,7 +47,8 @@ class TurnDesk:
     `on_given(worker, registry, turns)` hands turns to a worker; `on_paused(registry, seconds)` and
     `on_paced(registry, paced)` are for all of them; `on_refused(registry, rate)` is told each refusal that says
     something new, with the rate that follows from it, in requests a second; `asked()` says at which rate all registries
-    together were asked lately.
+    together were asked lately. `most` has the user's bounds, in requests a second by registry: these are paced from the
+    first request on.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class TurnDesk:
         on_paced: Callable[[str, bool], None],
         on_refused: Callable[[str, float], None] = lambda _registry, _rate: None,
         asked: Callable[[], float] = lambda: 0.0,
+        most: Mapping[str, float] = _NO_BOUNDS,
     ) -> None:
         self._throttle = throttle
         self._longest_wait_s = longest_wait_s
@@ -68,6 +74,9 @@ class TurnDesk:
         self._registries: dict[str, _Registry] = {}
         self._allowed: dict[str, float] = {}
         throttle.turns = self
+        self._most = most
+        for registry in most:
+            self._paced(registry)
 
     @property
     def pacers(self) -> dict[str, Pacer]:
@@ -139,7 +148,12 @@ class TurnDesk:
     def _paced(self, registry: str) -> _Registry:
         paced = self._registries.get(registry)
         if paced is None:
-            pacer = Pacer(self._loop.time(), allowed=self._allowed.get(registry), asked=self._asked())
+            pacer = Pacer(
+                self._loop.time(),
+                allowed=self._allowed.get(registry),
+                asked=0.0 if registry in self._most else self._asked(),
+                most=self._most.get(registry),
+            )
             paced = self._registries[registry] = _Registry(pacer)
             self._throttle.pace(registry)
             self._on_paced(registry, True)

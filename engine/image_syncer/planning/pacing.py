@@ -12,6 +12,8 @@ a second there are is found out:
 - Then it grows along a cubic (RFC 9438): fast where it is far below the last refusal, hardly at all close to it, and
   faster again beyond, where a limit was raised. Where a refusal costs a longer pause, all this takes longer.
 
+Where the user bounds the rate, every request takes a turn from the first one on, and the rate is never more than that.
+
 Only what is used grows: a registry that is asked less than it might be says nothing about its limit. Times and `now` in
 seconds, rates in requests a second.
 """
@@ -62,14 +64,22 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 60.0
 
 class Pacer:
     """The turns of one registry, from its first refusal on. `allowed` is the rate that the registry itself names; where
-    it names none, `asked` is the rate at which all registries together were asked lately.
+    it names none, `asked` is the rate at which all registries together were asked lately. `most` is the user's bound,
+    at which it begins (None: none).
     """
 
-    def __init__(self, now: float, *, allowed: float | None = None, asked: float = 0.0) -> None:
+    def __init__(
+        self, now: float, *, allowed: float | None = None, asked: float = 0.0, most: float | None = None
+    ) -> None:
         first = max(FIRST_RATE, min(asked * FIRST_PART, FREE_RATE / 2))
-        self.rate = first if allowed is None else max(LEAST_RATE, allowed * SLIGHTLY)
+        self._most = inf if most is None else most
+        if allowed is not None:
+            first = max(LEAST_RATE, allowed * SLIGHTLY)
+        elif most is not None:
+            first = most
+        self.rate = min(first, self._most)
         self._base = self.rate
-        self._ceiling = None if allowed is None else allowed * CEILING
+        self._ceiling = None if allowed is None else min(allowed * CEILING, self._most)
         self._stretch = 1.0
         self._plateau_s = PLATEAU_S
         self._level = 0.0
@@ -100,7 +110,7 @@ class Pacer:
     @property
     def is_free(self) -> bool:
         """Whether it took so much that it need not be paced."""
-        return self.rate >= FREE_RATE
+        return self.rate >= FREE_RATE and self._most == inf
 
     def take(self, wanted: int, now: float) -> int:
         """How many of `wanted` requests may go out now; they count as sent."""
@@ -219,7 +229,7 @@ class Pacer:
         full = max(1.0, min(rate * DEPTH_S, DEPTH + rate * DEPTH_PART_S)) + 1.0
         if self._hungry:
             self._grown_s += min(seconds, (full - self._level) / rate)
-            self.rate = self._grown()
+            self.rate = min(self._most, self._grown())
         self._level += seconds * rate
         if self._level >= full:
             self._hungry = False  # there were more turns than anybody wanted

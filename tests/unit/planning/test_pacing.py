@@ -143,3 +143,30 @@ def test_it_is_never_faster_than_what_we_could_ask() -> None:
 def test_it_explains_itself() -> None:
     pacer = Pacer(0.0)
     assert repr(pacer) == "<Pacer 16 a second, plateau none yet, 0 refused>"
+
+
+def test_a_bound_of_the_users_is_used_from_the_first_second_on_and_never_exceeded() -> None:
+    pacer = Pacer(0.0, most=50)
+    for second in range(60):
+        assert drain(pacer, second, 1.0) == pytest.approx(50, abs=6)
+    assert pacer.rate == 50
+
+
+def test_a_registry_that_takes_less_than_the_user_allows_is_asked_less() -> None:
+    pacer = Pacer(0.0, most=50)
+    drain(pacer, 0.0, 5.0)
+    pacer.refused(None, 5.0)
+    drain(pacer, 5.0, 2.0)
+    pacer.refused(None, 7.0)
+    assert pacer.rate < 50
+    drain(pacer, 7.0, 120.0)
+    assert pacer.rate == 50
+
+
+def test_what_the_registry_says_it_allows_counts_within_the_users_bound() -> None:
+    assert Pacer(0.0, allowed=100, most=20).rate == 20
+    assert Pacer(0.0, allowed=10, most=20).rate < 10
+
+
+def test_however_high_the_users_bound_is_it_stays_in_force() -> None:
+    assert not Pacer(0.0, most=2 * FREE_RATE).is_free
