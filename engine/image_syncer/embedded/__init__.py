@@ -14,6 +14,7 @@ from image_syncer.embedded.counters import Counters, CounterValues, Seen
 from image_syncer.embedded.delivery import push_over_http, push_to
 from image_syncer.embedded.demo import Audit, DemoImage, audit_registry, build_demo_images
 from image_syncer.embedded.directory import DirectoryStorage
+from image_syncer.embedded.doubles import DOUBLES, PASSWORD, Double
 from image_syncer.embedded.fault import Fault, FaultKind, RateLimit, RetryAfter
 from image_syncer.embedded.made import MadeBlob, MadeManifest
 from image_syncer.embedded.memory import MemoryStorage
@@ -25,6 +26,8 @@ from image_syncer.embedded.thread import serve_in_thread
 from image_syncer.embedded.upload import DigestMismatch
 
 __all__ = [
+    "DOUBLES",
+    "PASSWORD",
     "Audit",
     "Behaviour",
     "ContentBuilder",
@@ -34,6 +37,7 @@ __all__ = [
     "DigestHeader",
     "DigestMismatch",
     "DirectoryStorage",
+    "Double",
     "EmbeddedRegistry",
     "ExtraOperation",
     "Fault",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.embedded.route import ExtraOperation
-from image_syncer.embedded.tokens import allowed_actions, check_basic
+from image_syncer.embedded.tokens import allowed_actions, check_basic, parse_scope
 from image_syncer.registry import Operation
 
 if TYPE_CHECKING:
+    from image_syncer.embedded.behaviour import TokenService
     from image_syncer.embedded.call import Call
     from image_syncer.embedded.route import RequestKind
     from image_syncer.embedded.tokens import Grants
@@ -52,7 +53,8 @@ def check_access(call: Call) -> None:
         return
     needed = _needed(call)
     header = call.request.headers.get("Authorization", "")
-    if behaviour.bearer is not None:
+    basic_too = behaviour.basic_beside_bearer and header.lower().startswith("basic ")
+    if behaviour.bearer is not None and not basic_too:
         _check_bearer(call, header, needed)
     else:
         _check_user(call, header, needed)
@@ -94,7 +96,7 @@ def _check_bearer(call: Call, header: str, needed: Grants) -> None:
     if used is None:
         raise _unauthorized(call, needed, "invalid_token")
     grants, call.user = used
-    if not all(actions <= grants.get(scope, _NOTHING) for scope, actions in needed.items()):
+    if not all(actions <= grants.get(_granted_by(service, scope), _NOTHING) for scope, actions in needed.items()):
         if service.insufficient_status == 403:  # noqa: PLR2004 - the status itself
             raise Refusal(403, "DENIED", "requested access to the resource is denied")
         raise _unauthorized(call, needed, "insufficient_scope")
@@ -109,19 +111,26 @@ def _unauthorized(call: Call, needed: Grants, error: str) -> Refusal:
 def build_challenges(call: Call, needed: Grants, error: str = "") -> tuple[str, ...]:
     """The values of WWW-Authenticate for a request that needs `needed`; `error` as in RFC 6750, section 3.1."""
     behaviour = call.behaviour
-    own = 'Basic realm="embedded registry"'
+    own = f'Basic realm="{behaviour.basic_realm}"'
     if behaviour.bearer is not None:
         at = call.companion_url if behaviour.bearer.on_companion else call.own_url
-        params = [("realm", f"{at}/token")]
+        params = [("realm", at + behaviour.bearer.path)]
         if behaviour.bearer.service is not None:
             params.append(("service", behaviour.bearer.service))
-        if needed:
+        if behaviour.bearer.one_scope is not None:
+            params.append(("scope", behaviour.bearer.one_scope))
+        elif needed:
             params.append(("scope", " ".join(_scope_text(scope, needed[scope]) for scope in needed)))
         if error:
             params.append(("error", error))
         own = "Bearer " + ",".join(f'{name}="{value}"' for name, value in params)
     challenges = (*behaviour.extra_challenges, own)
     return (", ".join(challenges),) if behaviour.one_challenge_header else challenges
+
+
+def _granted_by(service: TokenService, scope: tuple[str, str]) -> tuple[str, str]:
+    """The scope of a token that covers `scope`: itself, or the one that is there for everything."""
+    return scope if service.one_scope is None else parse_scope(service.one_scope)[0]
 
 
 def _scope_text(scope: tuple[str, str], actions: frozenset[str]) -> str:

@@ -26,7 +26,9 @@ class TokenService:
 
     Tokens last `expires_in_s` seconds (and for `max_uses` requests), grant what was asked for less the
     `withheld` actions, or only the first scope. `identity_tokens` maps refresh tokens to user names.
-    `insufficient_status` (401 or 403) answers a token that does not cover a request.
+    `insufficient_status` (401 or 403) answers a token that does not cover a request. `path` is where the service is;
+    with `one_scope`, challenges ask for that scope whatever is wanted, and a token for it is good for everything that
+    its user may do.
     """
 
     expires_in_s: int = 300
@@ -39,6 +41,8 @@ class TokenService:
     first_scope_only: bool = False
     identity_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     insufficient_status: int = 401
+    path: str = "/token"
+    one_scope: str | None = None
 
 
 class LocationForm(TextEnum):
@@ -77,7 +81,10 @@ class Behaviour:
         `users` (name → password): asked for by Basic, or by the token service where there is `bearer`.
         `permissions` (name → actions) narrows what a user may do, `anonymous` is what needs no user.
         `extra_challenges` are sent before the registry's own, in one header with it where
-        `one_challenge_header`; with `challenge_on_ping_only` no other 401 has one.
+        `one_challenge_header`; with `challenge_on_ping_only` no other 401 has one. `basic_beside_bearer` takes a
+        password where a token is asked for. `basic_realm` is what the Basic challenge says.
+    Kind
+        `double` names the registry that is doubled: rules beyond these switches, see `embedded.doubles`.
     Trouble
         `faults`, `rate_limits`, `latency_s` before each answer, `bandwidth_bytes_per_s` of each blob body,
         `idle_timeout_s` after which a body that does not move is cut.
@@ -104,7 +111,8 @@ class Behaviour:
         `digest_header_on_put`; `null_tag_list` for an empty list; `default_page_size` where no `n` is given;
         `max_page_size` for a larger `n` (`page_limit_status` refuses it instead); `link_form`; `referrers`
         off answers 404; `implicit_repositories` off answers 404 NAME_UNKNOWN where nobody created the
-        repository.
+        repository; `implicit_projects` off lets a double that has projects do so for those; `pull_limit` is how
+        many manifests may be read before a double that counts pulls refuses.
     """
 
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -114,6 +122,10 @@ class Behaviour:
     extra_challenges: tuple[str, ...] = ()
     one_challenge_header: bool = False
     challenge_on_ping_only: bool = False
+    basic_beside_bearer: bool = False
+    basic_realm: str = "embedded registry"
+
+    double: str = ""
 
     faults: tuple[Fault, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
@@ -161,6 +173,8 @@ class Behaviour:
     link_form: LinkForm = LinkForm.RELATIVE
     referrers: bool = True
     implicit_repositories: bool = True
+    implicit_projects: bool = True
+    pull_limit: int | None = None
 
     @property
     def needs_companion(self) -> bool:

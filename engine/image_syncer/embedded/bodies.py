@@ -170,7 +170,7 @@ class _Sink:
 
 
 def _no_space(call: Call) -> Refusal:
-    return Refusal(call.behaviour.full_status, "UNKNOWN", "write: no space left on device")
+    return Refusal(call.behaviour.full_status, "UNKNOWN", "write: no space left on device", quirk="no space left")
 
 
 async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader, begin: int, end: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.embedded.behaviour import Behaviour, DigestHeader
 from image_syncer.embedded.mischief import Mischief
@@ -27,7 +27,10 @@ _WRONG_DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 class Service:
-    """What the handlers share: storage, counters, tokens, and the behaviour of the moment."""
+    """What the handlers share: storage, counters, tokens, and the behaviour of the moment.
+
+    `memory` is what a double has to remember beside the storage: projects, pulls, refresh tokens.
+    """
 
     def __init__(self, storage: Storage, counters: Counters, tokens: TokenBook, behaviour: Behaviour) -> None:
         self.storage = storage
@@ -36,6 +39,7 @@ class Service:
         self.companion_url: str | None = None
         self.signature_key = secrets.token_bytes(32)
         self.signature_uses: dict[str, int] = {}
+        self.memory: dict[str, Any] = {}
         self.set_behaviour(behaviour)
 
     def set_behaviour(self, behaviour: Behaviour) -> None:
@@ -46,7 +50,10 @@ class Service:
 
 @dataclass
 class Call:
-    """One request: `behaviour` and `fault` are those that hold for it from its beginning to its end."""
+    """One request: `behaviour` and `fault` are those that hold for it from its beginning to its end.
+
+    With `may_mount` off, a mount that it asks for opens a session instead.
+    """
 
     service: Service
     request: web.BaseRequest
@@ -54,6 +61,7 @@ class Call:
     behaviour: Behaviour
     on_companion: bool = False
     fault: Fault | None = None
+    may_mount: bool = True
     user: str | None = field(default=None, repr=False)
 
     @property
@@ -87,6 +95,15 @@ class Call:
         if self.service.companion_url is None:
             raise Refusal(500, "UNKNOWN", "this behaviour needs a companion address, and the server has none")
         return self.service.companion_url
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a double remembers."""
+        return self.service.memory
+
+    def meet(self, quirk: str) -> None:
+        """The request met a quirk of that name."""
+        self.counters.add_quirk(quirk)
 
     def stream_fault(self, *kinds: FaultKind) -> Fault | None:
         """The fault of this call if it is one of `kinds`."""

@@ -40,12 +40,14 @@ class CounterValues:
     `requests` by kind ("head manifest", "put upload" …); `statuses` by kind and status ("put upload 201").
     `bytes_in` and `bytes_out` are the bytes of blob bodies only; `tokens` those issued; `refused` the answers
     of 401, 403 and 429; `authorization_on_companion` the requests that brought an Authorization header to the
-    second address, where none belongs; `most_at_once` by kind, how many requests were under way at one time.
+    second address, where none belongs; `most_at_once` by kind, how many requests were under way at one time;
+    `quirks` by name, how often a request met what no registry would do that keeps to the specification.
     """
 
     requests: Mapping[str, int] = field(default_factory=dict)
     statuses: Mapping[str, int] = field(default_factory=dict)
     most_at_once: Mapping[str, int] = field(default_factory=dict)
+    quirks: Mapping[str, int] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0
     tokens: int = 0
@@ -68,6 +70,7 @@ class CounterValues:
             requests=dict(Counter(self.requests) - Counter(earlier.requests)),
             statuses=dict(Counter(self.statuses) - Counter(earlier.statuses)),
             most_at_once=self.most_at_once,
+            quirks=dict(Counter(self.quirks) - Counter(earlier.quirks)),
             bytes_in=self.bytes_in - earlier.bytes_in,
             bytes_out=self.bytes_out - earlier.bytes_out,
             tokens=self.tokens - earlier.tokens,
@@ -82,6 +85,7 @@ class CounterValues:
             "requests": dict(self.requests),
             "statuses": dict(self.statuses),
             "most_at_once": dict(self.most_at_once),
+            "quirks": dict(self.quirks),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "tokens": self.tokens,
@@ -106,6 +110,7 @@ class Counters:
         self._statuses: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
         self._most_at_once: dict[str, int] = {}
+        self._quirks: Counter[str] = Counter()
         self._history: deque[Seen] = deque(maxlen=_HISTORY_LENGTH)
         self._bytes_in = self._bytes_out = self._tokens = self._refused = 0
         self._authorization_on_companion = self._connections = 0
@@ -141,6 +146,12 @@ class Counters:
             self._bytes_out += size_bytes
             self._lock.notify_all()
 
+    def add_quirk(self, name: str) -> None:
+        """A request met a quirk."""
+        with self._lock:
+            self._quirks[name] += 1
+            self._lock.notify_all()
+
     def add_token(self) -> None:
         """A token was issued."""
         with self._lock:
@@ -170,6 +181,7 @@ class Counters:
                 requests=dict(self._requests),
                 statuses=dict(self._statuses),
                 most_at_once=dict(self._most_at_once),
+                quirks=dict(self._quirks),
                 bytes_in=self._bytes_in,
                 bytes_out=self._bytes_out,
                 tokens=self._tokens,
@@ -195,6 +207,11 @@ class Counters:
     def requests(self) -> dict[str, int]:
         """Requests by kind."""
         return dict(self.values().requests)
+
+    @property
+    def quirks(self) -> dict[str, int]:
+        """Quirks that requests met, by name."""
+        return dict(self.values().quirks)
 
     @property
     def bytes_in(self) -> int:

@@ -28,7 +28,10 @@ async def list_tags(call: Call) -> web.StreamResponse:
     if not call.storage.has_repository(call.repository):
         raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
     page, headers = _page(call, call.storage.tags(call.repository))
-    tags: list[str] | None = None if call.behaviour.null_tag_list and not page else page
+    tags: list[str] | None = page
+    if call.behaviour.null_tag_list and not page:
+        call.meet("null tag list")
+        tags = None
     return _json({"name": call.repository, "tags": tags}, headers)
 
 
@@ -41,7 +44,7 @@ async def list_catalog(call: Call) -> web.StreamResponse:
 async def list_referrers(call: Call) -> web.StreamResponse:
     """The manifests whose subject is the digest, as an index; an empty one where there are none."""
     if not call.behaviour.referrers:
-        raise Refusal(404, "UNSUPPORTED", "there is no referrers API here")
+        raise Refusal(404, "UNSUPPORTED", "there is no referrers API here", quirk="no referrers")
     subject = parse_digest(call.route.reference)
     found = call.storage.referrers(call.repository, subject)
     headers = {}
@@ -97,6 +100,7 @@ def _page_size(call: Call) -> int | None:
             behaviour.page_limit_status,
             "PAGINATION_NUMBER_INVALID",
             f"n is at most {behaviour.max_page_size}",
+            quirk="page too large",
         )
     return min(int(text), behaviour.max_page_size)
 

@@ -48,13 +48,14 @@ async def put_manifest(call: Call) -> web.StreamResponse:
         raise Refusal(400, "TAG_INVALID", "manifest tag did not match the form of a tag")
     claimed = None if tag is not None else parse_digest(reference)
     if not behaviour.implicit_repositories and not call.storage.has_repository(call.repository):
-        raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
+        raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry", quirk="repository missing")
     raw = await read_small_body(call, behaviour.max_manifest_bytes)
     manifest = _parse(call, raw, claimed)
     if tag is not None and behaviour.immutable_tags:
         present = call.storage.tag(call.repository, tag)
         if present not in (None, manifest.digest):
-            raise Refusal(412, "PRECONDITION", f"tag {tag} is immutable and points at another manifest")
+            message = f"tag {tag} is immutable and points at another manifest"
+            raise Refusal(412, "PRECONDITION", message, quirk="tag immutable")
     if behaviour.check_references:
         _check_references(call, manifest)
     call.storage.put_manifest(call.repository, describe_manifest(manifest), raw, tag)

@@ -17,7 +17,11 @@ __all__ = ["Refusal", "build_refusal_response"]
 
 
 class Refusal(Exception):  # noqa: N818 - not a fault of the registry, but its answer
-    """A request is refused with `status` and one error `code` of the specification."""
+    """A request is refused with `status` and one error `code` of the specification.
+
+    `quirk` is what the counters call it, where no registry that keeps to the specification would refuse this. `page`
+    is an HTML body in place of the specification's, as proxies and load balancers answer.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,8 @@ class Refusal(Exception):  # noqa: N818 - not a fault of the registry, but its a
         detail: object = None,
         headers: Mapping[str, str] | None = None,
         challenges: tuple[str, ...] = (),
+        quirk: str = "",
+        page: str | None = None,
     ) -> None:
         self.status = status
         self.code = code
@@ -35,6 +41,8 @@ class Refusal(Exception):  # noqa: N818 - not a fault of the registry, but its a
         self.detail = detail
         self.headers = dict(headers or {})
         self.challenges = challenges
+        self.quirk = quirk
+        self.page = page
         super().__init__(message)
 
 
@@ -46,8 +54,8 @@ def build_refusal_response(refusal: Refusal) -> web.Response:
     response = web.Response(
         status=refusal.status,
         headers=refusal.headers,
-        body=orjson.dumps({"errors": [error]}),
-        content_type="application/json",
+        body=orjson.dumps({"errors": [error]}) if refusal.page is None else refusal.page.encode(),
+        content_type="application/json" if refusal.page is None else "text/html",
     )
     for challenge in refusal.challenges:
         response.headers.add("WWW-Authenticate", challenge)

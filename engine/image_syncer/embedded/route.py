@@ -13,10 +13,14 @@ from typing import TypeAlias
 
 from image_syncer.registry import Operation
 
-__all__ = ["ALL_KINDS", "ExtraOperation", "RequestKind", "Route", "is_repository_name", "parse_route"]
+__all__ = ["ALL_KINDS", "TOKEN_PATH", "ExtraOperation", "RequestKind", "Route", "is_repository_name", "parse_route"]
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_LIMIT = 255  # characters, as in distribution; the specification asks clients to stay below it
+
+
+TOKEN_PATH = "/token"  # noqa: S105 - a path
+"""Where tokens are asked for, where no behaviour says otherwise."""
 
 
 class ExtraOperation(str, Enum):
@@ -29,6 +33,7 @@ class ExtraOperation(str, Enum):
     DELETE_BLOB = "delete blob"
     LIST_REFERRERS = "list referrers"
     GET_REDIRECTED_BLOB = "get redirected blob"
+    OWN_API = "own API"
     OTHER = "other"
 
     def __str__(self) -> str:
@@ -75,7 +80,7 @@ _BY_METHOD: dict[tuple[str, str], RequestKind] = {
     ("token", "GET"): Operation.GET_TOKEN,
     ("token", "POST"): Operation.GET_TOKEN,
 }
-_PLAIN = {"/v2/": "ping", "/v2": "ping", "/v2/_catalog": "catalog", "/token": "token"}
+_PLAIN = {"/v2/": "ping", "/v2": "ping", "/v2/_catalog": "catalog"}
 
 
 def is_repository_name(name: str) -> bool:
@@ -83,9 +88,9 @@ def is_repository_name(name: str) -> bool:
     return len(name) <= _NAME_LIMIT and _REPOSITORY.fullmatch(name) is not None
 
 
-def parse_route(method: str, path: str) -> Route:
+def parse_route(method: str, path: str, token_path: str = TOKEN_PATH) -> Route:
     """What `method` and `path` (decoded, without query) ask for; an unknown pair is of the kind "other"."""
-    noun, repository, reference = _parse_path(path)
+    noun, repository, reference = ("token", "", "") if path == token_path else _parse_path(path)
     kind = _BY_METHOD.get((noun, method), ExtraOperation.OTHER)
     return Route(kind, repository, reference)
 

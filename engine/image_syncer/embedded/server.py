@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,12 @@ from image_syncer.embedded.blobs import delete_blob, get_blob, get_redirected_bl
 from image_syncer.embedded.bodies import abort, read_small_body, stall
 from image_syncer.embedded.call import Call, Service
 from image_syncer.embedded.counters import Counters, Seen
+from image_syncer.embedded.doubles import double_of
 from image_syncer.embedded.fault import FaultKind, RetryAfter
 from image_syncer.embedded.listings import list_catalog, list_referrers, list_tags
 from image_syncer.embedded.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
 from image_syncer.embedded.refusal import Refusal, build_refusal_response
-from image_syncer.embedded.route import ExtraOperation, is_repository_name, parse_route
+from image_syncer.embedded.route import TOKEN_PATH, ExtraOperation, is_repository_name, parse_route
 from image_syncer.embedded.tokens import TokenBook, get_token
 from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_upload, put_upload, start_upload
 from image_syncer.registry import Operation
@@ -53,6 +55,10 @@ _CLIENT_GONE = 499  # nginx's status for it; nobody reads it
 _LOGGER = logging.getLogger(__name__)
 
 
+async def _use_own_api(call: Call) -> web.StreamResponse:
+    return await double_of(call.behaviour).answer(call)
+
+
 async def _ping(call: Call) -> web.StreamResponse:  # noqa: ARG001 - a handler like the others
     return web.Response(body=b"{}", content_type="application/json")
 
@@ -76,7 +82,10 @@ _HANDLERS: dict[RequestKind, Callable[[Call], Awaitable[web.StreamResponse]]] = 
     ExtraOperation.DELETE_BLOB: delete_blob,
     ExtraOperation.LIST_REFERRERS: list_referrers,
     ExtraOperation.GET_REDIRECTED_BLOB: get_redirected_blob,
+    ExtraOperation.OWN_API: _use_own_api,
 }
+_WITHOUT_CHECK = frozenset({Operation.GET_TOKEN, ExtraOperation.OWN_API})
+"""These look at who asks themselves."""
 _ON_COMPANION = frozenset(
     {
         Operation.GET_TOKEN,
@@ -188,7 +197,10 @@ class EmbeddedRegistry:
     async def _handle(self, request: web.BaseRequest, *, on_companion: bool) -> web.StreamResponse:
         if self._control and request.path.startswith("/_") and not on_companion:
             return await self._handle_control(request)
-        route = parse_route(request.method, request.path)
+        bearer = self.behaviour.bearer
+        route = parse_route(request.method, request.path, bearer.path if bearer is not None else TOKEN_PATH)
+        if route.kind is ExtraOperation.OTHER and double_of(self.behaviour).owns(request):
+            route = replace(route, kind=ExtraOperation.OWN_API)
         call = Call(self._service, request, route, self.behaviour, on_companion)
         status = 0
         self.counters.begin(route.kind)
@@ -232,7 +244,9 @@ async def _answer(call: Call) -> web.StreamResponse:
             await asyncio.sleep(call.behaviour.latency_s)
         return await _answer_or_refuse(call)
     except Refusal as refusal:
-        return build_refusal_response(refusal)
+        if refusal.quirk:
+            call.meet(refusal.quirk)
+        return build_refusal_response(double_of(call.behaviour).rephrase(call, refusal))
 
 
 async def _answer_or_refuse(call: Call) -> web.StreamResponse:
@@ -245,19 +259,24 @@ async def _answer_or_refuse(call: Call) -> web.StreamResponse:
             call.counters.add_authorization_on_companion()
         if kind not in _ON_COMPANION:
             raise Refusal(404, "UNSUPPORTED", "the companion does not serve this")
-    elif kind is not Operation.GET_TOKEN:
+    elif kind not in _WITHOUT_CHECK:
         check_access(call)
     if call.repository and not is_repository_name(call.repository):
         raise Refusal(400, "NAME_INVALID", "invalid repository name")
     limit = call.service.mischief.refusing_limit(kind.value, time.monotonic())
     if limit is not None:
+        call.meet("too many requests")
         return _build_limit_response(limit)
     call.fault = call.service.mischief.take_fault(kind.value, call.request.raw_path)
     if call.fault is not None:
         struck = await _strike(call, call.fault)
         if struck is not None:
             return struck
-    return await handler(call)
+    double = double_of(call.behaviour)
+    double.check(call)
+    response = await handler(call)
+    double.change(call, response)
+    return response
 
 
 _STREAMS_IN = frozenset({Operation.PUT_UPLOAD, ExtraOperation.PATCH_UPLOAD})

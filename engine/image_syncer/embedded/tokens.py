@@ -22,12 +22,12 @@ from image_syncer.embedded.bodies import read_small_body
 from image_syncer.embedded.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from image_syncer.embedded.behaviour import Behaviour, TokenService
     from image_syncer.embedded.call import Call
 
-__all__ = ["Grants", "TokenBook", "allowed_actions", "check_basic", "get_token"]
+__all__ = ["Grants", "TokenBook", "allowed_actions", "check_basic", "get_token", "parse_scope"]
 
 _FORM_LIMIT_BYTES = 64 * 1024
 
@@ -167,14 +167,17 @@ def _grant(behaviour: Behaviour, service: TokenService, scopes: Sequence[str], u
     grants: Grants = {}
     asked = scopes[:1] if service.first_scope_only else scopes
     may = allowed_actions(behaviour, user) - frozenset(service.withheld)
-    for kind, name, actions in _parse_scopes(asked):
-        allowed = actions if kind == "registry" and user is not None else actions & may
-        grants[kind, name] = grants.get((kind, name), frozenset()) | allowed
+    for text in (part for joined in asked for part in joined.split()):
+        scope, actions = parse_scope(text)
+        if text == service.one_scope:
+            actions = may
+        allowed = actions if scope[0] == "registry" and user is not None else actions & may
+        grants[scope] = grants.get(scope, frozenset()) | allowed
     return grants
 
 
-def _parse_scopes(texts: Iterable[str]) -> Iterable[tuple[str, str, frozenset[str]]]:
-    for text in (part for joined in texts for part in joined.split()):
-        kind, _, rest = text.partition(":")
-        name, _, actions = rest.rpartition(":")
-        yield kind, name, frozenset(actions.split(","))
+def parse_scope(text: str) -> tuple[tuple[str, str], frozenset[str]]:
+    """Type and name of a scope, and the actions that it asks for."""
+    kind, _, rest = text.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return (kind, name), frozenset(actions.split(","))

@@ -40,7 +40,7 @@ async def start_upload(call: Call) -> web.StreamResponse:
     """Mount a blob, take one whole, or open a session."""
     query, behaviour = call.request.query, call.behaviour
     if not behaviour.implicit_repositories and not call.storage.has_repository(call.repository):
-        raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
+        raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry", quirk="repository missing")
     if "mount" in query:
         digest = parse_digest(query["mount"])
         if _try_mount(call, digest, query.get("from")):
@@ -60,7 +60,7 @@ async def start_upload(call: Call) -> web.StreamResponse:
 async def patch_upload(call: Call) -> web.StreamResponse:
     """Take a piece of the blob at the end of what is there."""
     if not call.behaviour.chunked_uploads:
-        raise Refusal(405, "UNSUPPORTED", "this registry takes a blob in one piece only")
+        raise Refusal(405, "UNSUPPORTED", "this registry takes a blob in one piece only", quirk="patch refused")
     async with _open_session(call) as upload:
         _check_state(call, upload)
         _check_range(call, upload)
@@ -102,11 +102,18 @@ async def cancel_upload(call: Call) -> web.StreamResponse:
 
 def _try_mount(call: Call, digest: Digest, source: str | None) -> bool:
     behaviour, storage = call.behaviour, call.storage
-    if behaviour.mount_status == 202 or not behaviour.mounts:  # noqa: PLR2004 - the status itself
+    if behaviour.mount_status == 202 or not (behaviour.mounts and call.may_mount):  # noqa: PLR2004 - the status itself
+        call.meet("mount ignored")
         return False
     if behaviour.mount_status is not None:
         challenges = build_challenges(call, {}) if behaviour.mount_status == 401 else ()  # noqa: PLR2004
-        raise Refusal(behaviour.mount_status, "UNSUPPORTED", "mounts are refused here", challenges=challenges)
+        raise Refusal(
+            behaviour.mount_status,
+            "UNSUPPORTED",
+            "mounts are refused here",
+            challenges=challenges,
+            quirk="mount refused",
+        )
     if source is None and not behaviour.mount_without_from:
         return False
     if behaviour.mount_needs_manifest and not (source and storage.names_blob(source, digest)):
@@ -179,7 +186,7 @@ def _check_chunk(call: Call, upload: Upload) -> None:
 def _check_length(call: Call) -> None:
     limit, length = call.behaviour.max_content_length, call.request.content_length
     if limit is not None and length is not None and length > limit:
-        raise Refusal(413, "SIZE_INVALID", f"bodies over {limit} bytes are refused")
+        raise Refusal(413, "SIZE_INVALID", f"bodies over {limit} bytes are refused", quirk="body too long")
 
 
 def _out_of_order(call: Call, upload: Upload, message: str) -> Refusal:

@@ -1,0 +1,158 @@
+"""Harbor 2.
+
+- A repository belongs to a project, and the project must be there before a push:
+  https://goharbor.io/docs/2.12.0/working-with-projects/create-projects/. Its own API makes one (`POST
+  /api/v2.0/projects`) and tells whether there is one (`HEAD /api/v2.0/projects?project_name=…`):
+  https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml. A system administrator is told that the project
+  is not found (404 NOT_FOUND), anybody else that he may not see it (401 UNAUTHORIZED, "unauthorized to access
+  repository: …"): https://github.com/goharbor/harbor/issues/18096.
+- Tokens last 30 minutes; they come from `/service/token`, and a password is taken in their place:
+  https://github.com/goharbor/harbor/issues/18860.
+- A mount needs the right to pull from the project that it names: 401 where the user has none there.
+- A GET of a manifest counts as a pull, a HEAD does not.
+- Immutable tags answer 412 PRECONDITION: src/pkg/immutable and src/server/middleware/immutable of the same repository.
+- A quota that is used up answers 403 DENIED, "… will exceed the configured upper limit of …":
+  https://github.com/goharbor/harbor/issues/11508, src/pkg/quota/errors.go.
+- Behind an ingress, bodies that are too long for it are answered with 413 and a page of nginx; set
+  `max_content_length` for it: https://goharbor.io/docs/2.12.0/install-config/troubleshoot-installation/.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from image_syncer.embedded.behaviour import Behaviour, TokenService
+from image_syncer.embedded.bodies import read_small_body
+from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
+from image_syncer.embedded.doubles.rules import NGINX_413, count_pull
+from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.route import ExtraOperation
+from image_syncer.embedded.tokens import check_basic
+from image_syncer.registry import Operation
+
+if TYPE_CHECKING:
+    from image_syncer.embedded.call import Call
+
+__all__ = ["HARBOR"]
+
+_ADMINISTRATOR = "admin"
+_ROBOT = "robot$sync"
+_PROJECTS = "/api/v2.0/projects"
+_BODY_LIMIT_BYTES = 64 * 1024
+
+
+def _projects(call: Call) -> dict[str, int]:
+    """The projects and their numbers: those that were made, and those that have content."""
+    found: dict[str, int] = call.memory.setdefault("projects", {"library": 1})
+    for repository in call.storage.repositories():
+        found.setdefault(repository.partition("/")[0], len(found) + 1)
+    return found
+
+
+def _need_project(call: Call) -> None:
+    if call.behaviour.implicit_projects:
+        return
+    project, slash, _ = call.repository.partition("/")
+    if not slash:
+        raise Refusal(400, "BAD_REQUEST", f"invalid repository name: {call.repository}", quirk="project missing")
+    if project in _projects(call):
+        return
+    if call.user == _ADMINISTRATOR or not call.behaviour.users:
+        raise Refusal(404, "NOT_FOUND", f"project {project} not found", quirk="project missing")
+    action = "pull" if call.request.method in ("GET", "HEAD") else "push"
+    message = f"unauthorized to access repository: {call.repository}, action: {action}"
+    raise Refusal(401, "UNAUTHORIZED", f"{message}: {message}", quirk="project missing")
+
+
+def _need_right_to_source(call: Call) -> None:
+    source = call.request.query.get("from", "")
+    if "mount" not in call.request.query or not source:
+        return
+    project, slash, _ = source.partition("/")
+    if slash and project in _projects(call):
+        return
+    message = f"unauthorized to access repository: {source}, action: pull"
+    raise Refusal(401, "UNAUTHORIZED", f"{message}: {message}", quirk="mount refused")
+
+
+async def _answer(call: Call) -> web.StreamResponse:
+    user = check_basic(call.request.headers.get("Authorization", ""), call.behaviour.users)
+    if call.behaviour.users and user is None:
+        raise Refusal(401, "UNAUTHORIZED", "unauthorized")
+    method, path, projects = call.request.method, call.request.path.rstrip("/"), _projects(call)
+    if method == "POST" and path == _PROJECTS:
+        return await _create(call, user)
+    name = call.request.query.get("project_name", "") if path == _PROJECTS else path[len(_PROJECTS) + 1 :]
+    if name not in projects:
+        raise Refusal(404, "NOT_FOUND", f"project {name} not found")
+    if method == "HEAD":
+        return web.Response(status=200)
+    found = {"name": name, "project_id": projects[name]}
+    return json_answer([found] if path == _PROJECTS else found)
+
+
+async def _create(call: Call, user: str | None) -> web.StreamResponse:
+    if call.behaviour.users and user != _ADMINISTRATOR:
+        raise Refusal(403, "FORBIDDEN", "Only system admin can create project")
+    projects = _projects(call)
+    try:
+        name = str(orjson.loads(await read_small_body(call, _BODY_LIMIT_BYTES))["project_name"])
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(400, "BAD_REQUEST", "project_name in body is required") from None
+    if name in projects:
+        raise Refusal(409, "CONFLICT", f"The project named {name} already exists")
+    projects[name] = len(projects) + 1
+    return web.Response(status=201, headers={"Location": f"{_PROJECTS}/{projects[name]}"})
+
+
+def _say_immutable(call: Call, _refusal: Refusal) -> Refusal:
+    _, _, repository = call.repository.partition("/")
+    message = f"Failed to process request due to '{repository}:{call.route.reference}' configured as immutable."
+    return Refusal(412, "PRECONDITION", message)
+
+
+def _say_quota(call: Call, _refusal: Refusal) -> Refusal:
+    used, limit = (f"{size / 2**20:.1f} MiB" for size in (call.storage.used_bytes, call.behaviour.capacity_bytes or 0))
+    added = f"{(call.request.content_length or 0) / 2**20:.1f} MiB"
+    message = f"adding {added} of storage resource, which when updated to current usage of {used}"
+    return Refusal(403, "DENIED", f"{message} will exceed the configured upper limit of {limit}.")
+
+
+def _say_too_long(_call: Call, _refusal: Refusal) -> Refusal:
+    return Refusal(413, "UNKNOWN", "the body is too long", page=NGINX_413)
+
+
+HARBOR = Double(
+    "harbor",
+    "Harbor 2",
+    Behaviour(
+        double="harbor",
+        users={_ADMINISTRATOR: PASSWORD, _ROBOT: PASSWORD},
+        bearer=TokenService(expires_in_s=1800, service="harbor-registry", path="/service/token"),
+        basic_beside_bearer=True,
+        basic_realm="harbor",
+        implicit_projects=False,
+    ),
+    before={
+        **dict.fromkeys(
+            (
+                Operation.HEAD_MANIFEST,
+                Operation.GET_MANIFEST,
+                Operation.PUT_MANIFEST,
+                Operation.HEAD_BLOB,
+                Operation.GET_BLOB,
+                Operation.LIST_TAGS,
+                ExtraOperation.LIST_REFERRERS,
+            ),
+            (_need_project,),
+        ),
+        Operation.START_UPLOAD: (_need_project, _need_right_to_source),
+    },
+    after={Operation.GET_MANIFEST: (count_pull,)},
+    phrases={"tag immutable": _say_immutable, "no space left": _say_quota, "body too long": _say_too_long},
+    owned=(("POST", _PROJECTS), ("HEAD", _PROJECTS), ("GET", _PROJECTS)),
+    answer=_answer,
+)
