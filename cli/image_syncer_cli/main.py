@@ -7,6 +7,7 @@ at once.
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import click
@@ -106,6 +107,7 @@ config.add_command(show)
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1, 2, 70, 129, 130 or 143."""
     words = _in_our_spelling(sys.argv[1:] if args is None else args)
+    warnings.filterwarnings("ignore", "Possible", FutureWarning)  # about somebody's regular expression
     reopen()
     forgive(sys.stdout, sys.stderr)
     try:

@@ -203,3 +203,11 @@ def test_help_and_a_wrong_option_load_nothing_heavy(words: list[str], code: int)
 def test_importing_the_engine_loads_no_room() -> None:
     code = "import image_syncer, sys; print([name for name in sys.modules if name.startswith('image_syncer.')])"
     assert run(code=code).stdout.strip() == "[]"
+
+
+def test_a_strange_expression_brings_no_warning_of_python(tmp_path: Path) -> None:
+    images = tmp_path / "images.yaml"
+    images.write_text('"a.io/x:/[a+--]/": b.io/x\n')
+    (tmp_path / "auth.yaml").write_text("{}")
+    done = run("config", "check", "--auth", str(tmp_path / "auth.yaml"), "--images", str(images))
+    assert (done.returncode, done.stderr) == (0, "")
