@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
+from image_syncer.config.registry_safety import merge_redirects
 from image_syncer.oci import InvalidReference, Reference, canonical_registry
-from image_syncer.registry import DIRECT, Network
+from image_syncer.registry import DIRECT, STRICT, Network, RedirectPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -153,6 +154,7 @@ class RegistryEntry:
     pieces_above: int | None = None
     limits: Limits = NO_LIMITS
     network: Network = DIRECT
+    redirects: RedirectPolicy = STRICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ class HostSettings:
     pieces_above: int | None = None
     limits: Limits = NO_LIMITS
     network: Network = DIRECT
+    redirects: RedirectPolicy = STRICT
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         pieces_above=min((n for entry in entries if (n := entry.pieces_above) is not None), default=None),
         limits=merge_limits([entry.limits for entry in entries]),
         network=merge_networks(entry.network for entry in entries),
+        redirects=merge_redirects(entry.redirects for entry in entries),
     )
 
 

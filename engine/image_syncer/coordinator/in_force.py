@@ -48,6 +48,8 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "max_connections": host.max_connections,
             "pieces_above": host.pieces_above,
             "requests_per_s": host.limits.requests_per_s,
+            "allow_local_redirects": host.redirects.local,
+            "allow_plain_redirects": host.redirects.plain,
         }
 
 

@@ -136,7 +136,9 @@ class BlobReading:
                 client.let_through(endpoint, request.operation)
                 return True
             if response.status in REDIRECT_STATUSES and response.headers.get("Location"):
-                request = follow_redirect(request, response, followed=followed, origin=Origin.DESTINATION)
+                request = follow_redirect(
+                    request, response, followed=followed, origin=Origin.DESTINATION, allowed=endpoint.redirects
+                )
                 followed += 1
             elif response.status == _UNAUTHORIZED and renewals < MOST_RENEWALS and own:
                 renewals += 1
@@ -174,7 +176,7 @@ class BlobReading:
             set_download(easy, body.receive)
             easy.setopt(pycurl.LOW_SPEED_LIMIT, 1)
             easy.setopt(pycurl.LOW_SPEED_TIME, max(1, int(transport.timeouts.stall_s)))
-            code, words = await transport.driver.perform(easy)
+            code, words = await transport.transfer(easy, request, endpoint, Origin.DESTINATION)
         finally:
             transport.handles.give_back(easy)
         if body.fault is not None:

@@ -171,7 +171,7 @@ class RegistryClient:
             followed = 0
             hop = request
             while response.status in REDIRECT_STATUSES and response.headers.get("Location"):
-                hop = follow_redirect(hop, response, followed=followed, origin=origin)
+                hop = follow_redirect(hop, response, followed=followed, origin=origin, allowed=endpoint.redirects)
                 followed += 1
                 response = await self._perform(hop, endpoint, origin)
             return response

@@ -98,7 +98,12 @@ class EndpointBook:
                 settings = self._registries.host_settings(registry)
                 if health is not None and settings.insecure:
                     health.breakers.answered(registry, loop.time())
-                return replace(found, pieces_above=settings.pieces_above, profile=recognise_host(registry))
+                return replace(
+                    found,
+                    pieces_above=settings.pieces_above,
+                    profile=recognise_host(registry),
+                    redirects=settings.redirects,
+                )
             except RegistryDownError:
                 raise
             except SyncError as error:

@@ -14,9 +14,12 @@ from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
-from image_syncer.registry import Operation
+from image_syncer.net.whereabouts import Whereabouts
+from image_syncer.registry import Operation, build_ping
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from image_syncer.net.multi import CurlDriver
     from image_syncer.registry import Endpoint, Request, Response
 
@@ -53,6 +56,7 @@ class Transport:
         """By registry, how long requests for upload sessions took to be answered: small ones, and each blob has one."""
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
+        self._whereabouts = Whereabouts(driver, self._find)
 
     @property
     def crowded(self) -> bool:
@@ -75,7 +79,7 @@ class Transport:
             self.requests[request.operation.value] += 1
             handle = self._small_handles.take(request, endpoint, authorization)
             try:
-                code, words = await self.driver.perform(handle.easy)
+                code, words = await self.transfer(handle.easy, request, endpoint, origin)
                 code, words = judge_end(code, words, whole=handle.is_whole)
                 response = handle.take_answer(request.url)
                 if response.status == _SESSION_OPENED and request.operation is Operation.START_UPLOAD:
@@ -97,6 +101,28 @@ class Transport:
         if code:
             raise transport_error(code, words, request, origin)
         return response
+
+    def transfer(
+        self, easy: pycurl.Curl, request: Request, endpoint: Endpoint, origin: Origin
+    ) -> Awaitable[tuple[int, str]]:
+        """Run `easy`, which is set up for `request`: libcurl's code and words, as of `CurlDriver.perform`.
+
+        Every request that is about a registry goes through here. Raises `ProtocolViolation` where the registry has
+        sent us to a place that it may not send us to, see `Whereabouts`.
+        """
+        whereabouts = self._whereabouts
+        # Nearly every request is below the address of a registry that has answered before, and costs no more than this.
+        if endpoint.registry in whereabouts.known and request.url.startswith(endpoint.base_url + "/"):
+            return self.driver.perform(easy)
+        return whereabouts.perform(easy, request, endpoint, origin)
+
+    async def _find(self, endpoint: Endpoint) -> None:
+        request = build_ping(endpoint)
+        handle = self._small_handles.take(request, endpoint, None)
+        try:
+            await self.transfer(handle.easy, request, endpoint, Origin.LOCAL)
+        finally:
+            self._small_handles.give_back(handle)
 
     def take_answer_times(self) -> dict[str, list[float]]:
         """What `answer_s` has; it begins anew."""

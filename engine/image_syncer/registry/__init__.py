@@ -40,6 +40,7 @@ from image_syncer.registry.redirect import (
     may_carry_credentials,
     resolve_redirect,
 )
+from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
 from image_syncer.registry.retry_after import MAX_RETRY_AFTER_S, retry_after_s
 from image_syncer.registry.scope import CATALOG_SCOPE, Scope, pull_scope, push_scope
 from image_syncer.registry.tags import TagPage, build_list_tags, parse_tag_page
@@ -79,6 +80,7 @@ __all__ = [
     "NO_REGISTRY_HINT",
     "PROFILES",
     "REDIRECT_STATUSES",
+    "STRICT",
     "Allowance",
     "BlobRange",
     "CatalogPage",
@@ -93,6 +95,7 @@ __all__ = [
     "Network",
     "Operation",
     "Profile",
+    "RedirectPolicy",
     "Request",
     "Response",
     "Scope",

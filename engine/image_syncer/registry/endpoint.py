@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from image_syncer.oci import DOCKER_HUB
 from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.profiles import GENERIC, PROFILES, Profile
+from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
 
 __all__ = ["DOCKER_HUB_API_HOST", "Endpoint", "api_host", "candidate_endpoints"]
 
@@ -20,7 +21,8 @@ class Endpoint:
     `registry` is the name that references use ("docker.io"), `base_url` has no slash at its end
     ("https://registry-1.docker.io"). `verify` False accepts any certificate; `ca_file` is a PEM file of
     authorities to trust beside the system's directory of them. Blobs of more than `pieces_above` bytes are uploaded in
-    pieces from the start; None: none are. `profile` says what kind of registry it is, `network` how it is reached.
+    pieces from the start; None: none are. `profile` says what kind of registry it is, `network` how it is reached,
+    `redirects` where it may send us.
     """
 
     registry: str
@@ -30,8 +32,9 @@ class Endpoint:
     pieces_above: int | None = None
     profile: Profile = GENERIC
     network: Network = DIRECT
+    redirects: RedirectPolicy = STRICT
 
-    def to_data(self) -> tuple[str, str, bool, str | None, int | None, str, str | None]:
+    def to_data(self) -> tuple[str, str, bool, str | None, int | None, str, str | None, bool, bool]:
         """What another process needs to know: plain values that can be hashed."""
         network = None if self.network is DIRECT else self.network.to_text()
         return (
@@ -42,6 +45,7 @@ class Endpoint:
             self.pieces_above,
             self.profile.name,
             network,
+            *self.redirects,
         )
 
     @classmethod
@@ -54,9 +58,19 @@ class Endpoint:
         pieces_above: int | None,
         profile: str,
         network: str | None,
+        *redirects: bool,
     ) -> Endpoint:
         """The endpoint that `to_data` described."""
-        return cls(registry, base_url, verify, ca_file, pieces_above, PROFILES[profile], Network.from_text(network))
+        return cls(
+            registry,
+            base_url,
+            verify,
+            ca_file,
+            pieces_above,
+            PROFILES[profile],
+            Network.from_text(network),
+            RedirectPolicy(*redirects),
+        )
 
 
 def api_host(registry: str) -> str:

@@ -137,7 +137,9 @@ class Download:
             if response is None:
                 return
             if response.status in REDIRECT_STATUSES:
-                request = follow_redirect(request, response, followed=followed, origin=Origin.SOURCE)
+                request = follow_redirect(
+                    request, response, followed=followed, origin=Origin.SOURCE, allowed=endpoint.redirects
+                )
                 followed += 1
             elif response.status == _UNAUTHORIZED and not renewed and self._owes(request):
                 renewed = True
@@ -174,7 +176,7 @@ class Download:
                 connect_timeout_s=transport.timeouts.connect_s,
             )
             set_download(easy, answer.receive)
-            code, words = await transport.driver.perform(easy)
+            code, words = await transport.transfer(easy, request, self._place.endpoint, Origin.SOURCE)
         finally:
             self.easy = None
             transport.handles.give_back(easy)

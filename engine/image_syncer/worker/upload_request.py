@@ -74,7 +74,7 @@ class UploadRequest:
                 easy.setopt(pycurl.FRESH_CONNECT, 1)
                 easy.setopt(pycurl.FORBID_REUSE, 1)
             easy.setopt(pycurl.WRITEFUNCTION, self._receive)
-            code, words = await transport.driver.perform(easy)
+            code, words = await transport.transfer(easy, request, self._endpoint, Origin.DESTINATION)
         finally:
             self._easy = None
             transport.handles.give_back(easy)

@@ -8,6 +8,7 @@ from image_syncer.registry import (
     MAX_REDIRECTS,
     Endpoint,
     Headers,
+    RedirectPolicy,
     Request,
     Response,
     build_get_blob,
@@ -85,11 +86,18 @@ def test_a_put_stays_a_put(status: int) -> None:
     assert (followed.method, followed.headers) == ("PUT", PUT.headers)
 
 
-def test_only_a_blob_may_leave_tls() -> None:
-    location = "http://storage.internal/b"
-    assert follow_redirect(BLOB, answer(BLOB, location), followed=0).url == location
-    with pytest.raises(ProtocolViolation, match="HTTPS to plain HTTP"):
-        follow_redirect(MANIFEST, answer(MANIFEST, location), followed=0)
+def test_nothing_leaves_tls_unasked() -> None:
+    for request in (BLOB, MANIFEST):
+        with pytest.raises(ProtocolViolation, match="HTTPS to plain HTTP"):
+            follow_redirect(request, answer(request, "http://storage.internal/b"), followed=0)
+
+
+def test_only_a_blob_may_leave_tls_where_it_is_allowed() -> None:
+    location, allowed = "http://storage.internal/b", RedirectPolicy(plain=True)
+    assert follow_redirect(BLOB, answer(BLOB, location), followed=0, allowed=allowed).url == location
+    with pytest.raises(ProtocolViolation, match="HTTPS to plain HTTP") as caught:
+        follow_redirect(MANIFEST, answer(MANIFEST, location), followed=0, allowed=allowed)
+    assert caught.value.hint is None  # what would not help is not said
 
 
 @pytest.mark.parametrize(
