@@ -26,7 +26,7 @@ _COLUMNS = (
     ("faults", "after"),
 )
 _FLAGS = ("insecure", "skip_tls_verify")
-_VALUES = ("ca_file", "max_connections", "pieces_above", "requests_per_s")
+_VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_per_s")
 
 
 @click.command(short_help="Tell what is in force: retries, time-outs, registries.")

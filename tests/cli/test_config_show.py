@@ -49,16 +49,20 @@ def test_registries_are_told_with_their_source_of_credentials_and_no_secret(
 ) -> None:
     (tmp_path / "docker" / "config.json").write_text('{"credHelpers": {"quay.io": "vault"}}')
     files.auth.write_text(
-        "registry.example: {username: robot, password: hunter2hunter2, pieces_above: 100MiB, max_connections: 8}\n"
+        "registry.example: {username: robot, password: hunter2hunter2, pieces_above: 100MiB, max_connections: 8,"
+        " profile: {kind: harbor, mounts: nowhere}}\n"
     )
     files.images.write_text("quay.io/team/app:1: registry.example/app\nnginx:1: registry.example/nginx\n")
     ran = command("config", "show", *files.words)
     assert ran.code == 0
     assert "hunter2" not in ran.out + ran.err
     assert ran.out.splitlines()[-3:] == [
-        "quay.io: credential from docker-credential-vault, if it knows one",
-        "registry.example: credential from auth file, registry.example, max_connections 8, pieces_above 104857600",
-        "docker.io: credential from anonymous",
+        "quay.io: credential from docker-credential-vault, if it knows one, profile quay",
+        (
+            'registry.example: credential from auth file, registry.example, profile harbor {"mounts":"nowhere"}, '
+            "max_connections 8, pieces_above 104857600"
+        ),
+        "docker.io: credential from anonymous, profile hub",
     ]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
+from image_syncer.config.registry_profile import merge_profiles
 from image_syncer.config.registry_safety import merge_redirects
 from image_syncer.oci import InvalidReference, Reference, canonical_registry
-from image_syncer.registry import DIRECT, STRICT, Network, RedirectPolicy
+from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -155,6 +156,7 @@ class RegistryEntry:
     limits: Limits = NO_LIMITS
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class HostSettings:
     """How one registry host is reached, merged over all entries that name the host.
 
     `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file. Larger blobs than
-    `pieces_above` (bytes) are uploaded in pieces.
+    `pieces_above` (bytes) are uploaded in pieces. Without a `profile`, the registry is recognised.
     """
 
     insecure: bool = False
@@ -173,6 +175,7 @@ class HostSettings:
     limits: Limits = NO_LIMITS
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ class RegistryBook:
 
     def host_settings(self, registry: str) -> HostSettings:
         """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first
-        `ca_file`, the smallest `max_connections` and `pieces_above`.
+        `ca_file` and `profile`, the smallest `max_connections` and `pieces_above`.
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
 
@@ -225,6 +228,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         limits=merge_limits([entry.limits for entry in entries]),
         network=merge_networks(entry.network for entry in entries),
         redirects=merge_redirects(entry.redirects for entry in entries),
+        profile=merge_profiles(entry.profile for entry in entries),
     )
 
 

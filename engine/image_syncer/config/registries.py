@@ -10,6 +10,7 @@ from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.model import RegistryEntry, canonical_prefix
 from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits
 from image_syncer.config.registry_network import NETWORK_KEYS, read_network
+from image_syncer.config.registry_profile import PROFILE_KEYS, read_profile
 from image_syncer.config.registry_safety import SAFETY_KEYS, read_redirects
 from image_syncer.oci import InvalidReference, parse_repository
 from image_syncer.registry import Credential
@@ -30,6 +31,7 @@ OWN_ENTRY_KEYS = (
     *LIMIT_KEYS,
     *NETWORK_KEYS,
     *SAFETY_KEYS,
+    *PROFILE_KEYS,
 )
 """Keys of an entry of `registries` in our own format."""
 
@@ -127,4 +129,5 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         limits=read_limits(entry),
         network=read_network(entry),
         redirects=read_redirects(entry),
+        profile=read_profile(entry, canonical_prefix(prefix).partition("/")[0]),
     )

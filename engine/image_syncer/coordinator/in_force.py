@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.credentials import CredentialSource
 from image_syncer.planning import decide_policies
+from image_syncer.registry import profile_to_text, recognise_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,7 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "requests_per_s": host.limits.requests_per_s,
             "allow_local_redirects": host.redirects.local,
             "allow_plain_redirects": host.redirects.plain,
+            "profile": profile_to_text(host.profile or recognise_host(repository.registry)),
         }
 
 

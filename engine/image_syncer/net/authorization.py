@@ -368,7 +368,7 @@ class TokenBroker:
 
 
 def _token_refused(response: Response, request: Request, endpoint: Endpoint) -> RegistryError:
-    failure = parse_failure(response, request=request, origin=Origin.LOCAL)
+    failure = parse_failure(response, request=request, origin=Origin.LOCAL, profile=endpoint.profile)
     if response.status in (401, 403) and failure.hint is None:
         failure.hint = f"Check the user name and the password for {endpoint.registry}."
     return failure

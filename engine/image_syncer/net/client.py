@@ -130,7 +130,9 @@ class RegistryClient:
 
     def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:
         """The error that an unwanted answer stands for; a registry that asks to be left alone is."""
-        error = parse_failure(response, request=request, origin=origin, now_epoch_s=time.time())
+        error = parse_failure(
+            response, request=request, origin=origin, now_epoch_s=time.time(), profile=endpoint.profile
+        )
         registry, turns = endpoint.registry, self.throttle.turns
         limited = isinstance(error, RateLimitedError)
         if limited and turns is not None and may_carry_credentials(endpoint.base_url, response.url or request.url):

@@ -12,7 +12,7 @@ from image_syncer.errors import Origin, RegistryDownError, SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.planning import Tries
-from image_syncer.registry import build_ping, candidate_endpoints, parse_failure, recognise_host
+from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class EndpointBook:
         request = build_ping(endpoint)
         response = await self._transport.perform(request, endpoint)
         if response.status >= _SERVER_ERRORS:
-            raise parse_failure(response, request=request, origin=Origin.LOCAL)
+            raise parse_failure(response, request=request, origin=Origin.LOCAL, profile=endpoint.profile)
 
     async def _find(self, registry: str, origin: Origin) -> Endpoint:
         loop = asyncio.get_running_loop()
@@ -101,7 +101,6 @@ class EndpointBook:
                 return replace(
                     found,
                     pieces_above=settings.pieces_above,
-                    profile=recognise_host(registry),
                     redirects=settings.redirects,
                 )
             except RegistryDownError:
@@ -131,6 +130,7 @@ class EndpointBook:
             skip_tls_verify=settings.skip_tls_verify,
             ca_file=settings.ca_file,
             network=settings.network,
+            profile=settings.profile,
         )
         for candidate in candidates[:-1]:
             code, _words = await self._connect(candidate)

@@ -10,7 +10,7 @@ from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_bl
 from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
 from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, preferred_challenge
 from image_syncer.registry.content import content_digest, content_length, is_page
-from image_syncer.registry.endpoint import DOCKER_HUB_API_HOST, Endpoint, api_host, candidate_endpoints
+from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
 from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.location import (
@@ -31,7 +31,18 @@ from image_syncer.registry.manifests import (
 from image_syncer.registry.message import Headers, Operation, Request, Response
 from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
-from image_syncer.registry.profiles import GENERIC, PROFILES, Meaning, Mounts, Profile, recognise_answer, recognise_host
+from image_syncer.registry.profiles import (
+    GENERIC,
+    OVERRIDABLE_FLAGS,
+    OVERRIDABLE_SIZES,
+    PROFILES,
+    Meaning,
+    Mounts,
+    Profile,
+    profile_to_text,
+    recognise_answer,
+    recognise_host,
+)
 from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,
@@ -72,12 +83,13 @@ __all__ = [
     "CATALOG_SCOPE",
     "DEFAULT_EXPIRES_IN_S",
     "DIRECT",
-    "DOCKER_HUB_API_HOST",
     "GENERIC",
     "MAX_PAGE_SIZE",
     "MAX_REDIRECTS",
     "MAX_RETRY_AFTER_S",
     "NO_REGISTRY_HINT",
+    "OVERRIDABLE_FLAGS",
+    "OVERRIDABLE_SIZES",
     "PROFILES",
     "REDIRECT_STATUSES",
     "STRICT",
@@ -103,7 +115,6 @@ __all__ = [
     "Token",
     "UploadSession",
     "UploadStatus",
-    "api_host",
     "basic_authorization",
     "build_cancel_upload",
     "build_get_blob",
@@ -141,6 +152,7 @@ __all__ = [
     "parse_token",
     "parse_upload_status",
     "preferred_challenge",
+    "profile_to_text",
     "pull_scope",
     "push_scope",
     "realm_allowed",

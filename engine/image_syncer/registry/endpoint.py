@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from image_syncer.oci import DOCKER_HUB
 from image_syncer.registry.network import DIRECT, Network
-from image_syncer.registry.profiles import GENERIC, PROFILES, Profile
+from image_syncer.registry.profiles import GENERIC, Profile, profile_from_text, profile_to_text, recognise_host
 from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
 
-__all__ = ["DOCKER_HUB_API_HOST", "Endpoint", "api_host", "candidate_endpoints"]
-
-DOCKER_HUB_API_HOST = "registry-1.docker.io"
+__all__ = ["Endpoint", "candidate_endpoints"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Endpoint:
             self.verify,
             self.ca_file,
             self.pieces_above,
-            self.profile.name,
+            profile_to_text(self.profile),
             network,
             *self.redirects,
         )
@@ -67,15 +64,10 @@ class Endpoint:
             verify,
             ca_file,
             pieces_above,
-            PROFILES[profile],
+            profile_from_text(profile),
             Network.from_text(network),
             RedirectPolicy(*redirects),
         )
-
-
-def api_host(registry: str) -> str:
-    """The host that serves the API of `registry`: its own name, but for Docker Hub."""
-    return DOCKER_HUB_API_HOST if registry == DOCKER_HUB else registry
 
 
 def candidate_endpoints(
@@ -85,19 +77,27 @@ def candidate_endpoints(
     skip_tls_verify: bool,
     ca_file: str | None = None,
     network: Network = DIRECT,
+    profile: Profile | None = None,
     host: str = "",
 ) -> tuple[Endpoint, ...]:
     """The addresses of `registry` in the order of trial.
 
     HTTPS with verification, and nothing else, unless the user said otherwise: `skip_tls_verify` leaves
     verification out, `insecure` leaves it out and allows plain HTTP where HTTPS does not answer, as dockerd's
-    `insecure-registries` does. `host` ("mirror.example:5000") is asked instead of the registry's own API host
+    `insecure-registries` does. `profile` is what the user says of the registry; otherwise its name tells. `host`
+    ("mirror.example:5000") is asked instead of the registry's own API host
     where it is given.
     """
-    host = host or api_host(registry)
+    by_name = recognise_host(registry)
+    host = host or by_name.api_host or registry
     secure = Endpoint(
-        registry, f"https://{host}", verify=not (insecure or skip_tls_verify), ca_file=ca_file, network=network
+        registry,
+        f"https://{host}",
+        verify=not (insecure or skip_tls_verify),
+        ca_file=ca_file,
+        profile=profile or by_name,
+        network=network,
     )
     if not insecure:
         return (secure,)
-    return (secure, Endpoint(registry, f"http://{host}", verify=False, network=network))
+    return (secure, replace(secure, base_url=f"http://{host}", ca_file=None))

@@ -21,14 +21,16 @@ from image_syncer.errors import (
 )
 from image_syncer.registry.challenge import parse_challenges
 from image_syncer.registry.error_body import parse_error_body
-from image_syncer.registry.hints import find_hint, says_full
+from image_syncer.registry.hints import find_hint
 from image_syncer.registry.location import same_origin, without_query
 from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles import GENERIC, Meaning, find_sign
 from image_syncer.registry.retry_after import retry_after_s
 
 if TYPE_CHECKING:
     from image_syncer.registry.error_body import ErrorBody
     from image_syncer.registry.message import Request, Response
+    from image_syncer.registry.profiles import Profile
 
 __all__ = ["is_retryable_status", "parse_failure"]
 
@@ -88,9 +90,14 @@ def is_retryable_status(status: int) -> bool:
 
 
 def parse_failure(
-    response: Response, *, request: Request, origin: Origin, now_epoch_s: float | None = None
+    response: Response,
+    *,
+    request: Request,
+    origin: Origin,
+    now_epoch_s: float | None = None,
+    profile: Profile = GENERIC,
 ) -> RegistryError:
-    """The error that a failed answer to `request` is, on the side `origin`.
+    """The error that a failed answer to `request` is, on the side `origin`; `profile` is that of the registry.
 
     `now_epoch_s` is needed only for a `Retry-After` that is a date in an answer without `Date`. The error is
     returned, not raised.
@@ -98,9 +105,12 @@ def parse_failure(
     body = parse_error_body(response)
     status = response.status
     elsewhere = _is_elsewhere(request, response)
-    # Docker Hub's limiter has answered with the word alone, and under other statuses.
-    says_limited = status >= _CLIENT_ERRORS.start and "toomanyrequests" in body.text
-    limited = says_limited or status == _TOO_MANY_REQUESTS
+    sign = None
+    if status >= _CLIENT_ERRORS.start:
+        # What stores its blobs is no registry, and does not speak as one.
+        sign = find_sign(GENERIC if elsewhere else profile, status, body.codes, body.text, request.operation)
+    meaning = sign.meaning if sign is not None else None
+    limited = meaning is Meaning.WAIT or status == _TOO_MANY_REQUESTS
     codes = _codes(response, body, limited=limited)
     body = replace(body, codes=codes)
     line = f"{request.method} {without_query(response.url or request.url)}"
@@ -112,13 +122,13 @@ def parse_failure(
         "request": line,
         "status": status,
         "codes": codes,
-        "hint": find_hint(status, body, request, origin=origin, limited=limited, elsewhere=elsewhere),
+        "hint": find_hint(status, body, request, origin=origin, sign=sign, elsewhere=elsewhere),
     }
     message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
     if limited:
         return RateLimitedError(message, retry_after_s=retry_after_s(response.headers, now_epoch_s), **fields)
     if status in _SERVER_ERRORS or status in _TRANSIENT_CLIENT_STATUSES:
-        retryable = is_retryable_status(status) and not says_full(status, body, request)
+        retryable = is_retryable_status(status) and meaning is not Meaning.FULL
         wait_s = retry_after_s(response.headers, now_epoch_s)
         return UnavailableError(message, retry_after_s=wait_s, retryable=retryable, **fields)
     if elsewhere and status in (_UNAUTHORIZED, _FORBIDDEN):

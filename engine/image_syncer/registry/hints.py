@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from image_syncer.errors import Origin
 from image_syncer.registry.location import origin_of
 from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles import Meaning
 
 if TYPE_CHECKING:
     from image_syncer.registry.error_body import ErrorBody
     from image_syncer.registry.message import Request
+    from image_syncer.registry.profiles import Sign
 
-__all__ = ["NO_REGISTRY_HINT", "find_hint", "says_full"]
+__all__ = ["NO_REGISTRY_HINT", "find_hint"]
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
-_PRECONDITION_FAILED = 412
 _PAYLOAD_TOO_LARGE = 413
-_INSUFFICIENT_STORAGE = 507
 _SERVER_ERRORS = range(500, 600)
 
 _WRITES = frozenset({Operation.START_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
@@ -32,33 +32,7 @@ _TLS_WANTED = (
     "speaking plain http to an ssl-enabled server port",
     "combination of host and port requires tls",
 )
-# The system's sentence, its number inside distribution's driver errors (ENOSPC, EDQUOT), MinIO, and proxies.
-_NO_SPACE = (
-    "no space left on device",
-    "disk quota exceeded",
-    '"err":28',
-    '"err":122',
-    "storagefull",
-    "disk full",
-    "insufficient storage",
-    "not enough space",
-)
-# Harbor, GitLab, Quay, clouds
-_OVER_QUOTA = (
-    "quota",
-    "exceed the configured upper limit",
-    "storage limit",
-    "out of storage",
-    "storage space",
-)
-_IMMUTABLE_WORDS = ("immutab", "cannot be overwritten", "already exists and cannot be")
-
-_FULL = "The registry is full or over its quota: free space there or raise the quota, then run again."
 _TLS = "This port speaks TLS and was asked in plain HTTP: leave `insecure` out for this registry."
-_IMMUTABLE = (
-    "The tag exists at the destination with other content and may not be changed: choose another tag, or "
-    "allow changes there."
-)
 _TOO_LARGE = (
     "The registry, or a proxy in front of it, takes no request of this size or has no room for it: raise the "
     "limit there (nginx: client_max_body_size), or the quota."
@@ -84,39 +58,22 @@ _CREDENTIALS_OR_MISSING = (
 _MAY_NOT = (
     "The credentials for {registry} do not allow to {action} {repository}, or the repository does not exist there."
 )
-_LIMITED = (
-    "Requests to {registry} are limited: give a user name and password where there are none, or take fewer workers."
-)
-
-
-def says_full(status: int, body: ErrorBody, request: Request) -> bool:
-    """Whether a failure, other than one of a limit, means that the registry has no room: another try does not
-    help.
-    """
-    text = body.text
-    no_space = status == _INSUFFICIENT_STORAGE or any(words in text for words in _NO_SPACE)
-    # Of a read, the same words mean bandwidth or requests.
-    return no_space or (request.operation in _WRITES and any(words in text for words in _OVER_QUOTA))
 
 
 def find_hint(
-    status: int, body: ErrorBody, request: Request, *, origin: Origin, limited: bool, elsewhere: bool
+    status: int, body: ErrorBody, request: Request, *, origin: Origin, sign: Sign | None, elsewhere: bool
 ) -> str | None:
     """What the user can do about the failure `status` with `body`; None where the message says it all.
 
-    `limited` is whether requests are being limited, `elsewhere` whether the answer is that of a signed
-    address on another host.
+    `sign` is what the profile of the registry says of it, `elsewhere` whether the answer is that of a signed address
+    on another host.
     """
-    if limited:
-        return _LIMITED.format(registry=_registry(request))
+    if sign is not None and sign.meaning is Meaning.WAIT:
+        return _filled(sign.hint, request)
     if any(words in body.text for words in _TLS_WANTED):
         return _TLS
-    if says_full(status, body, request):
-        return _FULL
-    if request.operation is Operation.PUT_MANIFEST and (
-        status == _PRECONDITION_FAILED or any(words in body.text for words in _IMMUTABLE_WORDS)
-    ):
-        return _IMMUTABLE
+    if sign is not None:
+        return _filled(sign.hint, request)
     if status == _PAYLOAD_TOO_LARGE:
         return _TOO_LARGE
     if elsewhere:
@@ -157,3 +114,9 @@ def _registry(request: Request) -> str:
     # The host of a token service is no name that credentials are filed under.
     origin = None if request.operation is Operation.GET_TOKEN else origin_of(request.url)
     return origin[1] if origin else "the registry"
+
+
+def _filled(hint: str, request: Request) -> str:
+    registry = _registry(request)
+    project = request.repository.name.partition("/")[0] if request.repository is not None else registry
+    return hint.format(registry=registry, repository=request.repository or registry, project=project)

@@ -2,17 +2,29 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.registry import Endpoint, api_host, candidate_endpoints
+from image_syncer.registry import PROFILES, Endpoint, candidate_endpoints
 
 
 def test_docker_hub_has_an_api_host_of_its_own() -> None:
-    assert api_host("docker.io") == "registry-1.docker.io"
-    assert api_host("quay.io") == "quay.io"
+    [hub] = candidate_endpoints("docker.io", insecure=False, skip_tls_verify=False)
+    [quay] = candidate_endpoints("quay.io", insecure=False, skip_tls_verify=False)
+    assert (hub.base_url, hub.profile.name) == ("https://registry-1.docker.io", "hub")
+    assert (quay.base_url, quay.profile.name) == ("https://quay.io", "quay")
+
+
+def test_profile_that_the_user_names_counts_more_than_the_host() -> None:
+    mirror = candidate_endpoints("mirror.example", insecure=True, skip_tls_verify=False, profile=PROFILES["hub"])
+    assert [(each.base_url, each.profile.name) for each in mirror] == [
+        ("https://mirror.example", "hub"),
+        ("http://mirror.example", "hub"),
+    ]
+    [hub] = candidate_endpoints("docker.io", insecure=False, skip_tls_verify=False, profile=PROFILES["generic"])
+    assert (hub.base_url, hub.profile.name) == ("https://registry-1.docker.io", "generic")
 
 
 def test_only_verified_tls_is_tried_unless_the_user_allows_more() -> None:
     assert candidate_endpoints("docker.io", insecure=False, skip_tls_verify=False, ca_file="/ca.pem") == (
-        Endpoint("docker.io", "https://registry-1.docker.io", verify=True, ca_file="/ca.pem"),
+        Endpoint("docker.io", "https://registry-1.docker.io", ca_file="/ca.pem", profile=PROFILES["hub"]),
     )
 
 

@@ -14,7 +14,6 @@ HUB = Profile(
     marks=(Mark("WWW-Authenticate", '*service="registry.docker.io"*'),),
     signs=(
         Sign(
-            # The limiter has answered with the word alone, and under other statuses.
             Meaning.WAIT,
             "Docker Hub counts the pulls of an account or an address: give a user name and password where there are "
             "none, or wait until the window of the limit has passed.",

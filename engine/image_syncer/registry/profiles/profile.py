@@ -10,7 +10,9 @@ from image_syncer.registry.message import Operation
 __all__ = ["Limit", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
 
 MIB = 2**20
-READS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.HEAD_BLOB, Operation.GET_BLOB})
+READS = frozenset(
+    {Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.HEAD_BLOB, Operation.GET_BLOB, Operation.LIST_TAGS}
+)
 WRITES = frozenset({Operation.START_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
 
 
@@ -113,8 +115,6 @@ class Profile:
     """Whether what came of an upload before a cut survives it, and the session tells how much that is."""
     cancels_uploads: bool = True
     """Whether an upload session can be given up by DELETE."""
-    pieces_above: int | None = None
-    """Larger blobs are uploaded in pieces from the start; None: none are."""
     piece_bytes: int = 16 * MIB
     """A piece of an upload in pieces: what a cut may cost; with larger ones a request costs no less."""
     least_piece_bytes: int = MIB
@@ -122,7 +122,3 @@ class Profile:
     limits: tuple[Limit, ...] = ()
     signs: tuple[Sign, ...] = field(default=(), repr=False)
     """What its failures mean; the first that fits counts."""
-
-    def meaning_of(self, status: int, codes: tuple[str, ...], text: str, operation: Operation) -> Sign | None:
-        """The sign that a failure is, see `Sign.fits`; None where the profile says nothing of it."""
-        return next((sign for sign in self.signs if sign.fits(status, codes, text, operation)), None)
