@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from image_syncer.config.registry_cloud import CloudSettings, merge_clouds
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
 from image_syncer.config.registry_profile import merge_profiles
@@ -157,6 +158,7 @@ class RegistryEntry:
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
     profile: Profile | None = None
+    cloud: CloudSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class HostSettings:
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
     profile: Profile | None = None
+    cloud: CloudSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,7 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
         network=merge_networks(entry.network for entry in entries),
         redirects=merge_redirects(entry.redirects for entry in entries),
         profile=merge_profiles(entry.profile for entry in entries),
+        cloud=merge_clouds(entry.cloud for entry in entries),
     )
 
 

@@ -1,4 +1,4 @@
-"""The source of credentials, asked per repository: the auth file first, then docker's, then nobody."""
+"""The source of credentials, asked per repository: the auth file first, then docker's, then clouds, then nobody."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from image_syncer.config.loader import read_file
+from image_syncer.credentials.clouds import CloudSource
 from image_syncer.credentials.docker_config import DockerConfig, parse_docker_config
 from image_syncer.credentials.helper import HELPER_TIMEOUT_S, ask_helper
 from image_syncer.errors import SyncError
@@ -30,10 +31,14 @@ _DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
 
 @dataclass(frozen=True)
 class Found:
-    """A credential, None for anonymous access, and where it comes from, for messages."""
+    """A credential, None for anonymous access, and where it comes from, for messages.
+
+    After `usable_s` seconds from now it has to be asked for again; None: never.
+    """
 
     credential: Credential | None
     source: str
+    usable_s: float | None = None
 
 
 class CredentialSource:
@@ -42,9 +47,16 @@ class CredentialSource:
     `environ` holds DOCKER_CONFIG, HOME and PATH. May be asked from several threads at once.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, helper_timeout_s: float = HELPER_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        helper_timeout_s: float = HELPER_TIMEOUT_S,
+        clouds: CloudSource | None = None,
+    ) -> None:
         self._environ = environ
         self._timeout_s = helper_timeout_s
+        self.clouds = CloudSource(environ) if clouds is None else clouds
         self._lock = Lock()
         self._config: DockerConfig | None = None
         self._asked: dict[tuple[str, str], _Answer] = {}
@@ -55,8 +67,9 @@ class CredentialSource:
         """The credential for a repository.
 
         In this order: the auth file's entry, if it has a user name; docker's helper for this registry; docker's own
-        entry; docker's store for all registries; anonymous. Raises ConfigurationError where docker's configuration
-        cannot be read, CredentialError where it names a credential that cannot be had.
+        entry; docker's store for all registries; the cloud that the registry belongs to; anonymous. Raises
+        ConfigurationError where docker's configuration cannot be read, CredentialError where it names a credential that
+        cannot be had, or the cloud refuses one.
         """
         entry = book.entry_for(repository)
         if entry is not None and entry.credential is not None:
@@ -69,7 +82,7 @@ class CredentialSource:
             return Found(credential, "docker config.json")
         if config.store is not None and config.store != helper and (credential := self._ask(config.store, repository)):
             return Found(credential, f"docker-credential-{config.store}")
-        return Found(None, "anonymous")
+        return self._ask_cloud(repository, book)
 
     def describe(self, repository: Repository, book: RegistryBook) -> str:
         """Where `find_credential` would look first, in its words; no helper is asked."""
@@ -81,7 +94,10 @@ class CredentialSource:
         if helper is None and config.find_entry(repository):
             return "docker config.json"
         helper = helper or config.store
-        return "anonymous" if helper is None else f"docker-credential-{helper}, if it knows one"
+        if helper is not None:
+            return f"docker-credential-{helper}, if it knows one"
+        place = self.clouds.place_of(repository.registry, book)
+        return "anonymous" if place is None else self.clouds.describe(place)
 
     def close(self) -> None:
         """Nobody wants an answer any more: helpers that have not answered are killed, and whoever waits in a thread for
@@ -92,6 +108,16 @@ class CredentialSource:
             for helper in self._helpers:
                 if helper.returncode is None:
                     helper.kill()
+        self.clouds.close()
+
+    def _ask_cloud(self, repository: Repository, book: RegistryBook) -> Found:
+        place = self.clouds.place_of(repository.registry, book)
+        if place is None:
+            return Found(None, "anonymous")
+        grant, usable_s, reason = self.clouds.find(place)
+        if grant is None:
+            return Found(None, f"anonymous ({reason})", usable_s)
+        return Found(grant.credential, grant.source, usable_s)
 
     def _note_helper(self, helper: subprocess.Popen[bytes]) -> None:
         with self._lock:

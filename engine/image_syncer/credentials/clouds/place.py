@@ -1,0 +1,107 @@
+"""Which hosts belong to which cloud, and what their names tell: account, region, instance."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.config.registry_cloud import NO_CLOUD, CloudSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EXTRAS", "TITLES", "CloudPlace", "find_place"]
+
+TITLES: Mapping[str, str] = {
+    "aws": "AWS",
+    "google": "Google Cloud",
+    "azure": "Azure",
+    "aliyun": "Alibaba Cloud",
+}
+"""The name of each cloud for people."""
+
+EXTRAS: Mapping[str, str] = {"aws": "aws", "google": "google", "azure": "azure"}
+"""The extra of this package that each cloud needs; one that is not here needs none."""
+
+# AWS: docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html; the partitions are those that
+# awslabs/amazon-ecr-credential-helper knows (ecr-login/api/client.go).
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9][a-z0-9-]*)\."
+    r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov"
+    r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
+)
+_ECR_PUBLIC = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
+ECR_PUBLIC_REGION = "us-east-1"
+"""The one region that gives out tokens for the public gallery (docs.aws.amazon.com/AmazonECR/latest/public,
+"Registry authentication").
+"""
+_GOOGLE = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.pkg\.dev")
+_AZURE = re.compile(r"[a-z0-9][a-z0-9-]*\.azurecr\.(?:io|cn|us)")
+# help.aliyun.com/document_detail/198690.html; the personal edition (registry.REGION.aliyuncs.com) gives no tokens.
+_ALIYUN = re.compile(
+    r"(?P<instance>[a-z0-9][a-z0-9-]*?)-registry(?:-vpc|-internal)?\.(?P<region>[a-z0-9-]+)\.cr\.aliyuncs\.com"
+)
+
+
+@dataclass(frozen=True)
+class CloudPlace:
+    """A registry of a cloud. `is_public`: much of what is there needs no credential, so that one that cannot be had is
+    no reason to fail. `instance` is a name, or an identity ("cri-…") where the user wrote one.
+    """
+
+    cloud: str
+    registry: str
+    region: str | None = None
+    account: str | None = None
+    instance: str | None = None
+    profile: str | None = None
+    endpoint: str | None = None
+    is_public: bool = False
+    is_fips: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name of the cloud, for people."""
+        return TITLES[self.cloud]
+
+
+def find_place(registry: str, settings: CloudSettings | None = None) -> CloudPlace | None:
+    """The cloud that `registry` belongs to, by its host or because the user says so; None where it is none's, or is not
+    to be asked.
+    """
+    settings = settings or CloudSettings()
+    if settings.name == NO_CLOUD:
+        return None
+    known = _recognise(registry.lower())
+    if settings.name is not None and (known is None or known.cloud != settings.name):
+        known = CloudPlace(settings.name, registry)
+    if known is None:
+        return None
+    return CloudPlace(
+        known.cloud,
+        registry,
+        region=settings.region or known.region,
+        account=known.account,
+        instance=settings.instance or known.instance,
+        profile=settings.profile,
+        endpoint=settings.endpoint,
+        is_public=known.is_public,
+        is_fips=known.is_fips,
+    )
+
+
+def _recognise(host: str) -> CloudPlace | None:
+    if host in _ECR_PUBLIC:
+        return CloudPlace("aws", host, region=ECR_PUBLIC_REGION, is_public=True)
+    if (match := _ECR.fullmatch(host)) is not None:
+        return CloudPlace(
+            "aws", host, region=match["region"], account=match["account"], is_fips=match["fips"] is not None
+        )
+    if _GOOGLE.fullmatch(host):
+        return CloudPlace("google", host, is_public=True)
+    if _AZURE.fullmatch(host):
+        return CloudPlace("azure", host)
+    if (match := _ALIYUN.fullmatch(host)) is not None:
+        return CloudPlace("aliyun", host, region=match["region"], instance=match["instance"])
+    return None

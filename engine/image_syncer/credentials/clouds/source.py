@@ -1,0 +1,228 @@
+"""The clouds, asked for credentials: once for each registry, and again before what they gave expires."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from importlib.util import find_spec
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, NamedTuple
+
+from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
+from image_syncer.credentials.clouds.place import EXTRAS, find_place
+from image_syncer.credentials.failure import CredentialError
+from image_syncer.errors import SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from image_syncer.config import RegistryBook
+    from image_syncer.credentials.clouds.place import CloudPlace
+
+__all__ = ["ASK_TIMEOUT_S", "CloudAnswer", "CloudSource", "ask_cloud"]
+
+ASK_TIMEOUT_S = 30.0
+"""For one question in all, beyond which nobody waits: programs of a cloud may be run for it, and tokens exchanged.
+What finds out whether this is a machine of the cloud has two seconds of it.
+"""
+USABLE_PART = 0.8
+"""A credential is renewed when this part of its life is over."""
+RETRY_S = 60.0
+"""Until a cloud is asked again that could not be asked, while what it gave before is good."""
+FORGET_FAILURE_S = 30.0
+"""For so long everybody who asks is told of a failure; then the cloud is asked again."""
+_MODULES = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
+_LOGGERS = ("botocore", "urllib3", "google", "azure", "msal")
+
+
+class CloudAnswer(NamedTuple):
+    """What there is for a registry: a grant that may be used for `usable_s` seconds from now (None: without end), or
+    None and the reason, for messages.
+    """
+
+    grant: Grant | None
+    usable_s: float | None
+    reason: str | None = None
+
+
+def ask_cloud(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
+    """Ask the cloud of `place`. Raises NoIdentityError, ExtraMissingError, SyncError."""
+    if place.cloud == "aws":
+        from image_syncer.credentials.clouds.ecr import ask_ecr
+
+        return ask_ecr(place, environ)
+    if place.cloud == "google":
+        from image_syncer.credentials.clouds.google import ask_google
+
+        return ask_google(place, environ)
+    if place.cloud == "azure":
+        from image_syncer.credentials.clouds.azure import ask_azure
+
+        return ask_azure(place, environ)
+    from image_syncer.credentials.clouds.aliyun import ask_aliyun
+
+    return ask_aliyun(place, environ)
+
+
+class CloudSource:
+    """What clouds gave, by registry. May be asked from several threads at once; each question is asked once.
+
+    `clock` gives seconds that never go back. `ask` is `ask_cloud`.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        ask: Callable[[CloudPlace, Mapping[str, str]], Grant] = ask_cloud,
+        timeout_s: float = ASK_TIMEOUT_S,
+    ) -> None:
+        self._environ = environ
+        self._clock = clock
+        self._ask = ask
+        self._timeout_s = timeout_s
+        self._lock = Lock()
+        self._kept: dict[CloudPlace, _Kept] = {}
+        self._asking: set[Future[Grant]] = set()
+        self._closed = False
+
+    def place_of(self, registry: str, book: RegistryBook) -> CloudPlace | None:
+        """The cloud that knows the credential of a registry, if one does."""
+        return find_place(registry, book.host_settings(registry).cloud)
+
+    def find(self, place: CloudPlace) -> CloudAnswer:
+        """What the cloud gives for `place`, now or when it was last asked.
+
+        Where it cannot be asked again, what it gave before is good until it expires. Raises CredentialError where the
+        cloud knows who we are and gives nothing for a registry that lets nobody in without.
+        """
+        with self._lock:
+            kept = self._kept.setdefault(place, _Kept())
+        with kept.lock:
+            now = self._clock()
+            if now >= kept.ask_at:
+                self._renew(place, kept, now)
+            if kept.error is not None:
+                raise kept.error.copy()
+            left = None if kept.ask_at == _NEVER else max(kept.ask_at - self._clock(), 0.0)
+            return CloudAnswer(kept.grant, left, kept.reason)
+
+    def forget(self, place: CloudPlace) -> None:
+        """What was given for `place` was refused: it is asked for anew."""
+        with self._lock:
+            self._kept.pop(place, None)
+
+    def describe(self, place: CloudPlace) -> str:
+        """What `find` would do, in words; nobody is asked."""
+        extra = EXTRAS.get(place.cloud)
+        if extra is None or _is_installed(place.cloud):
+            return f"{place.title}, if this machine has an identity there"
+        return f"anonymous ({place.title}: {_missing(extra)})"
+
+    def close(self) -> None:
+        """Nobody wants an answer any more; whoever waits for one has an error at once."""
+        with self._lock:
+            self._closed = True
+            asking = list(self._asking)
+        for future in asking:
+            _settle(future, error=CredentialError("the run ended before the cloud answered"))
+
+    def _renew(self, place: CloudPlace, kept: _Kept, now: float) -> None:
+        try:
+            grant = self._ask_in_time(place)
+        except ExtraMissingError:
+            kept.settle(None, _NEVER, reason=f"{place.title}: {_missing(EXTRAS[place.cloud])}")
+        except NoIdentityError:
+            kept.settle(None, _NEVER, reason=f"{place.title}: no identity there was found on this machine")
+        except SyncError as error:
+            if kept.grant is not None and now < kept.expires_at:
+                kept.ask_at = min(now + RETRY_S, kept.expires_at)
+            elif place.is_public:
+                kept.settle(None, now + FORGET_FAILURE_S, reason=error.message)
+            else:
+                kept.settle(None, now + FORGET_FAILURE_S, error=error)
+        else:
+            life_s = grant.lives_s
+            kept.settle(grant, _NEVER if life_s is None else now + life_s * USABLE_PART)
+            kept.expires_at = _NEVER if life_s is None else now + life_s
+
+    def _ask_in_time(self, place: CloudPlace) -> Grant:
+        """In a thread of its own that nobody waits for longer than is bearable: SDKs have time-outs for each of their
+        requests, and none for all.
+        """
+        future: Future[Grant] = Future()
+        with self._lock:
+            if self._closed:
+                raise CredentialError("the run ended before the cloud answered")
+            self._asking.add(future)
+        Thread(target=self._answer, args=(place, future), name=f"asks {place.cloud}", daemon=True).start()
+        try:
+            return future.result(self._timeout_s)
+        except FutureTimeoutError:
+            raise CredentialError(
+                f"{place.title} gave no credential for {place.registry} within {self._timeout_s:g} s",
+                hint="Check that its services can be reached from here, or write a user name and a password into "
+                "the auth file.",
+            ) from None
+        finally:
+            with self._lock:
+                self._asking.discard(future)
+
+    def _answer(self, place: CloudPlace, future: Future[Grant]) -> None:
+        for name in _LOGGERS:  # their debugging holds headers, and their warnings are said by our errors
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            _settle(future, grant=self._ask(place, self._environ))
+        except (SyncError, NoIdentityError, ExtraMissingError) as error:
+            _settle(future, error=error)
+        except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and its words may hold anything
+            failure = CredentialError(
+                f"asking {place.title} for a credential for {place.registry} failed: {type(error).__name__}"
+            )
+            _settle(future, error=failure)
+
+
+_NEVER = float("inf")
+
+
+class _Kept:
+    """What is known for one place; its lock is held while the cloud is asked."""
+
+    __slots__ = ("ask_at", "error", "expires_at", "grant", "lock", "reason")
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.ask_at = float("-inf")
+        self.expires_at = float("-inf")
+        self.grant: Grant | None = None
+        self.reason: str | None = None
+        self.error: SyncError | None = None
+
+    def settle(
+        self, grant: Grant | None, ask_at: float, *, reason: str | None = None, error: SyncError | None = None
+    ) -> None:
+        self.grant, self.ask_at, self.reason, self.error = grant, ask_at, reason, error
+
+
+def _settle(future: Future[Grant], *, grant: Grant | None = None, error: Exception | None = None) -> None:
+    try:
+        if error is not None:
+            future.set_exception(error)
+        elif grant is not None:
+            future.set_result(grant)
+    except InvalidStateError:
+        pass  # the run has ended, or nobody waits any more
+
+
+def _is_installed(cloud: str) -> bool:
+    try:
+        return find_spec(_MODULES[cloud]) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
+
+
+def _missing(extra: str) -> str:
+    return f"pip install 'image-syncer[{extra}]' would ask it"

@@ -1,0 +1,202 @@
+"""When a cloud is asked, and what counts where it fails; the clock is ours."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from image_syncer.config import RegistryBook, RegistryEntry
+from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.credentials import CredentialError, CredentialSource
+from image_syncer.credentials.clouds import CloudSource, find_place
+from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
+from image_syncer.oci import parse_repository
+from image_syncer.registry import Credential
+
+LOGIN = {"username": "me", "password": "p"}
+ECR = find_place("123456789012.dkr.ecr.eu-west-1.amazonaws.com")
+GCR = find_place("gcr.io")
+ALIYUN = find_place("team-registry.cn-hangzhou.cr.aliyuncs.com")
+
+
+class Cloud:
+    """Answers as it is told, and counts; the clock stands still until it is moved."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+        self.now = 1000.0
+
+    def ask(self, place, _environ):
+        self.asked.append(place)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def source(self, **options):
+        return CloudSource({}, clock=lambda: self.now, ask=self.ask, **options)
+
+
+def grant(number, lives_s=100.0):
+    return Grant(Credential("AWS", f"p{number}"), "AWS (env)", lives_s)
+
+
+def test_a_credential_is_asked_for_once_and_renewed_at_four_fifths_of_its_life():
+    cloud = Cloud(grant(1), grant(2))
+    source = cloud.source()
+    assert source.find(ECR) == (grant(1), 80.0, None)
+    cloud.now += 79
+    assert source.find(ECR) == (grant(1), 1.0, None)
+    cloud.now += 1
+    assert source.find(ECR) == (grant(2), 80.0, None)
+    assert len(cloud.asked) == 2
+
+
+def test_one_without_an_end_is_never_asked_for_again():
+    cloud = Cloud(grant(1, None))
+    source = cloud.source()
+    assert source.find(ECR).usable_s is None
+    cloud.now += 1e9
+    assert source.find(ECR).grant == grant(1, None)
+    assert len(cloud.asked) == 1
+
+
+def test_a_renewal_that_fails_leaves_the_old_one_until_it_expires():
+    cloud = Cloud(grant(1, 1000.0), CredentialError("throttled"), CredentialError("throttled"), grant(2, 1000.0))
+    source = cloud.source()
+    source.find(ECR)
+    cloud.now += 800
+    assert source.find(ECR) == (grant(1, 1000.0), 60.0, None)
+    assert source.find(ECR).usable_s == 60.0
+    assert len(cloud.asked) == 2
+    cloud.now += 60
+    assert source.find(ECR).grant == grant(1, 1000.0)
+    cloud.now += 60
+    assert source.find(ECR) == (grant(2, 1000.0), 800.0, None)
+
+
+def test_a_renewal_that_fails_until_the_old_one_has_expired_is_told():
+    cloud = Cloud(grant(1), CredentialError("gone"))
+    source = cloud.source()
+    source.find(ECR)
+    cloud.now += 85
+    assert source.find(ECR).usable_s == 15.0
+    cloud.now += 15
+    with pytest.raises(CredentialError, match="gone"):
+        source.find(ECR)
+
+
+def test_a_private_registry_whose_cloud_refuses_fails_and_is_tried_again_later():
+    cloud = Cloud(CredentialError("AccessDenied"), grant(1))
+    source = cloud.source()
+    for _ in range(2):
+        with pytest.raises(CredentialError, match="AccessDenied"):
+            source.find(ECR)
+    assert len(cloud.asked) == 1
+    cloud.now += 30
+    assert source.find(ECR).grant == grant(1)
+
+
+def test_a_public_registry_is_asked_as_anybody_may_where_its_cloud_refuses():
+    source = Cloud(CredentialError("reauthentication is needed")).source()
+    assert source.find(GCR) == (None, 30.0, "reauthentication is needed")
+
+
+def test_without_an_identity_or_an_extra_it_is_anonymous_and_says_why():
+    assert Cloud(NoIdentityError()).source().find(ALIYUN) == (
+        None,
+        None,
+        "Alibaba Cloud: no identity there was found on this machine",
+    )
+    answer = Cloud(ExtraMissingError()).source().find(ECR)
+    assert answer == (None, None, "AWS: pip install 'image-syncer[aws]' would ask it")
+
+
+def test_a_failure_that_nobody_foresaw_holds_nothing_of_what_it_said():
+    with pytest.raises(CredentialError) as caught:
+        Cloud(ValueError("the secret is hunter2")).source().find(ECR)
+    assert "hunter2" not in str(caught.value)
+    assert "ValueError" in str(caught.value)
+
+
+def test_what_was_refused_is_asked_for_anew():
+    cloud = Cloud(grant(1), grant(2))
+    source = cloud.source()
+    source.find(ECR)
+    source.forget(ECR)
+    assert source.find(ECR).grant == grant(2)
+
+
+def test_many_threads_ask_once():
+    cloud = Cloud(grant(1))
+    source = cloud.source()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _n: source.find(ECR), range(16)))
+    assert {answer.grant for answer in answers} == {grant(1)}
+    assert len(cloud.asked) == 1
+
+
+def test_a_cloud_that_says_nothing_is_not_waited_for_longer_than_is_bearable():
+    hang = threading.Event()
+    source = CloudSource({}, ask=lambda *_: hang.wait(), timeout_s=0.05)
+    with pytest.raises(CredentialError, match=r"within 0\.05 s"):
+        source.find(ECR)
+    hang.set()
+
+
+def test_the_end_of_a_run_ends_the_waiting():
+    hang, asked = threading.Event(), threading.Event()
+
+    def ask(*_):
+        asked.set()
+        hang.wait()
+
+    source = CloudSource({}, ask=ask)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.find, ECR)
+        assert asked.wait(30)
+        source.close()
+        with pytest.raises(CredentialError, match="ended"):
+            waiting.result(30)
+    hang.set()
+    with pytest.raises(CredentialError, match="ended"):
+        source.find(find_place("contoso.azurecr.io"))
+
+
+def test_the_cloud_comes_after_docker_and_before_nobody(tmp_path):
+    cloud = Cloud(grant(1))
+    environ = {"HOME": str(tmp_path), "PATH": ""}
+    source = CredentialSource(environ, clouds=cloud.source())
+    repository = parse_repository(f"{ECR.registry}/team/app")
+    found = source.find_credential(repository, RegistryBook())
+    assert (found.credential, found.source, found.usable_s) == (grant(1).credential, "AWS (env)", 80.0)
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text(json.dumps({"auths": {ECR.registry: LOGIN}}))
+    assert CredentialSource(environ, clouds=cloud.source()).find_credential(repository, RegistryBook()).source == (
+        "docker config.json"
+    )
+    own = RegistryBook([RegistryEntry(ECR.registry, Credential("own", "p"))])
+    assert source.find_credential(repository, own).source == f"auth file, {ECR.registry}"
+    assert len(cloud.asked) == 1
+
+
+def test_the_user_turns_the_cloud_off(tmp_path):
+    cloud = Cloud(grant(1))
+    book = RegistryBook([RegistryEntry("gcr.io", cloud=CloudSettings("off"))])
+    source = CredentialSource({"HOME": str(tmp_path)}, clouds=cloud.source())
+    assert source.find_credential(parse_repository("gcr.io/a/b"), book).source == "anonymous"
+    assert source.describe(parse_repository("gcr.io/a/b"), book) == "anonymous"
+    assert cloud.asked == []
+
+
+def test_what_would_be_asked_is_described_without_asking(tmp_path):
+    cloud = Cloud(grant(1))
+    source = CredentialSource({"HOME": str(tmp_path)}, clouds=cloud.source())
+    said = source.describe(parse_repository("team-registry.cn-hangzhou.cr.aliyuncs.com/a/b"), RegistryBook())
+    assert said == "Alibaba Cloud, if this machine has an identity there"
+    assert source.describe(parse_repository("quay.io/a/b"), RegistryBook()) == "anonymous"
+    assert cloud.asked == []
