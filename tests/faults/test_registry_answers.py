@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.config import TagSelection, VersionSelection
 from image_syncer.embedded import Behaviour, DigestHeader, Fault, LinkForm, RateLimit, RetryAfter
 from image_syncer.embedded.made import build_manifest
 from image_syncer.errors import (
@@ -398,3 +399,17 @@ def test_a_source_that_fails_fails_every_destination(lab: SyncLab) -> None:
     done = lab.run(lab.rule(to=[(lab.destination, "a/one"), (other, "b/two")]), exit_code=1)
     assert done.outcomes == ["failed", "failed"]
     assert all(image.error is not None and image.error["side"] == "source" for image in done.images)
+
+
+def test_the_newest_versions_of_a_list_in_pages(lab: SyncLab) -> None:
+    lab.source.behaviour = Behaviour(max_page_size=3)
+    for tag in ("1.9.0", "1.10.0", "1.10.0-rc1", "2.0", "1.2.0", "latest", "1.11.0", "1.8.0"):
+        lab.push(lab.content.image(1), tags=(tag,))
+    selection = TagSelection(versions=VersionSelection("1.x", newest=2))
+    done = lab.run(lab.rule(tags=selection))
+    assert sorted(image.source.rpartition(":")[2] for image in done.images) == ["1.10.0", "1.11.0"]
+    assert done.at(lab.source).count("list tags") == 3
+    none = lab.run(lab.rule(tags=TagSelection(versions=VersionSelection(">=3", newest=2))))
+    assert [(image.outcome, image.reason) for image in none.images] == [
+        (Outcome.SKIPPED, "no tag of the repository is meant by the rule")
+    ]

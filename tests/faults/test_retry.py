@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import Destination, Rule, TagSelection
+from image_syncer.config import Destination, Rule, TagSelection, VersionSelection
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Platform, PlatformFilter, Repository
@@ -48,13 +48,15 @@ def test_a_rule_whose_tags_could_not_be_listed_is_tried_again_as_a_whole(lab: Sy
     for tag in ("v1", "v2", "v2-rc", "other"):
         lab.push(lab.content.image(1), tags=(tag,))
     lab.source.behaviour = broken("list tags")
-    selection = TagSelection(regex="^v", include=("v*",), exclude=("*-rc",))
+    versions = VersionSelection(">=1", newest=2)
+    selection = TagSelection(regex="^v", include=("v*",), exclude=("*-rc",), versions=versions)
     rule = lab.rule(tags=selection, platforms=(Platform("linux", "amd64"),))
     assert lab.run(rule, retries=0, exit_code=1).failure.rule == {
         "platforms": ["linux/amd64"],
         "regex": "^v",
         "include": ["v*"],
         "exclude": ["*-rc"],
+        "versions": {"within": ">=1", "prereleases": False, "newest": 2, "suffix": ""},
     }
     lab.source.behaviour = Behaviour()
     left = unfinished_of(lab)
@@ -165,6 +167,10 @@ FAILED = {"source": "a.example/x:1", "destination": "b.example/x:1", "outcome": 
         ({"rule": {"platforms": "linux/amd64"}}, "platforms is no list of texts"),
         ({"source": "a.example/x", "rule": {"regex": "("}}, "regex cannot be used"),
         ({"source": "a.example/x", "rule": {"regex": 7}}, "regex is no text"),
+        ({"source": "a.example/x", "rule": {"versions": []}}, "versions is no object"),
+        ({"source": "a.example/x", "rule": {"versions": {"within": 7}}}, "versions has what is no text"),
+        ({"source": "a.example/x", "rule": {"versions": {"within": "x y"}}}, "no range of versions"),
+        ({"source": "a.example/x", "rule": {"versions": {"newest": 0}}}, "newest is no number from 1"),
         ({"rule": []}, "the rule of one of its images is no JSON object"),
     ],
 )

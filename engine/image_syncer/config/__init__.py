@@ -20,6 +20,7 @@ from image_syncer.config.model import (
 )
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.settings import Settings
+from image_syncer.config.versions import VersionError, VersionSelection, check_range
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -33,7 +34,10 @@ __all__ = [
     "Rule",
     "Settings",
     "TagSelection",
+    "VersionError",
+    "VersionSelection",
     "canonical_prefix",
+    "check_range",
     "load_configuration",
     "load_registries",
     "rule_from_arguments",

@@ -18,6 +18,7 @@ from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPoli
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
     from image_syncer.oci import Digest, Platform, Repository
     from image_syncer.registry import Credential
@@ -60,7 +61,7 @@ class TagSelection:
 
     `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant when it
     matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as the Go tool
-    does), and none of the `exclude` globs.
+    does), and none of the `exclude` globs, and is among `versions`.
     """
 
     names: tuple[str, ...] = ()
@@ -68,6 +69,12 @@ class TagSelection:
     regex: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    versions: VersionSelection | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether it takes all tags of the repository to know which of them are meant: those that are the newest."""
+        return self.versions is not None and self.versions.newest is not None
 
     @property
     def needs_listing(self) -> bool:
@@ -79,18 +86,22 @@ class TagSelection:
         return bool(self.include) and not any(_WILDCARDS.search(glob) for glob in self.include)
 
     def select(self, listed: Iterable[str]) -> list[str]:
-        """The tags that are meant, in the order written, or listed where the list decides. Empty for a digest."""
+        """The tags that are meant, in the order written, or listed where the list decides. Empty for a digest.
+
+        Where the selection `compares`, `listed` is all there are, or what was selected of some of them and all others.
+        """
         if self.names or self.digest is not None:
             return list(self.names)
         pattern = re.compile(self.regex) if self.regex is not None else None
         include = () if self._exact else self.include
-        return [
+        tags = [
             tag
             for tag in dict.fromkeys(self.include if self._exact else listed)
             if (not include or any(fnmatchcase(tag, glob) for glob in include))
             and (pattern is None or pattern.search(tag))
             and not any(fnmatchcase(tag, glob) for glob in self.exclude)
         ]
+        return tags if self.versions is None else self.versions.select(tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from image_syncer.config.fields import read_fields, read_mapping, read_text, read_texts
+from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
 from image_syncer.config.model import TagSelection
 from image_syncer.config.registries import read_registries
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
+from image_syncer.config.versions import VersionError, VersionSelection, check_range
+from image_syncer.oci import is_tag
 
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import Dialect
@@ -26,7 +28,10 @@ OWN_KEYS = ("version", "registries", "rules")
 RULE_KEYS = ("source", "destination", "platforms", "tags")
 """Keys of a rule."""
 
-TAG_KEYS = ("include", "exclude", "regex")
+VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
+"""Keys of `tags` that are about versions."""
+
+TAG_KEYS = ("include", "exclude", "regex", *VERSION_KEYS)
 """Keys of `tags` in a rule."""
 
 _VERSION = "2"
@@ -117,7 +122,10 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
     mapping = read_mapping(node, key, findings)
     if mapping is None:
         return selection
-    for name, value in read_fields(mapping, TAG_KEYS, key, findings, strict=True).items():
+    fields = read_fields(mapping, TAG_KEYS, key, findings, strict=True)
+    for name, value in fields.items():
+        if name in VERSION_KEYS:
+            continue
         path = key_path(key, name)
         try:
             if name == "regex":
@@ -129,4 +137,32 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
             selection = replace(selection, include=globs) if name == "include" else replace(selection, exclude=globs)
         except RuleError as error:
             findings.error(value.line, path, error.what, error.mend)
+    return replace(selection, versions=_read_versions(fields, key, findings))
+
+
+def _read_versions(fields: dict[str, Node], key: str, findings: Findings) -> VersionSelection | None:
+    versions, newest, suffix = (fields.get(name) for name in ("versions", "newest", "suffix"))
+    within = None
+    if versions is not None and (text := read_text(versions, key_path(key, "versions"), findings)) is not None:
+        try:
+            within = check_range(text)
+        except VersionError as error:
+            mend = "write such as >=1.20 <2, ^1.2, 1.x, or * for every version"
+            findings.error(versions.line, key_path(key, "versions"), f"“{shown(text)}”: {error}", mend)
+    ending = "" if suffix is None else read_text(suffix, key_path(key, "suffix"), findings) or ""
+    if suffix is not None and not is_tag(f"1{ending}"):
+        findings.error(suffix.line, key_path(key, "suffix"), f"no tag ends with “{shown(ending)}”")
+    selection = VersionSelection(
+        within,
+        "prereleases" in fields and read_flag(fields["prereleases"], key_path(key, "prereleases"), findings),
+        None if newest is None else read_count(newest, key_path(key, "newest"), findings),
+        ending,
+    )
+    if selection.within is None and selection.newest is None:
+        for name in ("prereleases", "suffix"):
+            if name in fields and versions is None and newest is None:
+                findings.error(
+                    fields[name].line, key_path(key, name), f"{name} without versions", 'write versions: "*" for all'
+                )
+        return None
     return selection

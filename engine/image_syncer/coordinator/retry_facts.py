@@ -24,6 +24,13 @@ def rule_facts(rule: Rule) -> dict[str, Any]:
     facts: dict[str, Any] = image_facts(rule.platforms) or {}
     if rule.tags.regex is not None:
         facts["regex"] = rule.tags.regex
+    if (versions := rule.tags.versions) is not None:
+        facts["versions"] = {
+            "within": versions.within,
+            "prereleases": versions.prereleases,
+            "newest": versions.newest,
+            "suffix": versions.suffix,
+        }
     facts |= {
         name: list(globs) for name, globs in (("include", rule.tags.include), ("exclude", rule.tags.exclude)) if globs
     }

@@ -155,8 +155,8 @@ class RuleRunner:
         turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
         try:
             async with aclosing(self._pages(rule)) as pages:
-                async for tags, last in pages:
-                    listed += len(tags)
+                async for tags, seen, last in pages:
+                    listed += seen
                     images = [
                         PlannedImage(source, _destinations(rule, source, position), wanted)
                         for position, source in enumerate(rule.references(tags), begun)
@@ -190,13 +190,22 @@ class RuleRunner:
             self._plan_one(str(rule.source), destination)
             self._ledger.enter(failed(str(rule.source), destination, error, rule=rule_facts(rule)))
 
-    async def _pages(self, rule: Rule) -> AsyncGenerator[tuple[list[str], bool], None]:
+    async def _pages(self, rule: Rule) -> AsyncGenerator[tuple[list[str], int, bool], None]:
+        """Tags out of which the rule selects, how many the registry listed for them, and whether they are the last."""
         if not rule.tags.needs_listing:
-            yield [], True
+            yield [], 0, True
             return
+        kept: list[str] = []
+        listed = 0
         async with aclosing(self._discovery.list_tags(rule.source)) as pages:
-            async for page in pages:
-                yield page
+            async for tags, last in pages:
+                if not rule.tags.compares:
+                    yield tags, len(tags), last
+                    continue
+                kept = rule.tags.select([*kept, *tags])
+                listed += len(tags)
+                if last:
+                    yield kept, listed, True
 
     def _plan(self, images: list[PlannedImage]) -> None:
         """From here on each of `images` is owed an outcome at each of its destinations."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import Destination, Rule, TagSelection
+from image_syncer.config import Destination, Rule, TagSelection, VersionSelection, check_range
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
@@ -107,7 +107,25 @@ def _selection(facts: Mapping[str, Any]) -> TagSelection:
             re.compile(regex)
         except re.error as error:
             raise ValueError(f"regex cannot be used: {error}") from None
-    return TagSelection(regex=regex, include=_texts(facts, "include"), exclude=_texts(facts, "exclude"))
+    return TagSelection(
+        regex=regex,
+        include=_texts(facts, "include"),
+        exclude=_texts(facts, "exclude"),
+        versions=_versions(facts["versions"]) if "versions" in facts else None,
+    )
+
+
+def _versions(data: object) -> VersionSelection:
+    if not isinstance(data, dict):
+        raise ValueError("versions is no object")
+    within, newest, suffix = data.get("within"), data.get("newest"), data.get("suffix", "")
+    if not (isinstance(suffix, str) and (within is None or isinstance(within, str))):
+        raise ValueError("versions has what is no text")
+    if newest is not None and (not isinstance(newest, int) or newest < 1):
+        raise ValueError("newest is no number from 1")
+    return VersionSelection(
+        None if within is None else check_range(within), data.get("prereleases") is True, newest, suffix
+    )
 
 
 def _covers(rule: Rule, source: Reference, destination: Destination, platforms: tuple[Platform, ...]) -> bool:

@@ -270,6 +270,12 @@ def test_every_mistake_of_our_own_format(write):
             platforms: [linux, linux/amd64]
             tags: {includes: x, exclude: "a b", regex: "(?=x)"}
           - [a, b]
+          - source: a.io/q
+            destination: r.io/q
+            tags: {versions: new, newest: 0, suffix: "a b", prereleases: 1}
+          - source: a.io/q
+            destination: r.io/z
+            tags: {suffix: -x, prereleases: true}
           - source: nginx:2
             destination: []
         """,
@@ -294,7 +300,13 @@ def test_every_mistake_of_our_own_format(write):
         (23, "rules[3] › tags › exclude", "“a b” matches no tag"),
         (23, "rules[3] › tags › regex", LOOK_AROUND),
         (24, "rules[4]", "a list, where keys with values are wanted"),
-        (26, "rules[5] › destination", "the list is empty"),
+        (27, "rules[5] › tags › versions", "“new”: no range of versions"),
+        (27, "rules[5] › tags › suffix", "no tag ends with “a b”"),
+        (27, "rules[5] › tags › prereleases", "1 is neither true nor false"),
+        (27, "rules[5] › tags › newest", "0 is not a whole number from 1"),
+        (30, "rules[6] › tags › prereleases", "prereleases without versions"),
+        (30, "rules[6] › tags › suffix", "suffix without versions"),
+        (32, "rules[7] › destination", "the list is empty"),
     ]
 
 

@@ -1,0 +1,94 @@
+"""Versions: which tags are meant by a range of semantic versions, and which are the newest of them.
+
+A tag is a version with or without `v` in front, with one number or more (`1`, `v1.20`, `1.20.3-rc.1`). The ranges are
+those of npm (https://github.com/npm/node-semver#ranges): `>=1.20 <2`, `^1.2`, `~1.2.3`, `1.x`, `1.2 - 1.5`, `||`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from semantic_version import NpmSpec, Version
+
+__all__ = ["VersionError", "VersionSelection", "check_range"]
+
+_VERSION = re.compile(r"v?(?P<numbers>[0-9]{1,20}(?:\.[0-9]{1,20}){0,2})(?P<rest>[-+][0-9A-Za-z.+-]+)?", re.ASCII)
+_SPACED = re.compile(r"(?<=[<>=~^])\s+|(?<=[0-9x*]),(?=\s)", re.ASCII)
+MAX_RANGE_CHARACTERS = 200
+
+
+class VersionError(ValueError):
+    """A range that cannot be understood; says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSelection:
+    """Of the tags that are versions, those in `within` (None: all); a prerelease only with `prereleases`, where it
+    counts as the version that it leads to. With `newest`, only so many of them: the highest.
+
+    `suffix` stands behind the version in every tag that is meant ("-alpine"), and is no part of it.
+    """
+
+    within: str | None = None
+    prereleases: bool = False
+    newest: int | None = None
+    suffix: str = ""
+
+    def select(self, tags: Iterable[str]) -> list[str]:
+        """Those of `tags` that are meant, in their order. With `newest`, `tags` has to be all there are, or the newest
+        of some and all of the others.
+        """
+        found = [(version, tag) for tag in tags if (version := self._version_of(tag)) is not None]
+        if self.newest is None or len(found) <= self.newest:
+            return [tag for _, tag in found]
+        # Of equal versions the longer tag is the newer: 1.20.0 says more than 1.20.
+        kept = set(sorted(found, key=lambda one: (one[0], len(one[1]), one[1]))[-self.newest :])
+        return [tag for version, tag in found if (version, tag) in kept]
+
+    def _version_of(self, tag: str) -> Version | None:
+        if not tag.endswith(self.suffix):
+            return None
+        version = _parse(tag[: len(tag) - len(self.suffix)])
+        if version is None or (version.prerelease and not self.prereleases):
+            return None
+        if self.within is None or _range(self.within).match(version.truncate() if version.prerelease else version):
+            return version
+        return None
+
+
+def check_range(text: str) -> str:
+    """The range that `text` is, in the spelling of `VersionSelection.within`. Raises VersionError."""
+    tidy = _SPACED.sub("", text.strip())
+    if not tidy or len(tidy) > MAX_RANGE_CHARACTERS:
+        raise VersionError("empty" if not tidy else f"longer than {MAX_RANGE_CHARACTERS} characters")
+    try:
+        _range(tidy)
+    except ValueError:
+        raise VersionError("no range of versions") from None
+    return tidy
+
+
+@lru_cache(maxsize=1024)
+def _range(text: str) -> NpmSpec:
+    from semantic_version import NpmSpec  # only where it is asked for
+
+    return NpmSpec(text)
+
+
+def _parse(tag: str) -> Version | None:
+    from semantic_version import Version
+
+    match = _VERSION.fullmatch(tag)
+    if match is None:
+        return None
+    numbers = [str(int(number)) for number in match["numbers"].split(".")]
+    try:
+        return Version(".".join([*numbers, "0", "0"][:3]) + (match["rest"] or ""))
+    except ValueError:  # such as 1.0-rc..1
+        return None

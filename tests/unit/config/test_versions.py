@@ -1,0 +1,88 @@
+"""Which tags are meant by a range of versions, and which are the newest."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_syncer.config import TagSelection, VersionError, VersionSelection, check_range
+
+TAGS = [
+    "latest",
+    "1",
+    "1.19",
+    "v1.20",
+    "1.20.0",
+    "1.20.3",
+    "1.21.0-rc.1",
+    "1.20-alpine",
+    "2.0.0",
+    "2.0.0-rc1",
+    "1.2.3.4",
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "wanted"),
+    [
+        (VersionSelection(), ["1", "1.19", "v1.20", "1.20.0", "1.20.3", "2.0.0"]),
+        (VersionSelection(">=1.20 <2"), ["v1.20", "1.20.0", "1.20.3"]),
+        (VersionSelection(">=1.20 <2", prereleases=True), ["v1.20", "1.20.0", "1.20.3", "1.21.0-rc.1", "1.20-alpine"]),
+        (VersionSelection("^1"), ["1", "1.19", "v1.20", "1.20.0", "1.20.3"]),
+        (VersionSelection("~1.20.1 || >=2"), ["1.20.3", "2.0.0"]),
+        (VersionSelection("1.x", newest=2), ["1.20.0", "1.20.3"]),
+        (VersionSelection(newest=1), ["2.0.0"]),
+        (VersionSelection(newest=1, prereleases=True, within="<2"), ["1.21.0-rc.1"]),
+        (VersionSelection(suffix="-alpine"), ["1.20-alpine"]),
+        (VersionSelection("<1", newest=3), []),
+    ],
+)
+def test_select(selection: VersionSelection, wanted: list[str]) -> None:
+    assert selection.select(TAGS) == wanted
+
+
+@pytest.mark.parametrize("tag", ["1.0-rc..1", "1.0-01", "v", "V1", "1.", ".1", "1.0+", "٣", "1" * 21, "1.0\n", ""])
+def test_no_version(tag: str) -> None:
+    assert VersionSelection(prereleases=True).select([tag]) == []
+
+
+def test_a_date_and_zeros_in_front_are_numbers() -> None:
+    assert VersionSelection(">=20240101", newest=1).select(["20231231", "20240101", "2024.01.02"]) == ["20240101"]
+    assert VersionSelection("2024.x").select(["2024.01.02"]) == ["2024.01.02"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [(" >= 1.20, < 2 ", ">=1.20 <2"), ("1.2 - 1.5", "1.2 - 1.5"), ("*", "*"), ("1||^3", "1||^3")],
+)
+def test_a_range(text: str, spelling: str) -> None:
+    assert check_range(text) == spelling
+
+
+@pytest.mark.parametrize("text", ["", "  ", "abc", ">=x.y", "!=1", "1.2.3.4", ">" * 201, "1 &&& 2"])
+def test_no_range(text: str) -> None:
+    with pytest.raises(VersionError):
+        check_range(text)
+
+
+numbers = st.integers(0, 30)
+versions = st.builds(lambda a, b, c: f"{a}.{b}.{c}", numbers, numbers, numbers)
+
+
+@given(st.lists(versions, unique=True), st.integers(1, 5), st.integers(1, 7))
+def test_the_newest_of_pages_are_the_newest_of_all(tags: list[str], newest: int, page: int) -> None:
+    selection = TagSelection(versions=VersionSelection(newest=newest))
+    kept: list[str] = []
+    for begin in range(0, len(tags), page):
+        kept = selection.select([*kept, *tags[begin : begin + page]])
+        assert len(kept) <= newest
+    by_number = sorted(tags, key=lambda tag: [int(part) for part in tag.split(".")])
+    assert set(kept) == set(by_number[-newest:])
+
+
+def test_other_conditions_come_first() -> None:
+    selection = TagSelection(include=("1.*",), exclude=("*.3",), versions=VersionSelection(newest=1))
+    assert selection.compares
+    assert selection.select(TAGS) == ["1.20.0"]
+    assert not TagSelection(versions=VersionSelection("1.x")).compares
