@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from contract.target import DISTRIBUTION_2_8, EMBEDDED, Target
-from image_syncer.embedded import ContentBuilder, DirectoryStorage, MemoryStorage, serve_in_thread
+from contract.exceptions import EXCEPTIONS
+from contract.target import CAN, DISTRIBUTION_2_8, EMBEDDED, Target
+from image_syncer.embedded import DOUBLES, ContentBuilder, DirectoryStorage, MemoryStorage, serve_in_thread
 from support.client import Client
 from support.docker_registry import serve_docker_registry
 
@@ -19,11 +21,27 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serve_target(name: str, directory: Path) -> Iterator[Target]:
-    """A running registry of that name: "memory", "directory" or "docker-registry"."""
+    """A running registry of that name: "memory", "directory", "docker-registry", or the kind of a double.
+
+    A double asks for no password here, limits nobody and needs no project beforehand: what it says to those who come
+    otherwise is asked in test_doubles.py.
+    """
     with ExitStack() as stack:
         if name == "docker-registry":
             real = stack.enter_context(serve_docker_registry(directory))
             yield Target(name, real.url, DISTRIBUTION_2_8)
+        elif name in DOUBLES:
+            behaviour = replace(
+                DOUBLES[name].behaviour,
+                users={},
+                anonymous=(),
+                bearer=None,
+                rate_limits=(),
+                pull_limit=None,
+                implicit_projects=True,
+                deletes=DOUBLES[name].behaviour.deletes or name.startswith("registry"),  # a setting of theirs
+            )
+            yield Target(name, stack.enter_context(serve_in_thread(behaviour=behaviour)).url, CAN[name])
         else:
             storage = MemoryStorage() if name == "memory" else DirectoryStorage(directory)
             embedded = stack.enter_context(serve_in_thread(storage))
@@ -32,12 +50,23 @@ def serve_target(name: str, directory: Path) -> Iterator[Target]:
 
 @pytest.fixture(
     scope="session",
-    params=["memory", "directory", pytest.param("docker-registry", marks=pytest.mark.real)],
+    params=["memory", "directory", pytest.param("docker-registry", marks=pytest.mark.real), *DOUBLES],
 )
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The registry under test; one for all tests, so each test works in a repository of its own."""
     with serve_target(request.param, tmp_path_factory.mktemp(request.param) / "registry") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def exception(request: pytest.FixtureRequest) -> None:
+    """What a double is known to do otherwise: the test must fail with it, or its entry is not needed."""
+    kind = request.node.callspec.params.get("target") if hasattr(request.node, "callspec") else None
+    of_kind = EXCEPTIONS.get(str(kind), {})
+    name = request.node.name.replace(f"[{kind}-", "[").replace(f"[{kind}]", "")
+    reason = of_kind.get(name) or of_kind.get(request.node.originalname)
+    if reason is not None:
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.fixture

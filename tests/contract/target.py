@@ -10,6 +10,7 @@ from support.client import Client
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
 
 class Capability(Enum):
@@ -28,6 +29,27 @@ class Capability(Enum):
 
 EMBEDDED = frozenset(Capability)
 """The embedded registry, at its defaults."""
+
+CAN: Mapping[str, frozenset[Capability]] = {
+    "ecr": EMBEDDED,
+    "ecr-public": EMBEDDED,
+    "gar": EMBEDDED,
+    "hub": EMBEDDED,
+    "acr-aliyun": EMBEDDED - {Capability.REFERRERS},
+    "acr-azure": EMBEDDED - {Capability.KEEPS_PARTIAL},
+    "ghcr": EMBEDDED - {Capability.REFERRERS},
+    "quay": EMBEDDED,
+    "harbor": EMBEDDED,
+    "gitlab": EMBEDDED - {Capability.REFERRERS},
+    "nexus": EMBEDDED - {Capability.REFERRERS, Capability.KEEPS_PARTIAL},
+    "artifactory": EMBEDDED,
+    "registry2": frozenset(),
+    "registry3": frozenset(
+        {Capability.TAG_PAGES, Capability.CHUNK_ORDER, Capability.OTHER_RANGE_UNITS, Capability.TAG_DELETE}
+    ),
+    "zot": EMBEDDED - {Capability.SCHEMA1},
+}
+"""The doubles."""
 
 DISTRIBUTION_2_8: frozenset[Capability] = frozenset()
 """Debian's docker-registry."""
@@ -50,4 +72,4 @@ class Target:
 
     def client(self) -> Client:
         """A client that may do everything."""
-        return Client(self.url, credential=self.credential, context=self.context)
+        return Client(self.url, credential=self.credential, context=self.context, follow=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 TIMEOUT_S = 30
+REDIRECTS = frozenset({301, 302, 307, 308})
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class Answer:
 
 
 class Client:
-    """One connection at a time to `url` ("http://127.0.0.1:5000"); opens a new one after each failure."""
+    """One connection at a time to `url` ("http://127.0.0.1:5000"); opens a new one after each failure.
+
+    With `follow` a redirect is followed to the host that it names, without the credential.
+    """
 
     def __init__(
         self,
@@ -45,8 +49,10 @@ class Client:
         credential: tuple[str, str] | None = None,
         token: str | None = None,
         context: ssl.SSLContext | None = None,
+        follow: bool = False,
     ) -> None:
         self.url = url
+        self._follow = follow
         self._context = context
         self._headers: dict[str, str] = {}
         if credential is not None:
@@ -98,6 +104,10 @@ class Client:
             self.close()
             raise
         found = {name.lower(): value for name, value in response.getheaders()}
+        if self._follow and response.status in REDIRECTS:
+            where = urlsplit(found["location"])
+            with Client(f"{where.scheme}://{where.netloc}", context=self._context) as other:
+                return other.send(method, found["location"], body, headers)
         return Answer(response.status, found, content, tuple(response.headers.get_all("WWW-Authenticate") or ()))
 
     def get(self, target: str, **headers: str) -> Answer:

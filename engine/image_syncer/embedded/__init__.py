@@ -6,7 +6,14 @@ counts what it is asked for. No other room of the engine imports this one.
 
 from __future__ import annotations
 
-from image_syncer.embedded.behaviour import Behaviour, DigestHeader, LinkForm, LocationForm, TokenService
+from image_syncer.embedded.behaviour import (
+    Behaviour,
+    DigestHeader,
+    LinkForm,
+    LocationForm,
+    PageMarker,
+    TokenService,
+)
 from image_syncer.embedded.behaviour_data import behaviour_to_data, parse_behaviour
 from image_syncer.embedded.catalogue import StoredManifest
 from image_syncer.embedded.content import ContentBuilder
@@ -47,6 +54,7 @@ __all__ = [
     "MadeBlob",
     "MadeManifest",
     "MemoryStorage",
+    "PageMarker",
     "RateLimit",
     "RegistryProcess",
     "RequestKind",

@@ -66,6 +66,8 @@ def _needed(call: Call) -> Grants:
         return {("registry", "catalog"): frozenset({"*"})}
     needed: Grants = {}
     actions = _ACTIONS.get(route.kind, _NOTHING)
+    if route.kind is Operation.LIST_TAGS:
+        actions = frozenset({call.behaviour.list_action})
     if route.repository and actions:
         needed["repository", route.repository] = actions
     source = call.request.query.get("from") if route.kind is Operation.START_UPLOAD else None
@@ -83,7 +85,7 @@ def _check_user(call: Call, header: str, needed: Grants) -> None:
         if user is None:
             raise _unauthorized(call, needed, "")
         raise Refusal(403, "DENIED", "requested access to the resource is denied")
-    call.user = user
+    call.user, call.granted = user, allowed
 
 
 def _check_bearer(call: Call, header: str, needed: Grants) -> None:
@@ -96,6 +98,7 @@ def _check_bearer(call: Call, header: str, needed: Grants) -> None:
     if used is None:
         raise _unauthorized(call, needed, "invalid_token")
     grants, call.user = used
+    call.granted = grants.get(_granted_by(service, ("repository", call.repository)), _NOTHING)
     if not all(actions <= grants.get(_granted_by(service, scope), _NOTHING) for scope, actions in needed.items()):
         if service.insufficient_status == 403:  # noqa: PLR2004 - the status itself
             raise Refusal(403, "DENIED", "requested access to the resource is denied")

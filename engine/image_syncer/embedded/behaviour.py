@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded.fault import Fault, RateLimit
 
-__all__ = ["Behaviour", "DigestHeader", "LinkForm", "LocationForm", "TokenService"]
+__all__ = ["Behaviour", "DigestHeader", "LinkForm", "LocationForm", "PageMarker", "TokenService"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,16 @@ class LinkForm(TextEnum):
     MISSING = "missing"
 
 
+class PageMarker(TextEnum):
+    """How a listing is gone on with: after a NAME in `last`, after so many (NUMBER) in `last`, or by a word in
+    `next_page` that only the registry understands (OPAQUE), which then ignores `last`.
+    """
+
+    NAME = "name"
+    NUMBER = "number"
+    OPAQUE = "opaque"
+
+
 class DigestHeader(TextEnum):
     """What stands in Docker-Content-Digest."""
 
@@ -82,7 +92,8 @@ class Behaviour:
         `permissions` (name → actions) narrows what a user may do, `anonymous` is what needs no user.
         `extra_challenges` are sent before the registry's own, in one header with it where
         `one_challenge_header`; with `challenge_on_ping_only` no other 401 has one. `basic_beside_bearer` takes a
-        password where a token is asked for. `basic_realm` is what the Basic challenge says.
+        password where a token is asked for. `basic_realm` is what the Basic challenge says. `list_action` is the
+        action that a list of tags needs.
     Kind
         `double` names the registry that is doubled: rules beyond these switches, see `embedded.doubles`.
     Trouble
@@ -96,7 +107,9 @@ class Behaviour:
         `patch_status` and `put_status` are what success looks like; `chunk_min_bytes` is announced as
         OCI-Chunk-Min-Length; `strict_state` refuses a Location that is not the newest (416); `location_query`
         is added to every Location; `upload_expiry_s` ends sessions; `keep_partial` says whether the bytes
-        before a cut survive; `max_content_length` answers longer bodies with 413.
+        before a cut survive; `max_content_length` answers longer bodies with 413. `content_range` off ignores that
+        header; `single_put` off refuses a PUT that brings the whole blob. `upload_prefix` is a path of its own for
+        sessions, instead of the repository's.
     Mounts
         `mounts` off opens a session instead; `mount_status` answers every mount with that status;
         `mount_without_from` finds the blob anywhere; `mount_needs_manifest` mounts only blobs that a manifest
@@ -109,7 +122,8 @@ class Behaviour:
         `accepts_schema1`; `strict_accept` finds nothing where Accept does not name the media type;
         `immutable_tags` answers 412; `deletes` off answers 405; `digest_header_on_get` (HEAD too) and
         `digest_header_on_put`; `null_tag_list` for an empty list; `default_page_size` where no `n` is given;
-        `max_page_size` for a larger `n` (`page_limit_status` refuses it instead); `link_form`; `referrers`
+        `max_page_size` for a larger `n` (`page_limit_status` refuses it instead); `tag_pages` off sends all tags
+        whatever `n` says; `page_marker`; `link_form`; `referrers`
         off answers 404; `implicit_repositories` off answers 404 NAME_UNKNOWN where nobody created the
         repository; `implicit_projects` off lets a double that has projects do so for those; `pull_limit` is how
         many manifests may be read before a double that counts pulls refuses.
@@ -124,6 +138,7 @@ class Behaviour:
     challenge_on_ping_only: bool = False
     basic_beside_bearer: bool = False
     basic_realm: str = "embedded registry"
+    list_action: str = "pull"
 
     double: str = ""
 
@@ -149,6 +164,9 @@ class Behaviour:
     upload_expiry_s: float | None = None
     keep_partial: bool = True
     max_content_length: int | None = None
+    content_range: bool = True
+    single_put: bool = True
+    upload_prefix: str = ""
 
     mounts: bool = True
     mount_status: int | None = None
@@ -171,6 +189,8 @@ class Behaviour:
     max_page_size: int = 1000
     page_limit_status: int | None = None
     link_form: LinkForm = LinkForm.RELATIVE
+    tag_pages: bool = True
+    page_marker: PageMarker = PageMarker.NAME
     referrers: bool = True
     implicit_repositories: bool = True
     implicit_projects: bool = True

@@ -6,7 +6,14 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.embedded.behaviour import Behaviour, DigestHeader, LinkForm, LocationForm, TokenService
+from image_syncer.embedded.behaviour import (
+    Behaviour,
+    DigestHeader,
+    LinkForm,
+    LocationForm,
+    PageMarker,
+    TokenService,
+)
 from image_syncer.embedded.fault import Fault, FaultKind, RateLimit, RetryAfter, TextEnum
 
 if TYPE_CHECKING:
@@ -17,6 +24,7 @@ __all__ = ["behaviour_to_data", "parse_behaviour"]
 _ENUMS: dict[str, type[TextEnum]] = {
     "location_form": LocationForm,
     "link_form": LinkForm,
+    "page_marker": PageMarker,
     "digest_header_on_get": DigestHeader,
     "digest_header_on_put": DigestHeader,
     "kind": FaultKind,

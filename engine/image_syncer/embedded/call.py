@@ -52,7 +52,8 @@ class Service:
 class Call:
     """One request: `behaviour` and `fault` are those that hold for it from its beginning to its end.
 
-    With `may_mount` off, a mount that it asks for opens a session instead.
+    With `may_mount` off, a mount that it asks for opens a session instead. `granted` is what its user may do in its
+    repository.
     """
 
     service: Service
@@ -63,6 +64,7 @@ class Call:
     fault: Fault | None = None
     may_mount: bool = True
     user: str | None = field(default=None, repr=False)
+    granted: frozenset[str] = frozenset()
 
     @property
     def storage(self) -> Storage:

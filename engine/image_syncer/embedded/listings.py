@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 from aiohttp import web
 
-from image_syncer.embedded.behaviour import LinkForm
+from image_syncer.embedded.behaviour import LinkForm, PageMarker
 from image_syncer.embedded.call import parse_digest
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.oci import OCI_INDEX
@@ -27,7 +27,8 @@ async def list_tags(call: Call) -> web.StreamResponse:
     """A page of the tags of the repository, in lexical order."""
     if not call.storage.has_repository(call.repository):
         raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
-    page, headers = _page(call, call.storage.tags(call.repository))
+    names = call.storage.tags(call.repository)
+    page, headers = _page(call, names) if call.behaviour.tag_pages else (list(names), {})
     tags: list[str] | None = page
     if call.behaviour.null_tag_list and not page:
         call.meet("null tag list")
@@ -72,13 +73,13 @@ def _descriptor(manifest: StoredManifest) -> dict[str, Any]:
 def _page(call: Call, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The names after `last`, at most `n` of them, and a Link to what follows (RFC 8288)."""
     size = _page_size(call)
-    begin = bisect_right(names, call.request.query.get("last", ""))
+    begin = _begin(call, names)
     if size is None:
         return list(names[begin:]), {}
     page = list(names[begin : begin + size])
     if not page or begin + size >= len(names):
         return page, {}
-    target = f"{call.request.path}?{urlencode({'last': page[-1], 'n': size})}"
+    target = f"{call.request.path}?{urlencode({**_marker(call, page[-1], begin + size), 'n': size})}"
     form = call.behaviour.link_form
     if form is LinkForm.MISSING:
         return page, {}
@@ -87,6 +88,28 @@ def _page(call: Call, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     elif form is LinkForm.OTHER_HOST:
         target = call.companion_url + target
     return page, {"Link": f'<{target}>; rel="next"'}
+
+
+def _begin(call: Call, names: Sequence[str]) -> int:
+    """The place in `names` where the page begins."""
+    form, query = call.behaviour.page_marker, call.request.query
+    last = query.get("last", "")
+    if form is PageMarker.NAME:
+        return bisect_right(names, last)
+    if form is PageMarker.NUMBER:
+        if last and not last.isdecimal():
+            call.meet("last is no number")
+        return int(last) if last.isdecimal() else 0
+    if last:
+        call.meet("last ignored")
+    return bisect_right(names, bytes.fromhex(query.get("next_page", "")).decode())
+
+
+def _marker(call: Call, last: str, count: int) -> dict[str, str]:
+    form = call.behaviour.page_marker
+    if form is PageMarker.OPAQUE:
+        return {"next_page": last.encode().hex()}
+    return {"last": str(count) if form is PageMarker.NUMBER else last}
 
 
 def _page_size(call: Call) -> int | None:

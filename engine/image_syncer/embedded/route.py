@@ -88,9 +88,18 @@ def is_repository_name(name: str) -> bool:
     return len(name) <= _NAME_LIMIT and _REPOSITORY.fullmatch(name) is not None
 
 
-def parse_route(method: str, path: str, token_path: str = TOKEN_PATH) -> Route:
-    """What `method` and `path` (decoded, without query) ask for; an unknown pair is of the kind "other"."""
-    noun, repository, reference = ("token", "", "") if path == token_path else _parse_path(path)
+def parse_route(method: str, path: str, token_path: str = TOKEN_PATH, upload_prefix: str = "") -> Route:
+    """What `method` and `path` (decoded, without query) ask for; an unknown pair is of the kind "other".
+
+    Tokens are at `token_path`; upload sessions below `upload_prefix` where they have a place of their own.
+    """
+    if path == token_path:
+        noun, repository, reference = "token", "", ""
+    elif upload_prefix and path.startswith(upload_prefix + "/"):
+        head, _, reference = path[len(upload_prefix) + 1 :].rpartition("/")
+        noun, repository = "session", head.removesuffix("/uploads")
+    else:
+        noun, repository, reference = _parse_path(path)
     kind = _BY_METHOD.get((noun, method), ExtraOperation.OTHER)
     return Route(kind, repository, reference)
 

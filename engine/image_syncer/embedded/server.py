@@ -198,7 +198,8 @@ class EmbeddedRegistry:
         if self._control and request.path.startswith("/_") and not on_companion:
             return await self._handle_control(request)
         bearer = self.behaviour.bearer
-        route = parse_route(request.method, request.path, bearer.path if bearer is not None else TOKEN_PATH)
+        token_path = bearer.path if bearer is not None else TOKEN_PATH
+        route = parse_route(request.method, request.path, token_path, self.behaviour.upload_prefix)
         if route.kind is ExtraOperation.OTHER and double_of(self.behaviour).owns(request):
             route = replace(route, kind=ExtraOperation.OWN_API)
         call = Call(self._service, request, route, self.behaviour, on_companion)
@@ -307,7 +308,8 @@ def _build_limit_response(limit: RateLimit) -> web.Response:
     refusal = Refusal(429, "TOOMANYREQUESTS", "too many requests")
     response = build_refusal_response(refusal)
     if limit.body is not None:
-        response = web.Response(status=429, text=limit.body, content_type="text/html")
+        content_type = "application/json" if limit.body.startswith("{") else "text/html"
+        response = web.Response(status=429, text=limit.body, content_type=content_type)
     if limit.retry_after is RetryAfter.SECONDS:
         response.headers["Retry-After"] = str(limit.retry_after_s)
     elif limit.retry_after is RetryAfter.DATE:

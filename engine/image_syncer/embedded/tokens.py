@@ -34,7 +34,7 @@ _FORM_LIMIT_BYTES = 64 * 1024
 Grants = dict[tuple[str, str], frozenset[str]]
 """What somebody may do: (type, name) of the specification's scopes → actions."""
 
-_ALL_ACTIONS = frozenset({"pull", "push", "delete", "*"})
+_ALL_ACTIONS = frozenset({"pull", "push", "delete", "metadata_read", "*"})
 
 
 @dataclass
@@ -145,7 +145,8 @@ async def _read_oauth2_form(call: Call, service: TokenService) -> tuple[list[str
 
     user: str | None = None
     if first("grant_type") == "refresh_token":
-        user = service.identity_tokens.get(first("refresh_token"))
+        known = {**service.identity_tokens, **call.memory.get("refresh tokens", {})}
+        user = known.get(first("refresh_token"))
     elif first("grant_type") == "password":
         name = first("username")
         user = name if call.behaviour.users.get(name) == first("password") else None

@@ -81,6 +81,8 @@ async def put_upload(call: Call) -> web.StreamResponse:
         _check_state(call, upload)
         _check_range(call, upload)
         _check_length(call)
+        if not call.behaviour.single_put and upload.offset == 0 and call.request.content_length != 0:
+            raise Refusal(400, "BLOB_UPLOAD_INVALID", "the blob has to come in pieces", quirk="put refused")
         upload.expect_algorithm(digest.algorithm)
         await receive_body(call, upload)
         _commit(call, upload, digest)
@@ -166,7 +168,7 @@ def _check_state(call: Call, upload: Upload) -> None:
 
 def _check_range(call: Call, upload: Upload) -> None:
     header = call.request.headers.get("Content-Range")
-    if header is None:
+    if header is None or not call.behaviour.content_range:
         return
     match = _CONTENT_RANGE.fullmatch(header)
     if match is None:
@@ -223,7 +225,9 @@ def _session_headers(call: Call, upload: Upload) -> dict[str, str]:
     state = base64.b64encode(hmac.new(call.service.signature_key, text, hashlib.sha256).digest()).decode()
     parts = (call.behaviour.location_query, f"_state={quote(state, safe='')}")
     upload.query = "&".join(part for part in parts if part)
-    path = f"/v2/{call.repository}/blobs/uploads/{upload.id}?{upload.query}"
+    place = call.behaviour.upload_prefix or "/v2"
+    noun = "uploads" if call.behaviour.upload_prefix else "blobs/uploads"
+    path = f"{place}/{call.repository}/{noun}/{upload.id}?{upload.query}"
     return {
         "Location": _location(call, path),
         "Range": f"0-{max(0, upload.offset - 1)}",

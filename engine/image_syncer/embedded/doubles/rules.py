@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NGINX_413",
     "count_pull",
+    "ignore_post_body",
     "mount_inside",
     "no_cancel",
     "no_status",
-    "refuse_long_put",
+    "refuse_long_body",
     "refuse_mount_without_from",
 ]
 
@@ -45,6 +46,12 @@ def count_pull(call: Call, response: web.Response) -> None:  # noqa: ARG001 - a 
     call.meet("pull counted")
 
 
+def ignore_post_body(call: Call) -> None:
+    """A POST that brings the blob opens a session, and no more."""
+    if "digest" in call.request.query and call.request.can_read_body:
+        call.meet("post body ignored")
+
+
 def refuse_mount_without_from(call: Call) -> None:
     """A mount must say from where."""
     if "mount" in call.request.query and "from" not in call.request.query:
@@ -69,7 +76,7 @@ def mount_inside(parts: int, refusal: Refusal | None = None) -> Rule:
     return rule
 
 
-def refuse_long_put(limit_bytes: int, page: str) -> Rule:
+def refuse_long_body(limit_bytes: int, page: str) -> Rule:
     """A body of more than `limit_bytes` is answered by the load balancer, with its page."""
 
     def rule(call: Call) -> None:
