@@ -17,9 +17,13 @@ _MAX_LINE = 400
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Writes one or more lines. A reader or a terminal that has gone is no error: the run is worth more than its
-    output.
+    """Writes one or more lines, without anything in them that a terminal would obey. A reader or a terminal that has
+    gone is no error: the run is worth more than its output.
     """
+    if not text.isprintable():
+        from image_syncer.errors import visible
+
+        text = visible(text, keep="\n\t")
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(f"{text}\n")

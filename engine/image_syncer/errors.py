@@ -2,17 +2,19 @@
 
 One tree under :class:`SyncError`. Each error knows its side (`origin`), its operation, what it was about (repository,
 reference, digest) and whether trying again can help. What crosses a process is data (`to_data`, `from_data`), never a
-pickled exception. Secrets are removed when an error is made, not when it is printed.
+pickled exception. Secrets are removed when an error is made, not when it is printed, and so is what a terminal would
+obey.
 
 Misuse of our own state machines is not a `SyncError`: it raises `RuntimeError` and is meant to crash loudly.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from image_syncer.redaction import redact, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,49 +39,8 @@ __all__ = [
     "UnavailableError",
     "WorkerError",
     "redact",
+    "visible",
 ]
-
-# Where repetitions are bounded, it is because strangers write some of the texts: time must not grow with their square.
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*", re.IGNORECASE)
-_RELATIVE_QUERY = re.compile(r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*")
-_AUTHORIZATION = re.compile(
-    r"(?P<head>\b(?:Basic|Bearer)\s+)(?!(?:authentication|authorization|credentials)\b)[A-Za-z0-9._~+/=-]{8,}",
-    re.IGNORECASE,
-)
-_JWT = re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
-_ASSIGNMENT = re.compile(
-    r"""
-    (?P<head>
-        (?<![\w/.-])[\w.-]{0,60}?   # the word's beginning; in a path the words below are mostly names of images
-        (?:
-            (?:pass(?:word|wd|phrase)|secret|(?<!get\ )token|api[_-]?key|credential)[\w-]{0,40}
-          | (?<![a-z])auth(?:orization)?
-        )
-        (?: \\*["']?\s*=\s* | \\*["']\s*:\s* | :\s+ | :(?: (?=\\*["']) | (?<=password:) | (?<=passwd:) ) )
-    )
-    (?! (?:null|none|true|false)(?![^\s"'&,;}\])]) )
-    (?:
-        (?P<quote>\\*["']) (?: \\\\\\["'] | (?!(?P=quote)) (?:\\.|[^\\\n]) )*
-      | (?:(?:basic|bearer)\s+)? [^\s"'&,;{\[(] (?: [^\s"'&}\])] | ["'](?=\w) )*
-    )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def redact(text: str) -> str:
-    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords.
-
-    >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
-    'GET https://…@h/v2/?…'
-    """
-    text = _ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
-    text = _USERINFO.sub(r"\g<scheme>…@", text)
-    text = _QUERY.sub(r"\g<head>?…", text)
-    text = _RELATIVE_QUERY.sub("?…", text)
-    text = _AUTHORIZATION.sub(r"\g<head>…", text)
-    return _JWT.sub("…", text)
 
 
 class Origin(str, Enum):
@@ -128,6 +89,7 @@ class SyncError(Exception):
     can_pass: ClassVar[bool] = False
     """Whether trying again can help, where the error itself does not say otherwise."""
     _kinds: ClassVar[dict[str, type[SyncError]]] = {}
+    _kept: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -148,13 +110,13 @@ class SyncError(Exception):
         tried_for_s: float | None = None,
         history: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        self.message = redact(message)
+        self.message = self._said(message)
         self.origin = origin
         self.operation = operation
         self.repository = repository
         self.reference = reference
         self.digest = digest
-        self.hint = redact(hint) if hint else None
+        self.hint = self._said(hint) if hint else None
         self.retryable = self.can_pass if retryable is None else retryable
         self.tries = tries
         self.tried_for_s = tried_for_s
@@ -172,6 +134,10 @@ class SyncError(Exception):
         "tried_for_s",
         "history",
     )
+
+    @classmethod
+    def _said(cls, text: str) -> str:
+        return visible(redact(text), keep=cls._kept)
 
     def to_data(self) -> dict[str, Any]:
         """The error as plain data, for messages between processes and for the report."""
@@ -226,6 +192,8 @@ class ConfigurationError(SyncError):
 
     kind = "configuration"
     exit_code = 2
+    _kept = "\n"
+    """A line for each problem, of which each is shown by itself."""
 
     def __init__(self, problems: Sequence[Problem] | str, **fields: Any) -> None:
         self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
@@ -253,7 +221,7 @@ class RegistryError(SyncError):
         retry_after_s: float | None = None,
         **fields: Any,
     ) -> None:
-        self.request = redact(request) if request else None
+        self.request = self._said(request) if request else None
         self.status = status
         self.codes = tuple(codes)
         self.retry_after_s = retry_after_s
@@ -347,7 +315,7 @@ class TransportError(SyncError):
     ) -> None:
         self.phase = phase
         self.curl_code = curl_code
-        self.request = redact(request) if request else None
+        self.request = self._said(request) if request else None
         super().__init__(message, **fields)
 
     @classmethod

@@ -25,6 +25,7 @@ __all__ = [
 ENGINE = "image_syncer"
 
 ROOMS = (
+    "redaction",
     "errors",
     "units",
     "oci",
@@ -45,7 +46,7 @@ ROOMS = (
 )
 """From top to bottom: a room imports itself and rooms above it."""
 
-PURE_ROOMS = frozenset({"errors", "units", "oci", "registry", "config", "planning", "transfer"})
+PURE_ROOMS = frozenset({"redaction", "errors", "units", "oci", "registry", "config", "planning", "transfer"})
 """No loop, no libcurl, no socket, no clock, no random source, no file: time and chance are arguments."""
 
 SHELLS_IN_PURE_ROOMS = frozenset({f"{ENGINE}.config.loader"})

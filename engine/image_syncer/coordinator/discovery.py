@@ -48,9 +48,13 @@ __all__ = ["Discovery", "Selected"]
 
 TAG_PAGE_SIZE = 1000
 MAX_TAG_PAGES = 100_000
+MAX_BARREN_PAGES = 1000
+"""In succession. Artifactory lists digests among its tags, and pages may have nothing else."""
 MAX_TAGS = 1_000_000
 """Of one repository, in memory at once (some 100 MiB): a bound against lists without end."""
 MAX_MANIFEST_BYTES = 4 * 2**20
+MAX_TREE_BYTES = 64 * 2**20
+"""Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
 MAX_CONFIG_BYTES = 4 * 2**20
 _ABSENT = (404,)
 _NO_HEAD = (400, 401, 403, 405)
@@ -71,6 +75,16 @@ class Selected:
     reason: str | None = None
 
 
+class _Below:
+    """What has been found under one root so far: trees that are there or on their way, and the bytes of their
+    manifests.
+    """
+
+    def __init__(self) -> None:
+        self.trees: dict[Digest, asyncio.Task[ImageTree]] = {}
+        self.bytes = 0
+
+
 class Discovery:
     """Asks registries through the client; every error says on which side and of which image."""
 
@@ -84,7 +98,8 @@ class Discovery:
         """
         endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
         known: set[str] = set()
-        seen: set[str] = set()
+        seen: set[int] = set()  # hashes: the addresses themselves may be long
+        barren = 0
         next_url: str | None = None
         for _ in range(MAX_TAG_PAGES):
             request = build_list_tags(endpoint, repository, page_size=TAG_PAGE_SIZE, next_url=next_url)
@@ -92,6 +107,14 @@ class Discovery:
             page = parse_tag_page(response, request.url)
             tags = [tag for tag in dict.fromkeys(page.tags) if tag not in known]
             known.update(tags)
+            barren = 0 if tags else barren + 1
+            if barren >= MAX_BARREN_PAGES:
+                raise ProtocolViolation(
+                    f"the registry's list of tags goes on for {MAX_BARREN_PAGES:,} pages with nothing new in them",
+                    origin=Origin.SOURCE,
+                    operation="list tags",
+                    repository=str(repository),
+                )
             if len(known) > MAX_TAGS:
                 raise ProtocolViolation(
                     f"the registry lists more than {MAX_TAGS:,} tags",
@@ -100,7 +123,7 @@ class Discovery:
                     repository=str(repository),
                 )
             next_url = page.next_url
-            if next_url in seen:
+            if hash(next_url) in seen:
                 raise ProtocolViolation(
                     "the registry's list of tags goes round in circles",
                     origin=Origin.SOURCE,
@@ -110,7 +133,7 @@ class Discovery:
             yield tags, next_url is None
             if next_url is None:
                 return
-            seen.add(next_url)
+            seen.add(hash(next_url))
         raise ProtocolViolation(
             f"the registry's list of tags has more than {MAX_TAG_PAGES:,} pages",
             origin=Origin.SOURCE,
@@ -162,10 +185,11 @@ class Discovery:
         if wanted.is_empty:
             return Selected(root, root.digest, {})
         if root.kind is ManifestKind.INDEX:
-            indexes: dict[Digest, Manifest] = {}
-            chosen = await self._select_index(repository, root, wanted, indexes, depth=0)
+            nested: dict[Digest, Manifest | None] = {}
+            chosen = await self._select_index(repository, root, wanted, nested, depth=0)
             if chosen is None:
                 return Selected(None, root.digest, {}, f"no platform in it fits {wanted}")
+            indexes = {inner.digest: inner for inner in nested.values() if inner is not None}
             return Selected(chosen, root.digest, indexes)
         platform = await self._platform_of(repository, root)
         if platform is not None and not wanted.matches(platform):
@@ -175,32 +199,32 @@ class Discovery:
     async def get_tree(self, repository: Repository, selected: Selected) -> ImageTree:
         """All manifests under the selected root, children fetched together."""
         assert selected.root is not None
-        seen: dict[Digest, asyncio.Task[ImageTree]] = {}
+        below = _Below()
         try:
-            return await self._tree(repository, selected.root, selected.indexes, seen, depth=0)
+            return await self._tree(repository, selected.root, selected.indexes, below, depth=0)
         finally:
-            for task in seen.values():
+            for task in below.trees.values():
                 task.cancel()
-            await asyncio.gather(*seen.values(), return_exceptions=True)
+            await asyncio.gather(*below.trees.values(), return_exceptions=True)
 
     async def _tree(
         self,
         repository: Repository,
         manifest: Manifest,
         indexes: dict[Digest, Manifest],
-        seen: dict[Digest, asyncio.Task[ImageTree]],
+        below: _Below,
         depth: int,
     ) -> ImageTree:
         if depth > MAX_DEPTH:
             raise _hostile(repository, manifest, f"indexes are nested more than {MAX_DEPTH} deep")
         children = []
         for child in manifest.children:
-            if child.digest not in seen:
-                if len(seen) >= MAX_MANIFESTS:
+            if child.digest not in below.trees:
+                if len(below.trees) >= MAX_MANIFESTS:
                     raise _hostile(repository, manifest, f"more than {MAX_MANIFESTS} manifests are under it")
-                work = self._child(repository, child, indexes, seen, depth + 1)
-                seen[child.digest] = asyncio.ensure_future(work)
-            children.append(seen[child.digest])
+                work = self._child(repository, child, indexes, below, depth + 1)
+                below.trees[child.digest] = asyncio.ensure_future(work)
+            children.append(below.trees[child.digest])
         return ImageTree(manifest, tuple(await asyncio.gather(*children)))
 
     async def _child(
@@ -208,11 +232,14 @@ class Discovery:
         repository: Repository,
         child: Descriptor,
         indexes: dict[Digest, Manifest],
-        seen: dict[Digest, asyncio.Task[ImageTree]],
+        below: _Below,
         depth: int,
     ) -> ImageTree:
         manifest = indexes.get(child.digest) or await self._get_child(repository, child)
-        return await self._tree(repository, manifest, indexes, seen, depth)
+        below.bytes += len(manifest.raw)
+        if below.bytes > MAX_TREE_BYTES:
+            raise _hostile(repository, manifest, f"the manifests beside it have more than {MAX_TREE_BYTES} bytes")
+        return await self._tree(repository, manifest, indexes, below, depth)
 
     async def _get_child(self, repository: Repository, child: Descriptor) -> Manifest:
         manifest = await self._get(repository, str(child.digest), Origin.SOURCE, child.digest)
@@ -231,19 +258,22 @@ class Discovery:
         repository: Repository,
         index: Manifest,
         wanted: PlatformFilter,
-        indexes: dict[Digest, Manifest],
+        nested: dict[Digest, Manifest | None],
         depth: int,
     ) -> Manifest | None:
+        """What is left of `index`; `nested` has what is left of the indexes below it, each of which is read once,
+        however often and in however many ways it is named.
+        """
         if depth > MAX_DEPTH:
             raise _hostile(repository, index, f"indexes are nested more than {MAX_DEPTH} deep")
-        nested: dict[Digest, Manifest | None] = {}
         for child in index.children:
-            if is_index(child.media_type):
+            if is_index(child.media_type) and child.digest not in nested:
+                if len(nested) >= MAX_MANIFESTS:
+                    raise _hostile(repository, index, f"more than {MAX_MANIFESTS} indexes are under it")
+                nested[child.digest] = None
                 inner = await self._get_child(repository, child)
-                nested[child.digest] = await self._select_index(repository, inner, wanted, indexes, depth + 1)
-        chosen = select_platforms(index, wanted, nested)
-        indexes.update({inner.digest: inner for inner in nested.values() if inner is not None})
-        return chosen
+                nested[child.digest] = await self._select_index(repository, inner, wanted, nested, depth + 1)
+        return select_platforms(index, wanted, nested)
 
     async def _platform_of(self, repository: Repository, manifest: Manifest) -> Platform | None:
         if manifest.kind is ManifestKind.SCHEMA1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from image_syncer.errors import redact
+from image_syncer.redaction import redact, visible
 from image_syncer.telemetry.logs import LOG_LEVELS, write_event
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["bound_logger", "renderer_of"]
 
 _MAX_DEPTH = 8
+_MANY_LINES = ("exception", "traceback", "stack")
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
 
 
@@ -62,7 +63,7 @@ def _redacted(value: object, key: object, depth: int) -> object:
             return {str(name): _redacted(item, name, depth + 1) for name, item in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [_redacted(item, None, depth + 1) for item in value]
-    return redact(str(value))
+    return visible(redact(str(value)), keep="\n" if key in _MANY_LINES else "")
 
 
 def _write(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -1,0 +1,76 @@
+"""What is taken out of every text for people: what may be a secret, and what a terminal would obey.
+
+Both are done where a text is made, an error first of all, and once more where it leaves (logs, standard error).
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["redact", "visible"]
+
+# Where repetitions are bounded, it is because strangers write some of the texts: time must not grow with their square.
+_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*", re.IGNORECASE)
+_RELATIVE_QUERY = re.compile(r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*")
+_AUTHORIZATION = re.compile(
+    r"(?P<head>\b(?:Basic|Bearer)\s+)(?!(?:authentication|authorization|credentials)\b)[A-Za-z0-9._~+/=-]{8,}",
+    re.IGNORECASE,
+)
+_JWT = re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
+_ASSIGNMENT = re.compile(
+    r"""
+    (?P<head>
+        (?<![\w/.-])[\w.-]{0,60}?   # the word's beginning; in a path the words below are mostly names of images
+        (?:
+            (?:pass(?:word|wd|phrase)|secret|(?<!get\ )token|api[_-]?key|credential)[\w-]{0,40}
+          | (?<![a-z])auth(?:orization)?
+        )
+        (?: \\*["']?\s*=\s* | \\*["']\s*:\s* | :\s+ | :(?: (?=\\*["']) | (?<=password:) | (?<=passwd:) ) )
+    )
+    (?! (?:null|none|true|false)(?![^\s"'&,;}\])]) )
+    (?:
+        (?P<quote>\\*["']) (?: \\\\\\["'] | (?!(?P=quote)) (?:\\.|[^\\\n]) )*
+      | (?:(?:basic|bearer)\s+)? [^\s"'&,;{\[(] (?: [^\s"'&}\])] | ["'](?=\w) )*
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def redact(text: str) -> str:
+    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords.
+
+    >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
+    'GET https://…@h/v2/?…'
+    """
+    text = _ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
+    text = _USERINFO.sub(r"\g<scheme>…@", text)
+    text = _QUERY.sub(r"\g<head>?…", text)
+    text = _RELATIVE_QUERY.sub("?…", text)
+    text = _AUTHORIZATION.sub(r"\g<head>…", text)
+    return _JWT.sub("…", text)
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""`text` with everything that is no visible character written out, as JSON does: escape sequences that would paint
+    or rewrite a terminal, ends of line that would begin a line of their own, marks that turn the direction of writing.
+    Characters of `keep` stay.
+
+    >>> visible("ends here\n\x1b[2J")
+    'ends here\\n\\u001b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _written(char) for char in text)
+
+
+def _written(char: str) -> str:
+    short = _SHORT.get(char)
+    if short is not None:
+        return short
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
