@@ -11,7 +11,7 @@ from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 
 if TYPE_CHECKING:
-    from image_syncer.embedded import EmbeddedRegistry
+    from image_syncer.embedded import Double, EmbeddedRegistry
 
 __all__ = ["registry"]
 
@@ -26,6 +26,26 @@ def _parse_address(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     return host, int(port)
 
 
+_KINDS = (
+    "ecr",
+    "ecr-public",
+    "gar",
+    "hub",
+    "acr-aliyun",
+    "acr-azure",
+    "ghcr",
+    "quay",
+    "harbor",
+    "gitlab",
+    "nexus",
+    "artifactory",
+    "registry2",
+    "registry3",
+    "zot",
+)
+"""The doubles; written out, so that `--help` does not load the registry to know them."""
+
+
 @click.command(short_help="Serve a registry for tests and demos.")
 @click.option(
     "--listen",
@@ -37,27 +57,42 @@ def _parse_address(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 )
 @click.option("--root", metavar="DIR", help="Keep content in this folder, in constant memory.")
 @click.option("--memory", is_flag=True, help="Keep content in memory and forget it at the end. [default]")
+@click.option(
+    "--behave",
+    type=click.Choice(_KINDS),
+    metavar="KIND",
+    help="Act as registries of this kind do, limits and errors included: " + ", ".join(_KINDS) + ".",
+)
 @debug_option
-def registry(listen: tuple[str, int], root: str | None, memory: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+def registry(
+    listen: tuple[str, int],
+    root: str | None,
+    memory: bool,
+    behave: str | None,
+    debug: bool,  # noqa: ARG001 - main reads --debug
+) -> None:
     """Serve an OCI distribution 1.1 registry, until Ctrl-C.
 
-    It is for tests, demos and benchmarks: it asks for no password and speaks plain HTTP.
+    It is for tests, demos and benchmarks: it speaks plain HTTP and asks for no password. With --behave it asks for one
+    where registries of that kind do: it says for which user as it starts, and the password is double-password.
     """
     if root is not None and memory:
         raise click.UsageError("--root keeps content in a folder and --memory does not: give one of them.")
     import asyncio
 
-    from image_syncer.embedded import DirectoryStorage, EmbeddedRegistry, MemoryStorage
+    from image_syncer.embedded import DOUBLES, DirectoryStorage, EmbeddedRegistry, MemoryStorage
 
     host, port = listen
     try:
         storage = MemoryStorage() if root is None else DirectoryStorage(root)
     except OSError as error:
         raise click.UsageError(f"--root {root}: {error.strerror}. Give a folder that may be written to.") from None
-    asyncio.run(_serve(EmbeddedRegistry(storage, host=host, port=port), listen, root or "memory"))
+    double = None if behave is None else DOUBLES[behave]
+    server = EmbeddedRegistry(storage, None if double is None else double.behaviour, host=host, port=port)
+    asyncio.run(_serve(server, listen, root or "memory", double))
 
 
-async def _serve(server: EmbeddedRegistry, listen: tuple[str, int], place: str) -> None:
+async def _serve(server: EmbeddedRegistry, listen: tuple[str, int], place: str, double: Double | None) -> None:
     import asyncio
     import signal
 
@@ -71,7 +106,10 @@ async def _serve(server: EmbeddedRegistry, listen: tuple[str, int], place: str) 
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         address = "{}:{}".format(*listen)
         raise click.UsageError(f"cannot listen on {address}: {reason}. Give --listen another address.") from None
-    say(f"Serving a registry for tests on http://{server.address} (content in {place}). Ctrl-C ends it.")
+    kind = "a registry for tests" if double is None else f"a double of {double.title}, for tests,"
+    say(f"Serving {kind} on http://{server.address} (content in {place}). Ctrl-C ends it.")
+    if double is not None and double.credential is not None:
+        say("It takes the user {} with the password {}.".format(*double.credential))
     try:
         await stop.wait()
     finally:

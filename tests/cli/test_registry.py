@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.test_main import SOURCE_ROOTS
+from image_syncer.embedded import DOUBLES, PASSWORD
+from image_syncer_cli import registry as registry_verb
+from support.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,3 +68,18 @@ def test_an_address_that_is_taken_is_the_users_to_change(command: Command) -> No
         ran = command("registry", "--listen", address)
     assert ran.code == 2
     assert ran.err.startswith(f"Error: cannot listen on {address}: Address already in use. Give --listen another")
+
+
+def test_a_double_says_whom_it_takes_and_asks_for_the_password() -> None:
+    with serving("--behave", "ecr") as (child, line):
+        assert "a double of Amazon ECR, private, for tests, on http://" in line
+        assert child.stdout is not None
+        assert child.stdout.readline() == f"It takes the user AWS with the password {PASSWORD}.\n"
+        address = line.partition("http://")[2].partition(" ")[0]
+        for credential, status in ((None, 401), (("AWS", PASSWORD), 200)):
+            with Client(f"http://{address}", credential=credential) as client:
+                assert client.get("/v2/").status == status
+
+
+def test_every_double_can_be_asked_for() -> None:
+    assert set(registry_verb._KINDS) == set(DOUBLES)
