@@ -181,7 +181,7 @@ class GoogleTokens(Double):
         self.public_key.verify(_unpacked(signature), signed.encode(), PKCS1v15(), SHA256())
         claims = json.loads(_unpacked(signed.partition(".")[2]))
         assert claims["iss"] == "copier@project.iam.gserviceaccount.com"
-        assert claims["aud"] == f"{self.url}/token"
+        assert claims["aud"] == "https://oauth2.googleapis.com/token"  # whatever the address of the service
         assert "cloud-platform" in claims["scope"]
 
 

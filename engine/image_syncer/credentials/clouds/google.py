@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,27 +47,20 @@ def ask_google(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
     path = _file(environ)
     if path is None and not _on_google(environ):
         raise NoIdentityError
+    text = "" if path is None else _read(path, place)
     try:
-        import google.auth
         from google.auth.exceptions import GoogleAuthError
     except ImportError:
-        return _key(path, place)
+        return _key(path, text)
     try:
-        if path is None:
-            from google.auth.compute_engine import Credentials
-
-            credentials = Credentials()
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about quotas, which registries do not count
-                credentials, _project = google.auth.default(scopes=[_SCOPE], request=_request)
+        credentials = _credentials(json.loads(text) if text else {})
         credentials.refresh(_request)
     except GoogleAuthError as error:
         words = str(error.args[0] if error.args else error).partition("\n")[0][:_MAX_WORDS]
         raise CredentialError(
             f"Google gave no token for {place.registry}: {type(error).__name__}: {words}", hint=_HINT
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CredentialError(
             f"Google's credentials on this machine cannot be used: {type(error).__name__}", hint=_HINT
         ) from None
@@ -103,18 +95,63 @@ def _on_google(environ: Mapping[str, str]) -> bool:
     return answer.headers.get("metadata-flavor") == "Google"
 
 
-def _key(path: Path | None, place: CloudPlace) -> Grant:
-    """Without google-auth: the key of a service account is a password as it is."""
-    if path is None:
-        raise ExtraMissingError
+def _credentials(info: Mapping[str, Any]) -> Any:
+    """google-auth's credentials of a file, by its type; those of the machine where there is none.
+
+    Not `google.auth.default`, which also wants to know the project, and asks programs and services for it.
+    """
+    kind = info.get("type")
+    if not info:
+        from google.auth import compute_engine
+
+        return compute_engine.Credentials()
+    if kind == "service_account":
+        from google.oauth2 import service_account
+
+        return service_account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
+    if kind == "authorized_user":
+        from google.oauth2 import credentials
+
+        return credentials.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
+    if kind == "impersonated_service_account":
+        from google.auth import impersonated_credentials
+
+        return impersonated_credentials.Credentials.from_impersonated_service_account_info(info, scopes=[_SCOPE])
+    if kind == "external_account_authorized_user":
+        from google.auth import external_account_authorized_user
+
+        return external_account_authorized_user.Credentials.from_info(info)
+    if kind == "external_account":
+        return _federated(info)
+    raise ValueError
+
+
+def _federated(info: Mapping[str, Any]) -> Any:
+    """Workload identity federation (google.aip.dev/auth/4117): by where the token of the other side comes from."""
+    from google.auth import aws, identity_pool, pluggable
+
+    if info.get("subject_token_type") == "urn:ietf:params:aws:token-type:aws4_request":
+        return aws.Credentials.from_info(info, scopes=[_SCOPE])
+    if "executable" in info["credential_source"]:
+        return pluggable.Credentials.from_info(info, scopes=[_SCOPE])
+    return identity_pool.Credentials.from_info(info, scopes=[_SCOPE])
+
+
+def _read(path: Path, place: CloudPlace) -> str:
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_KEY_BYTES).decode()
-        kind = json.loads(text).get("type")
-    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(json.loads(text), dict):
+            return text
+        reason: str | None = "it holds no JSON object"
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it holds no JSON object"
-        raise CredentialError(f"{path} cannot be used for {place.registry}: {reason}", hint=_HINT) from None
-    if kind != "service_account":
+    raise CredentialError(f"{path} cannot be used for {place.registry}: {reason}", hint=_HINT)
+
+
+def _key(path: Path | None, text: str) -> Grant:
+    """Without google-auth: the key of a service account is a password as it is."""
+    if path is None or json.loads(text).get("type") != "service_account":
         raise ExtraMissingError
     return Grant(Credential(KEY_USER, text), f"the key in {path}", None)
 
