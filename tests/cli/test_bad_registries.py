@@ -288,12 +288,13 @@ def test_nobody_listens(bench: Bench) -> None:
 
 
 def test_a_proxy_that_is_not_there(bench: Bench) -> None:
-    host, _, port = bench.source.address.partition(":")
-    bench.environment |= {"http_proxy": "http://127.0.0.1:1", "no_proxy": host}
-    bench.write(images(f"localhost:{port}/team/app:1: DESTINATION/a\n"))
-    bench.write({"auth.yaml": f'"localhost:{port}": {{insecure: true}}\n"DESTINATION": {{insecure: true}}\n'})
+    bench.environment |= {"HTTPS_PROXY": "http://me:hunter2@127.0.0.1:1", "no_proxy": ""}
+    bench.write(images("registry.invalid/team/app:1: DESTINATION/a\n"))
     ended = bench.sync("--no-progress")
-    assert_failed(bench, ended, "  source localhost:", "over proxy", "Check the proxy in the environment (https_proxy")
+    assert_failed(
+        bench, ended, "  source registry.invalid", "(proxy http://127.0.0.1:1)", "It comes from the environment (https_"
+    )
+    assert "hunter2" not in ended.err
 
 
 @pytest.mark.parametrize("retries", [1, 2])

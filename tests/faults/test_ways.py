@@ -13,7 +13,7 @@ import pytest
 from image_syncer.config import Destination, RegistryEntry
 from image_syncer.embedded import Behaviour, Fault, serve_in_thread
 from image_syncer.oci import Repository
-from image_syncer.registry import Credential
+from image_syncer.registry import Credential, Network
 from support.certificates import make_certificates
 from support.connect_proxy import run_connect_proxy
 from support.sync_runs import PASSWORD, REPOSITORY, USER
@@ -30,22 +30,19 @@ if TYPE_CHECKING:
     [Behaviour(), Behaviour(redirect_blobs=True), Behaviour(users={USER: PASSWORD})],
     ids=["plain", "redirects", "challenges"],
 )
-def test_a_source_behind_a_proxy(
-    lab: SyncLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
-) -> None:
+def test_a_source_behind_a_proxy(lab: SyncLab, tmp_path: Path, behaviour: Behaviour) -> None:
     """The proxy's 200 to CONNECT is not the answer to the request that goes through."""
     made = make_certificates(tmp_path / "certificates")
     with (
         run_connect_proxy() as proxy,
         serve_in_thread(behaviour=behaviour, ssl_context=made.server_context()) as source,
     ):
-        for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("https_proxy", proxy.url)
         lab.registries.append(source)
         lab.source = source
         credential = Credential(USER, PASSWORD) if behaviour.users else None
-        lab._entries[source.address] = RegistryEntry(source.address, credential, ca_file=str(made.authority))
+        lab._entries[source.address] = RegistryEntry(
+            source.address, credential, ca_file=str(made.authority), network=Network(proxy=proxy.url)
+        )
         image = lab.image(4)
         lab.run(retries=0)
         lab.assert_arrived(image)

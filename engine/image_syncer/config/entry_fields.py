@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import BROKEN_REFERENCE, Expansion, ExpansionError, expand
-from image_syncer.config.fields import read_count, read_flag, read_number, read_size, read_text, read_texts
+from image_syncer.config.fields import (
+    read_count,
+    read_flag,
+    read_mapping,
+    read_number,
+    read_size,
+    read_text,
+    read_texts,
+)
 from image_syncer.config.findings import Findings, key_path, shown
 
 if TYPE_CHECKING:
@@ -86,11 +94,37 @@ class EntryFields:
         value = self.fields.get(name)
         return None if value is None else read_size(value, self.key(name), self.findings)
 
-    def secret(self, name: str) -> str:
-        """A text that may refer to environment variables, and is never shown."""
+    def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
+        """One of `choices`."""
         text = self.text(name)
+        if not text or text in choices:
+            return text or None
+        what = f"{shown(text)} is none of {', '.join(choices)}"
+        self.findings.error(self.line(name), self.key(name), what, f"write one of {', '.join(choices)}")
+        return None
+
+    def pairs(self, name: str) -> tuple[tuple[str, str, int], ...]:
+        """A mapping of names to texts: each name, its text, which may refer to environment variables as `${NAME}`, and
+        its line.
+        """
+        value = self.fields.get(name)
+        mapping = None if value is None else read_mapping(value, self.key(name), self.findings)
+        found = []
+        for key, node in () if mapping is None else mapping.entries:
+            text = read_text(node, key_path(self.key(name), key.text), self.findings) or ""
+            path = key_path(self.key(name), key.text)
+            found.append((key.text, self._expanded(text, Expansion.BRACED, node.line, path), node.line))
+        return tuple(found)
+
+    def secret(self, name: str, style: Expansion | None = None) -> str:
+        """A text that may refer to environment variables, and is never shown. `style`: other than the file's own."""
+        if name not in self.fields:
+            return ""
+        return self._expanded(self.text(name), style or self.dialect.secrets, self.line(name), self.key(name))
+
+    def _expanded(self, text: str, style: Expansion, line: int | None, key: str) -> str:
         try:
-            return expand(text, self.dialect.secrets, self.dialect.environ)
+            return expand(text, style, self.dialect.environ)
         except ExpansionError as error:
             if error.name is None:
                 what, mend = BROKEN_REFERENCE, "write ${NAME}"
@@ -100,7 +134,7 @@ class EntryFields:
                 # What follows the dollar sign may well be a part of the password.
                 what = "a dollar sign refers to an environment variable that is not set"
                 mend = "set it, or put the whole value into a variable and write ${NAME}"
-            self.findings.error(self.line(name), self.key(name), what, mend)
+            self.findings.error(line, key, what, mend)
         return ""
 
     def file(self, name: str, mend: str) -> str | None:

@@ -185,7 +185,7 @@ class BlobReading:
             return None
         code, words = judge_end(code, words, whole=head.complete)
         if code:
-            raise transport_error(code, words, request, Origin.DESTINATION)
+            raise transport_error(code, words, request, Origin.DESTINATION, endpoint.network)
         if body.is_blob:
             return None
         return Response(head.status, head.headers, bytes(refusal), request.url)

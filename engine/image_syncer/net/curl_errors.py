@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import Origin, TransportError
+from image_syncer.net.proxy_errors import E_PROXY, judge_proxy
+from image_syncer.registry import DIRECT
 
 if TYPE_CHECKING:
-    from image_syncer.registry import Request
+    from image_syncer.registry import Network, Request
 
 __all__ = ["judge_end", "transport_error"]
 
 _PHASES = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "resolve",
+    E_PROXY: "connect",
     pycurl.E_COULDNT_RESOLVE_HOST: "resolve",
     pycurl.E_COULDNT_CONNECT: "connect",
     pycurl.E_SSL_CONNECT_ERROR: "tls",
@@ -39,6 +42,7 @@ _FINAL = frozenset(
         pycurl.E_SSL_CACERT_BADFILE,
         pycurl.E_SSL_ISSUER_ERROR,
         pycurl.E_URL_MALFORMAT,
+        pycurl.E_INTERFACE_FAILED,
         pycurl.E_UNSUPPORTED_PROTOCOL,
     }
 )
@@ -65,14 +69,16 @@ _HANDSHAKE_HINT = (
     "TLS could not be agreed on: the registry may want a client's certificate, or speak only old versions of TLS."
 )
 _CUT_HINT = "The connection was cut: by the registry, or by a proxy or firewall on the way to it."
-_PROXY_HINT = "Check the proxy in the environment (https_proxy, http_proxy, no_proxy)."
 _HINTS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "Check the spelling of the host, and the name servers of this machine.",
-    pycurl.E_COULDNT_RESOLVE_PROXY: _PROXY_HINT,
     pycurl.E_COULDNT_CONNECT: "Check that the registry runs, its port, and the firewall between.",
     pycurl.E_SSL_CONNECT_ERROR: _HANDSHAKE_HINT,
     pycurl.E_PEER_FAILED_VERIFICATION: _VERIFY_HINT,
     pycurl.E_SSL_CACERT_BADFILE: "The file given as ca_file cannot be read as PEM certificates.",
+    pycurl.E_SSL_CERTPROBLEM: (
+        "The client certificate cannot be used: check that client_key belongs to client_cert, and client_key_password."
+    ),
+    pycurl.E_INTERFACE_FAILED: "Check `interface` of the registry's entry: a name or an address of this machine.",
     pycurl.E_SEND_ERROR: _CUT_HINT,
     pycurl.E_RECV_ERROR: _CUT_HINT,
     pycurl.E_GOT_NOTHING: _CUT_HINT,
@@ -91,10 +97,15 @@ def judge_end(code: int, words: str, *, whole: bool) -> tuple[int, str]:
     return pycurl.E_PARTIAL_FILE, "the connection was closed in the middle of the answer's head"
 
 
-def transport_error(code: int, words: str, request: Request, origin: Origin) -> TransportError:
-    """The error for a transfer that libcurl ended with `code` and `words`."""
+def transport_error(
+    code: int, words: str, request: Request, origin: Origin, network: Network = DIRECT
+) -> TransportError:
+    """The error for a transfer that libcurl ended with `code` and `words`, in a `network`."""
     plain = code == pycurl.E_SSL_CONNECT_ERROR and any(sign in words.lower() for sign in _PLAIN_SIGNS)
     words = _OPENSSL_CODE.sub("", words)
+    refusal = judge_proxy(code, words, request.url, network)
+    if refusal is not None:
+        words = f"{words} (proxy {refusal.shown})"
     return TransportError(
         f"{request.line} failed: {words or f'libcurl error {code}'}",
         origin=origin,
@@ -103,8 +114,8 @@ def transport_error(code: int, words: str, request: Request, origin: Origin) -> 
         request=request.line,
         phase=_PHASES.get(code, "receive"),
         curl_code=code,
-        hint=_PLAIN_HINT if plain else _hint(code, words, request),
-        retryable=not plain and code not in _FINAL,
+        hint=refusal.hint if refusal is not None else _PLAIN_HINT if plain else _hint(code, words, request),
+        retryable=not plain and code not in _FINAL and not (refusal is not None and refusal.is_final),
     )
 
 
@@ -114,8 +125,6 @@ def _hint(code: int, words: str, request: Request) -> str | None:
             return _NAME_HINT
         if "expired" in words:
             return _EXPIRED_HINT
-    if code == pycurl.E_COULDNT_CONNECT and "proxy" in words:
-        return _PROXY_HINT
     if code == pycurl.E_GOT_NOTHING and request.url.startswith("http://"):
         return _SILENT_HINT
     return _HINTS.get(code)

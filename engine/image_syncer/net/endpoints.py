@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pycurl
 from image_syncer.errors import Origin, RegistryDownError, SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
+from image_syncer.net.reach import Reach
 from image_syncer.planning import Tries
 from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
 
@@ -34,7 +36,8 @@ class EndpointBook:
     With one candidate nothing is asked. With `insecure: true` a connection is made without a request
     (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
     What worked is remembered for the host; where nothing does, it is tried again as `retry` says.
-    `chance` gives a uniform number in [0, 1). With `health`, registries that are down are waited for.
+    `chance` gives a uniform number in [0, 1). With `health`, registries that are down are waited for. `reach`
+    completes what was written of their networks; without it, this process's environment and system do.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class EndpointBook:
         retry: RetryPolicy,
         chance: Callable[[], float],
         health: RegistryHealth | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach(os.environ)
         self._transport = transport
         self._registries = registries
         self._retry = retry
@@ -129,7 +134,7 @@ class EndpointBook:
             insecure=settings.insecure,
             skip_tls_verify=settings.skip_tls_verify,
             ca_file=settings.ca_file,
-            network=settings.network,
+            network=self._reach.complete(registry, settings.network, ca_file=settings.ca_file),
             profile=settings.profile,
         )
         for candidate in candidates[:-1]:
@@ -139,7 +144,7 @@ class EndpointBook:
         if len(candidates) > 1:
             code, words = await self._connect(candidates[-1])
             if code:
-                raise transport_error(code, words, build_ping(candidates[-1]), origin)
+                raise transport_error(code, words, build_ping(candidates[-1]), origin, candidates[-1].network)
         return candidates[-1]
 
     async def _connect(self, endpoint: Endpoint) -> tuple[int, str]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
-from image_syncer.net.trust import system_bundle, system_directory
-from image_syncer.registry import Headers
+from image_syncer.net.network_options import network_kind, own_headers, set_network, set_trust
+from image_syncer.registry import DIRECT, Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from image_syncer.net.network_options import NetworkKind
     from image_syncer.registry import Endpoint, Request
 
 __all__ = [
@@ -130,15 +131,17 @@ def set_request(
     connect_timeout_s: float,
 ) -> None:
     """What every request has: address, method, header fields, trust, time to connect."""
-    set_lasting(easy, endpoint, connect_timeout_s=connect_timeout_s)
+    kind = None if endpoint.network is DIRECT else network_kind(endpoint, request.url)
+    headers = request.headers if kind is None else (*request.headers, *own_headers(kind))
+    set_lasting(easy, endpoint, kind, connect_timeout_s=connect_timeout_s)
     set_method(easy, request)
     easy.setopt(pycurl.URL, request.url)
     easy.setopt(pycurl.HEADERFUNCTION, head.take)
-    easy.setopt(pycurl.HTTPHEADER, header_lines(request.headers, authorization))
+    easy.setopt(pycurl.HTTPHEADER, header_lines(headers, authorization))
 
 
-def set_lasting(easy: pycurl.Curl, endpoint: Endpoint, *, connect_timeout_s: float) -> None:
-    """What requests to registries that are trusted alike have in common."""
+def set_lasting(easy: pycurl.Curl, endpoint: Endpoint, kind: NetworkKind | None, *, connect_timeout_s: float) -> None:
+    """What requests to registries that are trusted and reached alike have in common."""
     setopt = easy.setopt
     setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     setopt(pycurl.USERAGENT, USER_AGENT)
@@ -147,17 +150,9 @@ def set_lasting(easy: pycurl.Curl, endpoint: Endpoint, *, connect_timeout_s: flo
     setopt(pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_s * 1000))
     setopt(pycurl.TCP_KEEPALIVE, 1)
     setopt(SUPPRESS_CONNECT_HEADERS, 1)  # a proxy's 200 to CONNECT is not the registry's answer
-    # Whom to believe: the registry's own authority beside the system's, or anyone where the user said so.
-    if not endpoint.verify:
-        setopt(pycurl.SSL_VERIFYPEER, 0)
-        setopt(pycurl.SSL_VERIFYHOST, 0)
-        return
-    bundle = endpoint.ca_file or system_bundle()
-    if bundle:
-        setopt(pycurl.CAINFO, bundle)
-    directory = system_directory()
-    if directory and endpoint.ca_file:
-        setopt(pycurl.CAPATH, directory)
+    set_trust(easy, endpoint)
+    if kind is not None:
+        set_network(easy, kind)
 
 
 def header_lines(headers: tuple[tuple[str, str], ...], authorization: str | None) -> list[str]:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.net.handles import header_lines, parse_head, set_lasting, set_method
-from image_syncer.registry import Response
+from image_syncer.net.network_options import network_kind, own_headers
+from image_syncer.registry import DIRECT, Response
 
 if TYPE_CHECKING:
+    from image_syncer.net.network_options import NetworkKind
     from image_syncer.net.transport import Timeouts
-    from image_syncer.registry import Endpoint, Network, Request
+    from image_syncer.registry import Endpoint, Request
 
 __all__ = ["SmallHandle", "SmallHandles"]
 
@@ -26,14 +28,14 @@ MAX_BODY_BYTES = 8 * 2**20
 
 _BLANK = (b"\r\n", b"\n")
 
-_Kind = tuple[str, bool, bool, "str | None", "Network"]
+_Kind = tuple[str, bool, bool, "str | None", "NetworkKind | None"]
 """Method, whether there is a body at all, whether certificates are verified and by whose authority, the network."""
 
 
 class SmallHandle:
     """One easy handle, and the answer that it takes in, which is whole in memory and bounded."""
 
-    __slots__ = ("_body", "_fields", "_lines", "easy", "kind")
+    __slots__ = ("_body", "_extra", "_fields", "_lines", "easy", "kind")
 
     def __init__(self, kind: _Kind | None) -> None:
         self.kind = kind
@@ -41,11 +43,13 @@ class SmallHandle:
         self._lines: list[bytes] = []
         self._body = bytearray()
         self._fields: tuple[tuple[tuple[str, str], ...], str | None] | None = None
+        self._extra: tuple[tuple[str, str], ...] = ()
 
-    def prepare(self, request: Request, endpoint: Endpoint, timeouts: Timeouts) -> None:
+    def prepare(self, request: Request, endpoint: Endpoint, network: NetworkKind | None, timeouts: Timeouts) -> None:
         """Say everything that requests of this kind have in common."""
         easy = self.easy
-        set_lasting(easy, endpoint, connect_timeout_s=timeouts.connect_s)
+        set_lasting(easy, endpoint, network, connect_timeout_s=timeouts.connect_s)
+        self._extra = () if network is None else own_headers(network)
         set_method(easy, request)
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         easy.setopt(pycurl.WRITEFUNCTION, self._receive)
@@ -57,7 +61,8 @@ class SmallHandle:
         """Say what this request has for itself."""
         fields = (request.headers, authorization)
         if fields != self._fields:
-            self.easy.setopt(pycurl.HTTPHEADER, header_lines(*fields))
+            headers = (*request.headers, *self._extra) if self._extra else request.headers
+            self.easy.setopt(pycurl.HTTPHEADER, header_lines(headers, authorization))
             self._fields = fields
         self.easy.setopt(pycurl.URL, request.url)
 
@@ -101,15 +106,16 @@ class SmallHandles:
     def take(self, request: Request, endpoint: Endpoint, authorization: str | None) -> SmallHandle:
         """A handle that is ready to send `request`."""
         body = request.body
-        kind = None if body else (request.method, body is None, endpoint.verify, endpoint.ca_file, endpoint.network)
+        network = None if endpoint.network is DIRECT else network_kind(endpoint, request.url)
+        kind = None if body else (request.method, body is None, endpoint.verify, endpoint.ca_file, network)
         free = self._free.get(kind)
         if free:
             handle = free.pop()
             if kind is None:
-                handle.prepare(request, endpoint, self._timeouts)
+                handle.prepare(request, endpoint, network, self._timeouts)
         else:
             handle = SmallHandle(kind)
-            handle.prepare(request, endpoint, self._timeouts)
+            handle.prepare(request, endpoint, network, self._timeouts)
         handle.aim(request, authorization)
         return handle
 

@@ -99,7 +99,7 @@ class Transport:
                 status=response.status,
             )
         if code:
-            raise transport_error(code, words, request, origin)
+            raise transport_error(code, words, request, origin, endpoint.network)
         return response
 
     def transfer(

@@ -1,37 +1,82 @@
-"""Which certificate authorities libcurl trusts: the wheel of pycurl brings no list that fits every system."""
+"""Which certificate authorities libcurl trusts: the wheel of pycurl brings no list that fits every system.
+
+$SSL_CERT_FILE and $SSL_CERT_DIR mean what they mean to OpenSSL and to Go. What a registry's own authority is added to
+is the system's list: its hashed directory where there is one, since OpenSSL then reads the one certificate that it
+needs, and else the whole bundle.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["system_bundle", "system_directory"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-_BUNDLES = (
+__all__ = ["BUNDLES", "DIRECTORIES", "Trust", "find_trust", "read_authorities", "system_trust"]
+
+BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # where the one before it leads to
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # Alpine, BSDs
 )
-_DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
+"""Where distributions keep the trusted authorities in one file."""
+DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/ca-trust/extracted/pem/directory-hash", "/etc/pki/tls/certs")
+"""Where they keep them one by one."""
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""How OpenSSL names certificates in a directory: openssl-rehash(1)."""
 
 
-@functools.lru_cache(maxsize=1)
-def system_bundle() -> str | None:
-    """The system's file of trusted authorities: $SSL_CERT_FILE, $CURL_CA_BUNDLE, or where distributions keep it."""
-    for name in (os.environ.get("SSL_CERT_FILE"), os.environ.get("CURL_CA_BUNDLE"), *_BUNDLES):
-        if name and Path(name).is_file():
-            return name
-    return None
+@dataclass(frozen=True)
+class Trust:
+    """The system's authorities: a PEM file, a hashed directory (or several, with ":" between), either or none.
 
-
-@functools.lru_cache(maxsize=1)
-def system_directory() -> str | None:
-    """The system's hashed directory of trusted authorities, which OpenSSL reads as needed: $SSL_CERT_DIR or the
-    usual.
+    `directory_too`: the user named the directory, so it counts beside the file.
     """
-    for name in (os.environ.get("SSL_CERT_DIR"), *_DIRECTORIES):
-        if name and Path(name).is_dir():
-            return name
-    return None
+
+    bundle: str | None
+    directory: str | None
+    directory_too: bool = False
+
+
+@functools.lru_cache(maxsize=1)
+def system_trust() -> Trust:
+    """What this process's environment and system say."""
+    return find_trust(os.environ)
+
+
+def find_trust(
+    environ: Mapping[str, str], bundles: Sequence[str] = BUNDLES, directories: Sequence[str] = DIRECTORIES
+) -> Trust:
+    """$SSL_CERT_FILE, $CURL_CA_BUNDLE, or the first of `bundles`; $SSL_CERT_DIR, or the first hashed one of
+    `directories`. What is not there is passed over.
+    """
+    named = (environ.get("SSL_CERT_FILE"), environ.get("CURL_CA_BUNDLE"))
+    bundle = next((name for name in (*named, *bundles) if name and Path(name).is_file()), None)
+    own = [name for name in environ.get("SSL_CERT_DIR", "").split(":") if name and Path(name).is_dir()]
+    if own:
+        return Trust(bundle, ":".join(own), directory_too=True)
+    if any(named):  # the user's list, and no other beside it
+        return Trust(bundle, None)
+    return Trust(bundle, next(filter(_is_hashed, directories), None))
+
+
+def _is_hashed(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(_HASHED.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=64)
+def read_authorities(paths: tuple[str, ...]) -> bytes:
+    """The content of PEM files, one after the other, for CURLOPT_CAINFO_BLOB. Raises OSError."""
+    return b"\n".join(Path(path).read_bytes() for path in paths)

@@ -29,7 +29,7 @@ from image_syncer.registry.manifests import (
     parse_put_manifest,
 )
 from image_syncer.registry.message import Headers, Operation, Request, Response
-from image_syncer.registry.network import DIRECT, Network
+from image_syncer.registry.network import DIRECT, NO_PROXY, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
 from image_syncer.registry.profiles import (
     GENERIC,
@@ -43,6 +43,7 @@ from image_syncer.registry.profiles import (
     recognise_answer,
     recognise_host,
 )
+from image_syncer.registry.proxy import PROXY_SCHEMES, environment_proxies, parse_proxy, shown_proxy
 from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,
@@ -87,10 +88,12 @@ __all__ = [
     "MAX_PAGE_SIZE",
     "MAX_REDIRECTS",
     "MAX_RETRY_AFTER_S",
+    "NO_PROXY",
     "NO_REGISTRY_HINT",
     "OVERRIDABLE_FLAGS",
     "OVERRIDABLE_SIZES",
     "PROFILES",
+    "PROXY_SCHEMES",
     "REDIRECT_STATUSES",
     "STRICT",
     "Allowance",
@@ -133,6 +136,7 @@ __all__ = [
     "candidate_endpoints",
     "content_digest",
     "content_length",
+    "environment_proxies",
     "follow_redirect",
     "is_page",
     "is_retryable_status",
@@ -145,6 +149,7 @@ __all__ = [
     "parse_failure",
     "parse_manifest_head",
     "parse_patch_upload",
+    "parse_proxy",
     "parse_put_manifest",
     "parse_put_upload",
     "parse_start_upload",
@@ -163,5 +168,6 @@ __all__ = [
     "resolve_redirect",
     "retry_after_s",
     "same_origin",
+    "shown_proxy",
     "without_query",
 ]

@@ -19,6 +19,7 @@ __all__ = ["NO_REGISTRY_HINT", "find_hint"]
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
+_PROXY_LOGIN = 407
 _PAYLOAD_TOO_LARGE = 413
 _SERVER_ERRORS = range(500, 600)
 
@@ -31,6 +32,10 @@ _TLS_WANTED = (
     "sent an http request to an https server",
     "speaking plain http to an ssl-enabled server port",
     "combination of host and port requires tls",
+)
+_PROXY = (
+    "A proxy on the way wants a user name and a password, or others: write user:password@ before its host (`proxy` "
+    "of the registry's entry, or http_proxy in the environment)."
 )
 _TLS = "This port speaks TLS and was asked in plain HTTP: leave `insecure` out for this registry."
 _TOO_LARGE = (
@@ -70,6 +75,8 @@ def find_hint(
     """
     if sign is not None and sign.meaning is Meaning.WAIT:
         return _filled(sign.hint, request)
+    if status == _PROXY_LOGIN:
+        return _PROXY
     if any(words in body.text for words in _TLS_WANTED):
         return _TLS
     if sign is not None:

@@ -1,24 +1,66 @@
-"""The network between us and one registry, as the user wants it used. Pure data; `net/handles.py` tells libcurl."""
+"""The network between us and one registry, as the user wants it used. Pure data; `net/network_options.py` tells
+libcurl.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-__all__ = ["DIRECT", "Network"]
+__all__ = ["DIRECT", "NO_PROXY", "Network"]
+
+NO_PROXY = "none"
+"""A proxy that is none: the registry is asked directly, whatever the environment says."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """How the host of a registry is reached, beyond its name. The defaults are libcurl's own."""
+    """How the host of a registry is reached, beyond its name. The defaults are libcurl's own.
+
+    `proxy` is a URL, with its user name and password if it wants them, or NO_PROXY; `plain_proxy` is the one for plain
+    HTTP where that is another, and `no_proxy` the hosts that are asked without them (CURLOPT_NOPROXY).
+    `environment_proxy`: they come from the environment, and not from the registry's entry.
+
+    `client_cert` and `client_key` are PEM files, and `authorities` such files to trust beside the system's (where the
+    endpoint has no `ca_file`). `resolve` has texts of CURLOPT_RESOLVE ("host:port:address[,address]"), or addresses
+    alone, which then are those of the registry. `interface` is a name or an address of this machine, `ip_version` 4 or
+    6, `http_version` "1.1", "2" or "3". `headers` go to the registry itself, as the client certificate does: never to
+    another host that it names.
+    """
+
+    proxy: str | None = field(default=None, repr=False)
+    plain_proxy: str | None = field(default=None, repr=False)
+    no_proxy: str | None = None
+    environment_proxy: bool = False
+    client_cert: str | None = None
+    client_key: str | None = None
+    client_key_password: str | None = field(default=None, repr=False)
+    authorities: tuple[str, ...] = ()
+    resolve: tuple[str, ...] = ()
+    interface: str | None = None
+    ip_version: int | None = None
+    http_version: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        # It is a part of what handles are kept by, and so looked up for every small request.
+        object.__setattr__(self, "_hash", hash(tuple(getattr(self, name) for name in _NAMES)))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
 
     @property
     def is_default(self) -> bool:
         """Whether the user wants nothing special."""
         return self == DIRECT
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy for `url`, or NO_PROXY; None where libcurl decides. `no_proxy` is not looked at."""
+        plain = self.plain_proxy is not None and url.startswith("http://")
+        return self.plain_proxy if plain else self.proxy
 
     def to_text(self) -> str | None:
         """What is set, as JSON for another process; None where nothing is."""
@@ -30,6 +72,9 @@ class Network:
         return DIRECT if text is None else _network_of(text)
 
 
+_NAMES = tuple(one.name for one in fields(Network))
+
+
 @lru_cache(maxsize=256)
 def _text_of(network: Network) -> str | None:
     return None if network.is_default else orjson.dumps(asdict(network)).decode()
@@ -38,8 +83,7 @@ def _text_of(network: Network) -> str | None:
 @lru_cache(maxsize=256)
 def _network_of(text: str) -> Network:
     data: dict[str, Any] = orjson.loads(text)
-    known = {field.name for field in fields(Network)}
-    return Network(**{name: _frozen(value) for name, value in data.items() if name in known})
+    return Network(**{name: _frozen(value) for name, value in data.items() if name in _NAMES})
 
 
 def _frozen(value: Any) -> Any:

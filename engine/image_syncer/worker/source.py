@@ -191,7 +191,7 @@ class Download:
             raise answer.fault
         code, words = judge_end(code, words, whole=answer.head.complete)
         if code:
-            raise transport_error(code, words, request, Origin.SOURCE)
+            raise transport_error(code, words, request, Origin.SOURCE, self._place.endpoint.network)
         return Response(answer.head.status, answer.head.headers, bytes(answer.refusal), request.url)
 
     def _conclude(self, code: int, words: str, request: Request) -> None:
@@ -204,7 +204,7 @@ class Download:
         if self._why_broken_off is not None:
             raise self._why_broken_off
         if code:
-            raise transport_error(code, words, request, Origin.SOURCE)
+            raise transport_error(code, words, request, Origin.SOURCE, self._place.endpoint.network)
         raise too_short(self._digest, stream.size, stream.received)
 
     def _take_answer(self, head: AnswerHead, offset: int) -> Callable[[memoryview], int | None] | None:

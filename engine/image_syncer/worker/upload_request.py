@@ -85,7 +85,7 @@ class UploadRequest:
             raise self._why_broken_off
         code, words = judge_end(code, words, whole=head.complete)
         if code:
-            raise transport_error(code, words, request, Origin.DESTINATION)
+            raise transport_error(code, words, request, Origin.DESTINATION, self._endpoint.network)
         if self._sent_at_answer != [self._end]:
             raise ProtocolViolation(
                 f"{request.line} answered {head.status} before the last byte was sent",

@@ -1,0 +1,60 @@
+"""Failures that are a proxy's and not the registry's: which proxy it is, without its password, and what can be done."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import pycurl
+
+from image_syncer.registry import NO_PROXY, shown_proxy
+
+if TYPE_CHECKING:
+    from image_syncer.registry import Network
+
+__all__ = ["E_PROXY", "ProxyFailure", "judge_proxy"]
+
+E_PROXY = 97
+"""CURLE_PROXY: the handshake with a SOCKS proxy failed. PycURL has no name for it."""
+
+_TUNNEL = re.compile(r"CONNECT tunnel failed, response (?P<status>\d{3})")
+_LOGIN_WANTED = 407
+_SERVER_ERRORS = range(500, 600)
+_LOGIN_SIGNS = ("rejected by the SOCKS5 server", "No authentication method was acceptable", "SOCKS5 authentication")
+"""What libcurl says where a SOCKS proxy wants a user name and a password, or others."""
+
+_LOGIN = "The proxy wants a user name and a password, or others"
+_REFUSED = "The proxy does not let us go there: have the host and its port allowed"
+_AWAY = "The proxy is there, and cannot reach the registry: check the name of the registry, or ask who runs the proxy"
+_ABSENT = "Check that the proxy runs there, and the firewall between"
+_FROM_ENTRY = "It is `proxy` of the registry's entry."
+_FROM_ENVIRONMENT = "It comes from the environment (https_proxy, http_proxy, all_proxy; no_proxy for exceptions)."
+
+
+class ProxyFailure(NamedTuple):
+    """The proxy as people may see it, what they can do, and whether trying again is in vain."""
+
+    shown: str
+    hint: str
+    is_final: bool
+
+
+def judge_proxy(code: int, words: str, url: str, network: Network) -> ProxyFailure | None:
+    """What a transfer to `url` that ended with libcurl's `code` and `words` says of the proxy; None where nothing."""
+    proxy = network.proxy_for(url)
+    if proxy is None or proxy == NO_PROXY:
+        return None
+    tunnel = _TUNNEL.search(words)
+    status = int(tunnel["status"]) if tunnel else 0
+    if status == _LOGIN_WANTED or (code == E_PROXY and any(sign in words for sign in _LOGIN_SIGNS)):
+        what, is_final = _LOGIN, True
+    elif status in _SERVER_ERRORS or code == E_PROXY:
+        what, is_final = _AWAY, False
+    elif status:
+        what, is_final = _REFUSED, True
+    elif code == pycurl.E_COULDNT_RESOLVE_PROXY or "over proxy" in words or "Proxy CONNECT aborted" in words:
+        what, is_final = _ABSENT, False
+    else:
+        return None
+    where = _FROM_ENVIRONMENT if network.environment_proxy else _FROM_ENTRY
+    return ProxyFailure(shown_proxy(proxy), f"{what}. {where}", is_final)
