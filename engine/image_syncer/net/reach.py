@@ -12,7 +12,7 @@ import pycurl
 
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.net.host_certificates import certificate_folders, find_host_certificates
-from image_syncer.registry import DIRECT, NO_PROXY, Network, Operation, api_host, environment_proxies
+from image_syncer.registry import DIRECT, NO_PROXY, Network, Operation, environment_proxies, recognise_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class Reach:
         Raises ConfigurationError for what cannot work: a key without its password, a version of HTTP that this
         libcurl does not speak, a proxy in the environment that is none.
         """
-        host = host or api_host(registry)
+        host = host or recognise_host(registry).api_host or registry
         network = self._with_certificates(registry, network, ca_file)
         for path in (ca_file,) if ca_file else network.authorities:
             _read_pem(registry, path, _CERTIFICATES, "certificates", "name the PEM file of the authority as ca_file")

@@ -19,7 +19,7 @@ import pycurl
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.net.addresses import AddressKind, kind_of_address, kind_of_host
-from image_syncer.registry import may_carry_credentials, origin_of
+from image_syncer.registry import NO_PROXY, may_carry_credentials, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -58,7 +58,7 @@ class Whereabouts:
         if may_carry_credentials(endpoint.base_url, request.url):
             code, words = await self._driver.perform(easy)
             if not code and endpoint.registry not in self.known:
-                self.known[endpoint.registry] = _kind_of_peer(easy, endpoint, proxied=bool(self._proxy_ports))
+                self.known[endpoint.registry] = _kind_of_peer(easy, endpoint, proxied=bool(self._ports(endpoint)))
             return code, words
         if endpoint.redirects.local:
             return await self._driver.perform(easy)
@@ -66,7 +66,7 @@ class Whereabouts:
         if registry not in self.known:
             # An upload session that another process opened: its registry has not been asked for anything here.
             await self._ask(endpoint)
-        guard = _Guard(self.known.get(registry, AddressKind.ORDINARY), self._proxy_ports)
+        guard = _Guard(self.known.get(registry, AddressKind.ORDINARY), self._ports(endpoint))
         scheme_host_port = origin_of(request.url)
         host = scheme_host_port[1] if scheme_host_port else ""
         written = kind_of_host(host)
@@ -83,6 +83,11 @@ class Whereabouts:
             address, kind = guard.refused
             raise _refused(request, endpoint, origin, address, kind)
         return code, words
+
+    def _ports(self, endpoint: Endpoint) -> frozenset[int]:
+        network = endpoint.network
+        own = [proxy for proxy in (network.proxy, network.plain_proxy) if proxy not in (None, NO_PROXY)]
+        return self._proxy_ports | proxy_ports({}, *map(str, own))
 
 
 class _Guard:

@@ -76,8 +76,8 @@ def test_addresses_alone_are_those_of_the_registry(
 
 
 def test_the_folders_of_docker_and_podman_in_their_order(tmp_path: Path) -> None:
-    assert certificate_folders({"HOME": "/home/me"}) == (
-        "/home/me/.config/containers/certs.d",
+    assert certificate_folders({"HOME": "/nest"}) == (
+        "/nest/.config/containers/certs.d",
         "/etc/containers/certs.d",
         "/etc/docker/certs.d",
     )
