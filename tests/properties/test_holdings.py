@@ -52,6 +52,9 @@ def test_they_know_what_they_were_told_and_nothing_else(make: Callable[[], Holdi
                     homes = {home.name for home, blob in added if (home.registry, blob) == (registry, one)}
                     assert holdings.knows(registry, one) == (bool(homes) or (registry, one) in noted)
                     assert holdings.home(registry, one) in (homes or {None})
+                    for name in homes:
+                        assert holdings.home(registry, one, name) in {home for home in homes if home.startswith(name)}
+                    assert holdings.home(registry, one, "nobody/") is None
                 for other in REPOSITORIES:
                     assert holdings.has(other, one) == ((other, one) in added)
         if isinstance(holdings, HoldingsInMemory):

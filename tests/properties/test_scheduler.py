@@ -19,6 +19,7 @@ from image_syncer.planning import (
     BlobFailed,
     BlobLanded,
     BlobNeed,
+    BlobSet,
     Decision,
     Job,
     Lease,
@@ -107,7 +108,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             small_streams=small_streams,
             small_bytes=SMALL_BYTES,
             tuner=self.tuner,
-            holdings=self.holdings,
+            blobs=BlobSet(self.holdings),
         )
         self.now = 0.0
         self.deliveries: dict[int, Delivery] = {}

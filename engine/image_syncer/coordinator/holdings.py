@@ -51,10 +51,10 @@ class BoundedHoldings:
         """See `Holdings`."""
         return self._memory.has(repository, digest) or (self._file is not None and self._file.has(repository, digest))
 
-    def home(self, registry: str, digest: Digest) -> str | None:
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
         """See `Holdings`."""
-        found = self._memory.home(registry, digest)
-        return self._file.home(registry, digest) if found is None and self._file is not None else found
+        found = self._memory.home(registry, digest, realm)
+        return self._file.home(registry, digest, realm) if found is None and self._file is not None else found
 
     def close(self) -> None:
         """Give the room on the disk back; what was there is forgotten."""

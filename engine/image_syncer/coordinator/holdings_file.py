@@ -18,6 +18,8 @@ from image_syncer.planning import Numbering
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from image_syncer.oci import Digest, Repository
 
 __all__ = ["HoldingsInFile"]
@@ -40,7 +42,7 @@ _ADD = "INSERT OR IGNORE INTO held VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM held WHERE digest = ? AND registry = ? AND repository = ?"
 _KNOWS = "SELECT 1 FROM held WHERE digest = ? AND registry = ? LIMIT 1"
 _HAS = "SELECT 1 FROM held WHERE digest = ? AND registry = ? AND repository = ?"
-_HOME = "SELECT repository FROM held WHERE digest = ? AND registry = ? AND repository > 0 LIMIT 1"
+_HOME = "SELECT repository FROM held WHERE digest = ? AND registry = ? AND repository > 0"
 
 _log = get_logger(__name__)
 
@@ -86,10 +88,10 @@ class HoldingsInFile:
             return False
         return self._run(_HAS, digest.raw, self._registries.number(repository.registry), number) is not None
 
-    def home(self, registry: str, digest: Digest) -> str | None:
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
         """See `Holdings`."""
-        number = self._run(_HOME, digest.raw, self._registries.number(registry))
-        return None if number is None else self._names.text(number)
+        numbers = self._all(_HOME, digest.raw, self._registries.number(registry))
+        return next((name for number in numbers if (name := self._names.text(number)).startswith(realm)), None)
 
     def close(self) -> None:
         """Give the room back; nothing is known any more. May be called again."""
@@ -99,14 +101,17 @@ class HoldingsInFile:
 
     def _run(self, statement: str, *values: bytes | int) -> int | None:
         """The first column of the first row, if there is one."""
+        return next(self._all(statement, *values), None)
+
+    def _all(self, statement: str, *values: bytes | int) -> Iterator[int]:
+        """The first column of every row."""
         if self._database is None:
-            return None
+            return
         try:
-            row = self._database.execute(statement, values).fetchone()
+            for row in self._database.execute(statement, values):
+                yield int(row[0])
         except sqlite3.Error as error:
             self._give_up(error)
-            return None
-        return None if row is None else int(row[0])
 
     def _give_up(self, error: sqlite3.Error) -> None:
         self.close()

@@ -118,12 +118,13 @@ class Journal:
             return False
         return self._ask(lambda reader: reader.has_blob(str(repository), digest), otherwise=False)
 
-    def home(self, registry: str, digest: Digest) -> str | None:
-        """The name of a repository of `registry` in which the blob was verified."""
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
+        """The name, which begins with `realm`, of a repository of `registry` in which the blob was verified."""
         nowhere: list[str] = []
         for home in self._ask(lambda reader: reader.homes(digest), otherwise=nowhere):
             host, _, name = home.partition("/")
-            if host == registry and join_key(home, digest) not in self._forgotten:
+            forgotten = join_key(home, digest) in self._forgotten
+            if host == registry and name.startswith(realm) and not forgotten:
                 return name
         return None
 

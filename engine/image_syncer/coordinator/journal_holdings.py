@@ -48,6 +48,6 @@ class JournaledHoldings:
         self._holdings.add(repository, digest)
         return True
 
-    def home(self, registry: str, digest: Digest) -> str | None:
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
         """See `Holdings`."""
-        return self._holdings.home(registry, digest) or self._journal.home(registry, digest)
+        return self._holdings.home(registry, digest, realm) or self._journal.home(registry, digest, realm)

@@ -24,6 +24,7 @@ from image_syncer.planning import (
     BlobFailed,
     BlobLanded,
     BlobNeed,
+    BlobSet,
     Decision,
     Lease,
     Resources,
@@ -91,6 +92,7 @@ class Transfers:
         self._client = client
         self._endpoints = endpoints
         self._loop = asyncio.get_running_loop()
+        self._quirks = quirks or Quirks()
         policies = decide_policies(settings)
         setup = Setup(
             window_bytes=resources.window_bytes,
@@ -113,7 +115,7 @@ class Transfers:
             small_streams=resources.small_streams,
             small_bytes=resources.small_bytes,
             tuner=StreamTuner(resources.streams),
-            holdings=holdings,
+            blobs=BlobSet(holdings, lambda registry: self._quirks.mounts_at(endpoints.known(registry))),
             breakers=breakers,
         )
         if breakers is not None:
@@ -121,7 +123,6 @@ class Transfers:
             breakers.listen(lambda _breaker: self._loop.call_soon(self._on_timer))
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._sessions = sessions or UploadSessions()
-        self._quirks = quirks or Quirks()
         self.resumes = Resumes()
         self.pacing = Pacing(
             client.throttle,

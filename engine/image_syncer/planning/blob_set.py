@@ -1,7 +1,8 @@
 """The blob set: which blobs are at which destination registry, on their way there, or wanted there.
 
 A blob is needed once for each destination registry and digest, however many images and repositories name it. The first
-repository that needs it gets it from the source; the others wait, and mount it from there.
+repository that needs it gets it from the source; the others wait, and mount it from there. Where a registry mounts only
+between some repositories, or none, this holds for each group of those.
 
 Only blobs under way are objects here. What has landed goes to the `Holdings`, which make it small.
 
@@ -15,8 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from image_syncer.planning.holdings import HoldingsInMemory
+from image_syncer.registry import Mounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning.holdings import Holdings
     from image_syncer.planning.retry import Tries
@@ -25,6 +29,9 @@ __all__ = ["BlobNeed", "BlobSet", "Target"]
 
 _Key: TypeAlias = "tuple[str, Repository, int]"
 """Name of the repository, source, size: needs that have them in common share a target."""
+
+_Place: TypeAlias = "tuple[str, str, Digest]"
+"""Registry, realm, digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Target:
     repository: Repository
     deliveries: list[int]
     mount_from: str
+    realm: str = ""
+    """With what the names of the repositories begin between which it can be mounted; see `Mounts.realm`."""
     booked_bytes: int = 0
     """Its part in what a run is expected to move: the size for the first of a registry, 0 for those that mount."""
     tries: Tries | None = None
@@ -72,8 +81,9 @@ class Target:
 
 @dataclass(slots=True)
 class _Entry:
-    """One blob on its way to one registry: `active` are being brought there, at most one for each repository, and only
-    one in all while no repository is known to have the blob. `home` is the name of one that has.
+    """One blob on its way to one registry, or to that part of it in which it can be mounted: `active` are being brought
+    there, at most one for each repository, and only one in all while no repository is known to have the blob. `home` is
+    the name of one that has.
     """
 
     home: str | None
@@ -100,11 +110,17 @@ class _Entry:
 
 
 class BlobSet:
-    """What is known of every distinct blob at every destination registry. Its length is that of what is under way."""
+    """What is known of every distinct blob at every destination registry. Its length is that of what is under way.
 
-    def __init__(self, holdings: Holdings | None = None) -> None:
+    `mounts_at` says between which repositories of a registry a blob can be mounted.
+    """
+
+    def __init__(
+        self, holdings: Holdings | None = None, mounts_at: Callable[[str], Mounts] = lambda _registry: Mounts.ANYWHERE
+    ) -> None:
         self._holdings: Holdings = HoldingsInMemory() if holdings is None else holdings
-        self._entries: dict[tuple[str, Digest], _Entry] = {}
+        self._mounts_at = mounts_at
+        self._entries: dict[_Place, _Entry] = {}
         self.targets = 0
         """Targets made so far, and their known bytes."""
         self.target_bytes = 0
@@ -118,11 +134,13 @@ class BlobSet:
 
     def join(self, need: BlobNeed) -> Target | None:
         """Take note of a need; the new target to be worked on, or None where an older one serves it or it waits."""
-        place = need.target.registry, need.digest
+        registry, name = need.target.registry, need.target.name
+        realm = self._mounts_at(registry).realm(name)
+        place = registry, realm, need.digest
         entry = self._entries.get(place)
         if entry is None:
-            entry = self._entries[place] = _Entry(self._holdings.home(*place))
-        name = need.target.name
+            home = None if realm == name else self._holdings.home(registry, need.digest, realm)
+            entry = self._entries[place] = _Entry(home)
         key = (name, need.source, need.size)
         known = entry.active.get(name)
         if known is None or _key_of(known) != key:
@@ -131,8 +149,9 @@ class BlobSet:
             known.deliveries.append(need.delivery)
             return None
         # A source of the same registry has the blob, so that it can be mounted from there.
-        mount_from = need.source.name if need.source.registry == need.target.registry else name
-        target = Target(need.digest, need.size, need.source, need.target, [need.delivery], mount_from)
+        is_near = need.source.registry == registry and realm != name and need.source.name.startswith(realm)
+        mount_from = need.source.name if is_near else name
+        target = Target(need.digest, need.size, need.source, need.target, [need.delivery], mount_from, realm)
         if not (target.mounts or entry.home or entry.active or entry.waiting):
             target.booked_bytes = max(need.size, 0)
         self.targets += 1
@@ -145,7 +164,7 @@ class BlobSet:
     def landed(self, target: Target) -> tuple[list[Target], list[Target]]:
         """`target` has the blob now: (those of the same repository, which have it with it, those to be mounted)."""
         self._holdings.add(target.repository, target.digest)
-        entry = self._entries[target.repository.registry, target.digest]
+        entry = self._entries[_place_of(target)]
         if entry.home is None:
             entry.home = target.repository.name
         del entry.active[target.repository.name]
@@ -158,7 +177,7 @@ class BlobSet:
         """`target` is given up: (those that fail with it because they wait for the same of that source, those to try
         now).
         """
-        entry = self._entries[target.repository.registry, target.digest]
+        entry = self._entries[_place_of(target)]
         del entry.active[target.repository.name]
         fallen = [
             other
@@ -171,12 +190,16 @@ class BlobSet:
 
     def _release(self, target: Target) -> list[Target]:
         """Those that may start after `target` has ended; nothing is kept of a blob that nobody waits for any more."""
-        place = target.repository.registry, target.digest
+        place = _place_of(target)
         entry = self._entries[place]
         released = entry.release()
         if not entry.active:  # so nothing waits either: the first of those that wait can always start
             del self._entries[place]
         return released
+
+
+def _place_of(target: Target) -> _Place:
+    return target.repository.registry, target.realm, target.digest
 
 
 def _key_of(target: Target) -> _Key:

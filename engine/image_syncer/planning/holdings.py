@@ -39,8 +39,10 @@ class Holdings(Protocol):
     def has(self, repository: Repository, digest: Digest) -> bool:
         """Whether `repository` is known to have the blob."""
 
-    def home(self, registry: str, digest: Digest) -> str | None:
-        """The name of a repository of `registry` that has the blob, whichever; None where none is known."""
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
+        """The name of a repository of `registry` that has the blob, whichever of those whose names begin with `realm`;
+        None where none is known.
+        """
 
 
 class Numbering:
@@ -128,8 +130,8 @@ class HoldingsInMemory:
         number = self._names.find(repository.name)
         return number is not None and (number in homes if isinstance(homes, dict) else number == homes)
 
-    def home(self, registry: str, digest: Digest) -> str | None:
+    def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
         """See `Holdings`."""
         homes = self._registries.get(registry, {}).get(digest.raw, NOWHERE)
-        number = next(iter(homes)) if isinstance(homes, dict) else homes
-        return self._names.text(number) if number else None
+        numbers = homes if isinstance(homes, dict) else (homes,) if homes else ()
+        return next((name for number in numbers if (name := self._names.text(number)).startswith(realm)), None)

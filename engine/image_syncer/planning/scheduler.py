@@ -31,7 +31,6 @@ from image_syncer.planning.slots import Slots, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from image_syncer.planning.holdings import Holdings
     from image_syncer.planning.retry import RetryPolicy
     from image_syncer.planning.stream_tuner import StreamTuner
 
@@ -61,7 +60,7 @@ class Scheduler:
         small_streams: int = 0,
         small_bytes: int = 0,
         tuner: StreamTuner | None = None,
-        holdings: Holdings | None = None,
+        blobs: BlobSet | None = None,
         breakers: Breakers | None = None,
     ) -> None:
         self._expected = workers
@@ -69,7 +68,7 @@ class Scheduler:
         self._streams = streams
         self._small_streams = small_streams
         self._tuner = tuner
-        self._blobs = BlobSet(holdings)
+        self._blobs = BlobSet() if blobs is None else blobs
         self.quarantine = Quarantine()
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
         self.queue = self._queue

@@ -1,17 +1,54 @@
-"""Habits: how registries take uploads, as far as it has been learnt, so that nothing is tried twice in vain."""
+"""Habits: how registries take uploads, as far as it is known, so that nothing is tried twice in vain.
+
+What the profile of a registry says is known from the start; the rest is learnt, told to all workers and remembered.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from image_syncer.registry import Mounts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KEEPS_PARTIAL", "TAKES_PIECES", "Habits"]
+    from image_syncer.registry import Endpoint, Profile
+
+__all__ = [
+    "HEADS_MANIFESTS",
+    "KEEPS_PARTIAL",
+    "MOUNTS",
+    "MOUNTS_FROM_ITSELF",
+    "TAKES_PIECES",
+    "Habits",
+    "fact_of",
+]
 
 KEEPS_PARTIAL = "keeps partial uploads"
 """Whether what came before a cut survives it, and the session tells how much that is."""
 TAKES_PIECES = "takes uploads in pieces"
+MOUNTS = "mounts blobs of other repositories"
+MOUNTS_FROM_ITSELF = "mounts blobs of the same repository"
+"""Whether such a mount says of a blob that it is there; where it does not, HEAD is asked."""
+HEADS_MANIFESTS = "answers HEAD of a manifest"
+
+MOUNTS_IN_VAIN = 3
+"""One after the other, of blobs that the registry has: then no more are tried. One may be a blob that was deleted, and
+another a repository that we may not read.
+"""
+
+
+def fact_of(profile: Profile, fact: str) -> bool | None:
+    """What the profile of a registry says of a fact; None: it has to be found out."""
+    if fact == MOUNTS:
+        return False if profile.mounts is Mounts.NOWHERE else None
+    known: dict[str, bool | None] = {
+        KEEPS_PARTIAL: profile.keeps_partial,
+        TAKES_PIECES: profile.takes_pieces,
+        MOUNTS_FROM_ITSELF: profile.mounts_from_itself,
+        HEADS_MANIFESTS: profile.heads_manifests,
+    }
+    return known[fact]
 
 
 class Habits:
@@ -20,17 +57,28 @@ class Habits:
     def __init__(self, on_learnt: Callable[[str, str, bool], None] = lambda _registry, _fact, _value: None) -> None:
         self._facts: dict[tuple[str, str], bool] = {}
         self._on_learnt = on_learnt
+        self._in_vain: dict[str, int] = {}
 
     def told(self, registry: str, fact: str, value: bool) -> None:
         """Another worker has found it out, or an earlier run."""
         self._facts[registry, fact] = value
 
-    def known(self, registry: str, fact: str) -> bool | None:
-        """What is known; None: nothing yet."""
-        return self._facts.get((registry, fact))
+    def known(self, endpoint: Endpoint, fact: str) -> bool | None:
+        """What is known, by its profile or by what it did; None: nothing yet."""
+        by_profile = fact_of(endpoint.profile, fact)
+        return self._facts.get((endpoint.registry, fact)) if by_profile is None else by_profile
 
-    def learn(self, registry: str, fact: str, value: bool) -> None:
+    def learn(self, endpoint: Endpoint, fact: str, value: bool) -> None:
         """It was seen just now."""
-        if self._facts.get((registry, fact)) is not value:
+        registry = endpoint.registry
+        if fact_of(endpoint.profile, fact) is None and self._facts.get((registry, fact)) is not value:
             self._facts[registry, fact] = value
             self._on_learnt(registry, fact, value)
+
+    def mount_tried(self, endpoint: Endpoint, *, went: bool) -> None:
+        """A blob was to be mounted from another repository that has it."""
+        tried = self._in_vain[endpoint.registry] = 0 if went else self._in_vain.get(endpoint.registry, 0) + 1
+        if went:
+            self.learn(endpoint, MOUNTS, value=True)
+        elif tried >= MOUNTS_IN_VAIN and self.known(endpoint, MOUNTS) is None:
+            self.learn(endpoint, MOUNTS, value=False)

@@ -87,7 +87,7 @@ class Mover:
         self._terms = terms
         self._loop = asyncio.get_running_loop()
         self._pipe = Pipe(len(lease.targets))
-        self._uploads = [Upload(client, target, digest) for target in lease.targets]
+        self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
         self._download = Download(
             client,
             lease.source,
@@ -383,7 +383,7 @@ class Mover:
         if not isinstance(error, SyncError) or not may_pass(error):
             return False
         sent = self._stream.senders[index].sent if self._stream is not None else upload.kept
-        return sent >= LEAST_KEPT_BYTES and self._terms.habits.known(upload.registry, KEEPS_PARTIAL) is not False
+        return sent >= LEAST_KEPT_BYTES and self._terms.habits.known(upload.endpoint, KEEPS_PARTIAL) is not False
 
     def _result(self, index: int) -> TargetResult:
         outcome = self._pipe.outcomes[index]

@@ -22,33 +22,12 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
-    from image_syncer.oci import Digest, Repository
+    from image_syncer.oci import Digest
     from image_syncer.worker.buffers import Windows
-    from image_syncer.worker.messages import LeaseJob, TargetPlace
+    from image_syncer.worker.messages import LeaseJob
     from image_syncer.worker.terms import Terms
 
-__all__ = ["FreshRepositories", "ParcelMover"]
-
-
-class FreshRepositories:
-    """Which destination repositories had not the last blob that was brought to them: they will lack the next one too.
-
-    The first blob of a repository is asked for before it is fetched, and so is one that could be mounted.
-    """
-
-    def __init__(self) -> None:
-        self._fresh: set[Repository] = set()
-
-    def expect(self, targets: tuple[TargetPlace, ...]) -> bool:
-        """Whether a blob for these targets will probably have to be sent to one of them."""
-        return any(one.repository in self._fresh and not one.mounts for one in targets)
-
-    def learn(self, target: TargetPlace, arrival: Arrival | None) -> None:
-        """What became of a blob on its way to `target`."""
-        if arrival is Arrival.MOVED:
-            self._fresh.add(target.repository)
-        elif arrival is not None:
-            self._fresh.discard(target.repository)
+__all__ = ["ParcelMover"]
 
 
 class ParcelMover:
@@ -68,7 +47,6 @@ class ParcelMover:
         windows: Windows,
         terms: Terms,
         *,
-        fresh: FreshRepositories,
         on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
         on_broken: Callable[[int | None, SyncError, bool], None] = lambda _target, _error, _idle: None,
     ) -> None:
@@ -78,9 +56,9 @@ class ParcelMover:
         self._windows = windows
         self._window: mmap | None = None
         self._terms = terms
-        self._fresh = fresh
+        self._fresh = terms.fresh
         self._loop = asyncio.get_running_loop()
-        self._uploads = [Upload(client, target, digest) for target in lease.targets]
+        self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
         self._download = Download(
             client,
             lease.source,

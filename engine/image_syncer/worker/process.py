@@ -50,7 +50,7 @@ from image_syncer.worker.messages import (
 )
 from image_syncer.worker.mover import Mover
 from image_syncer.worker.pacing_messages import Paced, TurnsGiven
-from image_syncer.worker.parcel_mover import FreshRepositories, ParcelMover
+from image_syncer.worker.parcel_mover import ParcelMover
 from image_syncer.worker.terms import Terms
 from image_syncer.worker.turns import RemoteTurns
 from image_syncer.worker.wire import encode, read_message
@@ -108,7 +108,6 @@ class Worker:
         )
         self._windows = Windows(setup.window_bytes, setup.streams)
         self._parcels = Windows(setup.parcel_bytes, max(1, setup.parcels))
-        self._fresh = FreshRepositories()
         self._habits = Habits(lambda registry, fact, value: self._say(Learnt(registry, fact, value)))
         self._terms = Terms(
             signals=_SIGNALS,
@@ -208,7 +207,6 @@ class Worker:
                 digest,
                 self._parcels,
                 self._terms,
-                fresh=self._fresh,
                 on_target=on_target,
                 on_broken=on_broken,
             )

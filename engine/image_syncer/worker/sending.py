@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from image_syncer.worker.habits import Habits
     from image_syncer.worker.sink import Upload
 
-__all__ = ["PIECE_BYTES", "Sending", "StreamFeed"]
+__all__ = ["Sending", "StreamFeed"]
 
-PIECE_BYTES = 16 * 2**20
-"""A piece of an upload in pieces: what a cut may cost; with larger ones a request costs no less."""
-LEAST_PIECE_BYTES = 2**20
 TOO_LARGE_PIECE_BYTES = 4 * 2**20
 """What proxies take that refuse a whole blob (413)."""
 _TOO_LARGE = 413
@@ -86,13 +83,14 @@ class Sending:
         self._resumption = resumption
         self._on_session = on_session
         self._on_broken = on_broken
+        self._profile = upload.endpoint.profile
         self._piece_bytes: int | None = None
         self._alone = False
         self._begun_at = 0
         self._cut_after = 0
         self._too_large = False
         if pieces_above is not None and feed.size > pieces_above and self._known(TAKES_PIECES) is not False:
-            self._piece_bytes = PIECE_BYTES
+            self._piece_bytes = self._profile.piece_bytes
 
     async def run(self) -> None:
         """Returns when the registry has the blob; raises the `SyncError` that kept it from that."""
@@ -115,7 +113,7 @@ class Sending:
 
     async def _send_pieces(self, piece_bytes: int) -> None:
         sender, size = self._feed.sender, self._feed.size
-        piece_bytes = max(piece_bytes, self._upload.min_piece_bytes)
+        piece_bytes = max(piece_bytes, self._upload.min_piece_bytes, self._profile.least_piece_bytes)
         while sender.sent < size:
             await self._feed.flowing()
             self._begun_at = sender.sent
@@ -148,7 +146,7 @@ class Sending:
             return await self._begin_anew(error)
         kept = await self._upload.ask()
         if kept is None or kept > sent:  # more than it can have is no answer
-            if was_cut and self._cut_after >= LEAST_PIECE_BYTES:
+            if was_cut and self._cut_after >= self._profile.least_piece_bytes:
                 self._learn(KEEPS_PARTIAL, value=False)
             return await self._begin_anew(error)
         if kept > self._begun_at:
@@ -171,7 +169,8 @@ class Sending:
             raise error
         if self._cut_after and self._known(TAKES_PIECES) is not False:
             self._alone = True
-            self._piece_bytes = max(LEAST_PIECE_BYTES, min(self._cut_after // 4, self._piece_bytes or PIECE_BYTES))
+            most = self._piece_bytes or self._profile.piece_bytes
+            self._piece_bytes = max(self._profile.least_piece_bytes, min(self._cut_after // 4, most))
         return False
 
     def _choose_form(self, error: SyncError) -> None:
@@ -180,19 +179,20 @@ class Sending:
             return
         if self._piece_bytes is None:
             if error.status == _TOO_LARGE and self._known(TAKES_PIECES) is not False:
-                self._piece_bytes, error.retryable, self._too_large = TOO_LARGE_PIECE_BYTES, True, True
+                self._piece_bytes = max(TOO_LARGE_PIECE_BYTES, self._profile.least_piece_bytes)
+                error.retryable = self._too_large = True
         elif self._too_large and error.status == _TOO_LARGE:
-            error.retryable = self._piece_bytes > LEAST_PIECE_BYTES
-            self._piece_bytes = LEAST_PIECE_BYTES
+            error.retryable = self._piece_bytes > self._profile.least_piece_bytes
+            self._piece_bytes = self._profile.least_piece_bytes
         elif error.status in _PIECES_REFUSED:
             self._learn(TAKES_PIECES, value=False)
             self._piece_bytes, self._alone, error.retryable = None, False, True
 
     def _known(self, fact: str) -> bool | None:
-        return self._habits.known(self._upload.registry, fact)
+        return self._habits.known(self._upload.endpoint, fact)
 
     def _learn(self, fact: str, *, value: bool) -> None:
-        self._habits.learn(self._upload.registry, fact, value)
+        self._habits.learn(self._upload.endpoint, fact, value)
 
 
 def _says_damaged(error: SyncError) -> bool:

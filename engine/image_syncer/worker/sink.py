@@ -24,6 +24,7 @@ from image_syncer.registry import (
     parse_start_upload,
     parse_upload_status,
 )
+from image_syncer.worker.habits import MOUNTS, MOUNTS_FROM_ITSELF
 from image_syncer.worker.upload_request import UploadRequest
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
-    from image_syncer.registry import Request, Response
+    from image_syncer.registry import Endpoint, Request, Response
     from image_syncer.transfer import ParcelSender, Sender
     from image_syncer.worker.messages import TargetPlace
+    from image_syncer.worker.terms import Terms
 
 __all__ = ["Upload"]
 
@@ -57,10 +59,13 @@ class Upload:
     `kept` is how many bytes the session had that another worker, or another run, had left open; 0 for a new one.
     """
 
-    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest) -> None:
+    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest, terms: Terms) -> None:
         self._client = client
         self._place = place
         self._digest = digest
+        self._habits = terms.habits
+        self._fresh = terms.fresh
+        self._mounted = False
         self._session: UploadSession | None = None
         self._request: UploadRequest | None = None
         self.kept = 0
@@ -68,14 +73,14 @@ class Upload:
         """Whether the last request was refused for its token, and there is a new one."""
 
     @property
-    def registry(self) -> str:
-        """The destination registry."""
-        return self._place.endpoint.registry
+    def endpoint(self) -> Endpoint:
+        """Where the destination registry is."""
+        return self._place.endpoint
 
     @property
     def arrival_without_bytes(self) -> Arrival:
         """How the blob got there, where `open` finds that it is there."""
-        return Arrival.MOUNTED if self._place.mounts else Arrival.PRESENT
+        return Arrival.MOUNTED if self._mounted else Arrival.PRESENT
 
     @property
     def easy(self) -> pycurl.Curl | None:
@@ -121,28 +126,46 @@ class Upload:
     async def open_new(self) -> bool:
         """The same, without a look at an older session."""
         self.kept = 0
-        endpoint, repository = self._place.endpoint, self._place.repository
-        mount = build_start_upload(
-            endpoint, repository, mount=self._digest, from_name=self._place.mount_from, from_scope=True
-        )
-        try:
-            response = await self._client.ask(mount, endpoint, origin=Origin.DESTINATION)
-            refused = response.status in _MOUNT_REFUSED
-        except AuthenticationError:
-            refused = True  # as a mount, or for the right to read the other repository: the plain request tells
-        if refused:
-            plain = build_start_upload(endpoint, repository)
-            response = await self._client.ask(plain, endpoint, origin=Origin.DESTINATION)
-            opened: Request = plain
-        else:
-            opened = mount
-        if response.status not in _OPENED:
-            raise self._client.failure(response, opened, endpoint, Origin.DESTINATION)
-        answer = parse_start_upload(response, opened.url)
+        place, endpoint, habits = self._place, self._place.endpoint, self._habits
+        other = place.mount_from if place.mounts and habits.known(endpoint, MOUNTS) is not False else None
+        answer, asked_itself = None, False
+        if other is not None:
+            answer = await self._start(other)
+        elif habits.known(endpoint, MOUNTS_FROM_ITSELF) is not False:
+            answer, asked_itself = await self._start(place.repository.name), True
+        elif not self._fresh.expect((place,)) and await self.has_blob():
+            return True
+        refused = answer is None
+        answer = answer or await self._start(None)
+        mounted = isinstance(answer, Mounted)
+        if other is not None:
+            habits.mount_tried(endpoint, went=mounted)
+        elif asked_itself and (mounted or refused):  # a session may mean that the blob is not there
+            habits.learn(endpoint, MOUNTS_FROM_ITSELF, value=mounted)
         if isinstance(answer, Mounted):
+            self._mounted = other is not None
             return True
         self._session = answer
         return False
+
+    async def _start(self, mount_from: str | None) -> Mounted | UploadSession | None:
+        """Ask for a mount from that repository, or only for a session; None where the mount was refused, and not as the
+        specification has it, by a session.
+        """
+        endpoint, repository = self._place.endpoint, self._place.repository
+        mount = None if mount_from is None else self._digest
+        request = build_start_upload(endpoint, repository, mount=mount, from_name=mount_from, from_scope=True)
+        try:
+            response = await self._client.ask(request, endpoint, origin=Origin.DESTINATION)
+        except AuthenticationError:
+            if mount is None:
+                raise
+            return None  # as a mount, or for the right to read the other repository: the plain request tells
+        if mount is not None and response.status in _MOUNT_REFUSED:
+            return None
+        if response.status not in _OPENED:
+            raise self._client.failure(response, request, endpoint, Origin.DESTINATION)
+        return parse_start_upload(response, request.url)
 
     async def ask(self) -> int | None:
         """How many bytes the session has, by its registry; None where it is gone, or the registry does not say."""
@@ -165,7 +188,10 @@ class Upload:
         """Whether the repository has the blob, by HEAD."""
         endpoint = self._place.endpoint
         request = build_head_blob(endpoint, self._place.repository, self._digest)
-        response = await self._client.exchange(request, endpoint, origin=Origin.DESTINATION)
+        try:
+            response = await self._client.exchange(request, endpoint, origin=Origin.DESTINATION)
+        except AuthenticationError:
+            return False  # Alibaba Cloud's registry says so to some who may push
         return response.status == _OK
 
     async def put(self, sender: Sender | ParcelSender, size: int) -> None:
@@ -189,6 +215,8 @@ class Upload:
         if self._session is None:
             return
         endpoint = self._place.endpoint
+        if not endpoint.profile.cancels_uploads:
+            return
         if self._client.throttle.wait_s(endpoint.registry, asyncio.get_running_loop().time()):
             return  # it asked to be left alone
         request = build_cancel_upload(endpoint, self._place.repository, self._session)

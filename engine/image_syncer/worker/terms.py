@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.planning import RetryPolicy
 from image_syncer.transfer import Resumption
+from image_syncer.worker.fresh_repositories import FreshRepositories
 from image_syncer.worker.habits import Habits
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["Terms"]
 class Terms:
     """`signals` are libcurl's; see `SilenceWatch` for `stall_s` and `answer_s`, `LagWatch` for `lag_s`. `policy` says
     how often a side that broke may go on, `chance` gives a uniform number in [0, 1), `clock` seconds, `habits` are the
-    registries'.
+    registries', `fresh` their repositories that lack most blobs.
     """
 
     signals: Signals
@@ -33,6 +34,7 @@ class Terms:
     lag_s: float = math.inf
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     habits: Habits = field(default_factory=Habits)
+    fresh: FreshRepositories = field(default_factory=FreshRepositories)
 
     def resumption(self) -> Resumption:
         """For one side of one blob's way."""

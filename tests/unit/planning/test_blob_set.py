@@ -3,6 +3,7 @@ from __future__ import annotations
 from image_syncer.errors import SyncError
 from image_syncer.oci import Repository, digest_of
 from image_syncer.planning import BlobNeed, BlobSet, Target, Tries
+from image_syncer.registry import Mounts
 
 BLOB = digest_of(b"blob")
 SOURCE, OTHER_SOURCE = Repository("src.example", "base/os"), Repository("src.example", "base/web")
@@ -142,3 +143,43 @@ def test_unknown_sizes_book_nothing() -> None:
     blobs = BlobSet()
     assert joined(blobs, APP, size=-1).booked_bytes == 0
     assert blobs.target_bytes == 0
+
+
+def test_where_nothing_is_mounted_nobody_waits() -> None:
+    blobs = BlobSet(mounts_at=lambda _registry: Mounts.NOWHERE)
+    first, second = joined(blobs, APP, source=TOOL), joined(blobs, WEB, source=TOOL)
+    assert [(one.mounts, one.booked_bytes) for one in (first, second)] == [(False, 10), (False, 10)]
+    assert blobs.join(need(APP, 2, source=TOOL)) is None  # that one is on its way
+    assert blobs.landed(first) == ([], [])
+    assert blobs.landed(second) == ([], [])
+    assert not joined(blobs, TOOL).mounts
+    assert len(blobs) == 1
+
+
+def test_blobs_are_mounted_within_an_owner() -> None:
+    blobs = BlobSet(mounts_at=lambda _registry: Mounts.SAME_OWNER)
+    mine, mine_too, yours, yours_too = (
+        Repository("dst.example", f"{one}/app") for one in ("me", "me/x", "you", "you/x")
+    )
+    first, other = joined(blobs, mine), joined(blobs, yours)
+    assert blobs.join(need(mine_too)) is None
+    [mounting] = blobs.landed(first)[1]
+    assert (mounting.repository, mounting.mount_from) == (mine_too, "me/app")
+    blobs.landed(mounting)
+    blobs.landed(other)
+    assert joined(blobs, yours_too).mount_from == "you/app"  # although "me/app" was the first that had it
+    near, far = (joined(blobs, Repository("dst.example", name), source=mine) for name in ("me/y", "they/y"))
+    assert (near.mount_from, far.mount_from) == ("me/app", "they/y")
+
+
+def test_registry_that_is_found_not_to_mount_is_waited_for_no_more() -> None:
+    mounts = [Mounts.ANYWHERE]
+    blobs = BlobSet(mounts_at=lambda _registry: mounts[0])
+    first = joined(blobs, APP)
+    assert blobs.join(need(WEB)) is None
+    mounts[0] = Mounts.NOWHERE
+    assert not joined(blobs, TOOL).mounts
+    [released] = blobs.landed(first)[1]
+    assert released.repository == WEB
+    blobs.failed(released, source_failed=False)
+    assert len(blobs) == 1

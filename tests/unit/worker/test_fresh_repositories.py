@@ -3,8 +3,8 @@ from __future__ import annotations
 from image_syncer.oci import Repository
 from image_syncer.planning import Arrival
 from image_syncer.registry import Endpoint
+from image_syncer.worker.fresh_repositories import FreshRepositories
 from image_syncer.worker.messages import TargetPlace
-from image_syncer.worker.parcel_mover import FreshRepositories
 
 
 def target(name: str = "team/app", mount_from: str | None = None) -> TargetPlace:

@@ -24,6 +24,15 @@ class Mounts(str, Enum):
     """Where the first component of both names is the same."""
     NOWHERE = "nowhere"
 
+    def realm(self, name: str) -> str:
+        """With what the names of the repositories begin from which a blob can be mounted into repository `name`; that
+        name itself where it can be from no other.
+        """
+        if self is Mounts.ANYWHERE:
+            return ""
+        owner, slash, _ = name.partition("/")
+        return f"{owner}/" if self is Mounts.SAME_OWNER and slash else name
+
     def __str__(self) -> str:
         return self.value
 
