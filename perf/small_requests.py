@@ -73,18 +73,18 @@ _SERVER = """\
 _CLIENT = """\
 import asyncio, random, sys, time
 import uvloop
+from image_syncer.credentials import Found
 from image_syncer.errors import Origin
-from image_syncer.net import CurlDriver, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
+from image_syncer.net import CurlDriver, OneCredential, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, build_head_manifest, parse_manifest_head
 address, in_flight, requests = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-async def nobody(repository): return None, "anonymous"
 async def main():
     driver = CurlDriver(connections=256)
     transport = Transport(driver, Timeouts())
-    client = RegistryClient(transport, TokenBroker(transport, nobody), Throttle(), retry=RetryPolicy(tries=1),
-        chance=random.random)
+    broker = TokenBroker(transport, OneCredential(Found(None, "nobody")))
+    client = RegistryClient(transport, broker, Throttle(), retry=RetryPolicy(tries=1), chance=random.random)
     endpoint = Endpoint(address, "http://" + address)
     repository = Repository(address, "team/app")
     async def one(number):

@@ -30,6 +30,9 @@ settings.register_profile("steady", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.load_profile("repeatable" if os.environ.get("CI") else "steady")
 
+# Whoever runs the tests, their files are for nobody else: files with passwords that others may read are warned of.
+os.umask(0o077)
+
 _left_out = pytest.StashKey["dict[str, int]"]()
 
 

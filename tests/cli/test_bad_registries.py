@@ -206,13 +206,13 @@ TROUBLES = [
     ),
     Trouble(
         "docker's file broken",
-        (SOURCE, "config.json:2: not JSON", "mend it, or log in again", "DOCKER_CONFIG names its directory"),
+        (SOURCE, "config.json:2: not JSON", "mend it, or log in again", "or DOCKER_CONFIG its folder"),
         source=Behaviour(users=OURS),
         files=docker('{"auths": {"SOURCE": {"auth": "SECRET"}},\n}'),
     ),
     Trouble(
         "docker's entry broken",
-        (SOURCE, "the `auth` of SOURCE in docker's config.json cannot be decoded", "Log in again: docker login SOURCE"),
+        (SOURCE, "/docker/config.json cannot be decoded", "Log in again: image-syncer login SOURCE"),
         source=Behaviour(users=OURS),
         files=docker('{"auths": {"SOURCE": {"auth": "SECRET"}}}'),
     ),
@@ -220,7 +220,7 @@ TROUBLES = [
         "helper missing",
         (
             SOURCE,
-            "'docker-credential-nowhere', which is not on the PATH",
+            "/docker/config.json names the credential helper 'docker-credential-nowhere', which is not on the PATH",
             "Install it, or write user name and password",
         ),
         source=Behaviour(users=OURS),

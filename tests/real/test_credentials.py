@@ -232,7 +232,7 @@ def test_the_auth_file_goes_before_docker(
     wrong = {addresses[0]: plain(ALICE), addresses[1]: plain(None)}
     [(origin, target)] = rule.items()
     ran = command.sync(wrong, {origin: f"{target}-again"}, code=1)
-    assert "docker config.json" in ran.failure
+    assert f"{command.directory}/docker/config.json, {addresses[1]}" in ran.failure
 
 
 @pytest.mark.usefixtures("image")

@@ -118,6 +118,7 @@ class Command:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, _SOURCE_ROOTS)),
             "DOCKER_CONFIG": str(docker),
+            "REGISTRY_AUTH_FILE": "",
             "no_proxy": "*",
             **self.environment,
         }

@@ -120,7 +120,11 @@ class EntryFields:
         """A text that may refer to environment variables, and is never shown. `style`: other than the file's own."""
         if name not in self.fields:
             return ""
-        return self._expanded(self.text(name), style or self.dialect.secrets, self.line(name), self.key(name))
+        text = self.text(name)
+        value = self._expanded(text, style or self.dialect.secrets, self.line(name), self.key(name))
+        if text and value == text and name != "username" and (name != "proxy" or "@" in text):
+            self.findings.holds_secret = True
+        return value
 
     def _expanded(self, text: str, style: Expansion, line: int | None, key: str) -> str:
         try:

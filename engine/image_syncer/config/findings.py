@@ -54,6 +54,8 @@ class Findings:
         self.file = file
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.holds_secret = False
+        """Whether a password stands in the file itself, and not in a variable that it refers to."""
 
     def error(self, line: int | None, key: str | None, what: str, mend: str | None = None) -> None:
         """Something that keeps a run from starting."""

@@ -15,6 +15,7 @@ from image_syncer.config.collisions import find_collisions
 from image_syncer.config.document import MAX_FILE_BYTES, parse_document
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
+from image_syncer.config.file_modes import mode_warning
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
@@ -148,9 +149,19 @@ class _Reader:
         found: tuple[tuple[RegistryEntry, ...], list[PlacedRule]] = ((), [])
         if tree is not None and tree.root is not None:
             found = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
+            self._check_mode(path, findings)
         self.errors += sorted(findings.errors, key=lambda problem: problem.line or 0)
         self.warnings += findings.warnings
         return found
+
+    def _check_mode(self, path: str, findings: Findings) -> None:
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError:
+            return  # it was there when it was read
+        warning = mode_warning(mode, path, holds_secret=findings.holds_secret)
+        if warning is not None:
+            findings.warn(None, None, *warning)
 
     def warn_of_unused(self, path: str | None, unused: Sequence[object], key: str, mend: str) -> None:
         """Warn of a part of a file that its role leaves aside."""

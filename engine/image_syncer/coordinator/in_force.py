@@ -36,7 +36,12 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
     source, book = CredentialSource(os.environ), configuration.registries
     told = set()
     for repository in _repositories(configuration):
-        found = {"registry": repository.registry, "credential": source.describe(repository, book)}
+        described = source.describe(repository, book)
+        found = {
+            "registry": repository.registry,
+            "credential": described.source,
+            "credential_file": described.file,
+        }
         if (key := tuple(found.values())) in told:
             continue
         told.add(key)

@@ -137,6 +137,7 @@ class Run:
         if self._check is not None:
             await self._check.close()
         await self._health.close()
+        self._warnings += self._source.take_warnings()
         # One that fails does not keep the others from being closed, nor the report from being written.
         parts = (self._source, self._driver, self._blobs, self._children)
         for close in (*(part.close for part in parts), self._close_journal):
@@ -178,7 +179,7 @@ class Run:
             self._transport,
             TokenBroker(
                 self._transport,
-                CredentialLookup(self._source, registries).find,
+                CredentialLookup(self._source, registries),
                 retry=policies.token,
                 chance=random.random,
                 wait_for_turn=self._wait_for_turn,

@@ -1,4 +1,5 @@
-"""Where a user name and password come from: the auth file, docker's `config.json` with its helpers, or nowhere.
+"""Where a user name and password come from: the auth file, the files of docker and podman with their helpers, clouds,
+or nowhere.
 
 Blocking: files are read and helper processes run where they are asked.
 """
@@ -6,6 +7,7 @@ Blocking: files are read and helper processes run where they are asked.
 from __future__ import annotations
 
 from image_syncer.credentials.failure import CredentialError
-from image_syncer.credentials.source import CredentialSource, Found, find_credential
+from image_syncer.credentials.found import NEVER, Described, Found, Source
+from image_syncer.credentials.source import CredentialSource
 
-__all__ = ["CredentialError", "CredentialSource", "Found", "find_credential"]
+__all__ = ["NEVER", "CredentialError", "CredentialSource", "Described", "Found", "Source"]

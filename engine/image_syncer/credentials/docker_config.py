@@ -1,7 +1,7 @@
-"""Docker's `config.json`: what `docker login` leaves, and which helper knows the rest.
+"""Docker's `config.json` and podman's `auth.json`: what a login leaves, and which helper knows the rest.
 
 https://docs.docker.com/reference/cli/docker/login/, "Credential stores" and "Credential helpers"; podman writes the
-same `auths`, with `registry/namespace` as keys too.
+same `auths`, with `registry/namespace` as keys too (containers-auth.json(5)).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DockerConfig", "parse_docker_config"]
 
-_HINT = "Docker's config.json is read where the auth file has no user name; DOCKER_CONFIG names its directory."
+_HINT = "It is read where the auth file knows no user. REGISTRY_AUTH_FILE names another, or DOCKER_CONFIG its folder."
 _HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
 """JSON can name half of a surrogate pair, which no encoding can send."""
+_SECRET_FIELDS = ("auth", "password", "identitytoken", "registrytoken")
 _Value = TypeVar("_Value")
 
 
@@ -35,20 +36,28 @@ _Value = TypeVar("_Value")
 class DockerConfig:
     """The parts that are about credentials: `auths` and `helpers` by registry or registry/namespace, and the helper
     of all others. Entries are decoded when they are asked for, so that a broken one does no harm to other registries.
+    `path` is the file, for messages.
     """
 
+    path: str = "config.json"
     auths: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
     helpers: Mapping[str, str] = field(default_factory=dict)
     store: str | None = None
 
-    def find_entry(self, repository: Repository) -> Credential | None:
-        """What the file itself holds for a repository; None where there is nothing, or only a mark that a helper
-        knows.
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether any entry holds more than a mark that a helper knows."""
+        return any(_text(entry, name) for entry in self.auths.values() for name in _SECRET_FIELDS)
+
+    def find_entry(self, repository: Repository) -> tuple[str, Credential] | None:
+        """What the file itself holds for a repository, with its key; None where there is nothing, or only a mark that
+        a helper knows.
 
         Raises CredentialError.
         """
         found = _longest(self.auths, repository)
-        return None if found is None else _decode(*found)
+        credential = None if found is None else _decode(*found, self.path)
+        return None if found is None or credential is None else (found[0], credential)
 
     def find_helper(self, repository: Repository) -> str | None:
         """The helper that is named for this registry."""
@@ -68,6 +77,7 @@ def parse_docker_config(raw: bytes, path: str) -> DockerConfig:
         raise _broken(path, None, "no JSON object")
     auths, helpers, store = data.get("auths"), data.get("credHelpers"), data.get("credsStore")
     return DockerConfig(
+        path,
         auths={
             canonical_prefix(key): entry
             for key, entry in (auths.items() if isinstance(auths, dict) else ())
@@ -95,7 +105,7 @@ def _longest(values: Mapping[str, _Value], repository: Repository) -> tuple[str,
     return None
 
 
-def _decode(prefix: str, entry: Mapping[str, object]) -> Credential | None:
+def _decode(prefix: str, entry: Mapping[str, object], path: str) -> Credential | None:
     username, password, auth = (_text(entry, name) for name in ("username", "password", "auth"))
     identity_token = _text(entry, "identitytoken") or None
     if auth:
@@ -106,15 +116,15 @@ def _decode(prefix: str, entry: Mapping[str, object]) -> Credential | None:
         username, colon, password = decoded.partition(":")
         if not colon:
             raise CredentialError(
-                f"the `auth` of {prefix} in docker's config.json cannot be decoded",
-                hint=f"Log in again: docker login {prefix}",
+                f"the `auth` of {prefix} in {path} cannot be decoded",
+                hint=f"Log in again: image-syncer login {prefix}",
             )
     if not username and identity_token is None:
         return None
     if any(_HALF_CHARACTER.search(text) for text in (username, password, identity_token or "")):
         raise CredentialError(
-            f"the entry of {prefix} in docker's config.json holds half a character, which nobody can send",
-            hint=f"Log in again: docker login {prefix}",
+            f"the entry of {prefix} in {path} holds half a character, which nobody can send",
+            hint=f"Log in again: image-syncer login {prefix}",
         )
     # Docker's own reader cuts NUL bytes off, which old logins left.
     return Credential(username, password.strip("\0"), identity_token)

@@ -16,12 +16,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from image_syncer.credentials.failure import CredentialError
+from image_syncer.oci import DOCKER_HUB
 from image_syncer.registry import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["HELPER_TIMEOUT_S", "MAX_ANSWER_BYTES", "ask_helper"]
+__all__ = ["DOCKER_HUB_SERVER", "HELPER_TIMEOUT_S", "MAX_ANSWER_BYTES", "ask_helper", "server_name"]
+
+DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
+"""The name under which `docker login` gives Docker Hub to helpers, and writes it into its file."""
 
 HELPER_TIMEOUT_S = 30.0
 """A helper may ask a cloud, or a person; one that says nothing for so long will not."""
@@ -35,15 +39,22 @@ _NOT_FOUND = b"credentials not found"
 _TOKEN_USERNAME = "<token>"  # noqa: S105 - the user name that says "the secret is an identity token"
 
 
+def server_name(registry: str) -> str:
+    """What docker calls a registry where it speaks of it to helpers and in its file."""
+    return DOCKER_HUB_SERVER if registry == DOCKER_HUB else registry
+
+
 def ask_helper(
     name: str,
     server: str,
     *,
     environ: Mapping[str, str],
+    named_in: str = "docker's config.json",
     timeout_s: float = HELPER_TIMEOUT_S,
     on_start: Callable[[subprocess.Popen[bytes]], None] = lambda _process: None,
 ) -> Credential | None:
-    """What the helper knows of a server; None where it says that it knows nothing. `on_start` is given the process.
+    """What the helper knows of a server; None where it says that it knows nothing. `on_start` is given the process,
+    `named_in` is the file that names the helper.
 
     Raises CredentialError, which never holds what the helper said.
     """
@@ -51,7 +62,7 @@ def ask_helper(
     path = shutil.which(program, path=environ.get("PATH")) if _NAME.fullmatch(name) else None
     if path is None:
         raise CredentialError(
-            f"docker's config.json names the credential helper {program!r}, which is not on the PATH",
+            f"{named_in} names the credential helper {program!r}, which is not on the PATH",
             hint="Install it, or write user name and password into the auth file.",
         )
     code, answer = _run([path, "get"], server, program, environ, timeout_s, on_start)

@@ -4,7 +4,7 @@ meet.
 
 from __future__ import annotations
 
-from image_syncer.net.authorization import Authorization, Authorizer, TokenBroker
+from image_syncer.net.authorization import Authorization, Authorizer, Credentials, OneCredential
 from image_syncer.net.client import RegistryClient
 from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.endpoints import EndpointBook
@@ -13,6 +13,7 @@ from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_r
 from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.throttle import Throttle, Turns
+from image_syncer.net.token_broker import TokenBroker
 from image_syncer.net.transport import Timeouts, Transport
 from image_syncer.net.turn_desk import TurnDesk
 
@@ -21,10 +22,12 @@ __all__ = [
     "AnswerHead",
     "Authorization",
     "Authorizer",
+    "Credentials",
     "CurlDriver",
     "EndpointBook",
     "Gate",
     "HandlePool",
+    "OneCredential",
     "RegistryClient",
     "RegistryHealth",
     "Throttle",

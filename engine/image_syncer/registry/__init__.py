@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_blob, parse_blob_range
 from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
-from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, preferred_challenge
+from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, rank_challenges
 from image_syncer.registry.content import content_digest, content_length, is_page
 from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
@@ -156,10 +156,10 @@ __all__ = [
     "parse_tag_page",
     "parse_token",
     "parse_upload_status",
-    "preferred_challenge",
     "profile_to_text",
     "pull_scope",
     "push_scope",
+    "rank_challenges",
     "realm_allowed",
     "recognise_answer",
     "recognise_host",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from image_syncer.registry.location import origin_of
 from image_syncer.registry.message import Operation, Request
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from image_syncer.registry.endpoint import Endpoint
 
-__all__ = ["TOKEN68", "Challenge", "build_ping", "parse_challenges", "preferred_challenge"]
+__all__ = ["TOKEN68", "Challenge", "build_ping", "parse_challenges", "rank_challenges"]
 
 TOKEN68 = "token68"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's "token"
@@ -49,13 +50,15 @@ def parse_challenges(values: Sequence[str]) -> tuple[Challenge, ...]:
     return tuple(found)
 
 
-def preferred_challenge(challenges: Sequence[Challenge]) -> Challenge | None:
-    """The challenge to answer: Bearer with a realm before Basic, because a token keeps the password off the
-    wire; None for neither.
+def rank_challenges(challenges: Sequence[Challenge]) -> tuple[Challenge, ...]:
+    """The challenges that can be answered, the best first: Bearer with a realm before Basic, because a token keeps the
+    password off the wire. A Bearer whose realm is no HTTP address comes last, so that where there is no other its error
+    is told.
     """
-    bearer = (each for each in challenges if each.scheme == "bearer" and each.params.get("realm"))
-    basic = (each for each in challenges if each.scheme == "basic")
-    return next(bearer, None) or next(basic, None)
+    bearer = [each for each in challenges if each.scheme == "bearer" and each.params.get("realm")]
+    usable = [each for each in bearer if origin_of(each.params["realm"]) is not None]
+    basic = [each for each in challenges if each.scheme == "basic"]
+    return (*usable, *basic, *(each for each in bearer if each not in usable))
 
 
 def build_ping(endpoint: Endpoint) -> Request:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.registry.grants import missing_scopes
 from image_syncer.registry.location import append_query, origin_of, resolve_location, without_query
 from image_syncer.registry.message import Operation, Request, Response
 
@@ -58,10 +59,16 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token for `Authorization: Bearer`, and the seconds that it lasts from now."""
+    """A token for `Authorization: Bearer`, and the seconds that it lasts from now.
+
+    `missing` is what was asked for and not granted, as far as that is known. `refresh_token` takes the place of the
+    identity token that it was exchanged for (RFC 6749, section 6).
+    """
 
     value: str = field(repr=False)
     expires_in_s: float
+    missing: tuple[Scope, ...] = ()
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 def basic_authorization(credential: Credential) -> str:
@@ -83,16 +90,17 @@ def build_token_request(
     scopes: Sequence[Scope],
     credential: Credential | None = None,
     *,
+    password_grant: bool = False,
     repository: Repository | None = None,
     origin: Origin = Origin.LOCAL,
 ) -> Request:
     """Ask the realm of a Bearer challenge for a token with `scopes`; without any, with the challenge's own.
 
-    With an identity token a POST ("OAuth2 Token Authentication"), else a GET ("Token Authentication
-    Specification", "Requesting a Token"), with Basic if there is a credential. Whether the realm may see the
-    credential is asked before: `realm_allowed`. Scopes to push come first, because some servers read one
-    only. `repository` is what the token is for, and what errors then name. Raises `ProtocolViolation` when
-    the realm is no HTTP address.
+    With an identity token, or where a `password_grant` is wanted, a POST ("OAuth2 Token Authentication"), else a GET
+    ("Token Authentication Specification", "Requesting a Token"), with Basic if there is a credential. Whether the realm
+    may see the credential is asked before: `realm_allowed`. Scopes to push come first, because some servers read one
+    only. `repository` is what the token is for, and what errors then name. Raises `ProtocolViolation` when the realm is
+    no HTTP address.
     """
     realm = challenge.params.get("realm", "")
     if origin_of(realm) is None:
@@ -105,8 +113,8 @@ def build_token_request(
     if not names:
         names = challenge.params.get("scope", "").split()
     service = challenge.params.get("service")
-    if credential is not None and credential.identity_token:
-        form = _oauth2_form(service, names, credential.identity_token)
+    if credential is not None and (credential.identity_token or password_grant):
+        form = _oauth2_form(service, names, credential)
         return Request(
             Operation.GET_TOKEN,
             "POST",
@@ -124,9 +132,9 @@ def build_token_request(
     return Request(Operation.GET_TOKEN, "GET", url, repository, headers=headers, scopes=tuple(scopes))
 
 
-def parse_token(response: Response, *, origin: Origin = Origin.LOCAL) -> Token:
+def parse_token(response: Response, *, scopes: Sequence[Scope] = (), origin: Origin = Origin.LOCAL) -> Token:
     """The token of an answer: `token`, or `access_token`, and `expires_in`, 60 seconds where it is missing or
-    makes no sense.
+    makes no sense. `scopes` are those that were asked for.
 
     Raises `ProtocolViolation` when there is no token that could stand in a header; the message never holds
     the answer.
@@ -145,7 +153,13 @@ def parse_token(response: Response, *, origin: Origin = Origin.LOCAL) -> Token:
             request=without_query(response.url),
             status=response.status,
         )
-    return Token(value, _expires_in_s(fields.get("expires_in")))
+    refresh_token = fields.get("refresh_token")
+    return Token(
+        value,
+        _expires_in_s(fields.get("expires_in")),
+        missing_scopes(scopes, value, fields.get("scope")),
+        refresh_token if isinstance(refresh_token, str) and 0 < len(refresh_token) <= _MAX_TOKEN_CHARS else None,
+    )
 
 
 def _expires_in_s(value: object) -> float:
@@ -153,10 +167,14 @@ def _expires_in_s(value: object) -> float:
     return float(match[0]) or DEFAULT_EXPIRES_IN_S if match else DEFAULT_EXPIRES_IN_S
 
 
-def _oauth2_form(service: str | None, scope_names: list[str], identity_token: str) -> bytes:
-    form = {"grant_type": "refresh_token", "refresh_token": identity_token, "client_id": _CLIENT_ID}
+def _oauth2_form(service: str | None, scope_names: list[str], credential: Credential) -> bytes:
+    if credential.identity_token:
+        form = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+    else:
+        form = {"grant_type": "password", "username": credential.username, "password": credential.password}
+    form["client_id"] = _CLIENT_ID
     if service:
         form["service"] = service
     if scope_names:
         form["scope"] = " ".join(scope_names)
-    return urlencode(form, quote_via=quote).encode("ascii")
+    return urlencode(form, quote_via=quote, errors="surrogateescape").encode("ascii")

@@ -476,3 +476,38 @@ def test_no_problem_holds_a_secret(write, text, name):
     with pytest.raises(ConfigurationError) as caught:
         load_configuration(**files, environ={"TOKEN": "me:hunter2@r.io"})
     assert "hunter2" not in f"{caught.value} {caught.value.problems}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "auth", "warned"),
+    [
+        (0o600, "quay.io: {username: me, password: hunter2}", None),
+        (0o640, "quay.io: {username: me, password: hunter2}", "others on this machine may read it (mode 0640)"),
+        (0o620, "quay.io: {username: me, password: hunter2}", "others on this machine may change it (mode 0620)"),
+        (0o644, "quay.io: {username: me, identityToken: hunter2}", "others on this machine may read it (mode 0644)"),
+        (0o664, "quay.io: {username: me, password: '${PASSWORD}'}", None),
+        (0o664, "quay.io: {insecure: true}", None),
+        (0o666, "quay.io: {username: me, password: '${PASSWORD}'}", "everybody on this machine may change it"),
+    ],
+)
+def test_a_file_that_others_may_read_or_change_is_warned_of_once(tmp_path, mode, auth, warned):
+    path = tmp_path / "auth file.yaml"
+    path.write_text(auth)
+    path.chmod(mode)
+    warnings = load_registries(str(path), environ={"PASSWORD": "hunter2"}).warnings
+    assert len(warnings) == (warned is not None)
+    for warning in warnings:
+        assert warned in warning.what
+        assert warning.mend.startswith("chmod ")
+        assert warning.mend.endswith(f" '{path}'")
+        assert "hunter2" not in str(warning)
+
+
+def test_a_pipe_is_nobody_else_s(tmp_path):
+    reader, writer = os.pipe()
+    os.write(writer, b"quay.io: {username: me, password: hunter2}")
+    os.close(writer)
+    try:
+        assert load_registries(f"/dev/fd/{reader}", environ={}).warnings == ()
+    finally:
+        os.close(reader)

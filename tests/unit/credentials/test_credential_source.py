@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from image_syncer.config import RegistryBook, RegistryEntry
-from image_syncer.credentials import CredentialError, CredentialSource, find_credential
+from image_syncer.credentials import CredentialError, CredentialSource, Described, Found
 from image_syncer.credentials.helper import MAX_ANSWER_BYTES, ask_helper
 from image_syncer.errors import ConfigurationError, SyncError
 from image_syncer.oci import parse_repository
@@ -29,11 +29,22 @@ def home(tmp_path):
 class Home:
     def __init__(self, path):
         self.path = path
-        self.environ = {"HOME": str(path), "PATH": f"{path}/bin:/usr/bin:/bin"}
+        self.environ = {
+            "HOME": str(path),
+            "PATH": f"{path}/bin:/usr/bin:/bin",
+            "XDG_RUNTIME_DIR": str(path / "runtime"),
+        }
 
     def docker_config(self, text=None, directory=".docker", **data):
         (self.path / directory).mkdir(exist_ok=True)
-        (self.path / directory / "config.json").write_text(json.dumps(data) if text is None else text)
+        self.write(f"{directory}/config.json", text, **data)
+
+    def write(self, name, text=None, mode=0o600, **data):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data) if text is None else text)
+        path.chmod(mode)
+        return path
 
     def helper(self, name, script):
         (self.path / "bin").mkdir(exist_ok=True)
@@ -66,7 +77,7 @@ def test_an_entry_without_a_user_name_leaves_the_question_to_docker(home):
     home.docker_config(auths={"quay.io": {"username": "me", "password": "p"}})
     book = RegistryBook([RegistryEntry("quay.io", insecure=True)])
     found = home.source().find_credential(QUAY, book)
-    assert (found.credential, found.source) == (Credential("me", "p"), "docker config.json")
+    assert (found.credential, found.source) == (Credential("me", "p"), f"{home.path}/.docker/config.json, quay.io")
 
 
 def test_docker_config_names_the_directory(home):
@@ -188,12 +199,6 @@ def test_a_configuration_that_cannot_be_read(home):
     assert "does not exist" in str(caught.value)
 
 
-def test_a_single_question_uses_the_environment_of_the_process(home, monkeypatch):
-    home.docker_config(auths={"quay.io": {"username": "me", "password": "p"}})
-    monkeypatch.setenv("DOCKER_CONFIG", str(home.path / ".docker"))
-    assert find_credential(QUAY, BOOK).credential == Credential("me", "p")
-
-
 def test_no_secret_in_the_repr(home):
     home.docker_config(auths={"quay.io": {"username": "me", "password": "hunter2"}})
     source = home.source()
@@ -216,3 +221,169 @@ def test_helpers_that_are_still_asked_end_when_nobody_wants_their_answer(home):
         with pytest.raises(CredentialError):
             source.find_credential(parse_repository("ghcr.io/a/b"), BOOK)
     assert time.monotonic() - began < 10
+
+
+def entry(username):
+    return {"username": username, "password": "p"}
+
+
+PODMAN = ("runtime/containers/auth.json", ".config/containers/auth.json")
+DOCKER = ".docker/config.json"
+
+
+def user(home):
+    credential = home.source().find_credential(QUAY, BOOK).credential
+    return credential and credential.username
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_the_files_of_podman_come_before_docker_s(home, gone):
+    names = [*PODMAN, DOCKER]
+    for name in names[gone:]:
+        home.write(name, auths={"quay.io": entry(name)})
+    assert user(home) == names[gone]
+
+
+def test_xdg_config_home(home):
+    home.environ["XDG_CONFIG_HOME"] = str(home.path / "xdg")
+    home.write("xdg/containers/auth.json", auths={"quay.io": entry("xdg")})
+    home.write(PODMAN[1], auths={"quay.io": entry("config")})
+    assert user(home) == "xdg"
+
+
+def test_the_first_file_that_knows_a_registry_counts_also_where_another_knows_more_of_its_path(home):
+    home.write(PODMAN[0], auths={"ghcr.io": entry("other"), "quay.io": {}})
+    home.write(PODMAN[1], auths={"quay.io": entry("short")})
+    home.write(DOCKER, auths={"quay.io/a/b": entry("long")})
+    assert user(home) == "short"
+
+
+def test_in_a_file_the_longest_key_counts(home):
+    home.write(PODMAN[0], auths={"quay.io": entry("host"), "quay.io/a/b": entry("repository"), "quay.io/a": entry("a")})
+    assert user(home) == "repository"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"REGISTRY_AUTH_FILE": "named.json", "DOCKER_CONFIG": "docker"}, "named"),
+        ({"DOCKER_CONFIG": "docker"}, "docker"),
+        ({"REGISTRY_AUTH_FILE": "", "DOCKER_CONFIG": ""}, "podman"),
+    ],
+)
+def test_a_file_that_the_environment_names_is_the_only_one(home, variables, expected):
+    home.write("named.json", auths={"quay.io": entry("named")})
+    home.write("docker/config.json", auths={"quay.io": entry("docker")})
+    home.write(PODMAN[0], auths={"quay.io": entry("podman"), "ghcr.io": entry("podman")})
+    home.environ |= {name: value and str(home.path / value) for name, value in variables.items()}
+    assert user(home) == expected
+    other = home.source().find_credential(parse_repository("ghcr.io/a"), BOOK).credential
+    assert (other is None) is (expected != "podman")
+
+
+def test_a_file_that_the_environment_names_has_to_be_there(home):
+    home.environ["REGISTRY_AUTH_FILE"] = str(home.path / "gone.json")
+    with pytest.raises(ConfigurationError) as caught:
+        user(home)
+    assert str(caught.value).startswith(
+        f"{home.path}/gone.json: the file does not exist, and REGISTRY_AUTH_FILE names it"
+    )
+
+
+def test_of_two_files_the_broken_one_is_named_and_only_where_it_is_needed(home):
+    home.write(PODMAN[0], auths={"quay.io": entry("me")})
+    broken = home.write(DOCKER, text="{\n]")
+    assert user(home) == "me"
+    with pytest.raises(ConfigurationError) as caught:
+        home.source().find_credential(parse_repository("ghcr.io/a"), BOOK)
+    [problem] = caught.value.problems
+    assert (problem.file, problem.line) == (str(broken), 2)
+
+
+def test_an_entry_that_cannot_be_decoded_names_its_file(home):
+    home.write(PODMAN[1], auths={"quay.io": {"auth": "hunter2"}})
+    with pytest.raises(CredentialError, match=rf"of quay\.io in {home.path}/\.config/containers/auth\.json cannot"):
+        user(home)
+
+
+class Cloud:
+    """A source after docker's, which knows one registry."""
+
+    def __init__(self, registry):
+        self.registry, self.asked, self.closed = registry, [], False
+
+    def find(self, repository, _book, *, after):
+        self.asked.append(after)
+        return Found(Credential("cloud", "p"), "the cloud") if repository.registry == self.registry else None
+
+    def describe(self, repository, _book):
+        return Described("the cloud") if repository.registry == self.registry else None
+
+    def close(self):
+        self.closed = True
+
+
+def test_clouds_come_after_docker_and_before_nobody(home):
+    home.docker_config(auths={"quay.io": entry("docker")})
+    cloud = Cloud("ghcr.io")
+    source = CredentialSource(home.environ, clouds=cloud)
+    assert source.find_credential(QUAY, BOOK).credential.username == "docker"
+    assert cloud.asked == []
+    ghcr, other = (parse_repository(f"{host}/a") for host in ("ghcr.io", "registry.example"))
+    assert source.find_credential(ghcr, BOOK, after=7.0).source == "the cloud"
+    assert cloud.asked == [7.0]
+    assert source.find_credential(other, BOOK).source == "anonymous"
+    assert [source.describe(place, BOOK).source for place in (ghcr, other)] == ["the cloud", "anonymous"]
+    source.close()
+    assert cloud.closed
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_what_was_learnt_too_early_is_asked_for_anew_and_once(home):
+    home.docker_config(credsStore="fake", auths={"ghcr.io": entry("before")})
+    home.helper("fake", ANSWER)
+    clock = Clock()
+    source = CredentialSource(home.environ, clock=clock)
+    found = source.find_credential(QUAY, BOOK)
+    assert (found.learnt_at_s, found.good_until_s) == (1000.0, 4600.0)
+    clock.now = 2000.0
+    others = [parse_repository(f"quay.io/a/{number}") for number in range(3)]
+    again = [source.find_credential(each, BOOK, after=found.learnt_at_s) for each in others]
+    assert {each.learnt_at_s for each in again} == {2000.0}
+    assert home.calls == 2
+    ghcr = parse_repository("ghcr.io/a")
+    first = source.find_credential(ghcr, BOOK)
+    home.docker_config(auths={"ghcr.io": entry("after")})
+    assert source.find_credential(ghcr, BOOK).credential.username == "before"
+    clock.now = 3000.0
+    assert source.find_credential(ghcr, BOOK, after=first.learnt_at_s).credential.username == "after"
+
+
+@pytest.mark.parametrize(
+    ("mode", "data", "warned"),
+    [
+        (0o600, {"auths": {"quay.io": entry("me")}}, False),
+        (0o640, {"auths": {"quay.io": entry("me")}}, True),
+        (0o644, {"auths": {"quay.io": {"identitytoken": "t"}}}, True),
+        (0o644, {"auths": {"quay.io": {}}, "credsStore": "none"}, False),
+        (0o646, {"auths": {}}, True),
+    ],
+)
+def test_a_file_for_everybody_is_warned_of_once(home, mode, data, warned):
+    home.helper("none", "echo credentials not found in native keychain; exit 1")
+    path = home.write(DOCKER, mode=mode, **data)
+    source = home.source()
+    for _ in range(2):
+        source.find_credential(QUAY, BOOK)
+    warnings = source.take_warnings()
+    assert len(warnings) == warned
+    assert all(str(path) in text and "→ chmod" in text for text in warnings)
+    source.find_credential(parse_repository("ghcr.io/a"), BOOK, after=float("inf"))
+    assert source.take_warnings() == []

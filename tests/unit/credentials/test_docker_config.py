@@ -39,7 +39,8 @@ def encoded(text):
 )
 def test_forms_of_keys(key, repository):
     config = config_of(auths={key: {"auth": encoded("me:pass:word")}})
-    assert config.find_entry(parse_repository(repository)) == Credential("me", "pass:word")
+    [_, credential] = config.find_entry(parse_repository(repository))
+    assert credential == Credential("me", "pass:word")
     assert config.find_entry(parse_repository("ghcr.io/a")) is None
 
 
@@ -59,16 +60,17 @@ def test_forms_of_keys(key, repository):
     ],
 )
 def test_forms_of_entries(entry, credential):
-    assert config_of(auths={"quay.io": entry}).find_entry(parse_repository("quay.io/x")) == credential
+    found = config_of(auths={"quay.io": entry}).find_entry(parse_repository("quay.io/x"))
+    assert found == (None if credential is None else ("quay.io", credential))
 
 
 @pytest.mark.parametrize("auth", ["hunter2", "aHVudGVyMg==", "é", "/w=="])
 def test_a_broken_entry_is_an_error_for_its_own_registry_only_and_tells_nothing(auth):
     config = config_of(auths={"quay.io": {"auth": auth}, "ghcr.io": {"username": "me", "password": "p"}})
-    assert config.find_entry(parse_repository("ghcr.io/x")) == Credential("me", "p")
+    assert config.find_entry(parse_repository("ghcr.io/x")) == ("ghcr.io", Credential("me", "p"))
     with pytest.raises(CredentialError) as caught:
         config.find_entry(parse_repository("quay.io/x"))
-    assert "docker login quay.io" in caught.value.hint
+    assert "image-syncer login quay.io" in caught.value.hint
     assert auth not in str(caught.value)
     assert "hunter2" not in str(caught.value)
 

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from image_syncer.credentials import Found
 from image_syncer.errors import Origin, SyncError, TransportError
-from image_syncer.net import RegistryClient, Throttle, TokenBroker
+from image_syncer.net import OneCredential, RegistryClient, Throttle, TokenBroker
 from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, Headers, Operation, Request, Response, build_head_manifest
@@ -37,14 +38,10 @@ class Registry:
         return Response(200 if authorization else 401, Headers(), b"", request.url)
 
 
-async def nobody(_repository: Repository) -> tuple[None, str]:
-    return None, "anonymous"
-
-
 def test_a_challenge_that_cannot_be_had_leaves_nobody_waiting() -> None:
     async def scenario() -> None:
         registry = Registry()
-        broker = TokenBroker(registry, nobody)  # type: ignore[arg-type]
+        broker = TokenBroker(registry, OneCredential(Found(None, "anonymous")))  # type: ignore[arg-type]
         retry = RetryPolicy(tries=1)
         client = RegistryClient(registry, broker, Throttle(), retry=retry, chance=lambda: 0.0)  # type: ignore[arg-type]
         request = build_head_manifest(ENDPOINT, REPOSITORY, "v1")

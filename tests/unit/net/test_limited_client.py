@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.credentials import Found
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError
-from image_syncer.net import RegistryClient, Throttle, TokenBroker, TurnDesk
+from image_syncer.net import OneCredential, RegistryClient, Throttle, TokenBroker, TurnDesk
 from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, Headers, Request, Response, build_head_manifest
@@ -50,7 +51,7 @@ class Lab:
         )
         self.client = RegistryClient(
             self.registry,  # type: ignore[arg-type]
-            TokenBroker(self.registry, nobody),  # type: ignore[arg-type]
+            TokenBroker(self.registry, OneCredential(Found(None, "anonymous"))),  # type: ignore[arg-type]
             self.throttle,
             retry=RetryPolicy(tries=tries, first_pause_s=0.01, longest_wait_s=longest_wait_s),
             chance=lambda: 0.0,
@@ -58,10 +59,6 @@ class Lab:
 
     async def head(self) -> Response:
         return await self.client.send(HEAD, ENDPOINT, origin=Origin.SOURCE)
-
-
-async def nobody(_repository: Repository) -> tuple[None, str]:
-    return None, "anonymous"
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:

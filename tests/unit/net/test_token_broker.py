@@ -5,15 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from base64 import urlsafe_b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 
+from image_syncer.credentials import Found
 from image_syncer.errors import AuthenticationError, SyncError, TransportError, UnavailableError
 from image_syncer.net import Authorization, TokenBroker
 from image_syncer.oci import Repository
 from image_syncer.planning import ONCE, RetryPolicy
-from image_syncer.registry import Credential, Endpoint, Headers, Operation, Response, pull_scope, push_scope
+from image_syncer.registry import (
+    Credential,
+    Endpoint,
+    Headers,
+    Operation,
+    Response,
+    basic_authorization,
+    pull_scope,
+    push_scope,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,11 +61,28 @@ class Registry:
         return sum(request.operation is Operation.GET_TOKEN for request in self.asked)
 
 
-def broker_of(registry: Registry, credential: Credential | None = ME, retry: RetryPolicy = ONCE) -> TokenBroker:
-    async def credential_for(_repository: Repository) -> tuple[Credential | None, str]:
-        return credential, "the auth file"
+class Keyring:
+    """Knows one credential; where it is refused, the next one of `others`."""
 
-    return TokenBroker(registry, credential_for, retry=retry)  # type: ignore[arg-type]
+    def __init__(self, credential: Credential | None, *others: Credential, good_until_s: float | None = None) -> None:
+        self.found = Found(credential, "the auth file", good_until_s=good_until_s)
+        self.others = list(others)
+        self.refused: list[Credential] = []
+
+    async def find(self, repository: Repository | None) -> Found:
+        return Found(None, "anonymous") if repository is None else self.found
+
+    async def replace(self, _repository: Repository, refused: Credential) -> bool:
+        await asyncio.sleep(0)
+        if self.found.credential == refused:
+            self.refused.append(refused)
+            if self.others:
+                self.found = replace(self.found, credential=self.others.pop(0))
+        return self.found.credential != refused
+
+
+def broker_of(registry: Registry, credential: Credential | None = ME, retry: RetryPolicy = ONCE) -> TokenBroker:
+    return TokenBroker(registry, Keyring(credential), retry=retry)  # type: ignore[arg-type]
 
 
 async def known_broker(registry: Registry, credential: Credential | None = ME) -> TokenBroker:
@@ -348,5 +378,236 @@ def test_a_password_that_is_wrong_is_not_tried_again() -> None:
         with pytest.raises(AuthenticationError):
             await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
         assert registry.tokens == 1
+
+    run(scenario())
+
+
+# Passwords that are refused, and other ways in
+
+
+YOU = Credential("you", "hunter3hunter3")
+BASIC = 'Basic realm="registry"'
+
+
+def broker_with(registry: Registry, keyring: Keyring) -> TokenBroker:
+    return TokenBroker(registry, keyring)  # type: ignore[arg-type]
+
+
+def test_a_password_that_is_refused_is_replaced_once_where_its_source_knows_another() -> None:
+    async def scenario() -> None:
+        keyring = Keyring(ME, YOU)
+        broker = broker_with(Registry(), keyring)
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        first = await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BASIC])
+        given = await asyncio.gather(
+            *(broker.renew(ENDPOINT, REPOSITORY, PULL, first.value, [BASIC]) for _ in range(5))
+        )
+        assert {each.value for each in given} == {basic_authorization(YOU)}
+        assert (await broker.authorize(ENDPOINT, REPOSITORY, PUSH)).value == basic_authorization(YOU)
+        with pytest.raises(AuthenticationError, match="does not accept the user 'you'"):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, given[0].value, [BASIC])
+        assert keyring.refused == [ME, YOU]
+
+    run(scenario())
+
+
+def test_a_password_is_used_no_longer_than_it_is_good() -> None:
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time()
+        broker = broker_with(Registry(), Keyring(ME, good_until_s=now + 90))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        given = await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BASIC])
+        assert given.usable_s == pytest.approx(90, abs=5)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "refusal", [(401, {}), (403, {}), (400, {"error": "invalid_grant"})], ids=["401", "403", "invalid grant"]
+)
+def test_a_password_that_the_token_service_refuses_is_replaced(refusal: tuple[int, dict[str, object]]) -> None:
+    async def scenario() -> None:
+        registry, keyring = Services(refusal, (200, {"token": "t1"})), Keyring(ME, YOU)
+        broker = broker_with(registry, keyring)
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        assert (await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])).value == "Bearer t1"
+        assert [dict(request.headers)["Authorization"] for request in registry.asked] == [
+            basic_authorization(ME),
+            basic_authorization(YOU),
+        ]
+
+    run(scenario())
+
+
+def test_a_password_that_the_token_service_refuses_and_nobody_replaces_is_sent_once() -> None:
+    async def scenario() -> None:
+        registry, keyring = Services((401, {})), Keyring(ME)
+        broker = broker_with(registry, keyring)
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        with pytest.raises(AuthenticationError):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
+        assert (registry.tokens, keyring.refused) == (1, [ME])
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_service_that_takes_no_get_gets_the_password_in_a_post_from_then_on(status: int) -> None:
+    async def scenario() -> None:
+        registry = Services((status, {}), (200, {"access_token": "t1"}))
+        broker = broker_of(registry)
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        for scopes in (PULL, PUSH):
+            assert (await broker.renew(ENDPOINT, REPOSITORY, scopes, None, [BEARER])).value == "Bearer t1"
+        get, *posts = registry.asked
+        assert (get.method, [each.method for each in posts]) == ("GET", ["POST", "POST"])
+        form = parse_qs((posts[0].body or b"").decode())
+        assert form["grant_type"] == ["password"]
+        assert (form["username"], form["password"]) == ([ME.username], [ME.password])
+        assert form["service"] == ["registry.example"]
+        assert form["scope"] == ["repository:team/app:pull"]
+        assert "Authorization" not in dict(posts[0].headers)
+
+    run(scenario())
+
+
+def test_a_service_that_is_not_there_is_said_to_be_missing_and_nobody_gets_a_form() -> None:
+    async def scenario() -> None:
+        for credential, methods in ((ME, ["GET", "POST"]), (None, ["GET"])):
+            registry = Services((404, {}))
+            broker = broker_of(registry, credential)
+            await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+            with pytest.raises(SyncError, match=r"GET https://auth\.example/token answered 404"):
+                await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
+            assert [each.method for each in registry.asked] == methods
+
+    run(scenario())
+
+
+def test_an_identity_token_is_exchanged_and_the_next_one_takes_its_place() -> None:
+    async def scenario() -> None:
+        answers = [(200, {"access_token": f"t{number}", "refresh_token": f"r{number}"}) for number in (1, 2)]
+        registry = Services(*answers)  # type: ignore[arg-type]
+        broker = broker_of(registry, Credential("<token>", "", "r0"))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        for scopes in (PULL, PUSH):
+            await broker.renew(ENDPOINT, REPOSITORY, scopes, None, [BEARER])
+        forms = [parse_qs((each.body or b"").decode()) for each in registry.asked]
+        assert [form["refresh_token"] for form in forms] == [["r0"], ["r1"]]
+        assert {form["grant_type"][0] for form in forms} == {"refresh_token"}
+
+    run(scenario())
+
+
+class Rotating(Registry):
+    """Takes each refresh token once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.good = "r0"
+
+    async def perform(self, request: Request, endpoint: Endpoint, **_: object) -> Response:
+        self.asked.append(request)
+        await asyncio.sleep(0)
+        if parse_qs((request.body or b"").decode())["refresh_token"] != [self.good]:
+            return Response(400, Headers(), b'{"error": "invalid_grant"}', request.url)
+        self.good = f"r{len(self.asked)}"
+        body = json.dumps({"access_token": f"t{len(self.asked)}", "refresh_token": self.good}).encode()
+        return Response(200, Headers(), body, request.url)
+
+
+def test_an_identity_token_that_another_request_has_exchanged_is_sent_in_its_new_form() -> None:
+    async def scenario() -> None:
+        registry = Rotating()
+        broker = broker_of(registry, Credential("<token>", "", "r0"))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        renewals = (broker.renew(ENDPOINT, REPOSITORY, scopes, None, [BEARER]) for scopes in (PULL, PUSH))
+        given = await asyncio.gather(*renewals)
+        assert len({each.value for each in given}) == 2
+        assert len(registry.asked) == 3
+
+    run(scenario())
+
+
+def test_an_identity_token_at_a_service_without_post_gives_way_to_the_password() -> None:
+    async def scenario() -> None:
+        registry = Services((404, {}), (200, {"token": "t1"}))
+        broker = broker_of(registry, Credential("me", "p", "r0"))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        assert (await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])).value == "Bearer t1"
+        assert [each.method for each in registry.asked] == ["POST", "GET"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("bearer", "answer", "asked"),
+    [
+        ('Bearer realm="/token"', (200, {"token": "t"}), 0),
+        ('Bearer realm="http://auth.example/token"', (200, {"token": "t"}), 0),
+        (BEARER, (404, {}), 2),
+        (BEARER, (200, {}), 1),
+    ],
+    ids=["no address", "not encrypted", "not there", "gives no token"],
+)
+@pytest.mark.parametrize("one_field", [True, False])
+def test_where_no_token_can_be_had_the_registry_gets_the_password_that_it_offers_to_take(
+    bearer: str, answer: tuple[int, dict[str, object]], asked: int, one_field: bool
+) -> None:
+    async def scenario() -> None:
+        registry = Services(answer)
+        broker = broker_of(registry)
+        challenges = [f"{bearer}, {BASIC}"] if one_field else [BASIC, bearer]
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        for scopes in (PULL, PUSH):
+            given = await broker.renew(ENDPOINT, REPOSITORY, scopes, None, challenges)
+            assert given.value == basic_authorization(ME)
+        assert registry.tokens == asked
+        with pytest.raises(AuthenticationError, match="does not accept the user 'me'"):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, basic_authorization(ME), challenges)
+
+    run(scenario())
+
+
+def test_a_password_that_the_token_service_refuses_is_not_sent_to_the_registry() -> None:
+    async def scenario() -> None:
+        broker = broker_of(Services((401, {})))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        with pytest.raises(AuthenticationError, match=r"GET https://auth\.example/token answered 401"):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER, BASIC])
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("by_field", [True, False])
+def test_rights_that_were_not_granted_are_named(by_field: bool) -> None:
+    async def scenario() -> None:
+        claims = {"access": [{"type": "repository", "name": "team/app", "actions": ["pull"]}], "sub": "hunter2hunter2"}
+        jwt = f"eyJ9.{urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
+        answer = {"token": "t1", "scope": "repository:team/app:pull"} if by_field else {"token": jwt}
+        broker = broker_of(Services((200, answer)))  # type: ignore[arg-type]
+        await broker.authorize(ENDPOINT, REPOSITORY, PUSH)
+        given = await broker.renew(ENDPOINT, REPOSITORY, PUSH, None, [BEARER])
+        refusal = BEARER + ',error="insufficient_scope"'
+        with pytest.raises(AuthenticationError) as caught:
+            await broker.renew(ENDPOINT, REPOSITORY, PUSH, given.value, [refusal])
+        assert "'me' may not do this here: the token service did not grant push on team/app" in str(caught.value)
+        assert "hunter2" not in f"{caught.value} {caught.value.to_data()}"
+
+    run(scenario())
+
+
+def test_tokens_that_have_ended_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr("image_syncer.net.token_broker.MOST_GIVEN", 10)
+        loop, passed = asyncio.get_running_loop(), [0.0]
+        monotonic = loop.time
+        monkeypatch.setattr(loop, "time", lambda: monotonic() + passed[0])
+        broker = await known_broker(Registry())
+        for number in range(100):
+            passed[0] += 60.0
+            repository = Repository("registry.example", f"team/app{number}")
+            await broker.authorize(ENDPOINT, repository, (pull_scope(repository),))
+        assert len(broker._kept) <= 20
 
     run(scenario())

@@ -8,7 +8,7 @@ from image_syncer.registry import (
     Operation,
     build_ping,
     parse_challenges,
-    preferred_challenge,
+    rank_challenges,
 )
 
 HUB = {
@@ -36,6 +36,7 @@ def test_a_bearer_challenge(value: str) -> None:
 
 BASIC = Challenge("basic", {"realm": "a, b"})
 BEARER = Challenge("bearer", {"realm": "https://t/", "service": "s"})
+NOWHERE = Challenge("bearer", {"realm": "token"})
 
 
 @pytest.mark.parametrize(
@@ -77,18 +78,19 @@ def test_a_field_without_end_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("challenges", "preferred"),
+    ("challenges", "ranked"),
     [
-        ((BASIC, BEARER), BEARER),
-        ((BEARER, BASIC), BEARER),
-        ((BASIC,), BASIC),
-        ((Challenge("bearer", {}), BASIC), BASIC),
-        ((Challenge("negotiate", {}),), None),
-        ((), None),
+        ((BASIC, BEARER), (BEARER, BASIC)),
+        ((BEARER, BASIC), (BEARER, BASIC)),
+        ((BASIC,), (BASIC,)),
+        ((Challenge("bearer", {}), BASIC), (BASIC,)),
+        ((NOWHERE, BASIC, BEARER), (BEARER, BASIC, NOWHERE)),
+        ((Challenge("negotiate", {}),), ()),
+        ((), ()),
     ],
 )
-def test_a_token_is_preferred_to_the_password(challenges, preferred) -> None:
-    assert preferred_challenge(challenges) == preferred
+def test_a_token_is_preferred_to_the_password_where_its_service_has_an_address(challenges, ranked) -> None:
+    assert rank_challenges(challenges) == ranked
 
 
 def test_the_ping() -> None:

@@ -37,7 +37,8 @@ def answer(body: bytes) -> Response:
 
 def test_no_repr_shows_a_secret() -> None:
     assert repr(Credential("jane", "hunter2", "eyJidentity")) == "Credential(username='jane')"
-    assert repr(Token("eyJsecret", 60.0)) == "Token(expires_in_s=60.0)"
+    token = Token("eyJsecret", 60.0, refresh_token="eyJnext")
+    assert repr(token) == "Token(expires_in_s=60.0, missing=())"
     request = build_token_request(CHALLENGE, (PUSH,), Credential("jane", "hunter2", "identity"))
     assert "identity" not in repr(request)
 

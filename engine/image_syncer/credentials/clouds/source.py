@@ -8,11 +8,12 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
 from image_syncer.credentials.clouds.place import EXTRAS, find_place
 from image_syncer.credentials.failure import CredentialError
+from image_syncer.credentials.found import NEVER, Described, Found
 from image_syncer.errors import SyncError
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from image_syncer.config import RegistryBook
     from image_syncer.credentials.clouds.place import CloudPlace
+    from image_syncer.oci import Repository
 
-__all__ = ["ASK_TIMEOUT_S", "CloudAnswer", "CloudSource", "ask_cloud"]
+__all__ = ["ASK_TIMEOUT_S", "CloudSource", "ask_cloud"]
 
 ASK_TIMEOUT_S = 30.0
 """For one question in all, beyond which nobody waits: programs of a cloud may be run for it, and tokens exchanged.
@@ -35,16 +37,6 @@ FORGET_FAILURE_S = 30.0
 """For so long everybody who asks is told of a failure; then the cloud is asked again."""
 _MODULES = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
 _LOGGERS = ("botocore", "urllib3", "google", "azure", "msal")
-
-
-class CloudAnswer(NamedTuple):
-    """What there is for a registry: a grant that may be used for `usable_s` seconds from now (None: without end), or
-    None and the reason, for messages.
-    """
-
-    grant: Grant | None
-    usable_s: float | None
-    reason: str | None = None
 
 
 def ask_cloud(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
@@ -67,7 +59,7 @@ def ask_cloud(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
 
 
 class CloudSource:
-    """What clouds gave, by registry. May be asked from several threads at once; each question is asked once.
+    """See `image_syncer.credentials.found.Source`: what clouds gave, by registry; each question is asked once.
 
     `clock` gives seconds that never go back. `ask` is `ask_cloud`.
     """
@@ -93,34 +85,39 @@ class CloudSource:
         """The cloud that knows the credential of a registry, if one does."""
         return find_place(registry, book.host_settings(registry).cloud)
 
-    def find(self, place: CloudPlace) -> CloudAnswer:
-        """What the cloud gives for `place`, now or when it was last asked.
+    def find(self, repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found | None:
+        """See `Source`: what the cloud of a registry gives for it, now or when it was last asked; None for a registry
+        that is of no cloud.
 
         Where it cannot be asked again, what it gave before is good until it expires. Raises CredentialError where the
         cloud knows who we are and gives nothing for a registry that lets nobody in without.
         """
+        place = self.place_of(repository.registry, book)
+        if place is None:
+            return None
         with self._lock:
             kept = self._kept.setdefault(place, _Kept())
         with kept.lock:
             now = self._clock()
-            if now >= kept.ask_at:
+            if now >= kept.ask_at or kept.asked_at <= after:
+                kept.asked_at = now
                 self._renew(place, kept, now)
             if kept.error is not None:
                 raise kept.error.copy()
-            left = None if kept.ask_at == _NEVER else max(kept.ask_at - self._clock(), 0.0)
-            return CloudAnswer(kept.grant, left, kept.reason)
+            good_until_s = None if kept.ask_at == _NEVER else kept.ask_at
+            if kept.grant is None:
+                return Found(None, f"anonymous ({kept.reason})", kept.asked_at, good_until_s)
+            return Found(kept.grant.credential, kept.grant.source, kept.asked_at, good_until_s)
 
-    def forget(self, place: CloudPlace) -> None:
-        """What was given for `place` was refused: it is asked for anew."""
-        with self._lock:
-            self._kept.pop(place, None)
-
-    def describe(self, place: CloudPlace) -> str:
-        """What `find` would do, in words; nobody is asked."""
+    def describe(self, repository: Repository, book: RegistryBook) -> Described | None:
+        """See `Source`."""
+        place = self.place_of(repository.registry, book)
+        if place is None:
+            return None
         extra = EXTRAS.get(place.cloud)
         if extra is None or _is_installed(place.cloud):
-            return f"{place.title}, if this machine has an identity there"
-        return f"anonymous ({place.title}: {_missing(extra)})"
+            return Described(f"{place.title}, if this machine has an identity there")
+        return Described(f"anonymous ({place.title}: {_missing(extra)})")
 
     def close(self) -> None:
         """Nobody wants an answer any more; whoever waits for one has an error at once."""
@@ -191,11 +188,11 @@ _NEVER = float("inf")
 class _Kept:
     """What is known for one place; its lock is held while the cloud is asked."""
 
-    __slots__ = ("ask_at", "error", "expires_at", "grant", "lock", "reason")
+    __slots__ = ("ask_at", "asked_at", "error", "expires_at", "grant", "lock", "reason")
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.ask_at = float("-inf")
+        self.ask_at = self.asked_at = NEVER
         self.expires_at = float("-inf")
         self.grant: Grant | None = None
         self.reason: str | None = None

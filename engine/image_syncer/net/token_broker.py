@@ -1,0 +1,316 @@
+"""Tokens: fetched once for all who need them, renewed before they expire; and challenges, which are remembered.
+
+Nothing is asked in advance: the first request to a registry goes out alone and without credentials, and its 401 carries
+the challenge (Docker token authentication; OCI distribution specification 1.1, "Determining support").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import AuthenticationError, SyncError
+from image_syncer.net.authorization import Authorization
+from image_syncer.net.token_services import TokenServices, leads_nowhere
+from image_syncer.planning import ONCE
+from image_syncer.registry import basic_authorization, build_ping, parse_challenges, rank_challenges
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from image_syncer.credentials import Found
+    from image_syncer.net.authorization import Credentials
+    from image_syncer.net.transport import Transport
+    from image_syncer.oci import Repository
+    from image_syncer.planning import RetryPolicy
+    from image_syncer.registry import Challenge, Credential, Endpoint, Scope
+
+__all__ = ["TokenBroker"]
+
+USABLE_PART = 0.8
+"""A token is renewed when this part of its life is over: never a fixed margin, since some live for less than a
+minute.
+"""
+FRESH_S = 5.0
+"""Between two renewals of one token because it was refused: the first may have been revoked; where the second is
+refused so soon too, rights are missing.
+"""
+FRESH_INVALID_S = 1.0
+"""The same where the registry calls the token invalid (RFC 6750, section 3.1), which one that lacks rights is not: the
+token may end sooner than its service says.
+"""
+UNENDING_S = 3600.0
+"""How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
+MOST_GIVEN = 4096
+"""Of a catalog's repositories so many are remembered with what they were given; then it is looked up anew."""
+
+
+@dataclass
+class _RegistryState:
+    offered: tuple[Challenge, ...] = ()
+    """What the last 401 asked for, the best first."""
+    closed: set[str] = field(default_factory=set)
+    """Realms where there is no token for anybody."""
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    scouting: bool = False
+    pinged: bool = False
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """The one to answer; where every realm is closed, the best, whose error is told."""
+        open_ones = (each for each in self.offered if each.params.get("realm") not in self.closed)
+        return next(open_ones, self.offered[0] if self.offered else None)
+
+
+@dataclass
+class _Kept:
+    authorization: Authorization
+    until: float
+    missing: tuple[Scope, ...] = ()
+
+
+async def _at_once(_registry: str) -> None:
+    """Nobody is paced."""
+
+
+_Key = tuple[str, "Credential | None", tuple["Scope", ...]]
+_Place = tuple[str, "Repository | None", tuple["Scope", ...]]
+_NOTHING_OWED = Authorization(None, UNENDING_S)
+
+
+class TokenBroker:
+    """The coordinator's `Authorizer`: one for each run.
+
+    One token request goes out for one set of scopes, however many wait for it. For `retry`, `chance` and
+    `wait_for_turn` see `TokenServices`. Where a password or an identity token is refused, `credentials` are asked for
+    another one, which is then tried.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        *,
+        retry: RetryPolicy = ONCE,
+        chance: Callable[[], float] = lambda: 0.0,
+        wait_for_turn: Callable[[str], Awaitable[None]] = _at_once,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._services = TokenServices(transport, retry=retry, chance=chance, wait_for_turn=wait_for_turn)
+        self._loop = asyncio.get_running_loop()
+        self._registries: dict[str, _RegistryState] = {}
+        self._kept: dict[_Key, _Kept] = {}
+        self._renewed_at: dict[_Key, float] = {}
+        self._most_kept = MOST_GIVEN
+        self._fetching: dict[_Key, asyncio.Future[Authorization]] = {}
+        self._given: dict[_Place, _Kept] = {}
+
+    def known(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization | None:
+        """See `Authorizer`."""
+        state = self._registries.get(endpoint.registry)
+        if state is None or not state.known.is_set():
+            return None
+        if state.challenge is None:
+            return _NOTHING_OWED
+        given = self._given.get((endpoint.registry, repository, scopes))
+        return given.authorization if given is not None and given.until > self._loop.time() else None
+
+    async def authorize(
+        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
+    ) -> Authorization:
+        """See `Authorizer`. The first caller for a registry is let through with nothing; the others wait for its
+        answer.
+        """
+        state = self._state(endpoint)
+        while not state.known.is_set():
+            if not state.scouting:
+                state.scouting = True
+                return Authorization(None, 0.0)
+            await state.known.wait()
+        given = await self._current(state, endpoint, repository, scopes)
+        if len(self._given) >= MOST_GIVEN:
+            self._given.clear()
+        self._given[endpoint.registry, repository, scopes] = _Kept(given, self._loop.time() + given.usable_s)
+        return given
+
+    async def renew(
+        self,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: tuple[Scope, ...],
+        rejected: str | None,
+        challenges: Sequence[str],
+    ) -> Authorization:
+        """See `Authorizer`."""
+        state = self._state(endpoint)
+        offered = rank_challenges(parse_challenges(challenges)) or state.offered or await self._ping(endpoint)
+        if not offered:
+            self.answered(endpoint)
+            raise AuthenticationError(
+                "the registry answered 401 and did not say how to authenticate",
+                repository=str(repository) if repository else None,
+                status=401,
+            )
+        state.offered = offered
+        self._given.clear()
+        state.known.set()
+        current = await self._current(state, endpoint, repository, scopes)
+        if current.value != rejected:
+            return current  # somebody else has renewed it meanwhile, or there was none before
+        challenge = state.challenge or offered[0]
+        found = await self._credentials.find(repository)
+        key = (endpoint.registry, found.credential, scopes)
+        if challenge.scheme == "basic" and await self._replaced(repository, found.credential):
+            return await self._current(state, endpoint, repository, scopes)
+        kept = self._kept.get(key)
+        if kept is None or not self._may_help(key, challenge):
+            # Another of the same would fare no better.
+            raise _denied(repository, found, challenge, kept.missing if kept is not None else ())
+        self._renewed_at[key] = self._loop.time()
+        del self._kept[key]
+        self._given.clear()  # what somebody was given while we looked
+        return await self._current(state, endpoint, repository, scopes)
+
+    def answered(self, endpoint: Endpoint) -> None:
+        """See `Authorizer`."""
+        state = self._state(endpoint)
+        if not state.known.is_set():
+            state.known.set()
+
+    def abandoned(self, endpoint: Endpoint) -> None:
+        """See `Authorizer`. Where it was the first, the next one tries."""
+        state = self._state(endpoint)
+        if not state.known.is_set():
+            state.scouting = False
+            waiting, state.known = state.known, asyncio.Event()
+            waiting.set()
+
+    def _may_help(self, key: _Key, challenge: Challenge) -> bool:
+        """Whether another token may be taken where this one was refused."""
+        error = challenge.params.get("error")
+        if error == "insufficient_scope":
+            return False
+        fresh_s = FRESH_INVALID_S if error == "invalid_token" else FRESH_S
+        renewed_at = self._renewed_at.get(key)
+        return renewed_at is None or self._loop.time() - renewed_at >= fresh_s
+
+    async def _ping(self, endpoint: Endpoint) -> tuple[Challenge, ...]:
+        """The challenges of `/v2/`, asked for once: some registries (gcr.io) have sent a 401 without one elsewhere."""
+        state = self._state(endpoint)
+        if state.pinged:
+            return ()
+        response = await self._transport.perform(build_ping(endpoint), endpoint)
+        state.pinged = True
+        return rank_challenges(parse_challenges(response.headers.get_all("WWW-Authenticate")))
+
+    def _state(self, endpoint: Endpoint) -> _RegistryState:
+        state = self._registries.get(endpoint.registry)
+        if state is None:
+            state = self._registries[endpoint.registry] = _RegistryState()
+        return state
+
+    async def _replaced(self, repository: Repository | None, refused: Credential | None) -> bool:
+        """Whether there is another credential now than the one that was refused."""
+        if repository is None or refused is None:
+            return False
+        return await self._credentials.replace(repository, refused)
+
+    async def _current(
+        self,
+        state: _RegistryState,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: tuple[Scope, ...],
+    ) -> Authorization:
+        while True:
+            challenge = state.challenge
+            if challenge is None:
+                return _NOTHING_OWED
+            found = await self._credentials.find(repository)
+            credential, now = found.credential, self._loop.time()
+            if challenge.scheme == "basic":
+                # Without a credential the request goes out as it is: what was asked of another may be open to this one.
+                value = None if credential is None else basic_authorization(credential)
+                good_for_s = UNENDING_S if found.good_until_s is None else found.good_until_s - now
+                return Authorization(value, max(0.0, min(UNENDING_S, good_for_s)))
+            key = (endpoint.registry, credential, scopes)
+            kept = self._kept.get(key)
+            if kept is not None and kept.until > now:
+                return Authorization(kept.authorization.value, kept.until - now)
+            try:
+                return await self._fetch_once(key, endpoint, challenge, credential, repository)
+            except SyncError as error:
+                if leads_nowhere(error):
+                    state.closed.add(challenge.params.get("realm", ""))
+                    if state.challenge is not None and state.challenge.params.get("realm") not in state.closed:
+                        continue  # the registry offers another way
+                elif isinstance(error, AuthenticationError) and await self._replaced(repository, credential):
+                    continue
+                raise
+
+    async def _fetch_once(
+        self,
+        key: _Key,
+        endpoint: Endpoint,
+        challenge: Challenge,
+        credential: Credential | None,
+        repository: Repository | None,
+    ) -> Authorization:
+        running = self._fetching.get(key)
+        if running is None:
+            running = asyncio.ensure_future(self._fetch(key, endpoint, challenge, credential, repository))
+            self._fetching[key] = running
+            running.add_done_callback(lambda _done: self._fetching.pop(key, None))
+        try:
+            return await asyncio.shield(running)
+        except SyncError as error:
+            # Every waiter gets an error of its own, since each fills in its own place and number of tries.
+            raise error.copy() from error
+
+    async def _fetch(
+        self,
+        key: _Key,
+        endpoint: Endpoint,
+        challenge: Challenge,
+        credential: Credential | None,
+        repository: Repository | None,
+    ) -> Authorization:
+        token, asked_at = await self._services.fetch(challenge, key[2], credential, repository, endpoint)
+        usable_s = token.expires_in_s * USABLE_PART
+        authorization = Authorization(f"Bearer {token.value}", usable_s)
+        self._forget_the_ended()
+        self._kept[key] = _Kept(authorization, asked_at + usable_s, token.missing)
+        return authorization
+
+    def _forget_the_ended(self) -> None:
+        """Tokens that have ended, now and then: in a run of days the credentials change, and with them the keys."""
+        if len(self._kept) < self._most_kept:
+            return
+        now = self._loop.time()
+        self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
+        self._renewed_at = {key: at for key, at in self._renewed_at.items() if key in self._kept}
+        self._most_kept = max(MOST_GIVEN, 2 * len(self._kept))
+
+
+def _denied(
+    repository: Repository | None, found: Found, challenge: Challenge, missing: tuple[Scope, ...]
+) -> AuthenticationError:
+    credential = found.credential
+    if credential is None:
+        text = "the registry wants credentials, and there are none for it"
+        hint = "Add a user name and a password for it to the auth file, or log in with `image-syncer login`."
+    elif missing:
+        rights = " and ".join(f"{', '.join(scope.actions)} on {scope.name}" for scope in missing)
+        text = f"the user {credential.username!r} may not do this here: the token service did not grant {rights}"
+        hint = f"Ask for the right on this repository; the credentials came from {found.source}."
+    elif challenge.params.get("error") == "insufficient_scope":
+        text = f"the user {credential.username!r} may not do this here (insufficient scope)"
+        hint = f"Ask for the right on this repository; the credentials came from {found.source}."
+    else:
+        text = f"the registry does not accept the user {credential.username!r} with its password"
+        hint = f"Correct the password, or log in again; the credentials came from {found.source}."
+    return AuthenticationError(text, repository=str(repository) if repository else None, hint=hint, status=401)

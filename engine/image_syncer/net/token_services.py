@@ -1,0 +1,165 @@
+"""Token services: asked with patience, and in the form that each of them takes.
+
+The usual form is a GET with Basic (Docker Registry v2 authentication, "Token Authentication Specification"); an
+identity token is exchanged with a POST ("OAuth2 Token Authentication"), and so is a password where a GET finds nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError
+from image_syncer.planning import ONCE, Tries
+from image_syncer.registry import build_token_request, may_carry_credentials, parse_failure, parse_token, realm_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from image_syncer.net.transport import Transport
+    from image_syncer.oci import Repository
+    from image_syncer.planning import RetryPolicy
+    from image_syncer.registry import Challenge, Credential, Endpoint, Request, Response, Scope, Token
+
+__all__ = ["TokenServices", "leads_nowhere"]
+
+_OK = 200
+_NOT_IN_THIS_FORM = (404, 405, 501)
+"""Not found, method not allowed, not implemented: what a service answers that is there in the other form only."""
+
+
+def leads_nowhere(error: SyncError) -> bool:
+    """Whether a challenge cannot be answered, whoever we are: no token service is there, it gives no tokens, or it must
+    not see the credentials. Another challenge of the registry may be answered instead.
+    """
+    if isinstance(error, ProtocolViolation):
+        return True
+    return isinstance(error, RegistryError) and (error.status in _NOT_IN_THIS_FORM or error.status is None)
+
+
+class TokenServices:
+    """`retry` says how a request is tried again, and `chance` gives a uniform number in [0, 1). A service that was
+    tried in vain to the end is asked once for each further token, until it answers. `wait_for_turn(registry)` is asked
+    before each request that goes to the registry's own host.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        retry: RetryPolicy,
+        chance: Callable[[], float],
+        wait_for_turn: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._transport = transport
+        self._retry = retry
+        self._chance = chance
+        self._wait_for_turn = wait_for_turn
+        self._loop = asyncio.get_running_loop()
+        self._silent: set[str] = set()
+        self._want_post: set[str] = set()
+        self._refreshed: dict[tuple[str, Credential], str] = {}
+
+    async def fetch(
+        self,
+        challenge: Challenge,
+        scopes: tuple[Scope, ...],
+        credential: Credential | None,
+        repository: Repository | None,
+        endpoint: Endpoint,
+    ) -> tuple[Token, float]:
+        """A token, and when the request for it went out. Raises AuthenticationError and other `SyncError`s."""
+        realm = challenge.params.get("realm", "")
+        if credential is not None and not realm_allowed(realm, endpoint):
+            raise AuthenticationError(
+                f"the registry {endpoint.registry} sends us for a token to {realm}, which is not encrypted; "
+                "the credentials were not sent",
+                hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
+            )
+
+        def build(how: Credential | None, *, password_grant: bool) -> Request:
+            return build_token_request(challenge, scopes, how, password_grant=password_grant, repository=repository)
+
+        newest = self._newest(realm, credential)
+        by_post = realm in self._want_post
+        try:
+            token, asked_at = await self._ask(build(newest, password_grant=by_post), endpoint, realm)
+        except RegistryError as error:
+            other = self._otherwise(error, realm, credential, newest, by_post=by_post)
+            if other is None:
+                raise
+            token, asked_at = await self._ask_otherwise(
+                build(*other[:1], password_grant=other[1]), endpoint, realm, error
+            )
+            if other[1]:
+                self._want_post.add(realm)
+        if credential is not None and credential.identity_token and token.refresh_token:
+            self._refreshed[realm, credential] = token.refresh_token
+        return token, asked_at
+
+    def _newest(self, realm: str, credential: Credential | None) -> Credential | None:
+        """The credential, with the identity token that the service gave last in place of its own."""
+        if credential is None or (refreshed := self._refreshed.get((realm, credential))) is None:
+            return credential
+        return replace(credential, identity_token=refreshed)
+
+    def _otherwise(
+        self, error: RegistryError, realm: str, credential: Credential | None, sent: Credential | None, *, by_post: bool
+    ) -> tuple[Credential, bool] | None:
+        """What to send instead, and whether as a password grant, where the service did not take what was `sent`."""
+        if credential is None or sent is None:
+            return None
+        if sent.identity_token:
+            newest = self._newest(realm, credential)
+            if newest is not None and newest != sent and isinstance(error, AuthenticationError):
+                return newest, False  # another request has exchanged the token meanwhile
+            if error.status in _NOT_IN_THIS_FORM and sent.password:
+                return replace(sent, identity_token=None), False
+            return None
+        return (sent, True) if error.status in _NOT_IN_THIS_FORM and not by_post else None
+
+    async def _ask_otherwise(
+        self, request: Request, endpoint: Endpoint, realm: str, first: RegistryError
+    ) -> tuple[Token, float]:
+        try:
+            return await self._ask(request, endpoint, realm)
+        except RegistryError as error:
+            if error.status in _NOT_IN_THIS_FORM:
+                raise first from error  # the usual form is what people know
+            raise
+
+    async def _ask(self, request: Request, endpoint: Endpoint, realm: str) -> tuple[Token, float]:
+        tries = Tries(self._loop.time())
+        while True:
+            if may_carry_credentials(endpoint.base_url, request.url):
+                await self._wait_for_turn(endpoint.registry)
+            asked_at = self._loop.time()
+            try:
+                response = await self._transport.perform(request, endpoint)
+                if response.status != _OK:
+                    raise _refusal(response, request, endpoint)
+                token = parse_token(response, scopes=request.scopes)
+            except SyncError as error:
+                now = self._loop.time()
+                policy = ONCE if realm in self._silent else self._retry
+                pause = policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
+                tries = tries.plus(error, now, pause)
+                if pause is None:
+                    if error.retryable:
+                        self._silent.add(realm)
+                        error.retryable = False  # or everyone who needs the token would begin from the beginning
+                        error.hint = f"This is the token service of {endpoint.registry}: check that it runs."
+                    tries.write_on(error)
+                    raise
+            else:
+                self._silent.discard(realm)
+                return token, asked_at
+            await asyncio.sleep(pause)
+
+
+def _refusal(response: Response, request: Request, endpoint: Endpoint) -> RegistryError:
+    failure = parse_failure(response, request=request, origin=Origin.LOCAL, profile=endpoint.profile)
+    if response.status in (401, 403) and failure.hint is None:
+        failure.hint = f"Check the user name and the password for {endpoint.registry}."
+    return failure
