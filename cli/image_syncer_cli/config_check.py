@@ -56,11 +56,13 @@ def check(auth: str | None, images: str | None, both: str | None, debug: bool) -
 
 
 def _describe(configuration: Configuration) -> str:
+    rules = len(configuration.rules) + len(configuration.catalogs)
     destinations = sum(len(rule.destinations) for rule in configuration.rules)
+    destinations += sum(len(rule.destinations) for rule in configuration.catalogs)
     parts = [
         _count(0, "problem"),
         _count(len(configuration.warnings), "warning"),
-        f"{_count(len(configuration.rules), 'rule')} to {_count(destinations, 'destination')}",
+        f"{_count(rules, 'rule')} to {_count(destinations, 'destination')}",
     ]
     return " · ".join(parts)
 

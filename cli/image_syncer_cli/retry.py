@@ -58,8 +58,10 @@ def retry(
         architectures=wanted.architectures,
         force=given.force or unfinished.force,
     )
-    configuration = replace(_read_registries(auth, config, insecure_hosts), rules=unfinished.rules)
-    if not unfinished.rules and not choice.quiet:
+    configuration = replace(
+        _read_registries(auth, config, insecure_hosts), rules=unfinished.rules, catalogs=unfinished.catalogs
+    )
+    if not (unfinished.rules or unfinished.catalogs) and not choice.quiet:
         say(f"{old}: nothing failed, and nothing was left out", err=True)
     return run_images(configuration, choice)
 

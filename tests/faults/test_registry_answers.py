@@ -260,7 +260,7 @@ def test_a_list_whose_next_page_is_on_another_host(lab: SyncLab) -> None:
 
 
 def test_a_list_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_TAGS", 3)
+    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_NAMES", 3)
     image = lab.content.image(1)
     lab.push(image, tags=[f"v{number}" for number in range(4)])
     done = lab.run(lab.rule(tags=()), exit_code=1)
@@ -279,7 +279,7 @@ def test_a_list_that_goes_round_in_circles(lab: SyncLab) -> None:
 
 
 def test_images_of_a_page_are_copied_though_the_next_page_fails(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.TAG_PAGE_SIZE", 2)
+    monkeypatch.setattr("image_syncer.coordinator.listings.PAGE_SIZE", 2)
     image = lab.content.image(1)
     lab.push(image, tags=["v1", "v2", "v3"])
     lab.source.behaviour = Behaviour(faults=(Fault("list tags", skip=1, status=403, times=FOREVER),))

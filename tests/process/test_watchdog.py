@@ -34,6 +34,7 @@ if not worker:
     watchdog.GRACE_S = {GRACE_S}
     rules.END_S = {GRACE_S}
     from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.publisher import Publisher
 else:
     from image_syncer.worker.mover import Mover
@@ -81,13 +82,13 @@ def test_an_image_that_waits_for_ever_fails_alone_and_says_at_what(pair: Pair, p
 def test_a_list_of_tags_that_never_comes_fails_its_rule(pair: Pair) -> None:
     pair.add_images(2, layer_bytes=1000)
     hang = """
-    before = Discovery.list_tags
-    async def list_tags(self, repository):
+    before = Listings.tags
+    async def tags(self, repository):
         if "app0" in str(repository):
             await asyncio.get_running_loop().create_future()
         async for page in before(self, repository):
             yield page
-    Discovery.list_tags = list_tags
+    Listings.tags = tags
 """
     with pair.run(settings=SETTINGS, all_tags=True, sabotage=f"{SABOTAGE}if not worker:{hang}") as run:
         assert run.wait() == 1, run.err

@@ -6,6 +6,7 @@ Pure but for `loader`, which reads the files. Every mistake names its file, line
 from __future__ import annotations
 
 from image_syncer.config.arguments import rule_from_arguments
+from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
@@ -19,12 +20,14 @@ from image_syncer.config.model import (
     canonical_prefix,
 )
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
+from image_syncer.config.rules import RuleError
 from image_syncer.config.settings import Settings
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
 
 __all__ = [
     "MAX_FILE_BYTES",
     "NO_LIMITS",
+    "CatalogRule",
     "Configuration",
     "Destination",
     "HostSettings",
@@ -32,8 +35,10 @@ __all__ = [
     "RegistryBook",
     "RegistryEntry",
     "Rule",
+    "RuleError",
     "Settings",
     "TagSelection",
+    "Template",
     "VersionError",
     "VersionSelection",
     "canonical_prefix",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from image_syncer.config.catalogs import CatalogRule
 from image_syncer.config.collisions import find_collisions
 from image_syncer.config.document import MAX_FILE_BYTES, parse_document
 from image_syncer.config.entry_fields import Dialect
@@ -73,14 +74,18 @@ def load_configuration(
         if auth != images:
             reader.warn_of_unused(auth, other_rules, "rules", "give the file as --images, or as --config")
             reader.warn_of_unused(images, other_entries, "registries", "give the file as --auth, or as --config")
-    errors, warnings = find_collisions(rules)
+    catalogs = tuple(rule for rule in rules if isinstance(rule, CatalogRule))
+    placed_rules = [rule for rule in rules if not isinstance(rule, CatalogRule)]
+    errors, warnings = find_collisions(placed_rules)
     errors = list(dict.fromkeys([*reader.errors, *errors]))
     warnings = list(dict.fromkeys([*reader.warnings, *warnings]))
     if not errors and not rules:
         errors = [Problem(str(config or images), None, None, "there is no rule in it: nothing to copy")]
     if errors:
         raise ConfigurationError(_with_warnings(errors, warnings))
-    return Configuration(tuple(placed.rule for placed in rules), RegistryBook(entries), _bounded(warnings))
+    return Configuration(
+        tuple(placed.rule for placed in placed_rules), RegistryBook(entries), _bounded(warnings), catalogs
+    )
 
 
 def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
@@ -138,7 +143,7 @@ class _Reader:
         self._environ = environ
         self._trees: dict[str, Tree | None] = {}
 
-    def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+    def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
         """The registries and rules of the file that stands for a role. A file given twice is opened once: it may be a
         pipe.
         """
@@ -146,7 +151,7 @@ class _Reader:
         if path not in self._trees:
             self._trees[path] = self._parse(path, findings)
         tree = self._trees[path]
-        found: tuple[tuple[RegistryEntry, ...], list[PlacedRule]] = ((), [])
+        found: tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]] = ((), [])
         if tree is not None and tree.root is not None:
             found = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
             self._check_mode(path, findings)
@@ -195,7 +200,7 @@ class _Reader:
 
     def _read_root(
         self, root: Node, role: str, findings: Findings, path: str, *, any_case: bool
-    ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+    ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
         if isinstance(root, MappingNode) and is_own_format(root):
             return read_own(root, findings, self._dialect(path, strict=True, secrets=Expansion.BRACED))
         if lacks_version(root):
@@ -203,14 +208,15 @@ class _Reader:
             return (), []
         if role == _CONFIG:
             dialect = self._dialect(path, any_case=any_case, secrets=Expansion.WHOLE)
-            return read_go_config(root, findings, dialect)
+            entries, rules = read_go_config(root, findings, dialect)
+            return entries, [*rules]
         if is_go_config(root):
             findings.error(root.line, None, "the file holds both `auth` and `images`", "give it as --config")
             return (), []
         dialect = self._dialect(path, any_case=any_case, secrets=Expansion.ANYWHERE)
         if role == _AUTH:
             return read_go_auth(root, findings, dialect), []
-        return (), read_go_images(root, findings, dialect)
+        return (), [*read_go_images(root, findings, dialect)]
 
     def _dialect(self, path: str, *, secrets: Expansion, strict: bool = False, any_case: bool = False) -> Dialect:
         def find_file(name: str) -> tuple[str, bool]:

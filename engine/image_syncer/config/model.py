@@ -18,6 +18,7 @@ from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPoli
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
     from image_syncer.oci import Digest, Platform, Repository
@@ -249,8 +250,11 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything the user wrote, checked: the rules, the registries, and what deserves a warning."""
+    """Everything the user wrote, checked: the rules, the registries, what deserves a warning, and the rules for what
+    a registry lists.
+    """
 
     rules: tuple[Rule, ...] = ()
     registries: RegistryBook = field(default_factory=RegistryBook)
     warnings: tuple[Problem, ...] = ()
+    catalogs: tuple[CatalogRule, ...] = ()

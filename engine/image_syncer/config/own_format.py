@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from image_syncer.config.catalog_fields import CATALOG_KEYS, read_catalog_rule
+from image_syncer.config.catalogs import CatalogRule, is_pattern
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
@@ -25,7 +27,7 @@ __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version"
 OWN_KEYS = ("version", "registries", "rules")
 """Keys at the top."""
 
-RULE_KEYS = ("source", "destination", "platforms", "tags")
+RULE_KEYS = ("source", "destination", "platforms", "tags", *CATALOG_KEYS)
 """Keys of a rule."""
 
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
@@ -53,7 +55,7 @@ def lacks_version(node: Node) -> bool:
 
 def read_own(
     node: MappingNode, findings: Findings, dialect: Dialect
-) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule]]:
+) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
     """The entries and the rules of a file in our format."""
     fields = read_fields(node, OWN_KEYS, "", findings, strict=True)
     version = fields["version"]
@@ -66,7 +68,7 @@ def read_own(
     )
 
 
-def _read_rules(node: Node, findings: Findings, dialect: Dialect) -> list[PlacedRule]:
+def _read_rules(node: Node, findings: Findings, dialect: Dialect) -> list[PlacedRule | CatalogRule]:
     if isinstance(node, ScalarNode) and node.is_null:
         return []
     if not isinstance(node, SequenceNode):
@@ -76,7 +78,7 @@ def _read_rules(node: Node, findings: Findings, dialect: Dialect) -> list[Placed
     return [rule for rule in rules if rule is not None]
 
 
-def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> PlacedRule | None:
+def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> PlacedRule | CatalogRule | None:
     mapping = read_mapping(node, key, findings)
     if mapping is None:
         return None
@@ -85,10 +87,22 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> Pl
     for name in ("source", "destination"):
         if name not in fields:
             findings.error(mapping.line, key, f"the rule has no {name}", f"write {name}: quay.io/org/app")
-    source = _read_source(fields, key, findings)
     path = key_path(key, "platforms")
     items = read_texts(fields["platforms"], path, findings) if "platforms" in fields else ()
     platforms = read_platforms([(item.text, item.line) for item in items], path, findings)
+    written = fields.get("source")
+    if isinstance(written, ScalarNode) and is_pattern(written.text):
+        tags = _read_tags(fields["tags"], key_path(key, "tags"), findings) if "tags" in fields else TagSelection()
+        return read_catalog_rule(fields, (mapping.line, key), findings, dialect, tags=tags, platforms=platforms)
+    for name in CATALOG_KEYS:
+        if name in fields:
+            findings.error(
+                fields[name].line,
+                key_path(key, name),
+                f"`{name}`, and the source is one repository",
+                "write a pattern in the source: registry.example.com/team/**",
+            )
+    source = _read_source(fields, key, findings)
     rule = None
     if "destination" in fields:
         path = key_path(key, "destination")

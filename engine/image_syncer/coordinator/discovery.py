@@ -30,28 +30,18 @@ from image_syncer.registry import (
     build_get_blob,
     build_get_manifest,
     build_head_manifest,
-    build_list_tags,
     content_digest,
     is_page,
     parse_manifest_head,
-    parse_tag_page,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor
     from image_syncer.registry import Response
 
 __all__ = ["Discovery", "Selected"]
 
-TAG_PAGE_SIZE = 1000
-MAX_TAG_PAGES = 100_000
-MAX_BARREN_PAGES = 1000
-"""In succession. Artifactory lists digests among its tags, and pages may have nothing else."""
-MAX_TAGS = 1_000_000
-"""Of one repository, in memory at once (some 100 MiB): a bound against lists without end."""
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_TREE_BYTES = 64 * 2**20
 """Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
@@ -91,55 +81,6 @@ class Discovery:
     def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
         self._client = client
         self._endpoints = endpoints
-
-    async def list_tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
-        """Every tag of a source repository, in the registry's order, each once: page by page, as (tags, whether that
-        was the last page).
-        """
-        endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
-        known: set[str] = set()
-        seen: set[int] = set()  # hashes: the addresses themselves may be long
-        barren = 0
-        next_url: str | None = None
-        for _ in range(MAX_TAG_PAGES):
-            request = build_list_tags(endpoint, repository, page_size=TAG_PAGE_SIZE, next_url=next_url)
-            response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
-            page = parse_tag_page(response, request.url)
-            tags = [tag for tag in dict.fromkeys(page.tags) if tag not in known]
-            known.update(tags)
-            barren = 0 if tags else barren + 1
-            if barren >= MAX_BARREN_PAGES:
-                raise ProtocolViolation(
-                    f"the registry's list of tags goes on for {MAX_BARREN_PAGES:,} pages with nothing new in them",
-                    origin=Origin.SOURCE,
-                    operation="list tags",
-                    repository=str(repository),
-                )
-            if len(known) > MAX_TAGS:
-                raise ProtocolViolation(
-                    f"the registry lists more than {MAX_TAGS:,} tags",
-                    origin=Origin.SOURCE,
-                    operation="list tags",
-                    repository=str(repository),
-                )
-            next_url = page.next_url
-            if hash(next_url) in seen:
-                raise ProtocolViolation(
-                    "the registry's list of tags goes round in circles",
-                    origin=Origin.SOURCE,
-                    operation="list tags",
-                    repository=str(repository),
-                )
-            yield tags, next_url is None
-            if next_url is None:
-                return
-            seen.add(hash(next_url))
-        raise ProtocolViolation(
-            f"the registry's list of tags has more than {MAX_TAG_PAGES:,} pages",
-            origin=Origin.SOURCE,
-            operation="list tags",
-            repository=str(repository),
-        )
 
     async def head_source(self, reference: Reference) -> ManifestHead:
         """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others.

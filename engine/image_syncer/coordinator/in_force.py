@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.credentials import CredentialSource
+from image_syncer.oci import Repository
 from image_syncer.planning import decide_policies
 from image_syncer.registry import profile_to_text, recognise_host
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from image_syncer.config import Configuration, Settings
-    from image_syncer.oci import Repository
 
 __all__ = ["settings_in_force"]
 
@@ -65,3 +65,6 @@ def _repositories(configuration: Configuration) -> Iterable[Repository]:
         yield rule.source
         for destination in rule.destinations:
             yield destination.repository
+    for catalog in configuration.catalogs:
+        for registry in (catalog.registry, *(template.registry for template in catalog.destinations)):
+            yield Repository(registry, "_catalog")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config import CatalogRule
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,9 +21,15 @@ def image_facts(platforms: Iterable[Platform]) -> dict[str, Any] | None:
     return {"platforms": names} if names else None
 
 
-def rule_facts(rule: Rule) -> dict[str, Any]:
-    """Of a rule whose tags are not known: which of those that the registry lists it means; empty for all of them."""
+def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
+    """Of a rule whose tags, or whose repositories, are not known: which of those that the registry lists it means;
+    empty for all of them.
+    """
     facts: dict[str, Any] = image_facts(rule.platforms) or {}
+    if isinstance(rule, CatalogRule):
+        facts["catalog"] = {"pattern": rule.pattern, "exclude": list(rule.exclude)}
+        if (flatten := rule.destinations[0].flatten) is not None:
+            facts["catalog"]["flatten"] = flatten
     if rule.tags.regex is not None:
         facts["regex"] = rule.tags.regex
     if (versions := rule.tags.versions) is not None:

@@ -7,12 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from image_syncer.config import CatalogRule, Rule
+from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.ledger import failed, not_begun
 from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.retry_facts import image_facts, rule_facts
-from image_syncer.errors import Origin, SyncError
+from image_syncer.errors import Origin, ProtocolViolation, SyncError
 from image_syncer.net import Gate
 from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BreakerState
@@ -21,10 +23,10 @@ from image_syncer.telemetry import ImageResult, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 
-    from image_syncer.config import Rule, Settings
-    from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.config import Settings
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import RegistryHealth
     from image_syncer.oci import Reference
@@ -81,7 +83,7 @@ class RuleRunner:
     def __init__(
         self,
         rules: Sequence[Rule],
-        discovery: Discovery,
+        listings: Listings,
         images: Images,
         ledger: Ledger,
         settings: Settings,
@@ -89,9 +91,11 @@ class RuleRunner:
         ending: Ending,
         dog: Watchdog,
         health: RegistryHealth,
+        catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
-        self._discovery = discovery
+        self._catalogs = list(catalogs)
+        self._listings = listings
         self._images = images
         self._ledger = ledger
         self._settings = settings
@@ -110,12 +114,17 @@ class RuleRunner:
     @property
     def rules_left(self) -> int:
         """Rules that are not resolved to images yet."""
-        return len(self._unresolved)
+        return len(self._unresolved) + len(self._catalogs)
 
     async def run(self) -> None:
-        """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried."""
+        """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried.
+
+        Raises ConfigurationError, before anything is begun, where repositories of catalog rules collide.
+        """
         gate = Gate(OPEN_RULES)
         try:
+            if self._catalogs:
+                await self._expand()
             for number, rule in list(self._unresolved.items()):
                 await gate.enter()
                 needed = frozenset((rule.source.registry,)) if rule.tags.needs_listing else frozenset()
@@ -130,11 +139,43 @@ class RuleRunner:
             for task in self._tasks:
                 task.cancel()
             await self._wait_for_ends()
+            for catalog in self._catalogs:
+                self._enter(catalog, Outcome.NOT_TRIED, self._ending.reason, rule_facts(catalog))
             for rule in self._unresolved.values():
                 self._leave(rule)
             self._parking.close(self._ending.reason)
             self._images.close()
             raise
+
+    async def _expand(self) -> None:
+        """Catalog rules become rules for the repositories that are there."""
+        registry = self._catalogs[0].registry
+        watch = TaskWatch(self._dog, f"catalog of {registry}", "lists repositories")
+        watch.watched.excuse = self._dog.turn(registry)
+        try:
+            expanded = await expand_catalogs(self._catalogs, self._unresolved.values(), self._listings)
+        except asyncio.CancelledError:
+            if watch.error is None:
+                raise
+            expanded = Expanded(failed=tuple((catalog, watch.error.copy()) for catalog in self._catalogs))
+        finally:
+            watch.watched.leave()
+        self._catalogs = []
+        for catalog, error in expanded.failed:
+            error.located(repository=catalog.registry, operation="list catalog")
+            for destination in _repositories(catalog):
+                self._plan_one(catalog.written, destination)
+                self._ledger.enter(failed(catalog.written, destination, error.copy(), rule=rule_facts(catalog)))
+        for catalog, name in expanded.unusable:
+            error = ProtocolViolation(f"the registry lists a repository that nobody can name: {name}")
+            error.origin = Origin.SOURCE
+            for destination in _repositories(catalog):
+                self._plan_one(f"{catalog.registry}/{name}", destination)
+                source = f"{catalog.registry}/{name}"
+                self._ledger.enter(failed(source, destination, error.copy(), rule={"unusable": True}))
+        for catalog in expanded.empty:
+            self._enter(catalog, Outcome.SKIPPED, "no repository of the registry is meant by the rule")
+        self._unresolved.update(enumerate(expanded.rules, len(self._unresolved)))
 
     async def _wait_for_ends(self) -> None:
         """All tasks were cancelled; one that does not end all the same holds nobody up."""
@@ -197,7 +238,7 @@ class RuleRunner:
             return
         kept: list[str] = []
         listed = 0
-        async with aclosing(self._discovery.list_tags(rule.source)) as pages:
+        async with aclosing(self._listings.tags(rule.source)) as pages:
             async for tags, last in pages:
                 if not rule.tags.compares:
                     yield tags, len(tags), last
@@ -297,9 +338,11 @@ class RuleRunner:
                 result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=self._ending.reason)
                 self._ledger.enter(replace(result, rule=facts))
 
-    def _enter(self, rule: Rule, outcome: Outcome, reason: str, facts: Mapping[str, Any] | None = None) -> None:
+    def _enter(
+        self, rule: Rule | CatalogRule, outcome: Outcome, reason: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
         """A rule without images of its own still has an entry for each destination: nothing ends silently."""
-        source = str(rule.source)
+        source = str(rule.source) if isinstance(rule, Rule) else rule.written
         for destination in _repositories(rule):
             self._plan_one(source, destination)
             self._ledger.enter(ImageResult(source, destination, outcome, reason=reason, rule=facts))
@@ -310,5 +353,7 @@ def _destinations(rule: Rule, source: Reference, position: int) -> tuple[Referen
     return tuple(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
 
 
-def _repositories(rule: Rule) -> list[str]:
+def _repositories(rule: Rule | CatalogRule) -> list[str]:
+    if isinstance(rule, CatalogRule):
+        return [str(template) for template in rule.destinations]
     return list(dict.fromkeys(str(destination.repository) for destination in rule.destinations))

@@ -22,15 +22,17 @@ from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.journal import journal_of
 from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
+from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.sessions import UploadSessions
+from image_syncer.coordinator.told_settings import told_settings
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
-from image_syncer.errors import InternalError, SyncError
+from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.net import (
     CurlDriver,
     EndpointBook,
@@ -100,7 +102,8 @@ class Run:
 
     async def execute(self) -> Report:
         """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once. So does
-        a mistake of ours, which the report tells.
+        a mistake of ours, which the report tells. Raises ConfigurationError where the rules turn out to collide before
+        anything is done.
         """
         with self._ending.signals(), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
@@ -116,6 +119,10 @@ class Run:
                     if self._writer is not None:
                         self._writer.abandon()
                     raise
+            except ConfigurationError:
+                if self._writer is not None:
+                    self._writer.abandon()
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, what was done until then is reported
                 self._crashes.note(error)
             finally:
@@ -228,13 +235,14 @@ class Run:
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules,
-            discovery,
+            Listings(self._client, endpoints),
             images,
             self._ledger,
             settings,
             ending=self._ending,
             dog=self._dog,
             health=self._health,
+            catalogs=self._configuration.catalogs,
         )
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
@@ -354,17 +362,7 @@ class Run:
         return report
 
     def _settings_data(self) -> dict[str, Any]:
-        wanted = self._settings.platform_filter
-        return {
-            **self._resources.as_data(),
-            "retries": self._settings.retries,
-            "force": self._settings.force,
-            "verify": self._settings.verify,
-            "dry_run": self._settings.dry_run,
-            "platforms": str(wanted) or None,
-            "os": list(wanted.os_names),
-            "arch": list(wanted.architectures),
-        }
+        return told_settings(self._settings, self._resources)
 
     def _internal_error(self) -> str | None:
         if self._crashes.error is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from image_syncer.oci import Repository
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url, page_query
 from image_syncer.registry.scope import CATALOG_SCOPE
@@ -31,7 +32,9 @@ def build_list_catalog(endpoint: Endpoint, *, page_size: int, next_url: str | No
     the page at `next_url`.
     """
     url = next_url or f"{endpoint.base_url}/v2/_catalog{page_query(page_size)}"
-    return Request(Operation.LIST_CATALOG, "GET", url, None, scopes=(CATALOG_SCOPE,))
+    # In no repository; but credentials are those of one, and one without an entry of its own has the registry's.
+    nowhere = Repository(endpoint.registry, "_catalog")
+    return Request(Operation.LIST_CATALOG, "GET", url, nowhere, scopes=(CATALOG_SCOPE,))
 
 
 def parse_catalog_page(response: Response, request_url: str) -> CatalogPage:

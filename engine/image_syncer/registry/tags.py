@@ -27,7 +27,7 @@ class TagPage:
     last.
     """
 
-    tags: tuple[str, ...]
+    names: tuple[str, ...]
     next_url: str | None
 
 

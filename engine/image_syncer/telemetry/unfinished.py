@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import Destination, Rule, TagSelection, VersionSelection, check_range
+from image_syncer.config import CatalogRule, Destination, Rule, TagSelection, VersionSelection, check_range
+from image_syncer.config.catalogs import parse_pattern, parse_template
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
@@ -32,7 +33,8 @@ _OLD_HINT = "The release that wrote it did not note its --os and --arch: give th
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What failed or was not tried: `rules` that mean just that, and the settings of the run which matter for them.
+    """What failed or was not tried: `rules` and `catalogs` that mean just that, and the settings of the run which
+    matter for them.
 
     `platform_filter` is None where the report does not say it, though there was one.
     """
@@ -40,6 +42,7 @@ class Unfinished:
     rules: tuple[Rule, ...]
     platform_filter: PlatformFilter | None
     force: bool
+    catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
         """The filter of the command line where one was given, else that of the run. Raises ConfigurationError where
@@ -61,10 +64,16 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
     if recorded.report.kind != "sync":
         raise ConfigurationError("this is the report of a verification, which copies nothing", hint=_HINT)
     whole: dict[tuple[Repository, TagSelection, tuple[Platform, ...]], dict[Destination, None]] = {}
+    catalogs: list[CatalogRule] = []
     single: dict[tuple[Reference, tuple[Platform, ...]], dict[Destination, None]] = {}
     for image in recorded.unfinished:
         facts = image.rule or {}
+        if facts.get("unusable") is True:
+            continue  # nobody can ask for it, however often
         try:
+            if "catalog" in facts:
+                catalogs.append(_catalog(image, facts))
+                continue
             source, destination = parse_reference(image.source), parse_reference(image.destination)
             platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
             if source.tag is None and source.digest is None:
@@ -86,7 +95,25 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
             rules.append(Rule(source.repository, one, tuple(left), platforms))
     settings = recorded.report.settings
-    return Unfinished(tuple(rules), _filter(settings), settings.get("force") is True)
+    return Unfinished(tuple(rules), _filter(settings), settings.get("force") is True, tuple(catalogs))
+
+
+def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
+    data = facts["catalog"]
+    if not isinstance(data, dict) or not isinstance(data.get("pattern"), str):
+        raise ValueError("catalog has no pattern")
+    flatten = data.get("flatten")
+    if flatten is not None and not isinstance(flatten, str):
+        raise ValueError("flatten is no text")
+    patterns = (data["pattern"], *_texts(data, "exclude"))
+    try:
+        groups, *_ = (re.compile(pattern).groups for pattern in patterns)
+    except re.error as error:
+        raise ValueError(f"a pattern cannot be used: {error}") from None
+    registry, _ = parse_pattern(image.source)
+    template = parse_template(image.destination, groups, flatten)
+    platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
+    return CatalogRule(registry, patterns[0], image.source, patterns[1:], _selection(facts), (template,), platforms)
 
 
 def _destination(source: Reference, destination: Reference) -> Destination:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from image_syncer.config import MAX_FILE_BYTES, load_configuration
+from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.go_format import GO_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
@@ -33,7 +34,8 @@ def tables(heading):
         ("key of an entry", [GO_ENTRY_KEYS]),
         ("key at the top", [GO_KEYS, OWN_KEYS]),
         ("key of `registries`", [OWN_ENTRY_KEYS]),
-        ("key of a rule", [RULE_KEYS]),
+        ("key of a rule", [tuple(key for key in RULE_KEYS if key not in CATALOG_KEYS)]),
+        ("key of such a rule", [CATALOG_KEYS]),
         ("key of `tags`", [TAG_KEYS]),
     ],
 )
@@ -49,13 +51,15 @@ def test_bounds_are_the_real_ones():
 
 def test_what_is_shown_can_be_loaded(tmp_path):
     """The blocks of the document, each in its role; what they name is set."""
-    auth, images, own = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    auth, images, own, catalog = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     files = {}
-    for role, content in (("auth", auth), ("images", images), ("config", own)):
+    for role, content in (("auth", auth), ("images", images), ("config", own), ("catalog", catalog)):
         files[role] = str(tmp_path / f"{role}.yaml")
         Path(files[role]).write_text(content, encoding="utf-8")
     environ = dict.fromkeys(["QUAY_PASSWORD", "COREOS_USER", "COREOS_PASSWORD", "SECOND_REGISTRY"], "quay.io")
     split = load_configuration(auth=files["auth"], images=files["images"], environ=environ)
     single = load_configuration(config=files["config"], environ=environ)
+    whole = load_configuration(config=files["catalog"], environ={})
+    assert (len(whole.catalogs), whole.rules) == (2, ())
     assert (len(split.rules), len(split.registries.entries), split.warnings) == (5, 3, ())
     assert (len(single.rules), len(single.registries.entries), single.warnings) == (1, 1, ())

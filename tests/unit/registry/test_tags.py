@@ -129,7 +129,7 @@ def test_a_next_page_on_another_host_is_a_violation(link: str) -> None:
 def test_the_catalog_is_asked_for_and_read() -> None:
     request = build_list_catalog(ENDPOINT, page_size=100)
     assert (request.operation, request.url) == (Operation.LIST_CATALOG, "https://h/v2/_catalog?n=100")
-    assert (request.repository, list(map(str, request.scopes))) == (None, ["registry:catalog:*"])
+    assert (request.repository, list(map(str, request.scopes))) == (Repository("h", "_catalog"), ["registry:catalog:*"])
     response = page(b'{"repositories":["a","b/c"]}', '</v2/_catalog?last=b%2Fc&n=2>; rel="next"')
     assert parse_catalog_page(response, request.url) == CatalogPage(
         ("a", "b/c"), "https://h/v2/_catalog?last=b%2Fc&n=2"

@@ -1,0 +1,168 @@
+r"""Catalog rules: many repositories of one registry at once, by a pattern over the names that it lists.
+
+`registry.example/team-*/**` means every repository whose name fits: `*` stands for any part of one component, `**` for
+any part of the whole name, `?` for one character. What `*` and `**` stand for can be used in the destination as `\1`,
+`\2`, …; `**` there is the whole name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from image_syncer.config.findings import shown
+from image_syncer.config.model import Destination, Rule, TagSelection
+from image_syncer.config.regex import RegexError, translate_regex
+from image_syncer.config.rules import RuleError
+from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
+
+if TYPE_CHECKING:
+    from image_syncer.oci import Platform
+
+__all__ = ["CatalogRule", "Template", "is_pattern", "parse_match", "parse_pattern", "parse_template", "translate_glob"]
+
+MOST_WILDCARDS = 4
+"""In one pattern: the time that names take which nearly fit grows with its power."""
+
+_WILDCARDS = re.compile(r"[*?]")
+_NAME_PATTERN = re.compile(r"[a-z0-9._/*?-]+", re.ASCII)
+_FILLED_IN = re.compile(r"\*\*|\\(?P<group>[0-9])")
+_TEMPLATE = re.compile(r"(?:[a-z0-9._/-]|\*\*|\\[0-9])+", re.ASCII)
+
+
+def is_pattern(source: str) -> bool:
+    """Whether a source means the repositories that fit, and not one by its name."""
+    return _WILDCARDS.search(source.partition(":/")[0]) is not None
+
+
+def parse_pattern(text: str) -> tuple[str, str]:
+    """Registry and pattern of a source such as `registry.example/team/**`. Raises RuleError."""
+    host, slash, pattern = text.partition("/")
+    try:
+        registry = canonical_registry(host)
+    except InvalidReference:
+        registry = ""
+    if not slash or not registry or not re.search(r"[.:]|^localhost$", host) or _WILDCARDS.search(host):
+        raise RuleError(
+            f"“{shown(text)}” has a pattern, and does not begin with a registry", "write registry.example.com/team/**"
+        )
+    if not _NAME_PATTERN.fullmatch(pattern):
+        raise RuleError(
+            f"“{shown(pattern)}” fits no repository",
+            "write such as team/** or team-*/app, in lower case, and choose tags under `tags`",
+        )
+    if len(re.findall(r"\*\*|\*", pattern)) > MOST_WILDCARDS:
+        raise RuleError(
+            f"more than {MOST_WILDCARDS} * in a pattern", "write ** for several components, or choose with `match`"
+        )
+    return registry, pattern
+
+
+def translate_glob(pattern: str) -> str:
+    r"""The regular expression of a pattern over the whole name, with a group for each `*` and `**`.
+
+    >>> translate_glob("team-*/**")
+    'team\\-([^/]*)/(.+)'
+    """
+    parts = re.split(r"(\*\*|\*|\?)", pattern)
+    written = {"**": "(.+)", "*": "([^/]*)", "?": "[^/]"}
+    return "".join(written.get(part) or re.escape(part) for part in parts)
+
+
+def parse_match(text: str) -> str:
+    """The regular expression that whole names have to match, in Python's spelling. Raises RuleError."""
+    try:
+        return translate_regex(text)
+    except RegexError as error:
+        raise RuleError(
+            f"the regular expression cannot be used: {error}", "see https://golang.org/s/re2syntax"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    r"""A destination for each repository: `path` with `**` and `\1` to be filled in, in `registry`. `flatten`, if any,
+    stands for each slash in what is filled in.
+    """
+
+    registry: str
+    path: str
+    flatten: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.path}"
+
+    def repository_for(self, match: re.Match[str]) -> Repository:
+        """Where the repository goes whose name matched. Raises RuleError where that is no name."""
+
+        def value(filled: re.Match[str]) -> str:
+            text = match.group(int(filled["group"] or 0)) or ""
+            return text if self.flatten is None else text.replace("/", self.flatten)
+
+        name = _FILLED_IN.sub(value, self.path)
+        try:
+            repository = parse_repository(f"{self.registry}/{name}")
+        except InvalidReference:
+            repository = None
+        if repository is None or repository.registry != self.registry:
+            raise RuleError(f"{match.string} would go to {self.registry}/{shown(name)}, which is no name")
+        return repository
+
+
+def parse_template(text: str, groups: int, flatten: str | None) -> Template:
+    """A destination of a catalog rule whose pattern has so many groups. Raises RuleError."""
+    host, slash, path = text.partition("/")
+    try:
+        registry = canonical_registry(host)
+    except InvalidReference:
+        registry = ""
+    if not slash or not registry or not re.search(r"[.:]|^localhost$", host) or not _TEMPLATE.fullmatch(path):
+        raise RuleError(
+            f"“{shown(text)}” is no destination for repositories that a pattern finds",
+            r"write registry.example.com/mirror/**, or \1 for what the first * stands for; without a tag",
+        )
+    used = [int(found["group"] or 0) for found in _FILLED_IN.finditer(path)]
+    if not used:
+        raise RuleError(
+            f"every repository that the pattern finds would go into {shown(text)}", f"write {shown(text)}/**"
+        )
+    if max(used) > groups:
+        raise RuleError(
+            f"\\{max(used)} in the destination, and the pattern has {groups} parts that vary",
+            r"write ** for the whole name, \1 for the first part",
+        )
+    return Template(registry, path, flatten)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRule:
+    """A rule for each repository of `registry` whose whole name matches `pattern`, and none of `exclude`: regular
+    expressions. `written` is the source as the user wrote it, `origin` where, for messages.
+    """
+
+    registry: str
+    pattern: str
+    written: str
+    exclude: tuple[str, ...]
+    tags: TagSelection
+    destinations: tuple[Template, ...]
+    platforms: tuple[Platform, ...] = ()
+    origin: str = ""
+
+    def rule_for(self, name: str) -> Rule | None:
+        """The rule for the repository `name`; None where it is not meant. Raises RuleError where it has no
+        destination, InvalidReference where the registry lists what is no name.
+        """
+        match = _compiled(self.pattern).fullmatch(name)
+        if match is None or any(_compiled(pattern).fullmatch(name) for pattern in self.exclude):
+            return None
+        source = parse_repository(f"{self.registry}/{name}")
+        places = dict.fromkeys(template.repository_for(match) for template in self.destinations)
+        return Rule(source, self.tags, tuple(Destination(place) for place in places), self.platforms, self.origin)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

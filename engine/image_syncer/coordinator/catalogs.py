@@ -1,0 +1,102 @@
+"""Catalog rules become rules: the registries are asked for their repositories before anything is copied."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.config import Rule, RuleError
+from image_syncer.errors import ConfigurationError, Problem, SyncError
+from image_syncer.oci import InvalidReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from image_syncer.config import CatalogRule
+    from image_syncer.coordinator.listings import Listings
+    from image_syncer.oci import Repository
+
+__all__ = ["Expanded", "expand_catalogs"]
+
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """`rules` for what the registries list; `failed` are catalog rules whose registry did not tell, and `unusable`
+    sources that it lists and nobody can name, each with the reason. `empty` mean no repository.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    failed: tuple[tuple[CatalogRule, SyncError], ...] = ()
+    unusable: tuple[tuple[CatalogRule, str], ...] = ()
+    empty: tuple[CatalogRule, ...] = ()
+
+
+async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule], listings: Listings) -> Expanded:
+    """The rules that `catalogs` stand for, with each registry asked once. `rules` are the others of the run.
+
+    Raises ConfigurationError where two repositories would go into one, or one would go where no repository can be.
+    """
+    registries = list(dict.fromkeys(catalog.registry for catalog in catalogs))
+    listed = await asyncio.gather(*(_names(listings, registry) for registry in registries))
+    by_registry = dict(zip(registries, listed, strict=True))
+    found: list[Rule] = []
+    failed: list[tuple[CatalogRule, SyncError]] = []
+    unusable: list[tuple[CatalogRule, str]] = []
+    empty: list[CatalogRule] = []
+    problems: list[Problem] = []
+    for catalog in catalogs:
+        names = by_registry[catalog.registry]
+        if isinstance(names, SyncError):
+            failed.append((catalog, names.copy()))
+            continue
+        begun = len(found) + len(unusable)
+        for name in names:
+            try:
+                rule = catalog.rule_for(name)
+            except InvalidReference:  # noqa: PERF203 - each name for itself
+                unusable.append((catalog, name))
+            except RuleError as error:
+                problems.append(_problem(catalog.origin, error.what))
+            else:
+                found += [] if rule is None else [rule]
+        if len(found) + len(unusable) == begun:
+            empty.append(catalog)
+    problems += _collisions(found, rules)
+    if problems:
+        raise ConfigurationError(problems[:MOST_PROBLEMS])
+    return Expanded(tuple(found), tuple(failed), tuple(unusable), tuple(empty))
+
+
+async def _names(listings: Listings, registry: str) -> list[str] | SyncError:
+    try:
+        return [name async for names, _last in listings.repositories(registry) for name in names]
+    except SyncError as error:
+        return error
+
+
+def _collisions(found: Iterable[Rule], rules: Iterable[Rule]) -> list[Problem]:
+    """Two repositories of one place: which of them stays there would be chance. Rules that name a repository may say so
+    on purpose, so only what a catalog rule brings is looked at.
+    """
+    owners: dict[Repository, Rule] = {
+        destination.repository: rule for rule in rules for destination in rule.destinations
+    }
+    problems = []
+    for rule in found:
+        for destination in rule.destinations:
+            other = owners.setdefault(destination.repository, rule)
+            if other.source != rule.source:
+                what = f"{rule.source} and {other.source} ({other.origin}) would both go to {destination.repository}"
+                problems.append(_problem(rule.origin, what))
+    return problems
+
+
+def _problem(origin: str, what: str) -> Problem:
+    file, _, line = origin.rpartition(":")
+    mend = "exclude one of them, or write another destination"
+    if not line.isdigit():
+        return Problem(origin, None, None, what, mend)
+    return Problem(file, int(line), None, what, mend)

@@ -1,0 +1,108 @@
+"""Lists in pages: the tags of a repository, the repositories of a registry; bounded against lists without end."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
+
+from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.registry import Operation, build_list_catalog, build_list_tags, parse_catalog_page, parse_tag_page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Repository
+    from image_syncer.registry import Endpoint, Request, Response
+
+__all__ = ["Listings"]
+
+PAGE_SIZE = 1000
+MAX_PAGES = 100_000
+MAX_BARREN_PAGES = 1000
+"""In succession. Artifactory lists digests among its tags, and pages may have nothing else."""
+MAX_NAMES = 1_000_000
+"""Of one list, in memory at once (some 100 MiB)."""
+
+
+class _Page(Protocol):
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def next_url(self) -> str | None: ...
+
+
+class Listings:
+    """Asks source registries through the client. What goes wrong is a `SyncError` that says what was listed."""
+
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+        self._client = client
+        self._endpoints = endpoints
+
+    async def tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
+        """Every tag of a repository, in the registry's order, each once: page by page, as (tags, whether that was the
+        last page).
+        """
+        endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
+
+        def build(next_url: str | None) -> Request:
+            return build_list_tags(endpoint, repository, page_size=PAGE_SIZE, next_url=next_url)
+
+        async with aclosing(
+            self._pages(endpoint, build, parse_tag_page, Operation.LIST_TAGS, str(repository))
+        ) as pages:
+            async for page in pages:
+                yield page
+
+    async def repositories(self, registry: str) -> AsyncGenerator[tuple[list[str], bool], None]:
+        """The name of every repository that a registry lists, as `tags` does."""
+        endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+
+        def build(next_url: str | None) -> Request:
+            return build_list_catalog(endpoint, page_size=PAGE_SIZE, next_url=next_url)
+
+        async with aclosing(
+            self._pages(endpoint, build, parse_catalog_page, Operation.LIST_CATALOG, registry)
+        ) as pages:
+            async for page in pages:
+                yield page
+
+    async def _pages(
+        self,
+        endpoint: Endpoint,
+        build: Callable[[str | None], Request],
+        parse: Callable[[Response, str], _Page],
+        operation: Operation,
+        place: str,
+    ) -> AsyncGenerator[tuple[list[str], bool], None]:
+        what = "tags" if operation is Operation.LIST_TAGS else "repositories"
+
+        def violation(text: str) -> ProtocolViolation:
+            return ProtocolViolation(text, origin=Origin.SOURCE, operation=operation.value, repository=place)
+
+        known: set[str] = set()
+        seen: set[int] = set()  # hashes: the addresses themselves may be long
+        barren = 0
+        next_url: str | None = None
+        for _ in range(MAX_PAGES):
+            request = build(next_url)
+            response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
+            page = parse(response, request.url)
+            names = [name for name in dict.fromkeys(page.names) if name not in known]
+            known.update(names)
+            barren = 0 if names else barren + 1
+            if barren >= MAX_BARREN_PAGES:
+                raise violation(
+                    f"the registry's list of {what} goes on for {MAX_BARREN_PAGES:,} pages with nothing new in them"
+                )
+            if len(known) > MAX_NAMES:
+                raise violation(f"the registry lists more than {MAX_NAMES:,} {what}")
+            next_url = page.next_url
+            if hash(next_url) in seen:
+                raise violation(f"the registry's list of {what} goes round in circles")
+            yield names, next_url is None
+            if next_url is None:
+                return
+            seen.add(hash(next_url))
+        raise violation(f"the registry's list of {what} has more than {MAX_PAGES:,} pages")

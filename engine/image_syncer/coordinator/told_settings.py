@@ -1,0 +1,26 @@
+"""The settings of a run, as its report tells them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from image_syncer.config import Settings
+    from image_syncer.planning import Resources
+
+__all__ = ["told_settings"]
+
+
+def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
+    """What the report says of `settings`: enough to do again what was left undone (`retry --report`)."""
+    wanted = settings.platform_filter
+    return {
+        **resources.as_data(),
+        "retries": settings.retries,
+        "force": settings.force,
+        "verify": settings.verify,
+        "dry_run": settings.dry_run,
+        "platforms": str(wanted) or None,
+        "os": list(wanted.os_names),
+        "arch": list(wanted.architectures),
+    }
