@@ -16,6 +16,7 @@ from image_syncer_cli.config_check import config
 from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
+from image_syncer_cli.doctor import doctor
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
@@ -99,7 +100,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, verify, retry, status, report, config, registry, demo):
+for verb in (sync, copy, verify, retry, status, report, doctor, config, registry, demo):
     cli.add_command(verb)
 config.add_command(show)
 

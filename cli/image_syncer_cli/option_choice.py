@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import click
 
-__all__ = ["options_without", "verify_options"]
+__all__ = ["doctor_options", "options_without", "verify_options"]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -22,6 +22,15 @@ _OF_VERIFY = frozenset(
     }
 )
 """The options of a run that mean something where nothing is copied, by the names of their parameters."""
+
+
+_OF_DOCTOR = frozenset({"connect_timeout", "stall_timeout", "answer_timeout", "deadline", "debug"})
+"""The options that mean something where one registry is looked at."""
+
+
+def doctor_options(command: _Command) -> _Command:
+    """Gives a verb those options of a run that say how long is waited."""
+    return _kept(command, lambda name: name in _OF_DOCTOR)
 
 
 def verify_options(command: _Command) -> _Command:

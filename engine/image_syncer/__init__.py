@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator import plan, sync, verify
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
+    from image_syncer.doctor import Check, CheckState, Examination, examine
     from image_syncer.errors import (
         AuthenticationError,
         ConfigurationError,
@@ -70,10 +71,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "Bar",
+    "Check",
+    "CheckState",
     "Configuration",
     "ConfigurationError",
     "Curve",
     "Difference",
+    "Examination",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -110,6 +114,7 @@ __all__ = [
     "WorkerLane",
     "__version__",
     "configure_logging",
+    "examine",
     "find_unfinished",
     "load_configuration",
     "load_registries",
@@ -137,6 +142,7 @@ _ROOMS = {
     "coordinator": ("plan", "sync", "verify"),
     "coordinator.in_force": ("settings_in_force",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
+    "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("PlatformFilter",),
     "telemetry": (
         "Difference",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
-NOT_RUN = {"demo", "registry"}
-"""Verbs that serve, or take their time: they have tests of their own."""
+NOT_RUN = {"demo", "registry", "doctor"}
+"""Verbs that serve, take their time, or ask registries themselves: they have tests of their own."""
 
 _BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"# (?P<name>[\w.-]+\.yaml)\n")

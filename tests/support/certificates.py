@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_DAYS = "30"
+_DAYS = 30
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
@@ -36,9 +36,11 @@ class Certificates:
 
 
 def make_certificates(
-    directory: Path, names: Sequence[str] = ("DNS:localhost", "IP:127.0.0.1", "IP:::1")
+    directory: Path, names: Sequence[str] = ("DNS:localhost", "IP:127.0.0.1", "IP:::1"), *, days: int = _DAYS
 ) -> Certificates:
-    """Makes an authority and a certificate for `names` ("DNS:…" or "IP:…") in `directory`."""
+    """Makes an authority and a certificate for `names` ("DNS:…" or "IP:…") in `directory`, good for so many days; less
+    than none: it has expired.
+    """
     openssl = find_program("openssl")
     directory.mkdir(parents=True, exist_ok=True)
     authority, authority_key = directory / "ca.crt", directory / "ca.key"
@@ -46,11 +48,11 @@ def make_certificates(
     made = Certificates(authority, directory / "server.crt", directory / "server.key")
     new = (openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory)))
     signer = ("-CA", str(authority), "-CAkey", str(authority_key), "-set_serial", "1")
-    ours = ("-x509", "-extensions", "authority", "-days", _DAYS, "-subj", "/CN=made-up authority")
+    ours = ("-x509", "-extensions", "authority", "-days", str(_DAYS), "-subj", "/CN=made-up authority")
     run_program([*new, *ours, "-keyout", str(authority_key), "-out", str(authority)])
     run_program([*new, "-subj", "/CN=made-up server", "-keyout", str(made.key), "-out", str(request)])
     extensions.write_text(f"basicConstraints=CA:FALSE\nsubjectAltName={','.join(names)}\n")
-    signed = ("x509", "-req", "-days", _DAYS, "-in", str(request), "-extfile", str(extensions))
+    signed = ("x509", "-req", "-days", str(days), "-in", str(request), "-extfile", str(extensions))
     run_program([openssl, *signed, *signer, "-out", str(made.certificate)])
     return made
 

@@ -14,9 +14,12 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class ConnectProxy:
-    """Listens on `url`; `targets` are the "host:port" that it was asked for."""
+    """Listens on `url`; `targets` are the "host:port" that it was asked for. With `refusal`, a status line, it lets
+    nobody through.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: str | None = None) -> None:
+        self._refusal = refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -44,6 +47,9 @@ class ConnectProxy:
                 head += chunk
             target = head.split(b" ")[1].decode("ascii")
             self.targets.append(target)
+            if self._refusal is not None:
+                client.sendall(f"HTTP/1.1 {self._refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+                return
             host, _, port = target.rpartition(":")
             with socket.create_connection((host, int(port))) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
@@ -62,9 +68,9 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def run_connect_proxy() -> Iterator[ConnectProxy]:
+def run_connect_proxy(refusal: str | None = None) -> Iterator[ConnectProxy]:
     """A proxy that serves until the block is left."""
-    proxy = ConnectProxy()
+    proxy = ConnectProxy(refusal)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

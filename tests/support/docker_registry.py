@@ -55,12 +55,13 @@ def serve_docker_registry(
     certificates: Certificates | None = None,
     root: Path | None = None,
     deletes: bool = True,
+    read_only: bool = False,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
-    says. `root` is the storage of another registry, which then has two doors. Skips the test where the program is
-    missing.
+    says; with `read_only` it takes no writes. `root` is the storage of another registry, which then has two doors.
+    Skips the test where the program is missing.
     """
     program = find_program("docker-registry")
     directory.mkdir(parents=True, exist_ok=True)
@@ -69,10 +70,15 @@ def serve_docker_registry(
     http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "of a test"}
     if certificates is not None:
         http["tls"] = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
+    storage = {
+        "filesystem": {"rootdirectory": str(root)},
+        "delete": {"enabled": deletes},
+        "maintenance": {"readonly": {"enabled": read_only}},
+    }
     settings: dict[str, object] = {
         "version": "0.1",
         "log": {"accesslog": {"disabled": False}, "level": "info"},
-        "storage": {"filesystem": {"rootdirectory": str(root)}, "delete": {"enabled": deletes}},
+        "storage": storage,
         "http": http,
         "validation": {"manifests": {"urls": {"allow": ["^https://"]}}},  # else layers with URLs are refused
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from support.programs import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _START_S = 10.0
@@ -37,7 +37,8 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen {listen};
+        listen {listen}{how};
+{tls}
         location / {{
             proxy_pass http://{backend};
             proxy_http_version 1.1;
@@ -62,10 +63,11 @@ class Nginx:
 
 
 @contextmanager
-def serve_nginx(directory: Path, backend: str, *lines: str) -> Iterator[Nginx]:
+def serve_nginx(directory: Path, backend: str, *lines: str, tls: Sequence[str] = ()) -> Iterator[Nginx]:
     """nginx on a free port of loopback, for `backend` ("127.0.0.1:5000"), until the block is left.
 
-    `lines` are directives of the one location. Skips the test where nginx is missing.
+    `lines` are directives of the one location, `tls` those of the server, which then speaks TLS. Skips the test where
+    nginx is missing.
     """
     program = find_program("nginx")
     directory.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,15 @@ def serve_nginx(directory: Path, backend: str, *lines: str) -> Iterator[Nginx]:
         listen = f"127.0.0.1:{listener.getsockname()[1]}"
         config = directory / "nginx.conf"
         directives = "\n".join(f"            {line}" for line in lines)
-        text = _CONFIG.format(user=_user(), directory=directory, listen=listen, backend=backend, lines=directives)
+        text = _CONFIG.format(
+            user=_user(),
+            directory=directory,
+            listen=listen,
+            how=" ssl" if tls else "",
+            tls="\n".join(f"        {line}" for line in tls),
+            backend=backend,
+            lines=directives,
+        )
         config.write_text(text)
         with (directory / "stderr.log").open("wb") as sink:
             child = subprocess.Popen(

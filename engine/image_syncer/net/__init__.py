@@ -7,11 +7,12 @@ from __future__ import annotations
 from image_syncer.net.authorization import Authorization, Authorizer, Credentials, OneCredential
 from image_syncer.net.client import RegistryClient
 from image_syncer.net.curl_errors import judge_end, transport_error
-from image_syncer.net.endpoints import EndpointBook
+from image_syncer.net.endpoints import EndpointBook, endpoints_of
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
 from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
+from image_syncer.net.reach import Reach
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.token_broker import TokenBroker
 from image_syncer.net.transport import Timeouts, Transport
@@ -28,6 +29,7 @@ __all__ = [
     "Gate",
     "HandlePool",
     "OneCredential",
+    "Reach",
     "RegistryClient",
     "RegistryHealth",
     "Throttle",
@@ -36,6 +38,7 @@ __all__ = [
     "Transport",
     "TurnDesk",
     "Turns",
+    "endpoints_of",
     "judge_end",
     "set_download",
     "set_request",

@@ -19,15 +19,30 @@ from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.config import RegistryBook
+    from image_syncer.config import HostSettings, RegistryBook
     from image_syncer.net.health import RegistryHealth
     from image_syncer.net.transport import Transport
     from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint
 
-__all__ = ["EndpointBook"]
+__all__ = ["EndpointBook", "endpoints_of"]
 
 _SERVER_ERRORS = 500
+
+
+def endpoints_of(registry: str, settings: HostSettings, reach: Reach) -> tuple[Endpoint, ...]:
+    """The addresses of `registry` in the order of trial, with all that the user and the system have said of it. Raises
+    ConfigurationError as `Reach.complete` does.
+    """
+    candidates = candidate_endpoints(
+        registry,
+        insecure=settings.insecure,
+        skip_tls_verify=settings.skip_tls_verify,
+        ca_file=settings.ca_file,
+        network=reach.complete(registry, settings.network, ca_file=settings.ca_file),
+        profile=settings.profile,
+    )
+    return tuple(replace(each, pieces_above=settings.pieces_above, redirects=settings.redirects) for each in candidates)
 
 
 class EndpointBook:
@@ -103,11 +118,6 @@ class EndpointBook:
                 settings = self._registries.host_settings(registry)
                 if health is not None and settings.insecure:
                     health.breakers.answered(registry, loop.time())
-                return replace(
-                    found,
-                    pieces_above=settings.pieces_above,
-                    redirects=settings.redirects,
-                )
             except RegistryDownError:
                 raise
             except SyncError as error:
@@ -125,18 +135,12 @@ class EndpointBook:
                         suspect = error
                         continue
                     raise
+            else:
+                return found
             await asyncio.sleep(pause)
 
     async def _probe(self, registry: str, origin: Origin) -> Endpoint:
-        settings = self._registries.host_settings(registry)
-        candidates = candidate_endpoints(
-            registry,
-            insecure=settings.insecure,
-            skip_tls_verify=settings.skip_tls_verify,
-            ca_file=settings.ca_file,
-            network=self._reach.complete(registry, settings.network, ca_file=settings.ca_file),
-            profile=settings.profile,
-        )
+        candidates = endpoints_of(registry, self._registries.host_settings(registry), self._reach)
         for candidate in candidates[:-1]:
             code, _words = await self._connect(candidate)
             if code == 0:

@@ -10,10 +10,12 @@ from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_bl
 from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
 from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, rank_challenges
 from image_syncer.registry.content import content_digest, content_length, is_page
+from image_syncer.registry.deletion import build_delete_blob, build_delete_manifest
 from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
 from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.location import (
+    append_query,
     origin_of,
     resolve_location,
     resolve_own_location,
@@ -118,8 +120,11 @@ __all__ = [
     "Token",
     "UploadSession",
     "UploadStatus",
+    "append_query",
     "basic_authorization",
     "build_cancel_upload",
+    "build_delete_blob",
+    "build_delete_manifest",
     "build_get_blob",
     "build_get_manifest",
     "build_get_upload",

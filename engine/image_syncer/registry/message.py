@@ -32,6 +32,8 @@ class Operation(str, Enum):
     PUT_UPLOAD = "put upload"
     GET_UPLOAD = "get upload"
     CANCEL_UPLOAD = "cancel upload"
+    DELETE_MANIFEST = "delete manifest"
+    DELETE_BLOB = "delete blob"
     LIST_TAGS = "list tags"
     LIST_CATALOG = "list catalog"
     GET_TOKEN = "get token"  # noqa: S105 - the name of an operation, no secret

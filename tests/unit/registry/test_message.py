@@ -74,6 +74,8 @@ def test_operations_read_as_the_report_words_them() -> None:
         "put upload",
         "get upload",
         "cancel upload",
+        "delete manifest",
+        "delete blob",
         "list tags",
         "list catalog",
         "get token",

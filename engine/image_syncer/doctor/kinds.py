@@ -1,0 +1,64 @@
+"""Which kind of registry it is taken for, by what mark, and where it does otherwise than that kind is said to do."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.doctor.check import Check, fine, warned
+from image_syncer.registry import GENERIC, recognise_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from image_syncer.doctor.patient import Patient
+    from image_syncer.registry import Headers, Profile
+
+__all__ = ["find_differences", "probe_profile"]
+
+_COMPARED = (
+    ("head_manifest", "heads_manifests", "tells of manifests by HEAD"),
+    ("mount", "mounts_from_itself", "mounts a blob of the same repository"),
+    ("patch_pieces", "takes_pieces", "takes a blob in pieces"),
+    ("cancel", "cancels_uploads", "lets an upload be given up"),
+)
+"""What a probe learns, the field of a profile that says it beforehand, and both in words."""
+_REPORT = "Please report it: what image-syncer knows of this kind of registry may be out of date."
+
+
+async def probe_profile(patient: Patient) -> Check:
+    """The profile that a run has for this registry, and what differs from it."""
+    profile, mark = patient.profile, f"by the host {patient.registry}"
+    if patient.registries.host_settings(patient.registry).profile is not None:
+        mark = "as the auth file says"
+    ping = patient.learnt.ping
+    if profile is GENERIC and ping is not None:
+        profile = recognise_answer(ping.headers)
+        mark = _mark(profile, ping.headers)
+    facts: dict[str, Any] = {"profile": profile.name, "learnt": dict(patient.learnt.facts)}
+    differences = find_differences(profile, patient.learnt.facts)
+    facts["differences"] = differences
+    if profile is GENERIC:
+        return fine(f"of no kind that is known: {profile.title}", **facts)
+    what = f"{profile.title}, {mark}"
+    if differences:
+        return warned(f"{what}; but it {'; it '.join(differences)}", _REPORT, **facts)
+    return fine(what, **facts)
+
+
+def find_differences(profile: Profile, learnt: Mapping[str, Any]) -> list[str]:
+    """Where what was `learnt` contradicts `profile`, in words; what either does not say contradicts nothing."""
+    found = []
+    for fact, field, words in _COMPARED:
+        told, seen = getattr(profile, field, None), learnt.get(fact)
+        if isinstance(told, bool) and isinstance(seen, bool) and told is not seen:
+            found.append(f"{words}, as that kind does not" if seen else f"does not do what that kind does: it {words}")
+    return found
+
+
+def _mark(profile: Profile, headers: Headers) -> str:
+    for mark in profile.marks:
+        for value in headers.get_all(mark.header):
+            if fnmatchcase(value.lower(), mark.value):
+                return f"by its header {mark.header}"
+    return "by its answer"

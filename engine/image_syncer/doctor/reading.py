@@ -1,0 +1,224 @@
+"""What can be read: the catalog, the tags, a manifest by HEAD and by GET, a blob, and a part of a blob."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.doctor.check import Check, failed, fine, skipped, warned
+from image_syncer.errors import NotFoundError, ProtocolViolation, SyncError
+from image_syncer.oci import Digest, InvalidManifest, digest_of, parse_manifest
+from image_syncer.registry import (
+    NO_REGISTRY_HINT,
+    build_get_blob,
+    build_get_manifest,
+    build_head_manifest,
+    build_list_catalog,
+    build_list_tags,
+    is_page,
+    parse_blob_range,
+    parse_catalog_page,
+    parse_manifest_head,
+    parse_tag_page,
+    same_origin,
+    without_query,
+)
+
+if TYPE_CHECKING:
+    from image_syncer.doctor.patient import Patient
+    from image_syncer.oci import Descriptor, Manifest, Repository
+    from image_syncer.registry import ManifestHead, Response
+
+__all__ = ["probe_blob", "probe_catalog", "probe_manifest_get", "probe_manifest_head", "probe_range", "probe_tags"]
+
+PAGE_SIZE = 100
+"""Small enough for every registry, large enough to see whether it keeps to it."""
+LARGEST_BLOB_BYTES = 4 * 2**20
+"""Of the blobs of an image, the largest up to here is read: more says no more about the way, and costs memory."""
+_OK, _PARTIAL = 200, 206
+_DEFAULT_TAG = "latest"
+
+
+async def probe_catalog(patient: Patient) -> Check:
+    """Whether the registry lists its repositories; most do not, and nothing but a catalog needs it."""
+    request = build_list_catalog(patient.endpoint, page_size=PAGE_SIZE)._replace(repository=patient.place)
+    try:
+        response = await patient.ask(request)
+        page = parse_catalog_page(response, request.url)
+    except SyncError as error:
+        patient.learnt.facts["catalog"] = False
+        return skipped(f"not listed: {error.message}", listed=False)
+    patient.learnt.facts["catalog"] = True
+    more = " and more" if page.next_url else ""
+    return fine(f"{_count(len(page.names), 'repository', 'repositories')}{more}", repositories=len(page.names))
+
+
+async def probe_tags(patient: Patient) -> Check:
+    """The tags of the repository, one page."""
+    repository = _repository(patient)
+    request = build_list_tags(patient.endpoint, repository, page_size=PAGE_SIZE)
+    try:
+        response = await patient.ask(request)
+    except NotFoundError as error:
+        if not patient.write:
+            raise
+        return warned(f"there is no {repository} yet; most registries make it when something is pushed", error.hint)
+    if is_page(response):
+        return failed("a web page came for an answer", NO_REGISTRY_HINT)
+    page = parse_tag_page(response, request.url)
+    patient.learnt.tags = page.tags
+    more = " and more" if page.next_url else ""
+    facts: dict[str, Any] = {"tags": len(page.tags), "asked_for": PAGE_SIZE, "more": page.next_url is not None}
+    patient.learnt.facts["page_size_kept"] = len(page.tags) <= PAGE_SIZE
+    return fine(f"{_count(len(page.tags), 'tag', 'tags')}{more}", **facts)
+
+
+async def probe_manifest_head(patient: Patient) -> Check:
+    """A manifest by HEAD: what an unchanged image costs in a run."""
+    target = _target(patient)
+    if target is None:
+        return skipped("there is no tag to look at")
+    response = await patient.exchange(build_head_manifest(patient.endpoint, _repository(patient), target))
+    head = parse_manifest_head(response)
+    patient.learnt.head = response
+    facts: dict[str, Any] = {
+        "status": response.status,
+        "target": target,
+        "digest": head.digest,
+        "media_type": head.media_type,
+    }
+    patient.learnt.facts["head_manifest"] = response.status == _OK
+    if response.status != _OK:
+        return warned(f"{target}: answered {response.status}", "Runs ask by GET instead, which costs more.", **facts)
+    patient.learnt.facts["digest_header"] = head.digest is not None
+    if head.digest is None:
+        what = f"{target}: answered without a digest (Docker-Content-Digest)"
+        return warned(what, "Every image has to be read to see whether it has changed.", **facts)
+    return fine(f"{target} is {head.digest.short}", **facts)
+
+
+async def probe_manifest_get(patient: Patient) -> Check:
+    """The same by GET: whether its bytes are those of its digest, and whether HEAD told the truth."""
+    target, head = _target(patient), patient.learnt.head
+    if target is None:
+        return skipped("there is no tag to look at")
+    response = await patient.ask(build_get_manifest(patient.endpoint, _repository(patient), target))
+    if is_page(response):
+        return failed("a web page came for an answer", NO_REGISTRY_HINT)
+    told = parse_manifest_head(response)
+    algorithm = told.digest.algorithm if told.digest else "sha256"
+    try:
+        manifest = parse_manifest(response.body, response.headers.get("Content-Type"), algorithm=algorithm)
+    except InvalidManifest as error:
+        return failed(f"{target} is no manifest: {error}", None)
+    patient.learnt.manifest = manifest
+    facts: dict[str, Any] = {"digest": manifest.digest, "media_type": manifest.media_type, "kind": str(manifest.kind)}
+    wanted = told.digest or (Digest(target) if ":" in target else None)
+    if wanted is not None and wanted != manifest.digest:
+        text = f"{target}: the bytes are {manifest.digest.short}, and the registry says {wanted.short}"
+        return failed(text, "The bytes were changed on the way, or the registry is damaged.", **facts)
+    if head is not None and head.status == _OK and (lie := _differences(parse_manifest_head(head), manifest)):
+        text = f"{target}: HEAD and GET differ: {lie}"
+        return warned(text, "A cache in front of the registry may be stale, or somebody has just pushed.", **facts)
+    size = len(response.body)
+    return fine(f"{manifest.kind}, its bytes are those of its digest", size_bytes=size, **facts)
+
+
+def _differences(head: ManifestHead, manifest: Manifest) -> str:
+    found = []
+    if head.digest is not None and head.digest != manifest.digest:
+        found.append(f"{head.digest.short} and {manifest.digest.short}")
+    if head.media_type is not None and head.media_type != manifest.media_type:
+        found.append(f"{head.media_type} and {manifest.media_type}")
+    return ", ".join(found)
+
+
+async def probe_blob(patient: Patient) -> Check:
+    """A blob from its first byte to its last, against its digest: how fast this way is, and from where it comes."""
+    blob = await _choose_blob(patient)
+    if blob is None:
+        return skipped("there is no image to take a blob of")
+    if blob.size > LARGEST_BLOB_BYTES:
+        return skipped("every blob of the image is large: only a part is read")
+    request = build_get_blob(patient.endpoint, _repository(patient), blob.digest)
+    response = await patient.ask(request)
+    whence = _whence(request.url, response)
+    if digest_of(response.body, blob.digest.algorithm) != blob.digest:
+        text = f"the bytes of {blob.digest.short} are others{whence}"
+        return failed(text, "They were changed on the way, or the registry or its storage is damaged.")
+    return fine(f"its bytes are those of its digest{whence}", size_bytes=len(response.body), digest=blob.digest)
+
+
+async def probe_range(patient: Patient) -> Check:
+    """The rest of a blob from a byte on (RFC 9110, section 14.2): what a broken download goes on with."""
+    blob = await _choose_blob(patient)
+    if blob is None or blob.size < _LEAST_BYTES:
+        return skipped("there is no blob to take a part of")
+    offset = blob.size - min(blob.size // 2, LARGEST_BLOB_BYTES)
+    request = build_get_blob(patient.endpoint, _repository(patient), blob.digest, offset=offset)
+    ignored = warned("the whole blob comes for a part of it", "Downloads that break begin from their first byte.")
+    try:
+        response = await patient.ask(request, (_OK, _PARTIAL))
+    except ProtocolViolation:
+        if blob.size <= LARGEST_BLOB_BYTES:
+            raise
+        patient.learnt.facts["range"] = False
+        return ignored
+    given = parse_blob_range(response, offset)
+    patient.learnt.facts["range"] = given.start == offset
+    if given.start != offset:
+        return ignored
+    if len(response.body) != blob.size - offset:
+        return failed(f"{len(response.body)} bytes came instead of {blob.size - offset}", None)
+    return fine(f"from byte {offset:,} on{_whence(request.url, response)}", size_bytes=len(response.body))
+
+
+_LEAST_BYTES = 2
+
+
+async def _choose_blob(patient: Patient) -> Descriptor | None:
+    """The largest blob of the image that is no larger than what is read, else the smallest there is."""
+    manifest = patient.learnt.manifest
+    if manifest is None:
+        return None
+    for _ in range(_MOST_LEVELS):
+        if not manifest.children:
+            break
+        child = manifest.children[0]
+        response = await patient.ask(build_get_manifest(patient.endpoint, _repository(patient), child.digest))
+        try:
+            manifest = parse_manifest(response.body, child.media_type, algorithm=child.digest.algorithm)
+        except InvalidManifest:
+            return None
+        patient.learnt.manifest = manifest
+    blobs = [blob for blob in manifest.blobs if blob.size > 0]
+    small = [blob for blob in blobs if blob.size <= LARGEST_BLOB_BYTES]
+    if small:
+        return max(small, key=lambda blob: blob.size)
+    return min(blobs, key=lambda blob: blob.size, default=None)
+
+
+_MOST_LEVELS = 3
+"""Of indexes in indexes."""
+
+
+def _whence(asked: str, response: Response) -> str:
+    if not response.url or same_origin(asked, response.url):
+        return ""
+    return f", from {without_query(response.url).split('/')[2]}"
+
+
+def _target(patient: Patient) -> str | None:
+    """The manifest that was asked for, else `latest`, else the last tag that was listed."""
+    if patient.target is not None:
+        return patient.target
+    tags = patient.learnt.tags
+    return _DEFAULT_TAG if _DEFAULT_TAG in tags else (tags[-1] if tags else None)
+
+
+def _repository(patient: Patient) -> Repository:
+    assert patient.repository is not None
+    return patient.repository
+
+
+def _count(number: int, noun: str, nouns: str) -> str:
+    return f"{number:,} {noun if number == 1 else nouns}"

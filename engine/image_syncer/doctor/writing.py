@@ -1,0 +1,339 @@
+"""What can be written, with `write` only: a blob in each form of upload, a mount, a session given up, a manifest.
+
+Whatever is made is noted, so that it is taken away again (`clean_up`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from image_syncer.doctor.check import Check, failed, fine, skipped, warned
+from image_syncer.doctor.rights import READ_ONLY
+from image_syncer.errors import NotFoundError, RefusedError, SyncError
+from image_syncer.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Digest, digest_of
+from image_syncer.registry import (
+    Mounted,
+    UploadSession,
+    append_query,
+    build_cancel_upload,
+    build_delete_blob,
+    build_delete_manifest,
+    build_get_upload,
+    build_head_blob,
+    build_head_manifest,
+    build_patch_upload,
+    build_put_manifest,
+    build_put_upload,
+    build_start_upload,
+    content_length,
+    parse_manifest_head,
+    parse_patch_upload,
+    parse_put_manifest,
+    parse_put_upload,
+    parse_start_upload,
+    parse_upload_status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from image_syncer.doctor.patient import Patient
+    from image_syncer.oci import Repository
+    from image_syncer.registry import Request
+
+    _Send = Callable[["Writing", UploadSession, bytes], Awaitable[None]]
+
+__all__ = ["Writing"]
+
+SMALL_BYTES = 3 * 1024
+LARGE_BYTES = 2**20
+"""Large enough to show how fast the way is, small enough for every registry and every line."""
+TAG_PREFIX = "image-syncer-doctor-"
+_OK, _CREATED, _NOT_ALLOWED = 200, 201, 405
+_SESSION_STATUSES = (201, 202)
+_PATCH_STATUSES = (202, 201, 204)
+_STATUS_STATUSES = (204, 200, 202)
+_PUT_STATUSES = (201, 200, 202, 204)
+_BLOB_STATUSES = (201, 200, 204)
+_DELETE_STATUSES = (202, 200, 204)
+_CHANGED = "The registry changes what is put there, and digests are not kept."
+_LEFT = "Take it away by hand, where the registry allows that, and have the registry collect its garbage."
+
+
+@dataclass
+class _Trail:
+    """What was made, and has to be taken away."""
+
+    sessions: list[UploadSession] = field(default_factory=list)
+    blobs: list[Digest] = field(default_factory=list)
+    manifests: list[tuple[str, Digest]] = field(default_factory=list)
+
+
+class Writing:
+    """The probes that write, all in one repository."""
+
+    def __init__(self, patient: Patient) -> None:
+        assert patient.repository is not None
+        self._patient = patient
+        self._repository: Repository = patient.repository
+        self._trail = _Trail()
+        self._config: tuple[Digest, int] | None = None
+        self._layer: tuple[Digest, int] | None = None
+
+    async def put_small(self) -> Check:
+        """POST, then one PUT: how runs upload."""
+        data = _made_up(SMALL_BYTES)
+        try:
+            digest = await self._upload(data, _put)
+        except RefusedError as error:
+            return failed(error, READ_ONLY if error.status == _NOT_ALLOWED else None)
+        self._config = digest, len(data)
+        return fine("POST, then one PUT", size_bytes=len(data))
+
+    async def put_large(self) -> Check:
+        """The same with a blob that shows how fast the way is; then it has to be there."""
+        data = _made_up(LARGE_BYTES)
+        digest = await self._upload(data, _put)
+        self._layer = digest, len(data)
+        return fine("POST, then one PUT", size_bytes=len(data))
+
+    async def head_blob(self) -> Check:
+        """Whether what was uploaded is there, and whether HEAD says so."""
+        assert self._layer is not None
+        digest, size = self._layer
+        response = await self._patient.exchange(build_head_blob(self._patient.endpoint, self._repository, digest))
+        self._facts["head_blob"] = response.status == _OK
+        if response.status != _OK:
+            text = f"answered {response.status} about a blob that was just taken"
+            return warned(text, "Runs ask by a mount instead; a copy in several places may lag behind.")
+        told = content_length(response.headers)
+        if told not in (None, size):
+            return failed(f"the registry says that a blob of {size} bytes has {told}", None)
+        return fine("it is there, by HEAD")
+
+    async def stream(self) -> Check:
+        """PATCH with everything, then a PUT without anything: where a proxy does not take a long PUT."""
+        return await self._optional("patch_stream", "PATCH with everything, then PUT", _patch_whole)
+
+    async def pieces(self) -> Check:
+        """PATCH piece by piece, then a PUT without anything: what uploads that break go on with."""
+        return await self._optional("patch_pieces", "PATCH in two pieces, then PUT", _patch_pieces)
+
+    async def single_post(self) -> Check:
+        """One POST with everything (section "Single POST"): most registries open a session instead."""
+        data = _made_up(SMALL_BYTES)
+        digest = digest_of(data)
+        started = build_start_upload(self._patient.endpoint, self._repository)
+        headers = (("Content-Type", "application/octet-stream"),)
+        request = started._replace(url=append_query(started.url, f"digest={digest}"), body=data, headers=headers)
+        try:
+            response = await self._patient.ask(request, _SESSION_STATUSES)
+        except SyncError as error:
+            self._facts["single_post"] = False
+            return skipped(f"refused: {error.message}")
+        self._facts["single_post"] = response.status == _CREATED
+        if response.status == _CREATED:
+            self._trail.blobs.append(digest)
+            return fine("POST with everything", size_bytes=len(data))
+        opened = parse_start_upload(response, started.url)
+        if isinstance(opened, UploadSession):
+            self._trail.sessions.append(opened)
+        return skipped("not offered: a session was opened instead")
+
+    async def mount(self) -> Check:
+        """A mount of a blob that the repository has: what second runs ask for instead of sending it."""
+        assert self._config is not None
+        request = build_start_upload(
+            self._patient.endpoint, self._repository, mount=self._config[0], from_name=self._repository.name
+        )
+        try:
+            response = await self._patient.ask(request, _SESSION_STATUSES)
+        except SyncError as error:
+            self._facts["mount"] = False
+            return skipped(f"refused: {error.message}")
+        opened = parse_start_upload(response, request.url)
+        self._facts["mount"] = isinstance(opened, Mounted)
+        if isinstance(opened, Mounted):
+            return fine("a blob of the same repository is mounted")
+        self._trail.sessions.append(opened)
+        return skipped("not offered: a session was opened instead; second runs send blobs again")
+
+    async def cancel(self) -> Check:
+        """How far an upload came, and whether it can be given up."""
+        session = await self._open()
+        request = build_get_upload(self._patient.endpoint, self._repository, session)
+        try:
+            status = parse_upload_status(await self._patient.ask(request, _STATUS_STATUSES), session.url)
+        except SyncError as error:
+            self._facts["upload_status"] = False
+            told = f"its state is not told ({error.message})"
+        else:
+            self._facts["upload_status"] = True
+            told = "its state is told"
+            self._trail.sessions[-1] = session = status.session
+        try:
+            await self._delete(self._cancellation(session))
+        except SyncError as error:
+            self._facts["cancel"] = False
+            text = f"an upload cannot be given up: {error.message}; {told}"
+            return warned(text, "What broken uploads leave stays until the registry drops it.")
+        self._trail.sessions.remove(session)
+        self._facts["cancel"] = True
+        return fine(f"an upload can be given up, and {told}")
+
+    async def put_manifest(self) -> Check:
+        """A manifest with a tag of its own, and whether the tag is there afterwards."""
+        assert self._config is not None
+        assert self._layer is not None
+        tag = f"{TAG_PREFIX}{os.urandom(4).hex()}"
+        body = _image(self._config, self._layer)
+        digest = digest_of(body)
+        endpoint = self._patient.endpoint
+        self._trail.manifests.append((tag, digest))
+        request = build_put_manifest(endpoint, self._repository, tag, OCI_MANIFEST, body)
+        try:
+            response = await self._patient.ask(request, _PUT_STATUSES)
+        except SyncError:
+            self._trail.manifests.pop()
+            raise
+        parse_put_manifest(response, digest)
+        response = await self._patient.ask(build_head_manifest(endpoint, self._repository, tag))
+        told = parse_manifest_head(response).digest
+        if told is not None and told != digest:
+            return failed(f"the tag {tag} is {told.short}, and {digest.short} was put", _CHANGED)
+        return fine(f"the tag {tag} was put, and is there", size_bytes=len(body), tag=tag, digest=digest)
+
+    async def clean_up(self) -> Check:
+        """Take away whatever was made; what stays is told."""
+        endpoint, repository, trail = self._patient.endpoint, self._repository, self._trail
+        deletions = [("an open upload session", self._cancellation(session)) for session in trail.sessions]
+        deletions += [
+            (f"the tag {tag}", build_delete_manifest(endpoint, repository, digest)) for tag, digest in trail.manifests
+        ]
+        deletions += [
+            (f"the blob {digest.short}", build_delete_blob(endpoint, repository, digest)) for digest in trail.blobs
+        ]
+        left: list[str] = []
+        reason = ""
+        for what, request in deletions:
+            if why := await self._why_it_stays(request):
+                left.append(what)
+                reason = reason or why
+        self._facts["delete"] = not left
+        if not deletions:
+            return skipped("nothing was made")
+        if not left:
+            return fine("everything that was made is gone again")
+        blobs = sum(what.startswith("the blob") for what in left)
+        named = [what for what in left if not what.startswith("the blob")]
+        if blobs:
+            named.append(f"{blobs} blob{'' if blobs == 1 else 's'}")
+        return warned(f"what stays in {repository}: {', '.join(named)} ({reason})", _LEFT, left=left)
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        return self._patient.learnt.facts
+
+    async def _optional(self, fact: str, what: str, send: _Send) -> Check:
+        data = _made_up(SMALL_BYTES)
+        try:
+            await self._upload(data, send)
+        except SyncError as error:
+            self._facts[fact] = False
+            return skipped(f"{what}: refused: {error.message}")
+        self._facts[fact] = True
+        return fine(what, size_bytes=len(data))
+
+    async def _upload(self, data: bytes, send: _Send) -> Digest:
+        digest = digest_of(data)
+        session = await self._open()
+        await send(self, session, data)
+        self._trail.sessions.remove(session)
+        self._trail.blobs.append(digest)
+        return digest
+
+    async def _open(self) -> UploadSession:
+        request = build_start_upload(self._patient.endpoint, self._repository)
+        opened = parse_start_upload(await self._patient.ask(request, _SESSION_STATUSES), request.url)
+        assert isinstance(opened, UploadSession)  # no mount was asked for
+        self._trail.sessions.append(opened)
+        return opened
+
+    async def close_session(self, session: UploadSession, data: bytes, rest: bytes) -> None:
+        """PUT with what is left of `data`."""
+        digest, offset = digest_of(data), len(data) - len(rest)
+        endpoint = self._patient.endpoint
+        request = build_put_upload(endpoint, self._repository, session, digest, len(data), offset=offset)
+        parse_put_upload(await self._patient.ask(request._replace(body=rest), _BLOB_STATUSES), digest)
+
+    async def send_piece(self, session: UploadSession, data: bytes, begin: int, end: int) -> UploadSession:
+        """PATCH with a part of `data`; where the upload goes on."""
+        request = build_patch_upload(self._patient.endpoint, self._repository, session, begin, end)
+        response = await self._patient.ask(request._replace(body=data[begin:end]), _PATCH_STATUSES)
+        return parse_patch_upload(response, session.url)
+
+    async def send_whole(self, session: UploadSession, data: bytes) -> UploadSession:
+        """PATCH without a range; where the upload goes on."""
+        request = build_patch_upload(self._patient.endpoint, self._repository, session, 0, len(data))
+        headers = tuple((name, value) for name, value in request.headers if name != "Content-Range")
+        request = request._replace(headers=headers, body=data)
+        response = await self._patient.ask(request, _PATCH_STATUSES)
+        return parse_patch_upload(response, session.url)
+
+    def _cancellation(self, session: UploadSession) -> Request:
+        return build_cancel_upload(self._patient.endpoint, self._repository, session)
+
+    async def _delete(self, request: Request) -> None:
+        response = await self._patient.exchange(request)
+        if response.status not in _DELETE_STATUSES:
+            raise self._patient.failure(response, request)
+
+    async def _why_it_stays(self, request: Request) -> str:
+        """Why it could not be taken away, "" where it is gone."""
+        try:
+            await self._delete(request)
+        except NotFoundError:
+            return ""
+        except SyncError as error:
+            _, answered, said = error.message.partition(" answered ")
+            return f"the registry answered {said}" if answered else error.message
+        return ""
+
+
+async def _put(writing: Writing, session: UploadSession, data: bytes) -> None:
+    await writing.close_session(session, data, data)
+
+
+async def _patch_whole(writing: Writing, session: UploadSession, data: bytes) -> None:
+    await writing.close_session(await writing.send_whole(session, data), data, b"")
+
+
+async def _patch_pieces(writing: Writing, session: UploadSession, data: bytes) -> None:
+    middle = max(len(data) // 2, session.min_chunk_bytes)
+    at = await writing.send_piece(session, data, 0, min(middle, len(data)))
+    if middle < len(data):
+        at = await writing.send_piece(at, data, middle, len(data))
+    await writing.close_session(at, data, b"")
+
+
+def _made_up(size_bytes: int) -> bytes:
+    """Bytes that no registry has; printable ones, since libcurl's copy of a body in memory ends at a zero."""
+    return os.urandom(size_bytes // 2).hex().encode()
+
+
+def _image(config: tuple[Digest, int], layer: tuple[Digest, int]) -> bytes:
+    """An image that means nothing, and that no registry has to understand (image specification 1.1, "Image
+    Manifest").
+    """
+    return orjson.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": OCI_CONFIG, "digest": config[0], "size": config[1]},
+            "layers": [{"mediaType": OCI_LAYER, "digest": layer[0], "size": layer[1]}],
+        }
+    )

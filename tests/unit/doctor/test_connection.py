@@ -1,0 +1,44 @@
+"""libcurl's account of a connection, and the certificates that it tells of."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from image_syncer.doctor.connection import parse_account, parse_certificates
+
+
+@pytest.mark.parametrize(
+    ("told", "account"),
+    [
+        ([], (None, None)),
+        (
+            ["  Trying 127.0.0.1:5000...", "SSL connection using TLSv1.3 / TLS_AES_256_GCM_SHA384 / x25519"],
+            ("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        ),
+        (["SSL connection using TLSv1.2"], ("TLSv1.2", None)),
+    ],
+)
+def test_an_account(told: list[str], account: tuple[str | None, ...]) -> None:
+    assert parse_account(told) == account
+
+
+@pytest.mark.parametrize("ends", ["Dec  5 14:23:16 2026 GMT", "2026-12-05 14:23:16 GMT"])
+def test_a_certificate(ends: str) -> None:
+    fields = [
+        ("Subject", "CN = server"),
+        ("Issuer", "CN = authority"),
+        ("X509v3 Subject Alternative Name", "DNS:registry.example, IP Address:127.0.0.1"),
+        ("Start date", "not a date"),
+        ("Expire date", ends),
+    ]
+    [certificate] = parse_certificates([fields])
+    assert certificate.names == ("registry.example", "127.0.0.1")
+    assert certificate.begins is None
+    assert certificate.ends == datetime(2026, 12, 5, 14, 23, 16, tzinfo=timezone.utc)
+
+
+def test_a_certificate_that_says_nothing() -> None:
+    [certificate] = parse_certificates([[]])
+    assert (certificate.subject, certificate.names, certificate.ends) == ("", (), None)

@@ -1,0 +1,23 @@
+"""Where a registry does otherwise than its kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from image_syncer.doctor.kinds import find_differences
+from image_syncer.registry import GENERIC
+
+
+def test_what_either_does_not_say_contradicts_nothing() -> None:
+    assert find_differences(GENERIC, {"mount": False, "patch_pieces": True, "head_manifest": False}) == []
+    assert find_differences(replace(GENERIC, takes_pieces=False), {}) == []
+
+
+def test_a_contradiction_is_told_either_way() -> None:
+    learnt = {"patch_pieces": True, "mount": False, "cancel": False}
+    profile = replace(GENERIC, takes_pieces=False, mounts_from_itself=True)
+    assert find_differences(profile, learnt) == [
+        "does not do what that kind does: it mounts a blob of the same repository",
+        "takes a blob in pieces, as that kind does not",
+        "does not do what that kind does: it lets an upload be given up",
+    ]
