@@ -21,6 +21,7 @@ from image_syncer.errors import (
     UnavailableError,
 )
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST
+from image_syncer.registry import GENERIC
 from image_syncer.telemetry import Outcome
 from support.sync_runs import REPOSITORY, TAG, TRUSTING
 
@@ -278,8 +279,8 @@ def test_a_list_that_goes_round_in_circles(lab: SyncLab) -> None:
     assert done.at(lab.source).count("list tags") <= 3
 
 
-def test_images_of_a_page_are_copied_though_the_next_page_fails(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.listings.PAGE_SIZE", 2)
+def test_images_of_a_page_are_copied_though_the_next_page_fails(lab: SyncLab) -> None:
+    lab.enter(lab.source, profile=replace(GENERIC, page_size=2))
     image = lab.content.image(1)
     lab.push(image, tags=["v1", "v2", "v3"])
     lab.source.behaviour = Behaviour(faults=(Fault("list tags", skip=1, status=403, times=FOREVER),))

@@ -29,7 +29,7 @@ __all__ = ["PROFILE_FIELDS", "PROFILE_KEYS", "merge_profiles", "read_profile"]
 
 PROFILE_KEYS = ("profile",)
 
-PROFILE_FIELDS = ("kind", "mounts", "tags_page_size", *OVERRIDABLE_FLAGS, *OVERRIDABLE_SIZES)
+PROFILE_FIELDS = ("kind", "mounts", "page_size", *OVERRIDABLE_FLAGS, *OVERRIDABLE_SIZES)
 """What the value of `profile` may have, where it is more than a name."""
 
 
@@ -76,7 +76,7 @@ def _overrides(fields: Mapping[str, Node], key: str, findings: Findings) -> dict
             if size == 0:
                 findings.error(node.line, path, "0 is no size of a piece", "write a size: 16MiB")
             values[name] = size
-        elif name == "tags_page_size":
+        elif name == "page_size":
             values[name] = _page_size(node, path, findings)
         elif name == "mounts":
             values[name] = _mounts(node, path, findings)
@@ -86,7 +86,7 @@ def _overrides(fields: Mapping[str, Node], key: str, findings: Findings) -> dict
 def _page_size(node: Node, key: str, findings: Findings) -> int | None:
     count = read_count(node, key, findings, least=0)
     if count is not None and count > MAX_PAGE_SIZE:
-        findings.error(node.line, key, f"{count} tags at once are too many", f"write at most {MAX_PAGE_SIZE}")
+        findings.error(node.line, key, f"{count} names at once are too many", f"write at most {MAX_PAGE_SIZE}")
     return count
 
 

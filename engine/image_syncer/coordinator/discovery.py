@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.quirks import Quirks
 from image_syncer.errors import AuthenticationError, IntegrityError, NotFoundError, Origin, ProtocolViolation, SyncError
 from image_syncer.oci import (
     Digest,
@@ -34,6 +35,7 @@ from image_syncer.registry import (
     is_page,
     parse_manifest_head,
 )
+from image_syncer.worker.habits import HEADS_MANIFESTS
 
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
@@ -47,6 +49,7 @@ MAX_TREE_BYTES = 64 * 2**20
 """Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
 MAX_CONFIG_BYTES = 4 * 2**20
 _ABSENT = (404,)
+_NOT_ALLOWED = 405
 _NO_HEAD = (400, 401, 403, 405)
 """What some registries answer to a HEAD where a GET works."""
 _HEAD_ANSWERS = (200, *_ABSENT, *_NO_HEAD)
@@ -76,11 +79,15 @@ class _Below:
 
 
 class Discovery:
-    """Asks registries through the client; every error says on which side and of which image."""
+    """Asks registries through the client; every error says on which side and of which image. `quirks` says where a HEAD
+    tells nothing, and learns it.
+    """
 
-    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook, quirks: Quirks | None = None) -> None:
         self._client = client
         self._endpoints = endpoints
+        self._quirks = quirks or Quirks()
+        self._refused: set[Reference] = set()
 
     async def head_source(self, reference: Reference) -> ManifestHead:
         """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others.
@@ -89,12 +96,16 @@ class Discovery:
         """
         registry = reference.repository.registry
         endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.SOURCE)
+        if self._quirks.known(endpoint, HEADS_MANIFESTS) is False:
+            return ManifestHead(None, None, None)
         request = build_head_manifest(endpoint, reference.repository, reference.target)
         try:
             response = await self._client.send(request, endpoint, origin=Origin.SOURCE, accept=_HEAD_ANSWERS)
         except AuthenticationError:
             return ManifestHead(None, None, None)  # the GET says it again, with a body that says why
         if response.status in _ABSENT or response.status in _NO_HEAD:
+            if response.status in _NO_HEAD:
+                self._refused.add(reference)
             return ManifestHead(None, None, None)
         head = parse_manifest_head(response)
         return head if reference.digest is None else replace(head, digest=reference.digest)
@@ -103,23 +114,38 @@ class Discovery:
         """The digest of what is at the destination now; None where nothing is, or nobody tells."""
         registry = reference.repository.registry
         endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.DESTINATION)
-        request = build_head_manifest(endpoint, reference.repository, reference.target)
-        response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
-        if response.status in _ABSENT or response.status in _NO_HEAD:
-            return None
-        digest = content_digest(response.headers)
-        if digest is not None:
-            return digest
+        heads = self._quirks.known(endpoint, HEADS_MANIFESTS) is not False
+        if heads:
+            request = build_head_manifest(endpoint, reference.repository, reference.target)
+            response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
+            heads = response.status != _NOT_ALLOWED
+            if heads and response.status in (*_ABSENT, *_NO_HEAD):
+                return None
+            digest = content_digest(response.headers) if heads else None
+            if digest is not None:
+                return digest
         try:
-            return (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
+            found = (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
         except (NotFoundError, ProtocolViolation):
             return None
+        except AuthenticationError:
+            if heads:
+                raise
+            return None  # as where HEAD says so: whether it may be written is seen then
+        if not heads:
+            self._quirks.learn(registry, HEADS_MANIFESTS, value=False)
+        return found
 
     async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
         """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""
         wanted = reference.digest or head.digest
         target = str(wanted) if wanted is not None else reference.target
-        return await self._get(reference.repository, target, Origin.SOURCE, wanted)
+        refused = reference in self._refused
+        self._refused.discard(reference)
+        root = await self._get(reference.repository, target, Origin.SOURCE, wanted)
+        if refused:
+            self._quirks.learn(reference.repository.registry, HEADS_MANIFESTS, value=False)
+        return root
 
     async def select(self, repository: Repository, root: Manifest, wanted: PlatformFilter) -> Selected:
         """What of `root` fits the filter. An index is rewritten at most once; child indexes are read for it."""

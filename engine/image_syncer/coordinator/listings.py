@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Listings"]
 
-PAGE_SIZE = 1000
 MAX_PAGES = 100_000
 MAX_BARREN_PAGES = 1000
 """In succession. Artifactory lists digests among its tags, and pages may have nothing else."""
@@ -47,7 +46,7 @@ class Listings:
         endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
 
         def build(next_url: str | None) -> Request:
-            return build_list_tags(endpoint, repository, page_size=PAGE_SIZE, next_url=next_url)
+            return build_list_tags(endpoint, repository, page_size=endpoint.profile.page_size, next_url=next_url)
 
         async with aclosing(
             self._pages(endpoint, build, parse_tag_page, Operation.LIST_TAGS, str(repository))
@@ -60,7 +59,7 @@ class Listings:
         endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
 
         def build(next_url: str | None) -> Request:
-            return build_list_catalog(endpoint, page_size=PAGE_SIZE, next_url=next_url)
+            return build_list_catalog(endpoint, page_size=endpoint.profile.page_size, next_url=next_url)
 
         async with aclosing(
             self._pages(endpoint, build, parse_catalog_page, Operation.LIST_CATALOG, registry)

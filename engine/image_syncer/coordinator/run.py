@@ -208,7 +208,6 @@ class Run:
             excuse=self._waits,
             holds_back=self._holds_back,
         )
-        discovery = Discovery(self._client, endpoints)
         self._check = self._new_check(endpoints, policies)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
         holdings: Holdings = self._blobs
@@ -217,6 +216,7 @@ class Run:
             holdings = JournaledHoldings(self._blobs, journal)
             sessions = UploadSessions(journal.sessions(), journal.note_session)
             quirks = Quirks(journal.quirks(), journal.note_quirk)
+        discovery = Discovery(self._client, endpoints, quirks)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,

@@ -14,7 +14,14 @@ from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.net.reach import Reach
 from image_syncer.planning import Tries
-from image_syncer.registry import build_ping, candidate_endpoints, parse_failure
+from image_syncer.registry import (
+    GENERIC,
+    build_ping,
+    candidate_endpoints,
+    may_carry_credentials,
+    parse_failure,
+    recognise_answer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +30,12 @@ if TYPE_CHECKING:
     from image_syncer.net.health import RegistryHealth
     from image_syncer.net.transport import Transport
     from image_syncer.planning import RetryPolicy
-    from image_syncer.registry import Endpoint
+    from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["EndpointBook", "endpoints_of"]
 
+ANSWERS_LOOKED_AT = 8
+"""Of each registry: the first may be that of a proxy, and only a challenge or a body with a header may tell."""
 _SERVER_ERRORS = 500
 
 
@@ -52,7 +61,8 @@ class EndpointBook:
     (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
     What worked is remembered for the host; where nothing does, it is tried again as `retry` says.
     `chance` gives a uniform number in [0, 1). With `health`, registries that are down are waited for. `reach`
-    completes what was written of their networks; without it, this process's environment and system do.
+    completes what was written of their networks; without it, this process's environment and system do. What kind of
+    registry it is, is known by its name or what the user says, or else recognised by its first answers.
     """
 
     def __init__(
@@ -71,7 +81,9 @@ class EndpointBook:
         self._retry = retry
         self._chance = chance
         self._health = health
-        self._resolved: dict[str, asyncio.Task[Endpoint]] = {}
+        self._resolved: dict[str, asyncio.Future[Endpoint]] = {}
+        self._looked_at: dict[str, int] = {}
+        transport.on_answer = self._look_at
 
     def known(self, registry: str) -> Endpoint | None:
         """The endpoint of `registry`, if it has been resolved."""
@@ -96,6 +108,20 @@ class EndpointBook:
             own = error.copy()
             own.origin = origin
             raise own from error
+
+    def _look_at(self, request: Request, endpoint: Endpoint, response: Response) -> None:
+        """Recognise the kind of a registry by one of its first answers, where its name does not tell."""
+        registry = endpoint.registry
+        looked_at = self._looked_at.get(registry, 0)
+        own = may_carry_credentials(endpoint.base_url, response.url or request.url)
+        if looked_at >= ANSWERS_LOOKED_AT or not own or self._registries.host_settings(registry).profile is not None:
+            return
+        self._looked_at[registry] = looked_at + 1
+        profile, known = recognise_answer(response.headers), self.known(registry)
+        if profile is not GENERIC and known is not None:
+            self._looked_at[registry] = ANSWERS_LOOKED_AT
+            found = self._resolved[registry] = asyncio.get_running_loop().create_future()
+            found.set_result(replace(known, profile=profile))
 
     async def ping(self, registry: str) -> None:
         """Ask `registry`, once, whether it is there: any answer below 500 says so. Raises `SyncError` otherwise."""

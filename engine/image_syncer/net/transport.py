@@ -15,10 +15,10 @@ from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
 from image_syncer.net.whereabouts import Whereabouts
-from image_syncer.registry import Operation, build_ping
+from image_syncer.registry import GENERIC, Operation, build_ping
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from image_syncer.net.multi import CurlDriver
     from image_syncer.registry import Endpoint, Request, Response
@@ -54,6 +54,8 @@ class Transport:
         self.requests: Counter[str] = Counter()
         self.answer_s: dict[str, list[float]] = {}
         """By registry, how long requests for upload sessions took to be answered: small ones, and each blob has one."""
+        self.on_answer: Callable[[Request, Endpoint, Response], None] | None = None
+        """Is told each answer that is about a registry of which it is not known what kind it is."""
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
         self._whereabouts = Whereabouts(driver, self._find)
@@ -100,6 +102,8 @@ class Transport:
             )
         if code:
             raise transport_error(code, words, request, origin, endpoint.network)
+        if self.on_answer is not None and endpoint.profile is GENERIC:
+            self.on_answer(request, endpoint, response)
         return response
 
     def transfer(

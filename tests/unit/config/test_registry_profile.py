@@ -37,7 +37,7 @@ def test_single_fields_are_set(tmp_path: Path) -> None:
     text = """
 r.example:
   profile: {kind: ecr, mounts: same owner, takes_pieces: false, cancels_uploads: yes, piece_bytes: 8MiB,
-            least_piece_bytes: 6MiB, tags_page_size: 100, mounts_from_itself: no, keeps_partial: true,
+            least_piece_bytes: 6MiB, page_size: 100, mounts_from_itself: no, keeps_partial: true,
             heads_manifests: false}
 """
     assert read(tmp_path, text) == replace(
@@ -47,7 +47,7 @@ r.example:
         cancels_uploads=True,
         piece_bytes=8 << 20,
         least_piece_bytes=6 << 20,
-        tags_page_size=100,
+        page_size=100,
         mounts_from_itself=False,
         keeps_partial=True,
         heads_manifests=False,
@@ -69,7 +69,7 @@ def test_without_a_kind_the_host_tells(tmp_path: Path) -> None:
         ("{mounts: here}", " › mounts", "“here” does not say where mounts work"),
         ("{takes_pieces: 3}", " › takes_pieces", "3 is neither true nor false"),
         ("{piece_bytes: 0}", " › piece_bytes", "0 is no size of a piece"),
-        ("{tags_page_size: 1001}", " › tags_page_size", "1001 tags at once are too many"),
+        ("{page_size: 1001}", " › page_size", "1001 names at once are too many"),
         ("{hosts: r}", " › hosts", "unknown key"),
     ],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pycurl
 import pytest
@@ -12,17 +13,26 @@ import pytest
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.errors import Origin, SyncError
 from image_syncer.net import EndpointBook, Timeouts
+from image_syncer.net.endpoints import ANSWERS_LOOKED_AT
 from image_syncer.net.handles import HandlePool
 from image_syncer.planning import RetryPolicy
+from image_syncer.registry import GENERIC, PROFILES, Headers, Response, build_ping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from image_syncer.registry import Endpoint, Profile, Request
 
 REFUSED = (pycurl.E_COULDNT_CONNECT, "refused")
 OPEN = (0, "")
 
 
-def book_of(answers: Iterable[tuple[int, str]], *, tries: int = 3) -> EndpointBook:
+class Made(NamedTuple):
+    book: EndpointBook
+    transport: Any
+
+
+def book_of(answers: Iterable[tuple[int, str]], *, tries: int = 3, profile: Profile | None = None) -> Made:
     """A book whose connections end with `answers`, one after the other: HTTPS, then HTTP."""
     left = iter(answers)
 
@@ -30,24 +40,25 @@ def book_of(answers: Iterable[tuple[int, str]], *, tries: int = 3) -> EndpointBo
         return next(left)
 
     transport = SimpleNamespace(driver=SimpleNamespace(perform=perform), handles=HandlePool(), timeouts=Timeouts())
-    registries = RegistryBook([RegistryEntry("127.0.0.1:1", None, insecure=True)])
-    return EndpointBook(
+    registries = RegistryBook([RegistryEntry("127.0.0.1:1", None, insecure=True, profile=profile)])
+    book = EndpointBook(
         transport,  # type: ignore[arg-type]
         registries,
         retry=RetryPolicy(tries=tries),
         chance=lambda: 0.0,
     )
+    return Made(book, transport)
 
 
 def test_a_registry_that_does_not_answer_yet_is_tried_again() -> None:
-    book = book_of([REFUSED, REFUSED, REFUSED, OPEN])
+    book = book_of([REFUSED, REFUSED, REFUSED, OPEN]).book
     endpoint = asyncio.run(book.resolve("127.0.0.1:1", Origin.SOURCE))
     assert endpoint.base_url == "http://127.0.0.1:1"
 
 
 def test_whoever_waits_gets_an_error_of_its_own() -> None:
     async def scenario() -> None:
-        book = book_of([REFUSED] * 4, tries=2)
+        book = book_of([REFUSED] * 4, tries=2).book
         sides = (Origin.SOURCE, Origin.DESTINATION)
         errors = await asyncio.gather(*(book.resolve("127.0.0.1:1", side) for side in sides), return_exceptions=True)
         assert all(isinstance(error, SyncError) for error in errors)
@@ -60,7 +71,7 @@ def test_whoever_waits_gets_an_error_of_its_own() -> None:
 
 def test_an_error_is_not_remembered() -> None:
     async def scenario() -> None:
-        book = book_of([REFUSED, REFUSED, OPEN], tries=1)
+        book = book_of([REFUSED, REFUSED, OPEN], tries=1).book
         assert book.known("127.0.0.1:1") is None
         with pytest.raises(SyncError):
             await book.resolve("127.0.0.1:1", Origin.SOURCE)
@@ -69,5 +80,50 @@ def test_an_error_is_not_remembered() -> None:
         known = book.known("127.0.0.1:1")
         assert known is not None
         assert known is await book.resolve("127.0.0.1:1", Origin.DESTINATION)
+
+    asyncio.run(scenario())
+
+
+def answer_of(endpoint: Endpoint, *fields: tuple[str, str], url: str = "") -> tuple[Request, Endpoint, Response]:
+    request = build_ping(endpoint)
+    return request, endpoint, Response(401, Headers(fields), b"", url or request.url)
+
+
+def test_a_registry_is_recognised_by_its_answers() -> None:
+    async def scenario() -> None:
+        book = book_of([OPEN, OPEN])
+        look_at = book.transport.on_answer
+        endpoint = await book.book.resolve("127.0.0.1:1", Origin.SOURCE)
+        assert endpoint.profile is GENERIC
+        look_at(*answer_of(endpoint, ("Server", "nginx")))
+        look_at(*answer_of(endpoint, ("Server", "Nexus/3.52.0-01 (OSS)"), url="https://elsewhere.example/v2/"))
+        assert book.book.known("127.0.0.1:1") is endpoint
+        look_at(*answer_of(endpoint, ("WWW-Authenticate", 'Basic realm="harbor"')))
+        found = book.book.known("127.0.0.1:1")
+        assert found == replace(endpoint, profile=PROFILES["harbor"])
+        look_at(*answer_of(endpoint, ("Server", "Nexus/3.52.0-01 (OSS)")))
+        assert await book.book.resolve("127.0.0.1:1", Origin.SOURCE) is found
+
+    asyncio.run(scenario())
+
+
+def test_a_profile_that_the_user_names_stays() -> None:
+    async def scenario() -> None:
+        book = book_of([OPEN], profile=GENERIC)
+        endpoint = await book.book.resolve("127.0.0.1:1", Origin.SOURCE)
+        book.transport.on_answer(*answer_of(endpoint, ("Server", "Nexus/3.52.0-01 (OSS)")))
+        assert book.book.known("127.0.0.1:1") is endpoint
+
+    asyncio.run(scenario())
+
+
+def test_a_registry_that_does_not_show_what_it_is_is_looked_at_no_more() -> None:
+    async def scenario() -> None:
+        book = book_of([OPEN])
+        endpoint = await book.book.resolve("127.0.0.1:1", Origin.SOURCE)
+        for _ in range(ANSWERS_LOOKED_AT):
+            book.transport.on_answer(*answer_of(endpoint))
+        book.transport.on_answer(*answer_of(endpoint, ("Server", "Nexus/3.52.0-01 (OSS)")))
+        assert book.book.known("127.0.0.1:1") is endpoint
 
     asyncio.run(scenario())

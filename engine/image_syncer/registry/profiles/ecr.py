@@ -67,6 +67,7 @@ ECR = Profile(
     ),
     marks=(Mark("WWW-Authenticate", '*service="ecr.amazonaws.com"*'),),
     mounts=Mounts.NOWHERE,
+    mounts_from_itself=False,
     keeps_partial=False,
     cancels_uploads=False,
     piece_bytes=10 * MIB,

@@ -14,6 +14,7 @@ ECR_PUBLIC = Profile(
     hosts=("public.ecr.aws", "ecr-public.aws.com"),
     marks=(Mark("WWW-Authenticate", '*service="public.ecr.aws"*'),),
     mounts=Mounts.NOWHERE,
+    mounts_from_itself=False,
     keeps_partial=False,
     cancels_uploads=False,
     piece_bytes=10 * MIB,

@@ -18,7 +18,7 @@ __all__ = ["OVERRIDABLE_FLAGS", "OVERRIDABLE_SIZES", "profile_from_text", "profi
 
 OVERRIDABLE_FLAGS = ("heads_manifests", "mounts_from_itself", "takes_pieces", "keeps_partial", "cancels_uploads")
 OVERRIDABLE_SIZES = ("piece_bytes", "least_piece_bytes")
-_FIELDS = (*OVERRIDABLE_FLAGS, *OVERRIDABLE_SIZES, "mounts", "tags_page_size")
+_FIELDS = (*OVERRIDABLE_FLAGS, *OVERRIDABLE_SIZES, "mounts", "page_size")
 _READ = 64
 """So many texts are kept as they were read: each lease carries two."""
 

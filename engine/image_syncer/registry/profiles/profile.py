@@ -113,8 +113,8 @@ class Profile:
     """The host that serves the API, where it is not the registry's own name."""
     heads_manifests: bool | None = None
     """Whether HEAD tells of a manifest what GET does; where it does not, GET is used at once."""
-    tags_page_size: int = 1000
-    """Tags asked for at once; 0 leaves it to the registry."""
+    page_size: int = 1000
+    """Names in a list (tags, repositories) asked for at once; 0 leaves it to the registry."""
     mounts: Mounts = Mounts.ANYWHERE
     mounts_from_itself: bool | None = None
     """Whether POST `?mount=<digest>&from=<the same repository>` tells of a blob that it is there, as HEAD would."""

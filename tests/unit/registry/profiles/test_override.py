@@ -15,7 +15,7 @@ def test_a_profile_as_it_is_travels_by_its_name(name: str) -> None:
 
 
 def test_what_was_set_otherwise_travels_with_the_name() -> None:
-    mine = replace(PROFILES["ecr"], mounts=Mounts.ANYWHERE, piece_bytes=1, takes_pieces=False, tags_page_size=0)
+    mine = replace(PROFILES["ecr"], mounts=Mounts.ANYWHERE, piece_bytes=1, takes_pieces=False, page_size=0)
     assert profile_from_text(profile_to_text(mine)) == mine
     assert profile_to_text(replace(PROFILES["ecr"], mounts=Mounts.NOWHERE)) == "ecr"
     endpoint = Endpoint("r.example", "https://r.example", profile=mine)
