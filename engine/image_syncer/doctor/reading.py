@@ -40,7 +40,7 @@ _DEFAULT_TAG = "latest"
 
 async def probe_catalog(patient: Patient) -> Check:
     """Whether the registry lists its repositories; most do not, and nothing but a catalog needs it."""
-    request = build_list_catalog(patient.endpoint, page_size=PAGE_SIZE)._replace(repository=patient.place)
+    request = build_list_catalog(patient.endpoint, page_size=PAGE_SIZE)
     try:
         response = await patient.ask(request)
         page = parse_catalog_page(response, request.url)
@@ -65,11 +65,11 @@ async def probe_tags(patient: Patient) -> Check:
     if is_page(response):
         return failed("a web page came for an answer", NO_REGISTRY_HINT)
     page = parse_tag_page(response, request.url)
-    patient.learnt.tags = page.tags
+    patient.learnt.tags = page.names
     more = " and more" if page.next_url else ""
-    facts: dict[str, Any] = {"tags": len(page.tags), "asked_for": PAGE_SIZE, "more": page.next_url is not None}
-    patient.learnt.facts["page_size_kept"] = len(page.tags) <= PAGE_SIZE
-    return fine(f"{_count(len(page.tags), 'tag', 'tags')}{more}", **facts)
+    facts: dict[str, Any] = {"tags": len(page.names), "asked_for": PAGE_SIZE, "more": page.next_url is not None}
+    patient.learnt.facts["page_size_kept"] = len(page.names) <= PAGE_SIZE
+    return fine(f"{_count(len(page.names), 'tag', 'tags')}{more}", **facts)
 
 
 async def probe_manifest_head(patient: Patient) -> Check:
