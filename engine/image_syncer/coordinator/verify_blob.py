@@ -183,6 +183,8 @@ class BlobReading:
             raise body.fault
         if sink.too_long:
             return None
+        if code == pycurl.E_WRITE_ERROR:
+            code = 0  # more than the beginning of a refusal is not read
         code, words = judge_end(code, words, whole=head.complete)
         if code:
             raise transport_error(code, words, request, Origin.DESTINATION, endpoint.network)
@@ -256,6 +258,7 @@ class _Body:
             return -1
         if self.is_blob:
             return self._sink.take(chunk)
-        if len(self._refusal) < MAX_REFUSAL_BYTES:
-            self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
+        if len(self._refusal) == MAX_REFUSAL_BYTES:
+            return -1  # it may have no end
+        self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
         return None

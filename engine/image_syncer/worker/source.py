@@ -189,6 +189,8 @@ class Download:
             raise self._why_broken_off
         if answer.fault is not None:
             raise answer.fault
+        if code == pycurl.E_WRITE_ERROR:
+            code = 0  # more than the beginning of a refusal is not read
         code, words = judge_end(code, words, whole=answer.head.complete)
         if code:
             raise transport_error(code, words, request, Origin.SOURCE, self._place.endpoint.network)
@@ -270,8 +272,9 @@ class _Answer:
             return self.taker(chunk)
         if self.fault is not None:
             return -1  # a blob that is not the one: its body is not read
-        if len(self.refusal) < MAX_REFUSAL_BYTES:
-            self.refusal += chunk[: MAX_REFUSAL_BYTES - len(self.refusal)]
+        if len(self.refusal) == MAX_REFUSAL_BYTES:
+            return -1  # it may have no end
+        self.refusal += chunk[: MAX_REFUSAL_BYTES - len(self.refusal)]
         return None
 
 
