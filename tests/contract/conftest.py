@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from image_syncer.embedded import EmbeddedRegistry
 
 
+MOST_UNLIKE = frozenset({"ecr", "gar", "quay", "nexus", "artifactory", "registry2", "zot"})
+"""The doubles that take the contract each time; what the others do otherwise, one of these does too."""
+
+
 @contextmanager
 def serve_target(name: str, directory: Path) -> Iterator[Target]:
     """A running registry of that name: "memory", "directory", "docker-registry", or the kind of a double.
@@ -50,7 +54,12 @@ def serve_target(name: str, directory: Path) -> Iterator[Target]:
 
 @pytest.fixture(
     scope="session",
-    params=["memory", "directory", pytest.param("docker-registry", marks=pytest.mark.real), *DOUBLES],
+    params=[
+        "memory",
+        "directory",
+        pytest.param("docker-registry", marks=pytest.mark.real),
+        *(kind if kind in MOST_UNLIKE else pytest.param(kind, marks=pytest.mark.slow) for kind in DOUBLES),
+    ],
 )
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The registry under test; one for all tests, so each test works in a repository of its own."""

@@ -33,7 +33,7 @@ EMBEDDED = frozenset(Capability)
 CAN: Mapping[str, frozenset[Capability]] = {
     "ecr": EMBEDDED,
     "ecr-public": EMBEDDED,
-    "gar": EMBEDDED,
+    "gar": EMBEDDED - {Capability.KEEPS_PARTIAL},
     "hub": EMBEDDED,
     "acr-aliyun": EMBEDDED - {Capability.REFERRERS},
     "acr-azure": EMBEDDED - {Capability.KEEPS_PARTIAL},

@@ -27,8 +27,8 @@ class TokenService:
     Tokens last `expires_in_s` seconds (and for `max_uses` requests), grant what was asked for less the
     `withheld` actions, or only the first scope. `identity_tokens` maps refresh tokens to user names.
     `insufficient_status` (401 or 403) answers a token that does not cover a request. `path` is where the service is;
-    with `one_scope`, challenges ask for that scope whatever is wanted, and a token for it is good for everything that
-    its user may do.
+    with `one_scope`, challenges ask for that scope whatever is wanted, and every token is good for everything that its
+    user may do.
     """
 
     expires_in_s: int = 300

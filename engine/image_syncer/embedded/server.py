@@ -210,6 +210,8 @@ class EmbeddedRegistry:
             if call.stream_fault(FaultKind.LOST_ANSWER):
                 raise abort(request)
             status = response.status
+            if not response.prepared:
+                response.headers.update(double_of(call.behaviour).headers)
             return response
         finally:
             seen = Seen(route.kind.value, request.method, route.repository, route.reference, status)

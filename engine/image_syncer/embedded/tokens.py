@@ -165,13 +165,13 @@ def _unauthorized() -> Refusal:
 
 
 def _grant(behaviour: Behaviour, service: TokenService, scopes: Sequence[str], user: str | None) -> Grants:
-    grants: Grants = {}
-    asked = scopes[:1] if service.first_scope_only else scopes
     may = allowed_actions(behaviour, user) - frozenset(service.withheld)
+    grants: Grants = {}
+    if service.one_scope is not None:
+        grants[parse_scope(service.one_scope)[0]] = may
+    asked = scopes[:1] if service.first_scope_only else scopes
     for text in (part for joined in asked for part in joined.split()):
         scope, actions = parse_scope(text)
-        if text == service.one_scope:
-            actions = may
         allowed = actions if scope[0] == "registry" and user is not None else actions & may
         grants[scope] = grants.get(scope, frozenset()) | allowed
     return grants

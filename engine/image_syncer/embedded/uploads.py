@@ -154,7 +154,7 @@ def _find(call: Call) -> Upload:
 
 
 def _unknown() -> Refusal:
-    return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+    return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", quirk="session lost")
 
 
 def _check_state(call: Call, upload: Upload) -> None:

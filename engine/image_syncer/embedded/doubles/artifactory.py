@@ -5,6 +5,8 @@
 - A list of tags names digests too: https://github.com/open-component-model/ocm/pull/278.
 - `last` is a number, of the tags that were there before: https://github.com/renovatebot/renovate/issues/15080.
 - A token of `/v2/token`, or a password: https://jfrog.com/help/r/jfrog-artifactory-documentation/docker-registry.
+- Who may not overwrite a tag is told that its manifest is invalid, "HTTP 403 Forbidden":
+  https://github.com/GoogleContainerTools/kaniko/issues/1095.
 - Versions before 7 wanted a blob in pieces (set `single_put` off): https://github.com/containerd/containerd/issues/3533.
 """
 
@@ -40,6 +42,10 @@ def _name_digests(call: Call, response: web.Response) -> None:
     change_json(response, change)
 
 
+def _say_immutable(_call: Call, _refusal: Refusal) -> Refusal:
+    return Refusal(403, "MANIFEST_INVALID", "manifest invalid", detail={"description": "HTTP 403 Forbidden"})
+
+
 ARTIFACTORY = Double(
     "artifactory",
     "JFrog Artifactory",
@@ -57,4 +63,6 @@ ARTIFACTORY = Double(
         Operation.GET_TOKEN: (_refuse_other_types,),
     },
     after={Operation.LIST_TAGS: (_name_digests,)},
+    phrases={"tag immutable": _say_immutable},
+    headers={"X-JFrog-Version": "Artifactory/7.90.10 79010900", "X-Artifactory-Id": "0123456789abcdef"},
 )

@@ -36,9 +36,10 @@ def _need_newest_address(call: Call) -> None:
         raise Refusal(404, "BLOB_UPLOAD_INVALID", "blob upload invalid", quirk="old address")
 
 
-def _tell_lost_upload(call: Call) -> None:
-    if call.storage.upload(call.route.reference) is None:
-        raise Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", quirk="session status refused")
+def _count_status(call: Call, refusal: Refusal) -> Refusal:
+    if call.route.kind is Operation.GET_UPLOAD:
+        call.meet("session status refused")
+    return refusal
 
 
 def _refuse_other_units(call: Call) -> None:
@@ -73,10 +74,10 @@ REGISTRY2 = Double(
         Operation.START_UPLOAD: (ignore_post_body,),
         Operation.PUT_UPLOAD: _BODIES,
         ExtraOperation.PATCH_UPLOAD: _BODIES,
-        Operation.GET_UPLOAD: (_tell_lost_upload,),
         Operation.GET_BLOB: (_refuse_other_units,),
         ExtraOperation.DELETE_MANIFEST: (_delete_digests_only,),
     },
+    phrases={"session lost": _count_status},
 )
 
 REGISTRY3 = Double(
@@ -96,6 +97,6 @@ REGISTRY3 = Double(
         Operation.START_UPLOAD: (ignore_post_body,),
         Operation.PUT_UPLOAD: _BODIES,
         ExtraOperation.PATCH_UPLOAD: _BODIES,
-        Operation.GET_UPLOAD: (_tell_lost_upload,),
     },
+    phrases={"session lost": _count_status},
 )

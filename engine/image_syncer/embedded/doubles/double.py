@@ -48,8 +48,9 @@ async def _no_api(_call: Call) -> web.StreamResponse:
 class Double:
     """One kind of registry: its switches, and its rules by kind of request.
 
-    `phrases` say no in the registry's words, by the quirk that was met. `owned` are the methods and beginnings of paths
-    that `answer` serves beside the distribution API: the registry's own.
+    `phrases` say no in the registry's words, by the quirk that was met. `headers` are on every answer that is no
+    stream. `owned` are the methods and beginnings of paths that `answer` serves beside the distribution API: the
+    registry's own.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Double:
     before: Mapping[RequestKind, tuple[Rule, ...]] = field(default_factory=dict)
     after: Mapping[RequestKind, tuple[Change, ...]] = field(default_factory=dict)
     phrases: Mapping[str, Phrase] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     owned: tuple[tuple[str, str], ...] = ()
     answer: Callable[[Call], Awaitable[web.StreamResponse]] = _no_api
 

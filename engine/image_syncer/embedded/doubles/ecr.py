@@ -42,7 +42,7 @@ __all__ = ["ECR"]
 
 _USER = "AWS"
 _REGION = "us-east-1"
-_REALM = f"https://{ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/"
+_REALM = f'https://{ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/",service="ecr.amazonaws.com'
 _TOKEN_S = 12 * 3600
 _PREFIX = "AmazonEC2ContainerRegistry_V20150921."
 _JSON = "application/x-amz-json-1.1"

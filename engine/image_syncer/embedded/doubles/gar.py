@@ -1,6 +1,7 @@
 """Google Artifact Registry.
 
-- "Artifact Registry does not support Docker chunked uploads": a PATCH is refused, one PUT brings the blob:
+- "Artifact Registry does not support Docker chunked uploads": a PATCH is refused, one PUT brings the blob, and
+  what a cut left of it is of no use:
   https://cloud.google.com/artifact-registry/docs/reference/docker-api,
   https://github.com/dotnet/sdk-container-builds/pull/287.
 - Sessions have a path of their own, `/artifacts-uploads/…`, at an absolute address.
@@ -53,6 +54,7 @@ GAR = Double(
         basic_beside_bearer=True,
         basic_realm="us-docker.pkg.dev",
         chunked_uploads=False,
+        keep_partial=False,
         upload_prefix="/artifacts-uploads",
         location_form=LocationForm.ABSOLUTE,
     ),

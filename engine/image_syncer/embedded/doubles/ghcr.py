@@ -51,4 +51,5 @@ GHCR = Double(
         Operation.PUT_UPLOAD: (_refuse_long_piece,),
         ExtraOperation.PATCH_UPLOAD: (_refuse_long_piece,),
     },
+    headers={"X-GitHub-Request-Id": "0000:0000:000000:000000:00000000"},
 )

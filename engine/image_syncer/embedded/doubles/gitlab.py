@@ -52,4 +52,5 @@ GITLAB = Double(
         implicit_projects=False,
     ),
     before={Operation.START_UPLOAD: (_need_project,), Operation.PUT_MANIFEST: (_need_project,)},
+    headers={"Gitlab-Container-Registry-Version": "v4.14.0-gitlab"},
 )

@@ -7,6 +7,8 @@
 - An index whose children are not there is refused with 400: https://github.com/estesp/manifest-tool/issues/190.
 - Manifests are found only under their media type: https://github.com/andrey-pohilko/registry-cli/issues/43.
 - What came of an upload before a cut is gone, and a session does not tell of it.
+- Where its deployment policy forbids to redeploy, a tag that is there answers 400 BLOB_UPLOAD_INVALID, with the reason
+  in the detail: https://github.com/GoogleContainerTools/jib/issues/3057.
 - No referrers API.
 """
 
@@ -35,6 +37,11 @@ def _lead_astray(call: Call, response: web.Response) -> None:
         response.headers["Link"] = response.headers["Link"].replace("<", f"<{call.own_url}{_HOSTED}", 1)
 
 
+def _say_immutable(_call: Call, _refusal: Refusal) -> Refusal:
+    detail = "Repository does not allow updating assets: docker-hosted"
+    return Refusal(400, "BLOB_UPLOAD_INVALID", "blob upload invalid", detail=detail)
+
+
 async def _answer(call: Call) -> web.StreamResponse:
     call.meet("broken link followed")
     raise Refusal(400, "UNSUPPORTED", "Not a docker request")
@@ -54,6 +61,8 @@ NEXUS = Double(
     ),
     before={Operation.GET_UPLOAD: (no_status,)},
     after={Operation.LIST_TAGS: (_lead_astray,)},
+    phrases={"tag immutable": _say_immutable},
+    headers={"Server": "Nexus/3.76.0-03 (OSS)"},
     owned=(("GET", _HOSTED),),
     answer=_answer,
 )

@@ -9,6 +9,8 @@
 - Tokens come from `/v2/auth`.
 - Who asks for more than some requests a second over a while is told 429, without Retry-After:
   https://docs.quay.io/issues/429.html.
+- A quota that is used up answers 403 DENIED, "Quota has been exceeded on namespace":
+  https://docs.redhat.com/en/documentation/red_hat_quay/3/html/use_red_hat_quay/red-hat-quay-quota-management-and-enforcement.
 - Blobs are served from another host, at signed addresses.
 """
 
@@ -38,6 +40,10 @@ def _need_subject(call: Call) -> None:
         raise Refusal(400, "MANIFEST_INVALID", "manifest invalid", quirk="no referrers")
 
 
+def _say_quota(_call: Call, _refusal: Refusal) -> Refusal:
+    return Refusal(403, "DENIED", "Quota has been exceeded on namespace")
+
+
 QUAY = Double(
     "quay",
     "Quay",
@@ -56,4 +62,5 @@ QUAY = Double(
         Operation.START_UPLOAD: (refuse_mount_without_from,),
         ExtraOperation.LIST_REFERRERS: (_need_subject,),
     },
+    phrases={"no space left": _say_quota},
 )

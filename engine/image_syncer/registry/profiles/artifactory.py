@@ -32,6 +32,7 @@ ARTIFACTORY = Profile(
             "The tag exists at {repository} with other content, and the account may not overwrite it: it needs the "
             "permission to delete there.",
             statuses=frozenset({403}),
+            codes=frozenset({"MANIFEST_INVALID"}),
             words=("delete/overwrite", "not enough permissions to overwrite", "needs delete permission"),
             operations=WRITES,
         ),

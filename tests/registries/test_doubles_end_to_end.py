@@ -1,0 +1,72 @@
+"""Every kind of registry, end to end against its double: as a source, as a destination, and what its profile is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.embedded import DOUBLES, push_to
+from image_syncer.registry import GENERIC, PROFILES
+from registries.stage import TAG, assert_served, set_stage
+from registries.trials import PLAIN_KINDS, TRIALS, Trial
+
+if TYPE_CHECKING:
+    from support.sync_runs import SyncLab
+
+KINDS = list(DOUBLES)
+MOST_UNLIKE = frozenset({"ecr", "ecr-public", "hub", "acr-azure", "nexus", "artifactory"})
+"""The kinds whose downloads differ most: these are sources each time."""
+ALL_TRIALS = [pytest.param(kind, trial, id=f"{kind} {trial.what}") for kind in TRIALS for trial in TRIALS[kind]]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in MOST_UNLIKE else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
+def test_as_a_source(lab: SyncLab, kind: str) -> None:
+    stage = set_stage(lab, kind, kind)
+    images = stage.images()
+    for name, image in images.items():
+        push_to(stage.double.storage, name, image, [TAG])
+    rules = stage.rules_to(lab.destination, stage.double, *images)
+    assert lab.run(*rules).outcomes == ["copied"] * len(images)
+    assert_served(lab.destination, images)
+    again = lab.run(*rules)
+    assert again.outcomes == ["unchanged"] * len(images)
+    assert (again.at(stage.double).bytes_out, again.at(lab.destination).bytes_in) == (0, 0)
+    assert stage.double.counters.authorization_on_companion == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_a_destination(lab: SyncLab, kind: str) -> None:
+    stage = set_stage(lab, kind, kind)
+    images = stage.images()
+    for name, image in images.items():
+        push_to(lab.source.storage, name, image, [TAG])
+    stage.found(*images)
+    rules = stage.rules_to(stage.double, lab.source, *images)
+    assert lab.run(*rules).outcomes == ["copied"] * len(images)
+    again = lab.run(*rules)
+    assert again.outcomes == ["unchanged"] * len(images)
+    assert again.at(stage.double).bytes_in == 0
+    assert_served(stage.double, images, kind)
+
+
+@pytest.mark.parametrize(("kind", "trial"), ALL_TRIALS)
+def test_the_profile_knows(lab: SyncLab, kind: str, trial: Trial) -> None:
+    trial.run(lab, kind, kind)
+
+
+@pytest.mark.parametrize(("kind", "trial"), ALL_TRIALS)
+def test_a_generic_profile_does_not_know(lab: SyncLab, kind: str, trial: Trial) -> None:
+    """The same trial fails: so the quirk is really there, and it is the profile that knows it."""
+    with pytest.raises(AssertionError):
+        trial.run(lab, kind, GENERIC.name)
+
+
+def test_every_kind_is_tried_or_has_nothing_to_try() -> None:
+    assert set(TRIALS) | PLAIN_KINDS == set(DOUBLES) == set(PROFILES) - {GENERIC.name}
+    for kind in PLAIN_KINDS:
+        known = PROFILES[kind]
+        assert replace(known, name=GENERIC.name, title=GENERIC.title, hosts=(), marks=()) == GENERIC
