@@ -10,6 +10,7 @@ import click
 
 from image_syncer_cli.options import RunOptions, debug_option, patience_options
 from image_syncer_cli.output import printable, say
+from image_syncer_cli.resource_options import RATE_OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ _COLUMNS = (
     ("faults", "after"),
 )
 _FLAGS = ("insecure", "skip_tls_verify")
-_VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_per_s")
+_VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_per_s", "rate")
 
 
 @click.command(short_help="Tell what is in force: retries, time-outs, registries.")
@@ -35,6 +36,7 @@ _VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_pe
 @click.option("--config", "both", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @patience_options
+@RATE_OPTION
 @debug_option
 def show(auth: str | None, images: str | None, both: str | None, as_json: bool, **options: object) -> int:
     """Tell what a run with these files and options would have in force.
@@ -59,6 +61,8 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"retries of {name}: " + ", ".join(f"{words} {_shown(key, policy[key])}" for key, words in _COLUMNS)
     for name, seconds in data["times"].items():
         yield f"{name.removesuffix('_s').replace('_', ' ')}: {_duration(seconds)}"
+    if data["rate"] is not None:
+        yield f"rate: {data['rate']}"
     for registry in data["registries"]:
         parts = [name.replace("_", " ") for name in _FLAGS if registry[name]]
         parts += [f"{name} {registry[name]}" for name in _VALUES if registry[name] is not None]

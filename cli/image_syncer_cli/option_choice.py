@@ -18,7 +18,18 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 _OF_VERIFY = frozenset(
     {
         *("os_names", "architectures", "retries", "retry_for", "give_up_after", "connect_timeout", "stall_timeout"),
-        *("blobs_in_memory", "deadline", "report", "quiet", "no_progress", "log", "log_format", "log_level", "debug"),
+        *(
+            "blobs_in_memory",
+            "rate",
+            "deadline",
+            "report",
+            "quiet",
+            "no_progress",
+            "log",
+            "log_format",
+            "log_level",
+            "debug",
+        ),
     }
 )
 """The options of a run that mean something where nothing is copied, by the names of their parameters."""

@@ -9,10 +9,13 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from image_syncer import RateSchedule
+
 __all__ = [
     "file_name",
     "parse_any_size",
     "parse_duration_option",
+    "parse_rate_option",
     "parse_size_option",
     "split_lists",
     "whole_number",
@@ -80,6 +83,18 @@ def parse_duration_option(_ctx: click.Context, _param: click.Parameter, value: s
     if not 0 < seconds <= _LONGEST_S:
         raise click.BadParameter("it must be more than nothing, and a year at most.")
     return seconds
+
+
+def parse_rate_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> RateSchedule | None:
+    """A callback for click: bytes a second, perhaps by the time of day."""
+    if value is None:
+        return None
+    from image_syncer import RateSchedule
+
+    try:
+        return RateSchedule.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:

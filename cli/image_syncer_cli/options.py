@@ -14,7 +14,7 @@ from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from image_syncer import Settings
+    from image_syncer import RateSchedule, Settings
 
 __all__ = [
     "RunOptions",
@@ -49,6 +49,7 @@ class RunOptions:
     memory: int | None = None
     blobs_in_memory: int = 500_000
     fan_out_lag: int = 10
+    rate: RateSchedule | None = None
     deadline: float | None = None
     state: str | None = None
     trust_state: bool = False
@@ -76,7 +77,7 @@ class RunOptions:
         """The same for the engine."""
         from image_syncer import PlatformFilter, Settings
 
-        durations = {
+        durations: dict[str, Any] = {
             "retry_for_s": self.retry_for,
             "give_up_after_s": self.give_up_after,
             "connect_timeout_s": self.connect_timeout,
@@ -91,6 +92,7 @@ class RunOptions:
             memory_bytes=self.memory,
             blobs_in_memory=self.blobs_in_memory,
             fan_out_lag_s=self.fan_out_lag,
+            rate=self.rate,
             deadline_s=self.deadline,
             proc=self.proc,
             retries=self.retries,

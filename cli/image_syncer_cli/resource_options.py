@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from image_syncer_cli.option_values import parse_any_size, parse_size_option, whole_number
+from image_syncer_cli.option_values import parse_any_size, parse_rate_option, parse_size_option, whole_number
 
-__all__ = ["RESOURCE_OPTIONS"]
+__all__ = ["RATE_OPTION", "RESOURCE_OPTIONS"]
 
 _MOST_WORKERS = 1024
 """More processes than any machine for which this is the right tool has CPUs."""
@@ -17,7 +17,15 @@ _MOST_BLOBS = 1_000_000_000
 _MOST_LAG_S = 30 * 86400
 """Stands for ever."""
 
+RATE_OPTION = click.option(
+    "--rate",
+    callback=parse_rate_option,
+    metavar="RATE",
+    help="Most bytes a second, e.g. 200MB/s; by time of day: mon-fri 08:00-18:00=50MB/s,500MB/s. [default: no limit]",
+)
+
 RESOURCE_OPTIONS = (
+    RATE_OPTION,
     click.option(
         "-p",
         "--proc",

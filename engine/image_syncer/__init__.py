@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.config import (
         Configuration,
+        RateSchedule,
         RegistryBook,
         RegistryEntry,
         Settings,
@@ -93,6 +94,7 @@ __all__ = [
     "Problem",
     "ProtocolViolation",
     "RateLimitedError",
+    "RateSchedule",
     "RecordedReport",
     "RefusedError",
     "RegistryBook",
@@ -132,6 +134,7 @@ __all__ = [
 _ROOMS = {
     "config": (
         "Configuration",
+        "RateSchedule",
         "RegistryBook",
         "RegistryEntry",
         "Settings",

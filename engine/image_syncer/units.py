@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["LEAST_S", "format_duration", "format_rate", "format_size", "mean_rate", "parse_duration", "parse_size"]
+__all__ = [
+    "LEAST_S",
+    "format_duration",
+    "format_rate",
+    "format_size",
+    "mean_rate",
+    "parse_duration",
+    "parse_rate",
+    "parse_size",
+]
 
 LEAST_S = 1e-9
 """Less is no time at all: no clock tells it, and what is divided by it may be infinite."""
@@ -29,6 +38,19 @@ _SIZE_UNITS = {
     "tib": 2**40,
     "tb": 10**12,
 }
+_RATE = re.compile(r"(?P<size>.*?)(?:/s)?\s*")
+_BITS = re.compile(r"\s*(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[a-z]*?)(?:bit|bps)")
+_BIT_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
 _DURATION_PART = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BINARY_STEP = 1024
@@ -46,6 +68,27 @@ def parse_size(text: str) -> int:
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a size: write a number with a unit, such as 512KiB, 16MiB or 2GiB")
     return int(match["whole"]) * factor + int(float(match["part"] or 0) * factor)
+
+
+def parse_rate(text: str) -> float:
+    """Bytes a second from "200MB/s", "1.5GiB/s", "1Gbit/s" or "100Mbps"; a size without "/s" is one a second too.
+
+    Raises ValueError with a sentence for people.
+
+    >>> parse_rate("1Gbit/s")
+    125000000.0
+    """
+    match = _RATE.fullmatch(text)
+    size = match["size"] if match else ""
+    bits = _BITS.fullmatch(size.lower())
+    if bits is not None and bits["unit"] in _BIT_UNITS:
+        return float(bits["number"]) * _BIT_UNITS[bits["unit"]] / 8
+    try:
+        return float(parse_size(size))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a rate: write a number with a unit, such as 200MB/s, 50MiB/s or 1Gbit/s"
+        ) from None
 
 
 def format_size(size_bytes: float) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.units import format_duration, format_rate, format_size, parse_duration, parse_size
+from image_syncer.units import format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,25 @@ def test_what_is_no_duration_is_refused_with_a_sentence(text: str) -> None:
 )
 def test_durations_that_people_read(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("200MB/s", 200e6),
+        ("200MB", 200e6),
+        ("1.5 MiB/s", 1.5 * 2**20),
+        ("1Gbit/s", 125e6),
+        ("100Mbps", 12.5e6),
+        ("8 Kibit/s", 1024.0),
+        ("0", 0.0),
+    ],
+)
+def test_rates_are_bytes_or_bits_a_second(text, rate):
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "/s", "fast", "MB/s", "1MB/min", "1Qbit/s", "-1MB/s"])
+def test_what_is_no_rate_is_said(text):
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rate(text)

@@ -19,6 +19,7 @@ from image_syncer.config.model import (
     TagSelection,
     canonical_prefix,
 )
+from image_syncer.config.rate_schedule import RateSchedule, RateWindow
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
 from image_syncer.config.settings import Settings
@@ -32,6 +33,8 @@ __all__ = [
     "Destination",
     "HostSettings",
     "Limits",
+    "RateSchedule",
+    "RateWindow",
     "RegistryBook",
     "RegistryEntry",
     "Rule",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from image_syncer.oci import PlatformFilter
+
+if TYPE_CHECKING:
+    from image_syncer.config.rate_schedule import RateSchedule
 
 __all__ = ["Settings"]
 
@@ -54,6 +58,8 @@ class Settings:
     """The journal: what was done in earlier runs is read from it, what this one does is written to it."""
     trust_state: bool = False
     """Ask nobody about images that are done according to the journal, not even whether the source has changed."""
+    rate: RateSchedule | None = None
+    """How many bytes a second come from all sources, and go to all destinations; None: as many as can."""
     connect_timeout_s: float = 15.0
     """For name resolution, TCP and TLS together (CURLOPT_CONNECTTIMEOUT_MS)."""
     stall_timeout_s: float = 60.0

@@ -21,13 +21,14 @@ _TIMES = ("connect_timeout_s", "stall_timeout_s", "answer_timeout_s", "longest_w
 
 
 def settings_in_force(configuration: Configuration, settings: Settings) -> dict[str, Any]:
-    """`policies` by class of operations (see `RetryPolicies`), `times` in seconds, and `registries`: what is set for
-    the host of each repository that a rule names, and which source its credential would come from. Never a secret;
-    reaches no network and runs no helper.
+    """`policies` by class of operations (see `RetryPolicies`), `times` in seconds, `rate` as it is written (None: no
+    limit), and `registries`: what is set for the host of each repository that a rule names, and which source its
+    credential would come from. Never a secret; reaches no network and runs no helper.
     """
     return {
         "policies": decide_policies(settings).as_data(),
         "times": {name: getattr(settings, name) for name in _TIMES},
+        "rate": str(settings.rate or "") or None,
         "registries": list(_registries(configuration)),
     }
 
@@ -54,6 +55,7 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "max_connections": host.max_connections,
             "pieces_above": host.pieces_above,
             "requests_per_s": host.limits.requests_per_s,
+            "rate": str(host.limits.rate or "") or None,
             "allow_local_redirects": host.redirects.local,
             "allow_plain_redirects": host.redirects.plain,
             "profile": profile_to_text(host.profile or recognise_host(repository.registry)),

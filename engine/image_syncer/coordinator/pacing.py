@@ -7,17 +7,19 @@ from collections import defaultdict, deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.byte_desk import ByteDesk
 from image_syncer.net import TurnDesk
 from image_syncer.planning import LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
+from image_syncer.units import format_rate
 from image_syncer.worker.messages import LeaveAlone
 from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from image_syncer.config import Limits
+    from image_syncer.config import Limits, RateSchedule
     from image_syncer.coordinator.supervisor import Supervisor
     from image_syncer.net import Throttle
     from image_syncer.planning import Scheduler
@@ -35,7 +37,8 @@ _log = get_logger(__name__)
 
 class Pacing:
     """Between the desk that gives the turns and those who want them. Times count from `began_at` (loop time);
-    `requests()` is how many all processes have sent so far, `limits` what the user allows.
+    `requests()` is how many all processes have sent so far, `limits` what the user allows each registry, `rate` all
+    together.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Pacing:
         began_at: float,
         requests: Callable[[], int] = lambda: 0,
         limits: Mapping[str, Limits] = _NO_LIMITS,
+        rate: RateSchedule | None = None,
     ) -> None:
         self._throttle = throttle
         self._supervisor = supervisor
@@ -66,8 +70,10 @@ class Pacing:
             on_paced=self._on_paced,
             on_refused=self._on_refused,
             asked=self._asked,
-            most={name: rate for name, one in limits.items() if (rate := one.requests_per_s) is not None},
+            most={name: most for name, one in limits.items() if (most := one.requests_per_s) is not None},
         )
+
+        self.bytes = ByteDesk(rate, limits, scheduler, give=supervisor.send, on_rate=self._on_rate)
 
     def on_message(self, worker: int, message: Message) -> bool:
         """Whether `message` was about limits; then it is done with."""
@@ -85,7 +91,7 @@ class Pacing:
             self.left_alone(message.registry, pause - before)
             self._supervisor.broadcast(message, but=worker)
         else:
-            return False
+            return self.bytes.on_message(worker, message)
         return True
 
     def welcome(self, worker: int) -> None:
@@ -100,6 +106,7 @@ class Pacing:
     def forget(self, worker: int) -> None:
         """A worker is gone, and waits for nothing."""
         self._desk.forget(worker)
+        self.bytes.forget(worker)
 
     def left_alone(self, registry: str, seconds: float) -> None:
         """A registry that is not paced is left alone for so long (503 with Retry-After)."""
@@ -116,6 +123,7 @@ class Pacing:
     def sample(self) -> None:
         """To be called about twice a second: what the limits are now goes into the log."""
         self._count()
+        self.bytes.sample()
         now = self._loop.time() - self._began_at
         for registry, pacer in self._desk.pacers.items():
             self.log.note_rate(registry, pacer.rate, now)
@@ -128,6 +136,13 @@ class Pacing:
         """A registry for whose turns requests wait now, and its rate in requests a second; None where there is none."""
         binding = [(pacer.rate, name) for name, pacer in self._desk.pacers.items() if pacer.is_binding]
         return (min(binding)[1], min(binding)[0]) if binding else None
+
+    def waiting(self) -> str | None:
+        """What everything waits for, for people, where it is a limit."""
+        if (slowed := self.slowed()) is not None:
+            return f"{slowed[0]} takes {slowed[1]:.3g} requests/s"
+        held_to = self.bytes.held_to()
+        return None if held_to is None else f"no more than {format_rate(held_to)} may move"
 
     def _count(self) -> None:
         now = self._loop.time()
@@ -144,6 +159,9 @@ class Pacing:
             self._scheduler.queue.pace(registry, None)
             self.log.note_rate(registry, None, self._loop.time() - self._began_at)
         self._supervisor.broadcast(Paced(registry, paced))
+
+    def _on_rate(self, registry: str | None, rate: float | None) -> None:
+        self.log.note_bytes(registry, rate, max(0.0, self._loop.time() - self._began_at))
 
     def _on_refused(self, registry: str, rate: float) -> None:
         _log.info("registry refused (429)", registry=registry, requests_per_s=round(rate, 2))

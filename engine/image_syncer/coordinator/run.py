@@ -333,8 +333,7 @@ class Run:
             return f"{registry} has not answered for {format_duration(seconds)}"
         if longest := self._client.throttle.longest(now):
             return f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
-        slowed = self._transfers.pacing.slowed()
-        return slowed and f"{slowed[0]} takes {slowed[1]:.3g} requests/s"
+        return self._transfers.pacing.waiting()
 
     def _report(self) -> Report:
         totals = self._ledger.totals

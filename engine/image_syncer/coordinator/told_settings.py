@@ -20,6 +20,7 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         "force": settings.force,
         "verify": settings.verify,
         "dry_run": settings.dry_run,
+        "rate": str(settings.rate or "") or None,
         "platforms": str(wanted) or None,
         "os": list(wanted.os_names),
         "arch": list(wanted.architectures),

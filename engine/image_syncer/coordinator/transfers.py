@@ -18,6 +18,7 @@ from image_syncer.coordinator.resumes import Resumes
 from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs, as_target_result, loggable
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
+from image_syncer.coordinator.worker_setup import worker_setup
 from image_syncer.errors import SyncError
 from image_syncer.planning import (
     MOST_LOSSES,
@@ -46,7 +47,6 @@ from image_syncer.worker.messages import (
     LeaveAlone,
     Message,
     Place,
-    Setup,
     SideBroke,
     TargetEnded,
     TargetPlace,
@@ -93,23 +93,11 @@ class Transfers:
         self._endpoints = endpoints
         self._loop = asyncio.get_running_loop()
         self._quirks = quirks or Quirks()
-        policies = decide_policies(settings)
-        setup = Setup(
-            window_bytes=resources.window_bytes,
-            streams=resources.streams,
-            parcel_bytes=resources.small_bytes,
-            parcels=resources.small_streams,
-            connect_timeout_s=settings.connect_timeout_s,
-            stall_timeout_s=settings.stall_timeout_s,
-            answer_timeout_s=settings.answer_timeout_s,
-            fan_out_lag_s=settings.fan_out_lag_s,
-            resume=policies.resume,
-        )
         self._scheduler = Scheduler(
             streams=resources.streams,
             workers=resources.workers,
             proc=resources.proc,
-            retry=policies.blob,
+            retry=decide_policies(settings).blob,
             chance=random.random,
             limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
             small_streams=resources.small_streams,
@@ -121,6 +109,7 @@ class Transfers:
         if breakers is not None:
             # Not at once: it may be the scheduler itself that is just deciding.
             breakers.listen(lambda _breaker: self._loop.call_soon(self._on_timer))
+        setup = worker_setup(settings, resources, registries)
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._sessions = sessions or UploadSessions()
         self.resumes = Resumes()
@@ -132,7 +121,9 @@ class Transfers:
             began_at=run_began_at,
             requests=lambda: self.requests.total() + client.transport.requests.total(),
             limits=registries.limits(),
+            rate=settings.rate,
         )
+        client.transport.purses = self.pacing.bytes.own_purses(client.transport.driver)
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
         self._running = RunningJobs(run_began_at, on_transfer, dog, give_up_job(self._supervisor))

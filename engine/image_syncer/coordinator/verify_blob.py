@@ -164,6 +164,10 @@ class BlobReading:
         body = _Body(sink, refusal)
         head = AnswerHead(lambda: body.on_head(head))
         easy = transport.handles.take()
+        metered = transport.meter(easy, endpoint.registry, sending=False)
+        receive: Callable[[memoryview], int | None] = body.receive
+        if metered is not None:
+            receive = metered.receiving(receive)
         try:
             set_request(
                 easy,
@@ -173,11 +177,13 @@ class BlobReading:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_download(easy, body.receive)
+            set_download(easy, receive)
             easy.setopt(pycurl.LOW_SPEED_LIMIT, 1)
             easy.setopt(pycurl.LOW_SPEED_TIME, max(1, int(transport.timeouts.stall_s)))
             code, words = await transport.transfer(easy, request, endpoint, Origin.DESTINATION)
         finally:
+            if metered is not None:
+                metered.close()
             transport.handles.give_back(easy)
         if body.fault is not None:
             raise body.fault

@@ -50,15 +50,20 @@ class VerifyRun(Run):
         return VerifyLedger(self._writer, on_image)
 
     def _new_check(self, endpoints: EndpointBook, policies: RetryPolicies) -> TreeCheck:
-        registries = self._configuration.registries
         if self._deep:
             self._reading = BlobReading(
                 self._client,
                 retry=policies.resume,
                 chance=random.random,
-                limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
+                limit_of=self._limit_of,
             )
         return TreeCheck(self._client, endpoints, blobs_in_memory=self._settings.blobs_in_memory, reading=self._reading)
+
+    def _limit_of(self, registry: str) -> int | None:
+        """How many blobs of `registry` are read at a time at most."""
+        host = self._configuration.registries.host_settings(registry)
+        bounds = (split_connections(host.max_connections)[1], self._transfers.pacing.bytes.streams_for(registry))
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def _new_images(self, discovery: Discovery, _endpoints: EndpointBook, _holdings: Holdings) -> Images:
         assert self._check is not None

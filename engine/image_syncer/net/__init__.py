@@ -12,14 +12,16 @@ from image_syncer.net.gate import Gate
 from image_syncer.net.handles import AnswerHead, HandlePool, set_download, set_request, set_upload
 from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
+from image_syncer.net.purses import Metered, Purses
 from image_syncer.net.reach import Reach
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.token_broker import TokenBroker
 from image_syncer.net.transport import Timeouts, Transport
-from image_syncer.net.turn_desk import TurnDesk
+from image_syncer.net.turn_desk import OURSELVES, TurnDesk
 
 __all__ = [
     "ON_TRANSFER_END",
+    "OURSELVES",
     "AnswerHead",
     "Authorization",
     "Authorizer",
@@ -28,7 +30,9 @@ __all__ = [
     "EndpointBook",
     "Gate",
     "HandlePool",
+    "Metered",
     "OneCredential",
+    "Purses",
     "Reach",
     "RegistryClient",
     "RegistryHealth",

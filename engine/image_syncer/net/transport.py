@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from image_syncer.net.multi import CurlDriver
+    from image_syncer.net.purses import Metered, Purses
     from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Timeouts", "Transport"]
@@ -56,6 +57,8 @@ class Transport:
         """By registry, how long requests for upload sessions took to be answered: small ones, and each blob has one."""
         self.on_answer: Callable[[Request, Endpoint, Response], None] | None = None
         """Is told each answer that is about a registry of which it is not known what kind it is."""
+        self.purses: Purses | None = None
+        """Where bytes a second are limited: what a transfer of a blob may move."""
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
         self._whereabouts = Whereabouts(driver, self._find)
@@ -127,6 +130,10 @@ class Transport:
             await self.transfer(handle.easy, request, endpoint, Origin.LOCAL)
         finally:
             self._small_handles.give_back(handle)
+
+    def meter(self, easy: pycurl.Curl, registry: str, *, sending: bool, small: bool = False) -> Metered | None:
+        """For bytes of a blob that `easy` is about to move from or to `registry`; None where they are not limited."""
+        return None if self.purses is None else self.purses.meter(easy, registry, sending=sending, small=small)
 
     def take_answer_times(self) -> dict[str, list[float]]:
         """What `answer_s` has; it begins anew."""

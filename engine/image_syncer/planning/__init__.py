@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metered, streams_for
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
 from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
@@ -17,11 +18,13 @@ from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
 
 __all__ = [
+    "EVERYWHERE",
     "MAX_DEPTH",
     "MAX_MANIFESTS",
     "MOST_LOSSES",
     "ONCE",
     "Arrival",
+    "Bandwidth",
     "BlobFailed",
     "BlobLanded",
     "BlobNeed",
@@ -30,6 +33,7 @@ __all__ = [
     "BreakerState",
     "Breakers",
     "Decision",
+    "Grant",
     "Holdings",
     "HoldingsInMemory",
     "ImageTree",
@@ -51,5 +55,7 @@ __all__ = [
     "Tries",
     "decide_policies",
     "decide_resources",
+    "metered",
     "split_connections",
+    "streams_for",
 ]

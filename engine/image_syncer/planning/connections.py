@@ -80,6 +80,7 @@ class Host:
     small: int = 0
     floor: int = 1
     ceiling: int | None = None
+    width: int | None = None
     down: bool = False
     """Whether it is left alone, because it is down."""
     _refused_at: int = 0
@@ -136,8 +137,8 @@ class Host:
 
     @property
     def bound(self) -> int | None:
-        """The most that it may have: by the user's word, and by the rate of requests."""
-        bounds = [bound for bound in (self.most, self.ceiling) if bound is not None]
+        """The most that it may have: by the user's word, and by the rates of requests and of bytes."""
+        bounds = [bound for bound in (self.most, self.ceiling, self.width) if bound is not None]
         return min(bounds) if bounds else None
 
     def pace(self, rate: float | None) -> None:
@@ -145,6 +146,15 @@ class Host:
         before = self.bound
         self.floor = 1 if rate is None else max(1, math.ceil(rate * LEAST_BUSY_S))
         self.ceiling = None if rate is None else max(LEAST_PACED, math.ceil(rate * MOST_BUSY_S))
+        self._rebind(before)
+
+    def narrow(self, most: int | None) -> None:
+        """So many connections are good for the bytes a second that may move (None: any number)."""
+        before = self.bound
+        self.width = most
+        self._rebind(before)
+
+    def _rebind(self, before: int | None) -> None:
         bound = self.bound
         if self.allowed == before or (bound is not None and (self.allowed is None or self.allowed > bound)):
             self.allowed = bound

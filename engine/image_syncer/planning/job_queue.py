@@ -136,6 +136,12 @@ class JobQueue:
         host.pace(rate)
         self.limited = self.limited or host.allowed is not None
 
+    def narrow(self, registry: str, most: int | None) -> None:
+        """A registry may have so many connections now, since it may move only so many bytes (None: any number)."""
+        host = self._host_of(registry)
+        host.narrow(most)
+        self.limited = self.limited or host.allowed is not None
+
     def connections(self) -> dict[str, int | None]:
         """How many connections each registry allows now; None: any number."""
         return {registry: host.allowed for registry, host in self._hosts.items()}

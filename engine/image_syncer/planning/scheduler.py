@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from image_syncer.errors import Origin, SyncError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.breaker import Breakers
-from image_syncer.planning.connections import refusal_of, share_of
+from image_syncer.planning.connections import refusal_of
 from image_syncer.planning.deliveries import Deliveries
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.job_queue import JobQueue
@@ -64,7 +64,6 @@ class Scheduler:
         breakers: Breakers | None = None,
     ) -> None:
         self._expected = workers
-        self._proc = proc
         self._streams = streams
         self._small_streams = small_streams
         self._tuner = tuner
@@ -73,7 +72,7 @@ class Scheduler:
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
         self.queue = self._queue
         """What waits, and which registries have connections to spare."""
-        self._slots = Slots()
+        self._slots = Slots(proc)
         self._moved_bytes = 0
         self._sampled_bytes = 0
         self._breakers = breakers or Breakers()
@@ -109,6 +108,10 @@ class Scheduler:
     def wake_at(self) -> float | None:
         """When `tick` should be called next, in the time of the caller's clock; None: nothing waits for time."""
         return self._later.wake_at
+
+    def narrow(self, most: int | None) -> None:
+        """So many jobs may be in flight now, within `proc`; None: as many as that allows."""
+        self._slots.narrow(most)
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
@@ -331,7 +334,7 @@ class Scheduler:
             self._bind()
             if queue.has_alone:
                 self._lease_alone(decisions)
-            if queue.limited or self._proc is not None:
+            if queue.limited or self._slots.most is not None:
                 self._lease_kind(decisions, small=False, fair=True)
                 self._lease_kind(decisions, small=True, fair=True)
             if queue.streamed:
@@ -351,11 +354,9 @@ class Scheduler:
 
     def _lease_kind(self, decisions: list[Decision], *, small: bool, fair: bool = False) -> None:
         """Lease jobs of one kind; with `fair`, within its share of what it has to share with the other."""
-        queue, held, most = self._queue, self._slots.held, self._proc
+        queue = self._queue
         while queue.small if small else queue.streamed:
-            if most is not None and (
-                held[0] + held[1] >= most or (fair and held[small] >= share_of(most, small=small))
-            ):
+            if self._slots.is_full(small=small, fair=fair):
                 return
             worker = self._freest(small=small)
             job = queue.pop(small=small, fair=fair) if worker is not None else None
@@ -365,7 +366,7 @@ class Scheduler:
 
     def _lease_alone(self, decisions: list[Decision]) -> None:
         for worker in self._slots.idle():
-            while not worker.jobs and (self._proc is None or self.in_flight < self._proc):
+            while not worker.jobs and not self._slots.is_full():
                 job = self._queue.pop_alone()
                 if job is None:
                     return

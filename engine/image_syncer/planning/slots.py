@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from image_syncer.planning.connections import share_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,9 +34,14 @@ class Worker:
 
 
 class Slots:
-    """The slots of all workers. Where one of a pair is meant, index 0 is for streamed jobs, 1 for small ones."""
+    """The slots of all workers. Where one of a pair is meant, index 0 is for streamed jobs, 1 for small ones. `proc`
+    bounds the jobs of all together (None: no bound).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, proc: int | None = None) -> None:
+        self._proc = proc
+        self.most = proc
+        """How many jobs all workers may hold now; None: as many as they have slots."""
         self.workers: dict[int, Worker] = {}
         self.held = [0, 0]
         """Jobs that all workers hold together, and the bytes that are left to move of them."""
@@ -101,6 +108,20 @@ class Slots:
             self._bounds = (streamed, small)
             for worker in self.workers.values():
                 self._see(worker)
+
+    def narrow(self, most: int | None) -> None:
+        """All workers may hold so many jobs now, within `proc`; None: as many as that allows."""
+        bounds = [bound for bound in (most, self._proc) if bound is not None]
+        self.most = min(bounds) if bounds else None
+
+    def is_full(self, *, small: bool = False, fair: bool = False) -> bool:
+        """Whether all workers together hold as many jobs as they may; with `fair`, as many as their kind may while the
+        other waits too.
+        """
+        most, held = self.most, self.held
+        if most is None:
+            return False
+        return held[0] + held[1] >= most or (fair and held[small] >= share_of(most, small=small))
 
     def idle(self) -> Iterator[Worker]:
         """Workers that hold nothing."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["LimitsLog", "Series", "describe_limits"]
 
 MOST_POINTS = 200
+ALL_TOGETHER = "all registries"
+"""The name under which stands what holds for all of them together."""
 NOTABLE = 0.05
 """A rate that changed by less than this part of it is not a new point."""
 
@@ -55,11 +57,12 @@ class Series:
 
 
 class LimitsLog:
-    """What was learnt of each registry that limited us; a registry that did not is not in it."""
+    """What was learnt of each registry that limited us, and what the user allows; others are not in it."""
 
     def __init__(self) -> None:
         self._rates: dict[str, Series] = {}
         self._connections: dict[str, Series] = {}
+        self._bytes: dict[str, Series] = {}
         self._refused: Counter[str] = Counter()
         self._done: dict[str, tuple[int, float]] = {}
         self._left_alone_s: defaultdict[str, float] = defaultdict(float)
@@ -88,6 +91,12 @@ class LimitsLog:
             self._connections[registry] = Series()
         self._connections[registry].note(at_s, allowed)
 
+    def note_bytes(self, registry: str | None, rate: float | None, at_s: float) -> None:
+        """So many bytes a second may move from `registry` and to it (None: of all together) by the user's word; None:
+        any number.
+        """
+        self._bytes.setdefault(registry or ALL_TOGETHER, Series()).note(at_s, rate)
+
     def left_alone(self, registry: str, seconds: float) -> None:
         """It was left alone for so long more."""
         if seconds > 0:
@@ -95,7 +104,7 @@ class LimitsLog:
 
     def as_data(self) -> dict[str, Any]:
         """By registry, for the JSON report."""
-        names = sorted({*self._rates, *self._connections, *self._left_alone_s})
+        names = sorted({*self._rates, *self._connections, *self._bytes, *self._left_alone_s})
         return {name: self._one(name) for name in names}
 
     def _one(self, name: str) -> dict[str, Any]:
@@ -104,6 +113,7 @@ class LimitsLog:
             "refused": self._refused[name] + refused,
             "left_alone_s": round(self._left_alone_s[name] + left_alone_s, 1),
             "requests_per_s": self._rates[name].as_data() if name in self._rates else [],
+            "bytes_per_s": self._bytes[name].as_data() if name in self._bytes else [],
             "connections": self._connections[name].as_data() if name in self._connections else [],
         }
 

@@ -69,7 +69,8 @@ class Setup:
     """To a worker, first: how it works. Sizes in bytes, times in seconds.
 
     `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
-    held whole. `resume` says when a broken transfer goes on from where it was, within one lease.
+    held whole. `resume` says when a broken transfer goes on from where it was, within one lease. The bytes of blobs
+    from and to registries that are `metered` (see `image_syncer.planning.metered`) need an allowance (`BytesWanted`).
     """
 
     window_bytes: int
@@ -81,6 +82,7 @@ class Setup:
     answer_timeout_s: float
     fan_out_lag_s: float
     resume: RetryPolicy = field(default_factory=RetryPolicy)
+    metered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,8 @@ class Mover:
             return
         if self._download.easy is not None and (stream is None or not stream.verified):
             # Without a handle it waits for its turn or for a token, and the source was not asked.
-            silent = self._watch.source(self._download.progress, now, waits=stream is not None and stream.blocked)
+            waits = self._download.held_back or (stream is not None and stream.blocked)
+            silent = self._watch.source(self._download.progress, now, waits=waits)
             if silent is not None:
                 self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
         if stream is None:
@@ -171,7 +172,10 @@ class Mover:
             return
         stream.hurry(now)
         for index, upload in enumerate(self._uploads):
-            if upload.easy is not None and (silent := self._watch.sink(stream, index, now)) is not None:
+            if upload.easy is None:
+                continue
+            silent = self._watch.sink(stream, index, now, waits=upload.held_back)
+            if silent is not None:
                 upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
         if self._lag is not None and not stream.verified:
             self._split_off(self._lag.look(stream, now))

@@ -1,11 +1,20 @@
-"""What coordinator and worker say to each other about registries that limit how often they are asked."""
+"""What coordinator and worker say to each other about how often registries are asked, and how many bytes may move."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["AllowanceTold", "Paced", "PacingMessage", "Refused", "TurnsGiven", "TurnsWanted"]
+__all__ = [
+    "AllowanceTold",
+    "BytesGiven",
+    "BytesWanted",
+    "Paced",
+    "PacingMessage",
+    "Refused",
+    "TurnsGiven",
+    "TurnsWanted",
+]
 
 
 @dataclass(frozen=True)
@@ -51,4 +60,21 @@ class TurnsGiven:
     turns: int
 
 
-PacingMessage: TypeAlias = Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven
+@dataclass(frozen=True)
+class BytesWanted:
+    """From a worker: what may move from `registry` (where `sending`: to it) is used up, and more would."""
+
+    registry: str
+    sending: bool
+
+
+@dataclass(frozen=True)
+class BytesGiven:
+    """To a worker: so many bytes more may move. From a worker: so many of them are not needed any more."""
+
+    registry: str
+    sending: bool
+    size: int
+
+
+PacingMessage: TypeAlias = Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven | BytesWanted | BytesGiven

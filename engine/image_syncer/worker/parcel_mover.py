@@ -67,6 +67,7 @@ class ParcelMover:
             begin=self._begin,
             resumption=terms.resumption(),
             on_broken=lambda error: on_broken(None, error, False),
+            small=True,
         )
         self._parcel: Parcel | None = None
         self._results: list[TargetResult | None] = [None] * len(lease.targets)
@@ -121,13 +122,13 @@ class ParcelMover:
         if self._parcel is not None and self._parcel.verified:
             self._download.break_off(SyncError("whatever comes after the last byte does not matter"))
         elif self._download.easy is not None:
-            silent = self._watch.source(self._download.progress, now, waits=False)
+            silent = self._watch.source(self._download.progress, now, waits=self._download.held_back)
             if silent is not None:
                 self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
         for index, upload in enumerate(self._uploads):
             if self._parcel is None or upload.easy is None:
                 continue
-            silent = self._watch.sink(self._parcel, index, now)
+            silent = self._watch.sink(self._parcel, index, now, waits=upload.held_back)
             if silent is not None:
                 upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
 

@@ -22,7 +22,7 @@ import pycurl
 import uvloop
 
 from image_syncer.errors import SyncError, redact
-from image_syncer.net import ON_TRANSFER_END, CurlDriver, RegistryClient, Throttle, Timeouts, Transport
+from image_syncer.net import ON_TRANSFER_END, CurlDriver, Purses, RegistryClient, Throttle, Timeouts, Transport
 from image_syncer.oci import Digest
 from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
@@ -49,7 +49,7 @@ from image_syncer.worker.messages import (
     UploadOpened,
 )
 from image_syncer.worker.mover import Mover
-from image_syncer.worker.pacing_messages import Paced, TurnsGiven
+from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted, Paced, TurnsGiven
 from image_syncer.worker.parcel_mover import ParcelMover
 from image_syncer.worker.terms import Terms
 from image_syncer.worker.turns import RemoteTurns
@@ -93,6 +93,14 @@ class Worker:
         timeouts = Timeouts(connect_s=setup.connect_timeout_s, stall_s=setup.stall_timeout_s)
         self._driver = CurlDriver(kept_connections=4 * setup.streams + 2 * setup.parcels)
         self._transport = Transport(self._driver, timeouts)
+        self._purses = Purses(
+            self._driver,
+            metered=setup.metered,
+            want=lambda registry, sending: self._say(BytesWanted(registry, sending)),
+            give_back=lambda registry, sending, size: self._say(BytesGiven(registry, sending, size)),
+        )
+        if setup.metered:
+            self._transport.purses = self._purses
         self._authorizer = RemoteAuthorizer(self._say)
         self._throttle = Throttle()
         self._turns = RemoteTurns(self._throttle, self._say, longest_wait_s=LONGEST_WAIT_S)
@@ -165,6 +173,8 @@ class Worker:
             self._turns.on_given(message)
         elif isinstance(message, Paced):
             self._turns.on_paced(message)
+        elif isinstance(message, BytesGiven):
+            self._purses.put(message.registry, message.size, sending=message.sending)
         elif isinstance(message, Learnt):
             self._habits.told(message.registry, message.fact, message.value)
         else:
@@ -248,6 +258,7 @@ class Worker:
             due = self._loop.time() + BEAT_S
             await asyncio.sleep(BEAT_S)
             now = self._loop.time()
+            self._purses.tidy()
             self._say_progress(late=now > due + LATE_S)
             if now - ticked >= TICK_S:
                 ticked = now

@@ -88,6 +88,11 @@ class Upload:
         return self._request.easy if self._request is not None else None
 
     @property
+    def held_back(self) -> bool:
+        """Whether such a request pauses because no more bytes a second are allowed."""
+        return self._request is not None and self._request.held_back
+
+    @property
     def session_url(self) -> str | None:
         """Where the upload goes on; None without a session."""
         return self._session.url if self._session is not None else None

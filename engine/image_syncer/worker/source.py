@@ -29,7 +29,7 @@ from image_syncer.transfer import too_short
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.net import RegistryClient
+    from image_syncer.net import Metered, RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Request
     from image_syncer.transfer import Parcel, Resumption, Stream
@@ -49,6 +49,7 @@ class Download:
     """Asks `place` for a blob. `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the
     blob's first byte is about to come: it gives what takes the bytes, or raises what is wrong with the `size` (the
     Content-Length in bytes, or None). `on_broken(error)` is told each time that it broke off and will go on.
+    `small` says that the blob is taken whole.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Download:
         begin: Callable[[int | None], Stream | Parcel],
         resumption: Resumption,
         on_broken: Callable[[SyncError], None] = lambda _error: None,
+        small: bool = False,
     ) -> None:
         self._client = client
         self._place = place
@@ -69,17 +71,24 @@ class Download:
         self._begin = begin
         self._resumption = resumption
         self._on_broken = on_broken
+        self._small = small
         self._stream: Stream | Parcel | None = None
         self._knows_ranges = True
         self._again = False
         self._why_broken_off: SyncError | None = None
         self._skipped = 0
+        self._metered: Metered | None = None
         self.easy: pycurl.Curl | None = None
 
     @property
     def progress(self) -> int:
         """A number that grows while bytes come: those of the blob that are there, and those that are read again."""
         return self._skipped + (self._stream.received if self._stream is not None else 0)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it pauses because no more bytes a second are allowed."""
+        return self._metered is not None and self._metered.held_back
 
     async def run(self) -> None:
         """Returns when all bytes were handed over; raises the `SyncError` that kept them from it."""
@@ -166,6 +175,7 @@ class Download:
         answer = _Answer(lambda head: self._take_answer(head, offset))
         self._why_broken_off = None
         easy = self.easy = transport.handles.take()
+        metered = self._metered = transport.meter(easy, self._place.endpoint.registry, sending=False, small=self._small)
         try:
             set_request(
                 easy,
@@ -175,10 +185,15 @@ class Download:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_download(easy, answer.receive)
+            if metered is None:
+                set_download(easy, answer.receive)
+            else:
+                set_download(easy, metered.receiving(answer.receive))
             code, words = await transport.transfer(easy, request, self._place.endpoint, Origin.SOURCE)
         finally:
-            self.easy = None
+            self.easy = self._metered = None
+            if metered is not None:
+                metered.close()
             transport.handles.give_back(easy)
         if self._is_halted():
             return None

@@ -9,11 +9,14 @@ import pycurl
 from image_syncer.errors import Origin, ProtocolViolation, SyncError
 from image_syncer.net import AnswerHead, judge_end, set_request, set_upload, transport_error
 from image_syncer.registry import Response
+from image_syncer.transfer import ParcelSender
 
 if TYPE_CHECKING:
-    from image_syncer.net import Transport
+    from collections.abc import Callable
+
+    from image_syncer.net import Metered, Transport
     from image_syncer.registry import Endpoint, Request
-    from image_syncer.transfer import ParcelSender, Sender
+    from image_syncer.transfer import Sender
 
 __all__ = ["UploadRequest"]
 
@@ -35,12 +38,18 @@ class UploadRequest:
         self._answer = bytearray()
         self._sent_at_answer: list[int] = []
         self._why_broken_off: SyncError | None = None
+        self._metered: Metered | None = None
         self._easy: pycurl.Curl | None = None
 
     @property
     def easy(self) -> pycurl.Curl | None:
         """The handle, while the request is under way."""
         return self._easy
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it pauses because no more bytes a second are allowed."""
+        return self._metered is not None and self._metered.held_back
 
     def break_off(self, error: SyncError) -> None:
         """End the request with `error`, as if the destination had."""
@@ -60,6 +69,12 @@ class UploadRequest:
         # libcurl goes on sending after an early answer that is no error
         head = AnswerHead(lambda: self._sent_at_answer.append(sender.sent))
         easy = self._easy = transport.handles.take()
+        metered = self._metered = transport.meter(
+            easy, self._endpoint.registry, sending=True, small=isinstance(sender, ParcelSender)
+        )
+        send: Callable[[int], memoryview | bytes | int] = sender.send
+        if metered is not None:
+            send = metered.sending(send)
         try:
             set_request(
                 easy,
@@ -69,14 +84,16 @@ class UploadRequest:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_upload(easy, length, sender.send, sender.rewind)
+            set_upload(easy, length, send, sender.rewind)
             if alone:
                 easy.setopt(pycurl.FRESH_CONNECT, 1)
                 easy.setopt(pycurl.FORBID_REUSE, 1)
             easy.setopt(pycurl.WRITEFUNCTION, self._receive)
             code, words = await transport.transfer(easy, request, self._endpoint, Origin.DESTINATION)
         finally:
-            self._easy = None
+            self._easy = self._metered = None
+            if metered is not None:
+                metered.close()
             transport.handles.give_back(easy)
         response = Response(head.status, head.headers, bytes(self._answer), request.url)
         if head.complete and head.status not in _SUCCESSES:

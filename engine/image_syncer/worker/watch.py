@@ -52,13 +52,13 @@ class SilenceWatch:
         """A request to destination `index` is about to begin."""
         self._sinks[index] = None
 
-    def sink(self, stream: Stream | Parcel, index: int, now: float) -> float | None:
+    def sink(self, stream: Stream | Parcel, index: int, now: float, *, waits: bool = False) -> float | None:
         """How long destination `index` has taken next to nothing, where that is too long; an upload that waits for us
-        does not count.
+        does not count, for bytes or because it `waits` for leave to send them.
         """
         sender = stream.senders[index]
         last = self._sinks[index]
-        if last is None or sender.paused or not last[0] <= sender.sent < last[0] + self._least:
+        if last is None or waits or sender.paused or not last[0] <= sender.sent < last[0] + self._least:
             self._sinks[index] = (sender.sent, now)
             return None
         silence = now - last[1]

@@ -42,7 +42,15 @@ from image_syncer.worker.messages import (
     TargetPlace,
     UploadOpened,
 )
-from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+from image_syncer.worker.pacing_messages import (
+    AllowanceTold,
+    BytesGiven,
+    BytesWanted,
+    Paced,
+    Refused,
+    TurnsGiven,
+    TurnsWanted,
+)
 
 __all__ = ["decode", "encode", "read_message"]
 
@@ -71,6 +79,8 @@ _PLAIN: dict[str, type[Any]] = {
         Paced,
         TurnsWanted,
         TurnsGiven,
+        BytesWanted,
+        BytesGiven,
     )
 }
 
@@ -97,7 +107,8 @@ def decode(body: bytes) -> Message:
         return _ended(*fields)
     (data,) = fields
     if name == "Setup":
-        return Setup(**{**data, "resume": RetryPolicy.from_data(data["resume"])})
+        resume, metered = RetryPolicy.from_data(data["resume"]), tuple(data["metered"])
+        return Setup(**{**data, "resume": resume, "metered": metered})
     if name == "TargetEnded":
         return TargetEnded(data["job_id"], data["target"], Result(**data["result"]))
     if name == "FellBehind":

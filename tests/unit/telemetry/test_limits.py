@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 
-from image_syncer.telemetry.limits import MOST_POINTS, LimitsLog, Series, describe_limits
+from image_syncer.telemetry.limits import ALL_TOGETHER, MOST_POINTS, LimitsLog, Series, describe_limits
 
 HERE, THERE = "registry.example", "other.example"
 
@@ -42,11 +42,12 @@ def test_what_was_learnt_is_told() -> None:
     log.note_refusals(HERE, 1200, 62.04)
     log.left_alone(THERE, 30.0)
     assert log.as_data() == {
-        THERE: {"refused": 0, "left_alone_s": 30.0, "requests_per_s": [], "connections": []},
+        THERE: {"refused": 0, "left_alone_s": 30.0, "requests_per_s": [], "bytes_per_s": [], "connections": []},
         HERE: {
             "refused": 1200,
             "left_alone_s": 62.0,
             "requests_per_s": [[1.0, 16.0], [9.0, 48.5]],
+            "bytes_per_s": [],
             "connections": [[1.0, 8]],
         },
     }
@@ -67,3 +68,14 @@ def test_a_registry_that_is_paced_anew_goes_on_counting() -> None:
     assert (data["refused"], data["left_alone_s"]) == (5, 3.0)
     assert data["requests_per_s"] == [[1.0, 16.0], [5.0, None], [7.0, 16.0]]
     assert describe_limits(log.as_data())[0].startswith(f"{HERE} refused 5 requests")
+
+
+def test_what_the_user_allows_is_told_as_it_changed_and_is_no_refusal() -> None:
+    log = LimitsLog()
+    log.note_bytes(None, 50e6, 0.0)
+    log.note_bytes(HERE, 1e6, 0.0)
+    log.note_bytes(None, None, 60.0)
+    data = log.as_data()
+    assert data[ALL_TOGETHER]["bytes_per_s"] == [[0.0, 50e6], [60.0, None]]
+    assert data[HERE]["bytes_per_s"] == [[0.0, 1e6]]
+    assert describe_limits(data) == []

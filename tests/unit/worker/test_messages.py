@@ -32,7 +32,15 @@ from image_syncer.worker.messages import (
     TargetPlace,
     UploadOpened,
 )
-from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+from image_syncer.worker.pacing_messages import (
+    AllowanceTold,
+    BytesGiven,
+    BytesWanted,
+    Paced,
+    Refused,
+    TurnsGiven,
+    TurnsWanted,
+)
 from image_syncer.worker.wire import MAX_FRAME_BYTES, decode, encode, read_message
 
 DIGEST = digest_of(b"blob")
@@ -104,6 +112,8 @@ MESSAGES: list[Message] = [
     Paced("r.example:5000", paced=True),
     TurnsWanted("r.example:5000", -2),
     TurnsGiven("r.example:5000", 3),
+    BytesWanted("r.example:5000", sending=True),
+    BytesGiven("r.example:5000", sending=False, size=4096),
 ]
 
 
