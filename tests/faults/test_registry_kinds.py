@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import Behaviour, Fault
-from image_syncer.registry import GENERIC, PROFILES, Mounts
+from image_syncer.embedded import Behaviour, Fault, RateLimit
+from image_syncer.registry import GENERIC, PROFILES, Limit, Mounts, Operation
 from support.sync_runs import PASSWORD, TRUSTING, USER
 
 if TYPE_CHECKING:
@@ -146,6 +146,22 @@ def test_uploads_are_cancelled_where_that_works(lab: SyncLab, cancels: bool) -> 
     lab.enter(lab.destination, profile=replace(GENERIC, cancels_uploads=cancels))
     done = lab.run(exit_code=1)
     assert (done.at(lab.destination).count("cancel upload") > 0) is cancels
+
+
+# Limits
+
+
+def test_published_limit_of_an_operation_is_kept_and_nothing_is_refused(lab: SyncLab) -> None:
+    profile = replace(GENERIC, limits=(Limit(frozenset({Operation.PUT_MANIFEST}), 10.0),))
+    lab.enter(lab.destination, profile=profile)
+    image = lab.content.image(1)
+    tags = [f"v{number}" for number in range(20)]
+    lab.push(image, tags=tags)
+    lab.destination.behaviour = replace(TRUSTING, rate_limits=(RateLimit(("put manifest",), burst=10, per_s=10.0),))
+    done = lab.run(lab.rule(tags=tags))
+    assert done.at(lab.destination).statuses.get("put manifest 429", 0) == 0
+    assert done.report.seconds > 1
+    assert f"{lab.destination.address} (put manifest)" in done.document["limits"]
 
 
 # Recognition

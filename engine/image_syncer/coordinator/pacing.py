@@ -128,7 +128,8 @@ class Pacing:
         for registry, pacer in self._desk.pacers.items():
             self.log.note_rate(registry, pacer.rate, now)
             self.log.note_refusals(registry, pacer.refusals, pacer.left_alone_s)
-            self._scheduler.queue.pace(registry, pacer.rate)
+            if _is_registry(registry):
+                self._scheduler.queue.pace(registry, pacer.rate)
         for registry, allowed in self._scheduler.queue.connections().items():
             self.log.note_connections(registry, allowed, now)
 
@@ -156,7 +157,8 @@ class Pacing:
     def _on_paced(self, registry: str, paced: bool) -> None:
         _log.info("registry is paced" if paced else "registry is paced no more", registry=registry)
         if not paced:
-            self._scheduler.queue.pace(registry, None)
+            if _is_registry(registry):
+                self._scheduler.queue.pace(registry, None)
             self.log.note_rate(registry, None, self._loop.time() - self._began_at)
         self._supervisor.broadcast(Paced(registry, paced))
 
@@ -165,6 +167,12 @@ class Pacing:
 
     def _on_refused(self, registry: str, rate: float) -> None:
         _log.info("registry refused (429)", registry=registry, requests_per_s=round(rate, 2))
-        self._scheduler.queue.pace(registry, rate)
-        self._scheduler.queue.refused(registry, self._loop.time())
+        if _is_registry(registry):
+            self._scheduler.queue.pace(registry, rate)
+            self._scheduler.queue.refused(registry, self._loop.time())
         self.sample()
+
+
+def _is_registry(bucket: str) -> bool:
+    """Whether all requests to a registry take their turns from it, and not only those of one kind (`Limit.bucket`)."""
+    return " " not in bucket

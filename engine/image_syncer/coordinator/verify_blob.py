@@ -129,7 +129,7 @@ class BlobReading:
         while True:
             own = may_carry_credentials(endpoint.base_url, request.url)
             if own:
-                await client.wait_for_turn(endpoint)
+                await client.wait_for_turn(endpoint, request.operation)
             value = await client.authorization_for(request, endpoint)
             response = await self._transfer(request, endpoint, value, sink)
             if response is None:

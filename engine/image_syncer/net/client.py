@@ -71,6 +71,7 @@ class RegistryClient:
         self._health = health
         self._loop = asyncio.get_running_loop()
         self._gates: dict[str, Gate] = {}
+        self._published: set[str] = set()
 
     async def send(
         self,
@@ -136,7 +137,8 @@ class RegistryClient:
         registry, turns = endpoint.registry, self.throttle.turns
         limited = isinstance(error, RateLimitedError)
         if limited and turns is not None and may_carry_credentials(endpoint.base_url, response.url or request.url):
-            turns.refused(registry, error.retry_after_s)
+            limit = endpoint.profile.limit_of(request.operation)
+            turns.refused(registry if limit is None else limit.bucket(registry), error.retry_after_s)
         elif limited or error.retry_after_s is not None:
             self._on_pause(registry, self.throttle.pause(registry, error.retry_after_s, self._loop.time()))
         return error
@@ -186,12 +188,29 @@ class RegistryClient:
         """
         gate = self._gates.get(registry)
         crowded = self.transport.crowded or (gate is not None and gate.crowded)
-        return crowded or registry in self.throttle.watched or self.throttle.wait_s(registry, now) > 0
+        if crowded or registry in self.throttle.watched or self.throttle.wait_s(registry, now) > 0:
+            return True
+        return registry in self._published  # so it has buckets of single operations
 
-    async def wait_for_turn(self, endpoint: Endpoint) -> None:
-        """Wait until the registry may be asked, see `Throttle.wait_for_turn`; each request needs a turn of its own."""
-        if endpoint.registry in self.throttle.watched:
-            await self.throttle.wait_for_turn(endpoint.registry, self._retry.longest_wait_s)
+    async def wait_for_turn(self, endpoint: Endpoint, operation: Operation) -> None:
+        """Wait until the registry may be asked, see `Throttle.wait_for_turn`; each request needs a turn of its own, and
+        one more where the registry publishes a limit for its kind.
+        """
+        registry, longest_wait_s = endpoint.registry, self._retry.longest_wait_s
+        if registry in self.throttle.watched:
+            await self.throttle.wait_for_turn(registry, longest_wait_s)
+        if endpoint.profile.limits:
+            if registry not in self._published:
+                self._publish(endpoint)
+            limit = endpoint.profile.limit_of(operation)
+            if limit is not None:
+                await self.throttle.wait_for_turn(limit.bucket(registry), longest_wait_s)
+
+    def _publish(self, endpoint: Endpoint) -> None:
+        self._published.add(endpoint.registry)
+        if self.throttle.turns is not None:
+            for limit in endpoint.profile.limits:
+                self.throttle.turns.published(limit.bucket(endpoint.registry), limit.per_s)
 
     async def authorization_for(self, request: Request, endpoint: Endpoint) -> str | None:
         """The Authorization header for `request`: nothing for another host than the registry's own."""
@@ -208,8 +227,8 @@ class RegistryClient:
     async def _perform(self, request: Request, endpoint: Endpoint, origin: Origin) -> Response:
         own = may_carry_credentials(endpoint.base_url, request.url)
         watched, registry = self.throttle.watched, endpoint.registry
-        if own and registry in watched:
-            await self.wait_for_turn(endpoint)
+        if own and (registry in watched or endpoint.profile.limits):
+            await self.wait_for_turn(endpoint, request.operation)
         value = await self._authorize(request, endpoint) if own else None
         try:
             response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
@@ -219,8 +238,8 @@ class RegistryClient:
                 challenges = response.headers.get_all("WWW-Authenticate")
                 renewed = await self.authorizer.renew(endpoint, request.repository, request.scopes, value, challenges)
                 value = renewed.value
-                if registry in watched:
-                    await self.wait_for_turn(endpoint)
+                if registry in watched or endpoint.profile.limits:
+                    await self.wait_for_turn(endpoint, request.operation)
                 response = await self.transport.perform(request, endpoint, authorization=value, origin=origin)
         except BaseException:
             self.authorizer.abandoned(endpoint)

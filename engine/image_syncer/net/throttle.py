@@ -21,13 +21,19 @@ SHORTEST_PAUSE_S = 1.0
 
 
 class Turns(Protocol):
-    """Where a process gets its turns from, at registries that are paced (`planning/pacing.py`)."""
+    """Where a process gets its turns from, at registries that are paced (`planning/pacing.py`).
+
+    Each has a bucket, which goes by its name; operations with a limit of their own have one more (`Limit.bucket`).
+    """
 
     async def take(self, registry: str) -> None:
         """Wait for a turn; returns without one where the registry is to be left alone for long."""
 
     def refused(self, registry: str, retry_after_s: float | None) -> None:
         """The registry answered 429: it is paced from now on, and left alone for as long as it asked."""
+
+    def published(self, bucket: str, per_s: float) -> None:
+        """The registry is known to allow so many requests a second of a kind: they are paced from now on."""
 
     def told(self, registry: str, allowance: Allowance) -> None:
         """The registry said in an answer how much it allows."""

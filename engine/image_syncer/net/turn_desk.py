@@ -129,6 +129,11 @@ class TurnDesk:
         if pause > before:
             self._pause(registry, pause)
 
+    def published(self, bucket: str, per_s: float) -> None:
+        """See `Turns`."""
+        self._allowed.setdefault(bucket, per_s)
+        self._paced(bucket)
+
     def told(self, registry: str, allowance: Allowance) -> None:
         """See `Turns`. What lasts longer than we would wait is used up, and then refused."""
         now = self._loop.time()

@@ -243,7 +243,7 @@ class Upload:
         self.renewed = False
         endpoint = self._place.endpoint
         if may_carry_credentials(endpoint.base_url, request.url):
-            await self._client.wait_for_turn(endpoint)
+            await self._client.wait_for_turn(endpoint, request.operation)
         authorization = await self._client.authorization_for(request, endpoint)
         self._request = UploadRequest(self._client.transport, request, endpoint, sender, end)
         try:

@@ -140,7 +140,7 @@ class Download:
         followed = 0
         while not self._again:
             if self._owes(request):
-                await self._client.wait_for_turn(endpoint)
+                await self._client.wait_for_turn(endpoint, Operation.GET_BLOB)
             value = await self._client.authorization_for(request, endpoint)
             response = await self._transfer(request, value, offset)
             if response is None:

@@ -63,6 +63,9 @@ class RemoteTurns:
             self._pause(registry, retry_after_s)
         self._say(Refused(registry, retry_after_s))
 
+    def published(self, bucket: str, per_s: float) -> None:
+        """See `Turns`. The coordinator has spoken to the registry before any worker, and has told them."""
+
     def told(self, registry: str, allowance: Allowance) -> None:
         """See `Turns`. The coordinator hears it once, and whenever little is left."""
         low = allowance.remaining is not None and allowance.remaining <= (allowance.limit or 0) * LOW_PART

@@ -114,3 +114,19 @@ def test_other_messages_are_none_of_its_business() -> None:
         assert not Lab().pacing.on_message(1, Beat({}, {}))
 
     run(scenario)
+
+
+def test_limit_of_one_operation_does_not_bound_the_connections_of_the_registry() -> None:
+    async def scenario() -> None:
+        lab = Lab()
+        bucket = f"{HERE} (put manifest)"
+        assert lab.throttle.turns is not None
+        lab.throttle.turns.published(bucket, 10.0)
+        lab.throttle.turns.published(bucket, 99.0)
+        assert lab.pool.said == [(None, Paced(bucket, paced=True))]
+        lab.pacing.on_message(1, Refused(bucket, None))
+        lab.pacing.sample()
+        assert lab.scheduler.queue.connections() == {}
+        assert lab.pacing.log.as_data()[bucket]["requests_per_s"][-1][1] < 10
+
+    run(scenario)

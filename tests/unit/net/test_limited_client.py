@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,17 @@ from image_syncer.errors import NotAskedError, Origin, RateLimitedError
 from image_syncer.net import OneCredential, RegistryClient, Throttle, TokenBroker, TurnDesk
 from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
-from image_syncer.registry import Endpoint, Headers, Request, Response, build_head_manifest
+from image_syncer.registry import (
+    GENERIC,
+    Endpoint,
+    Headers,
+    Limit,
+    Operation,
+    Request,
+    Response,
+    build_get_manifest,
+    build_head_manifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +37,8 @@ _Answer = tuple[int, "list[tuple[str, str]]"]
 
 class Registry:
     """Answers one after the other, and then always the last."""
+
+    crowded = False
 
     def __init__(self, answers: Sequence[_Answer]) -> None:
         self.answers = list(answers)
@@ -111,5 +124,36 @@ def test_docker_hub_is_asked_on_for_it_does_not_say_when_there_is_more() -> None
             await lab.head()
         assert lab.registry.asked_at[-1] - lab.registry.asked_at[0] < 1.0
         assert lab.throttle.watched == set()
+
+    run(scenario)
+
+
+LIMITED = replace(ENDPOINT, profile=replace(GENERIC, limits=(Limit(frozenset({Operation.HEAD_MANIFEST}), 20.0),)))
+BUCKET = "registry.example (head manifest)"
+
+
+def test_published_limit_is_kept_from_the_first_request_on() -> None:
+    async def scenario() -> None:
+        lab = Lab([(200, [])])
+        await asyncio.gather(*(lab.client.send(HEAD, LIMITED, origin=Origin.SOURCE) for _ in range(8)))
+        # 19 a second, and a few at once.
+        assert lab.registry.asked_at[-1] - lab.registry.asked_at[0] > 0.1
+        assert BUCKET in lab.throttle.watched
+        assert ENDPOINT.registry not in lab.throttle.watched
+        assert lab.client.holds_back(ENDPOINT.registry, 0.0)
+
+    run(scenario)
+
+
+def test_operations_without_a_published_limit_take_no_turn() -> None:
+    async def scenario() -> None:
+        lab = Lab([(429, [("Retry-After", "5")]), (200, [])], tries=1, longest_wait_s=0.1)
+        with pytest.raises(RateLimitedError):
+            await lab.client.send(HEAD, LIMITED, origin=Origin.SOURCE)
+        assert lab.throttle.wait_s(BUCKET, asyncio.get_running_loop().time()) > 1
+        get = build_get_manifest(ENDPOINT, REPOSITORY, "v1")
+        assert (await lab.client.send(get, LIMITED, origin=Origin.SOURCE)).status == 200
+        with pytest.raises(NotAskedError):
+            await lab.client.send(HEAD, LIMITED, origin=Origin.SOURCE)
 
     run(scenario)

@@ -95,6 +95,10 @@ class Limit:
     operations: frozenset[Operation]
     per_s: float
 
+    def bucket(self, registry: str) -> str:
+        """The name under which the turns for these operations are given: "registry.example (put manifest)"."""
+        return f"{registry} ({', '.join(sorted(operation.value for operation in self.operations))})"
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -131,3 +135,7 @@ class Profile:
     limits: tuple[Limit, ...] = ()
     signs: tuple[Sign, ...] = field(default=(), repr=False)
     """What its failures mean; the first that fits counts."""
+
+    def limit_of(self, operation: Operation) -> Limit | None:
+        """The published limit that requests of this kind count against."""
+        return next((limit for limit in self.limits if operation in limit.operations), None)
