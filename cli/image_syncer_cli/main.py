@@ -17,6 +17,8 @@ from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
 from image_syncer_cli.doctor import doctor
+from image_syncer_cli.login import login
+from image_syncer_cli.logout import logout
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
@@ -100,7 +102,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, verify, retry, status, report, doctor, config, registry, demo):
+for verb in (sync, copy, verify, retry, status, report, doctor, login, logout, config, registry, demo):
     cli.add_command(verb)
 config.add_command(show)
 

@@ -30,6 +30,16 @@ if TYPE_CHECKING:
     from image_syncer.coordinator import plan, sync, verify
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
+    from image_syncer.coordinator.login_check import check_login
+    from image_syncer.credentials import (
+        CredentialError,
+        ErasedLogin,
+        KeptLogin,
+        LoginPlace,
+        erase_login,
+        parse_login_place,
+        store_login,
+    )
     from image_syncer.doctor import Check, CheckState, Examination, examine
     from image_syncer.errors import (
         AuthenticationError,
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from image_syncer.oci import PlatformFilter
+    from image_syncer.registry import Credential
     from image_syncer.telemetry import (
         Difference,
         ImageList,
@@ -76,8 +87,11 @@ __all__ = [
     "CheckState",
     "Configuration",
     "ConfigurationError",
+    "Credential",
+    "CredentialError",
     "Curve",
     "Difference",
+    "ErasedLogin",
     "Examination",
     "ImageList",
     "ImageResult",
@@ -85,6 +99,8 @@ __all__ = [
     "InternalError",
     "JournalError",
     "JournalStatus",
+    "KeptLogin",
+    "LoginPlace",
     "NotAskedError",
     "NotFoundError",
     "Origin",
@@ -115,7 +131,9 @@ __all__ = [
     "WorkerError",
     "WorkerLane",
     "__version__",
+    "check_login",
     "configure_logging",
+    "erase_login",
     "examine",
     "find_unfinished",
     "load_configuration",
@@ -123,10 +141,12 @@ __all__ = [
     "load_report",
     "load_status",
     "merge_bars",
+    "parse_login_place",
     "plan",
     "rule_from_arguments",
     "settings_in_force",
     "slow_side",
+    "store_login",
     "sync",
     "verify",
 ]
@@ -144,6 +164,17 @@ _ROOMS = {
     ),
     "coordinator": ("plan", "sync", "verify"),
     "coordinator.in_force": ("settings_in_force",),
+    "coordinator.login_check": ("check_login",),
+    "credentials": (
+        "CredentialError",
+        "ErasedLogin",
+        "KeptLogin",
+        "LoginPlace",
+        "erase_login",
+        "parse_login_place",
+        "store_login",
+    ),
+    "registry": ("Credential",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("PlatformFilter",),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import uvloop
-
-from image_syncer.coordinator.rules import END_S
+from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report, Snapshot
@@ -38,7 +35,7 @@ def sync(
     async def run() -> Report:
         return await Run(configuration, settings, on_progress=on_progress, on_image=on_image).execute()
 
-    return _run_in_loop(run())
+    return run_in_loop(run())
 
 
 def plan(
@@ -71,23 +68,4 @@ def verify(
     async def run() -> Report:
         return await VerifyRun(configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image).execute()
 
-    return _run_in_loop(run())
-
-
-def _run_in_loop(work: Coroutine[None, None, Report]) -> Report:
-    """`uvloop.run`, which would wait for ever for a task that does not end when it is cancelled."""
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        return loop.run_until_complete(work)
-    finally:
-        try:
-            if left := asyncio.all_tasks(loop):
-                for task in left:
-                    task.cancel()
-                loop.run_until_complete(asyncio.wait(left, timeout=END_S))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
+    return run_in_loop(run())

@@ -1,4 +1,5 @@
-"""Credential helpers: `docker-credential-NAME get`, a process that is asked for one server and answers in JSON.
+"""Credential helpers: `docker-credential-NAME get`, a process that is asked for one server and answers in JSON; `store`
+and `erase` for logins.
 
 https://github.com/docker/docker-credential-helpers, "Development".
 """
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_syncer.credentials.failure import CredentialError
@@ -22,7 +24,15 @@ from image_syncer.registry import Credential
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["DOCKER_HUB_SERVER", "HELPER_TIMEOUT_S", "MAX_ANSWER_BYTES", "ask_helper", "server_name"]
+__all__ = [
+    "DOCKER_HUB_SERVER",
+    "HELPER_TIMEOUT_S",
+    "MAX_ANSWER_BYTES",
+    "ask_helper",
+    "erase_in_helper",
+    "server_name",
+    "store_in_helper",
+]
 
 DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
 """The name under which `docker login` gives Docker Hub to helpers, and writes it into its file."""
@@ -59,14 +69,9 @@ def ask_helper(
     Raises CredentialError, which never holds what the helper said.
     """
     program = f"docker-credential-{name}"
-    path = shutil.which(program, path=environ.get("PATH")) if _NAME.fullmatch(name) else None
-    if path is None:
-        raise CredentialError(
-            f"{named_in} names the credential helper {program!r}, which is not on the PATH",
-            hint="Install it, or write user name and password into the auth file.",
-        )
-    code, answer = _run([path, "get"], server, program, environ, timeout_s, on_start)
+    path = _find(name, environ, named_in, "Install it, or write user name and password into the auth file.")
     hint = f"Try it: echo {server} | {program} get"
+    code, answer = _run([path, "get"], server.encode(), server, hint, environ, timeout_s, on_start)
     if code != 0:
         if _NOT_FOUND in answer:
             return None
@@ -86,16 +91,68 @@ def ask_helper(
     return Credential(username, secret)
 
 
+def store_in_helper(
+    name: str,
+    server: str,
+    credential: Credential,
+    *,
+    environ: Mapping[str, str],
+    named_in: str,
+    timeout_s: float = HELPER_TIMEOUT_S,
+) -> None:
+    """Give a credential to the helper to keep. Raises CredentialError, which holds nothing of it."""
+    hint = f"Nothing was kept. Set the helper up, or remove it from {named_in}."
+    path = _find(name, environ, named_in, hint)
+    username, secret = credential.username, credential.password
+    if credential.identity_token:
+        username, secret = _TOKEN_USERNAME, credential.identity_token
+    text = json.dumps({"ServerURL": server, "Username": username, "Secret": secret}).encode()
+    code, _ = _run([path, "store"], text, server, hint, environ, timeout_s)
+    if code != 0:
+        raise CredentialError(
+            f"docker-credential-{name} did not keep the login of {server} (exit code {code})", hint=hint
+        )
+
+
+def erase_in_helper(
+    name: str, server: str, *, environ: Mapping[str, str], named_in: str, timeout_s: float = HELPER_TIMEOUT_S
+) -> bool:
+    """Have the helper forget what it has for a server; False where it had nothing. Raises CredentialError."""
+    known = ask_helper(name, server, environ=environ, named_in=named_in, timeout_s=timeout_s)
+    if known is None:
+        return False
+    hint = f"Try it: echo {server} | docker-credential-{name} erase"
+    path = _find(name, environ, named_in, hint)
+    code, answer = _run([path, "erase"], server.encode(), server, hint, environ, timeout_s)
+    if code != 0 and _NOT_FOUND not in answer:
+        raise CredentialError(
+            f"docker-credential-{name} did not forget the login of {server} (exit code {code})", hint=hint
+        )
+    return True
+
+
+def _find(name: str, environ: Mapping[str, str], named_in: str, hint: str) -> str:
+    program = f"docker-credential-{name}"
+    path = shutil.which(program, path=environ.get("PATH")) if _NAME.fullmatch(name) else None
+    if path is None:
+        raise CredentialError(
+            f"{named_in} names the credential helper {program!r}, which is not on the PATH", hint=hint
+        )
+    return path
+
+
 def _run(
     command: list[str],
+    text: bytes,
     server: str,
-    program: str,
+    hint: str,
     environ: Mapping[str, str],
     timeout_s: float,
-    on_start: Callable[[subprocess.Popen[bytes]], None],
+    on_start: Callable[[subprocess.Popen[bytes]], None] = lambda _process: None,
 ) -> tuple[int, bytes]:
     """Exit code and output. The process stays in our session: a helper may ask for a passphrase on the terminal."""
     deadline = time.monotonic() + timeout_s
+    program = Path(command[0]).name
     try:
         process = subprocess.Popen(
             command,
@@ -114,13 +171,13 @@ def _run(
     try:
         with process.stdout as output:
             with suppress(BrokenPipeError), process.stdin as asked:
-                asked.write(server.encode())
+                asked.write(text)
             answer = _read(output.fileno(), deadline)
         return process.wait(max(deadline - time.monotonic(), 0)), answer
     except (TimeoutError, subprocess.TimeoutExpired):
         raise CredentialError(
             f"{program} did not answer for {server} within {timeout_s:g} s",
-            hint=f"Try it: echo {server} | {program} get",
+            hint=hint,
         ) from None
     except _AnswerTooLargeError:
         raise CredentialError(f"{program} gave no answer that can be used for {server}") from None

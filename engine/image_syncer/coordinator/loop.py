@@ -1,0 +1,36 @@
+"""A loop of our own, for one piece of work, in the thread that calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import uvloop
+
+from image_syncer.coordinator.rules import END_S
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["run_in_loop"]
+
+_Result = TypeVar("_Result")
+
+
+def run_in_loop(work: Coroutine[None, None, _Result]) -> _Result:
+    """`uvloop.run`, which would wait for ever for a task that does not end when it is cancelled."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        try:
+            if left := asyncio.all_tasks(loop):
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left, timeout=END_S))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
