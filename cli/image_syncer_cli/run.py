@@ -65,7 +65,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     if not options.quiet:
         say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
-    say("\n".join([report.summary_line(), *report.limit_lines()]))
+    say("\n".join([report.summary_line(), *report.creation_lines(), *report.limit_lines()]))
     say_unwritten(report, as_json=as_json)
     say_internal_error(report, as_json=as_json)
     if wanted is not None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 import pytest
+
+from image_syncer.telemetry import logs
+from support.sync_runs import SyncLab
 
 OURS = ("AWS_", "GOOGLE_", "GCE_", "NO_GCE", "CLOUDSDK_", "AZURE_", "ALIBABA_", "IDENTITY_", "MSI_", "REQUESTS_CA")
 
@@ -24,3 +28,14 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
+
+
+@pytest.fixture
+def lab(tmp_path, machine):
+    """Registries of our own, and runs between them in which the pauses before another try are as short as can be."""
+    machine.setattr("random.random", lambda: 0.0)
+    with ExitStack() as stack:
+        yield SyncLab(stack, tmp_path)
+    for sink in logs._sinks:
+        sink.close()
+    logs._sinks.clear()

@@ -9,10 +9,9 @@ import pytest
 
 from image_syncer.config.registry_cloud import CloudSettings
 from image_syncer.credentials import CredentialError
-from image_syncer.credentials.clouds import CloudSource, find_place
 from image_syncer.credentials.clouds.aliyun import sign
 from image_syncer.registry import Credential
-from support.cloud_doubles import Aliyun, serving
+from support.cloud_doubles import Aliyun, ask_for, serving
 
 HOST = "team-registry-vpc.cn-hangzhou.cr.aliyuncs.com"
 
@@ -30,8 +29,7 @@ def keys(aliyun, machine):
 
 
 def ask(aliyun, **settings):
-    place = find_place(HOST, CloudSettings(endpoint=aliyun.url, **settings))
-    return CloudSource(dict(os.environ)).find(place)
+    return ask_for(HOST, CloudSettings(endpoint=aliyun.url, **settings))
 
 
 def test_the_signature_of_the_documentation():
@@ -52,13 +50,13 @@ def test_the_signature_of_the_documentation():
 def test_a_token_for_the_instance_that_has_the_name(aliyun, keys):
     aliyun.names = {"team-of-others": "cri-9", "team": "cri-1234"}
     answer = ask(aliyun)
-    assert answer.grant.credential == Credential("cr_temp_user", "temporary")
-    assert answer.usable_s == pytest.approx(0.8 * 3600, abs=60)
+    assert answer.credential == Credential("cr_temp_user", "temporary")
+    assert answer.lasts_s == pytest.approx(0.8 * 3600, abs=60)
     assert aliyun.actions == ["ListInstance", "GetAuthorizationToken"]
 
 
 def test_an_instance_that_is_named_is_not_looked_up(aliyun, keys):
-    assert ask(aliyun, instance="cri-1234").grant.credential.username == "cr_temp_user"
+    assert ask(aliyun, instance="cri-1234").credential.username == "cr_temp_user"
     assert aliyun.actions == ["GetAuthorizationToken"]
 
 
@@ -90,14 +88,14 @@ def test_the_role_of_a_pod(aliyun, machine, tmp_path):
     machine.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack")
     machine.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(token))
     machine.setenv("ALIBABA_CLOUD_STS_ENDPOINT", aliyun.url)
-    assert ask(aliyun).grant.source == "Alibaba Cloud (role of the pod)"
+    assert ask(aliyun).source == "Alibaba Cloud (role of the pod)"
     assert aliyun.actions[0] == "AssumeRoleWithOIDC"
 
 
 def test_the_role_of_an_instance(aliyun, machine):
     machine.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")
     machine.setenv("ALIBABA_CLOUD_ECS_METADATA_ENDPOINT", aliyun.url)
-    assert ask(aliyun).grant.source == "Alibaba Cloud (role of the instance)"
+    assert ask(aliyun).source == "Alibaba Cloud (role of the instance)"
     assert aliyun.session_tokens == ["session", "session"]
 
 
@@ -105,15 +103,14 @@ def test_a_profile_file(aliyun, machine):
     path = Path(os.environ["HOME"]) / ".alibabacloud" / "credentials"
     path.parent.mkdir()
     path.write_text(f"[default]\ntype = access_key\naccess_key_id = LTAI\naccess_key_secret = {aliyun.secret}\n")
-    assert ask(aliyun).grant.source == f"Alibaba Cloud ({path})"
+    assert ask(aliyun).source == f"Alibaba Cloud ({path})"
 
 
 def test_without_an_identity_it_is_anonymous(aliyun):
-    assert ask(aliyun) == (None, None, "Alibaba Cloud: no identity there was found on this machine")
+    assert ask(aliyun) == (None, "anonymous (Alibaba Cloud: no identity there was found on this machine)", None)
     assert aliyun.asked == []
 
 
 def test_a_registry_under_a_name_of_ones_own_needs_region_and_instance(aliyun, keys):
-    place = find_place("registry.example.com", CloudSettings("aliyun", endpoint=aliyun.url))
     with pytest.raises(CredentialError, match="the region and the instance"):
-        CloudSource(dict(os.environ)).find(place)
+        ask_for("registry.example.com", CloudSettings("aliyun", endpoint=aliyun.url))

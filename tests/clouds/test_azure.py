@@ -8,9 +8,8 @@ import pytest
 
 from image_syncer.config.registry_cloud import CloudSettings
 from image_syncer.credentials import CredentialError
-from image_syncer.credentials.clouds import CloudSource, find_place
 from support.certificates import make_certificates
-from support.cloud_doubles import Entra, serving
+from support.cloud_doubles import Entra, ask_for, serving
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +29,16 @@ def entra(certificates, machine):
 
 
 def ask(entra):
-    place = find_place("contoso.azurecr.io", CloudSettings(endpoint=entra.url))
-    return CloudSource(dict(os.environ)).find(place)
+    return ask_for("contoso.azurecr.io", CloudSettings(endpoint=entra.url))
 
 
 def test_a_service_principal(entra, machine):
     machine.setenv("AZURE_CLIENT_SECRET", entra.secret)
     answer = ask(entra)
-    assert answer.grant.credential.identity_token.count(".") == 2
-    assert answer.grant.credential.password == ""
-    assert answer.usable_s == pytest.approx(0.8 * 10800, abs=60)
-    assert answer.grant.source == "Azure (EnvironmentCredential)"
+    assert answer.credential.identity_token.count(".") == 2
+    assert answer.credential.password == ""
+    assert answer.lasts_s == pytest.approx(0.8 * 10800, abs=60)
+    assert answer.source == "Azure (EnvironmentCredential)"
     exchange = entra.forms[-1]
     assert (exchange["grant_type"], exchange["service"]) == ("access_token", "contoso.azurecr.io")
     assert exchange["tenant"] == os.environ["AZURE_TENANT_ID"]
@@ -50,7 +48,7 @@ def test_the_workload_identity_of_a_pod(entra, machine, tmp_path):
     token = tmp_path / "token"
     token.write_text(entra.federated)
     machine.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token))
-    assert ask(entra).grant.source == "Azure (WorkloadIdentityCredential)"
+    assert ask(entra).source == "Azure (WorkloadIdentityCredential)"
     assert entra.forms[0]["client_assertion"] == entra.federated
 
 
@@ -75,5 +73,5 @@ def test_without_an_identity_it_is_anonymous(entra, machine):
     machine.delenv("AZURE_CLIENT_ID")
     machine.delenv("AZURE_TENANT_ID")
     machine.setenv("AZURE_TOKEN_CREDENTIALS", "dev")  # the metadata of a machine is not asked: it has one address only
-    assert ask(entra) == (None, None, "Azure: no identity there was found on this machine")
+    assert ask(entra) == (None, "anonymous (Azure: no identity there was found on this machine)", None)
     assert entra.forms == []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 
 import pytest
 
 from image_syncer.credentials import CredentialError
-from image_syncer.credentials.clouds import CloudSource, find_place
 from image_syncer.registry import Credential
-from support.cloud_doubles import Ecr, InstanceMetadata, aws_double, serving
+from support.cloud_doubles import Ecr, InstanceMetadata, ask_for, aws_double, serving
 
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
@@ -29,16 +27,15 @@ def keys(machine):
 
 
 def ask(registry=PRIVATE):
-    source = CloudSource(dict(os.environ))
-    return source.find(find_place(registry))
+    return ask_for(registry)
 
 
 def test_a_private_registry_with_keys_of_the_environment(aws, keys, machine):
     machine.setenv("AWS_ENDPOINT_URL_ECR", aws)
     answer = ask()
-    assert answer.grant.credential == Credential("AWS", "123456789012-auth-token")
-    assert answer.grant.source == "AWS (env)"
-    assert answer.usable_s == pytest.approx(0.8 * 43200, abs=60)  # moto says 2015
+    assert answer.credential == Credential("AWS", "123456789012-auth-token")
+    assert answer.source == "AWS (env)"
+    assert answer.lasts_s == pytest.approx(0.8 * 43200, abs=60)  # moto says 2015
 
 
 def test_a_profile_that_takes_on_a_role(aws, machine, tmp_path):
@@ -52,8 +49,8 @@ def test_a_profile_that_takes_on_a_role(aws, machine, tmp_path):
     machine.setenv("AWS_PROFILE", "mover")
     machine.setenv("AWS_ENDPOINT_URL", aws)
     answer = ask()
-    assert answer.grant.source == "AWS (assume-role)"
-    assert answer.grant.credential.username == "AWS"
+    assert answer.source == "AWS (assume-role)"
+    assert answer.credential.username == "AWS"
 
 
 def test_a_profile_that_is_not_there_is_told(machine, tmp_path):
@@ -68,7 +65,7 @@ def test_the_web_identity_of_a_pod(aws, machine, tmp_path):
     machine.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
     machine.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod")
     machine.setenv("AWS_ENDPOINT_URL", aws)
-    assert ask().grant.source == "AWS (assume-role-with-web-identity)"
+    assert ask().source == "AWS (assume-role-with-web-identity)"
 
 
 def test_the_role_of_an_instance(aws, machine):
@@ -76,7 +73,7 @@ def test_the_role_of_an_instance(aws, machine):
     machine.setenv("AWS_ENDPOINT_URL_ECR", aws)
     with serving(InstanceMetadata()) as metadata:
         machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
-        assert ask().grant.source == "AWS (iam-role)"
+        assert ask().source == "AWS (iam-role)"
         assert metadata.asked[0] == "PUT /latest/api/token"
 
 
@@ -87,7 +84,7 @@ def test_off_the_cloud_metadata_that_does_not_answer_costs_no_more_than_three_se
         began = time.monotonic()
         answer = ask()
         seconds = time.monotonic() - began
-    assert answer == (None, None, "AWS: no identity there was found on this machine")
+    assert answer == (None, "anonymous (AWS: no identity there was found on this machine)", None)
     assert seconds < 5  # 2 of waiting, and a busy machine
 
 
@@ -95,15 +92,15 @@ def test_the_public_gallery(keys, machine):
     with serving(Ecr(is_public=True)) as ecr:
         machine.setenv("AWS_ENDPOINT_URL_ECR_PUBLIC", ecr.url)
         answer = ask("public.ecr.aws")
-    assert answer.grant.credential == Credential("AWS", "password-0")
-    assert answer.usable_s == pytest.approx(0.8 * 43200, abs=60)
+    assert answer.credential == Credential("AWS", "password-0")
+    assert answer.lasts_s == pytest.approx(0.8 * 43200, abs=60)
     assert ecr.targets == ["GetAuthorizationToken"]
 
 
 def test_the_life_of_a_token_is_what_aws_says_by_its_own_clock(keys, machine):
     with serving(Ecr(lives_s=1000.0)) as ecr:
         machine.setenv("AWS_ENDPOINT_URL_ECR", ecr.url)
-        assert ask().usable_s == pytest.approx(800, abs=30)
+        assert ask().lasts_s == pytest.approx(800, abs=30)
 
 
 def test_a_refusal_names_the_right_that_is_missing_and_nothing_that_is_secret(keys, machine):
@@ -122,8 +119,8 @@ def test_a_gallery_whose_cloud_refuses_is_asked_as_anybody_may(keys, machine):
     with serving(Ecr(error=(400, "AccessDeniedException", "no"), is_public=True)) as ecr:
         machine.setenv("AWS_ENDPOINT_URL_ECR_PUBLIC", ecr.url)
         answer = ask("public.ecr.aws")
-    assert answer.grant is None
-    assert "AccessDeniedException" in answer.reason
+    assert answer.credential is None
+    assert "AccessDeniedException" in answer.source
 
 
 def test_the_endpoint_and_the_profile_of_the_entry(machine, tmp_path):
@@ -134,5 +131,5 @@ def test_the_endpoint_and_the_profile_of_the_entry(machine, tmp_path):
     machine.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
     with serving(Ecr()) as ecr:
         settings = CloudSettings("aws", region="eu-west-1", profile="second", endpoint=ecr.url)
-        answer = CloudSource(dict(os.environ)).find(find_place("registry.example.com", settings))
-    assert answer.grant.credential.password == "password-0"
+        answer = ask_for("registry.example.com", settings)
+    assert answer.credential.password == "password-0"

@@ -14,17 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from image_syncer.credentials import CredentialSource
-from image_syncer.credentials.clouds import CloudSource, find_place
 from image_syncer.registry import Credential
-from support.cloud_doubles import GoogleTokens, serving
+from support.cloud_doubles import GoogleTokens, ask_for, serving
 
-ENGINE = Path(__file__).parents[2] / "engine"
+PATHS = f"{Path(__file__).parents[2] / 'engine'}:{Path(__file__).parents[1]}"
 HOSTS = ("europe-west3-docker.pkg.dev", "gcr.io")
 ASK = """
-import os
-from image_syncer.credentials.clouds import CloudSource, find_place
-grant, usable_s, reason = CloudSource(os.environ).find(find_place("gcr.io"))
-print(grant and (grant.credential.username, grant.credential.password, grant.source), round(usable_s or 0), reason)
+from support.cloud_doubles import ask_for
+credential, source, lasts_s = ask_for("gcr.io")
+print(credential and (credential.username, credential.password), source, round(lasts_s or 0))
 """
 
 
@@ -58,23 +56,23 @@ def account(key, google, machine, tmp_path):
 
 
 def ask(registry="gcr.io"):
-    return CloudSource(dict(os.environ)).find(find_place(registry))
+    return ask_for(registry)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_key_of_a_service_account_is_exchanged_for_a_token(host, account, google):
     answer = ask(host)
-    assert answer.grant.credential == Credential("oauth2accesstoken", "token-of-the-account")
-    assert answer.usable_s == pytest.approx(0.8 * 3600, abs=60)
-    assert answer.grant.source == f"Google Cloud ({account})"
+    assert answer.credential == Credential("oauth2accesstoken", "token-of-the-account")
+    assert answer.lasts_s == pytest.approx(0.8 * 3600, abs=60)
+    assert answer.source == f"Google Cloud ({account})"
     assert google.asked == ["POST /token"]
 
 
 def test_without_the_extra_the_key_is_the_password(account, google, machine):
     machine.setitem(sys.modules, "google.auth.exceptions", None)
     answer = ask()
-    assert answer.grant.credential == Credential("_json_key", account.read_text())
-    assert (answer.usable_s, google.asked) == (None, [])
+    assert answer.credential == Credential("_json_key", account.read_text())
+    assert (answer.lasts_s, google.asked) == (None, [])
 
 
 def test_without_the_extra_another_file_is_of_no_use(machine, tmp_path):
@@ -82,7 +80,7 @@ def test_without_the_extra_another_file_is_of_no_use(machine, tmp_path):
     path.write_text('{"type": "authorized_user"}')
     machine.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     machine.setitem(sys.modules, "google.auth.exceptions", None)
-    assert ask() == (None, None, "Google Cloud: pip install 'image-syncer[google]' would ask it")
+    assert ask() == (None, "anonymous (Google Cloud: pip install 'image-syncer[google]' would ask it)", None)
 
 
 def test_workload_identity_federation(google, machine, tmp_path):
@@ -100,8 +98,8 @@ def test_workload_identity_federation(google, machine, tmp_path):
     path.write_text(json.dumps(fields))
     machine.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     answer = ask()
-    assert answer.grant is not None, answer.reason
-    assert answer.grant.credential == Credential("oauth2accesstoken", "token-of-the-pod")
+    assert answer.credential is not None, answer.source
+    assert answer.credential == Credential("oauth2accesstoken", "token-of-the-pod")
 
 
 def test_the_file_that_gcloud_leaves(account, machine, tmp_path):
@@ -109,48 +107,46 @@ def test_the_file_that_gcloud_leaves(account, machine, tmp_path):
     folder.mkdir(parents=True)
     account.rename(folder / "application_default_credentials.json")
     machine.delenv("GOOGLE_APPLICATION_CREDENTIALS")
-    assert ask().grant.credential.password == "token-of-the-account"
+    assert ask().credential.password == "token-of-the-account"
 
 
 def test_a_token_service_that_refuses_leaves_public_images_readable_and_says_why(account, google):
     google.refused = True
     answer = ask()
-    assert answer.grant is None
-    assert "invalid_grant" in answer.reason
-    assert "PRIVATE KEY" not in answer.reason
+    assert answer.credential is None
+    assert "invalid_grant" in answer.source
+    assert "PRIVATE KEY" not in answer.source
 
 
 def test_a_file_that_is_none_is_told(machine, tmp_path):
     machine.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
-    assert "gone.json" in ask().reason
+    assert "gone.json" in ask().source
 
 
 def test_the_metadata_server(google, machine):
     """In a process of its own: google-auth reads the address when it is imported."""
-    environ = {**os.environ, "PYTHONPATH": str(ENGINE), "NO_GCE_CHECK": "false"}
+    environ = {**os.environ, "PYTHONPATH": PATHS, "NO_GCE_CHECK": "false"}
     environ["GCE_METADATA_HOST"] = google.url.removeprefix("http://")
     environ["GCE_METADATA_IP"] = environ["GCE_METADATA_HOST"]
     done = subprocess.run(
         [sys.executable, "-c", ASK], env=environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stderr == ""
-    assert done.stdout == (
-        "('oauth2accesstoken', 'token-of-the-machine', 'Google Cloud (metadata server)') 2880 None\n"
-    )
+    assert done.stdout == ("('oauth2accesstoken', 'token-of-the-machine') Google Cloud (metadata server) 2880\n")
 
 
 def test_off_the_cloud_nobody_is_found_in_time(machine):
     machine.setenv("NO_GCE_CHECK", "false")
     machine.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
     began = time.monotonic()
-    assert ask() == (None, None, "Google Cloud: no identity there was found on this machine")
+    assert ask() == (None, "anonymous (Google Cloud: no identity there was found on this machine)", None)
     assert time.monotonic() - began < 5
 
 
 def test_another_server_there_is_no_metadata_server(google, machine):
     machine.setenv("NO_GCE_CHECK", "false")
     machine.setenv("GCE_METADATA_HOST", f"{google.url.removeprefix('http://')}/elsewhere")
-    assert ask().grant is None
+    assert ask().credential is None
 
 
 def test_what_would_be_asked(tmp_path):
@@ -158,4 +154,4 @@ def test_what_would_be_asked(tmp_path):
     from image_syncer.oci import parse_repository
 
     said = CredentialSource({"HOME": str(tmp_path)}).describe(parse_repository("gcr.io/a/b"), RegistryBook())
-    assert said == "Google Cloud, if this machine has an identity there"
+    assert said.source == "Google Cloud, if this machine has an identity there"

@@ -9,20 +9,45 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import threading
 import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
 
+from image_syncer.config import RegistryBook, RegistryEntry
+from image_syncer.credentials.clouds import CloudSource
+from image_syncer.oci import Repository
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
+
+    from image_syncer.config.registry_cloud import CloudSettings
+    from image_syncer.registry import Credential
+
+
+class Answer(NamedTuple):
+    """What was found for a registry, and for how many seconds it is good."""
+
+    credential: Credential | None
+    source: str
+    lasts_s: float | None
+
+
+def ask_for(registry: str, cloud: CloudSettings | None = None) -> Answer:
+    """What clouds say for `registry` to a machine with this process's environment."""
+    book = RegistryBook([RegistryEntry(registry, cloud=cloud)])
+    found = CloudSource(dict(os.environ)).find(Repository(registry, "team/app"), book)
+    assert found is not None
+    lasts_s = None if found.good_until_s is None else found.good_until_s - found.learnt_at_s
+    return Answer(found.credential, found.source, lasts_s)
 
 
 @dataclass

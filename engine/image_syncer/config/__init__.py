@@ -20,6 +20,7 @@ from image_syncer.config.model import (
     canonical_prefix,
 )
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
+from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
 from image_syncer.config.settings import Settings
@@ -37,6 +38,7 @@ __all__ = [
     "RateWindow",
     "RegistryBook",
     "RegistryEntry",
+    "RepositoryTemplate",
     "Rule",
     "RuleError",
     "Settings",

@@ -16,9 +16,10 @@ from image_syncer.oci import InvalidReference, Reference, canonical_registry
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from image_syncer.config.catalogs import CatalogRule
+    from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
     from image_syncer.oci import Digest, Platform, Repository
@@ -171,6 +172,7 @@ class RegistryEntry:
     redirects: RedirectPolicy = STRICT
     profile: Profile | None = None
     cloud: CloudSettings | None = None
+    creation: RepositoryTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +216,23 @@ class RegistryBook:
 
     def entry_for(self, repository: Repository) -> RegistryEntry | None:
         """The entry with the longest prefix of `registry/name`, or None."""
+        return next(self._entries_for(repository), None)
+
+    def template_for(self, repository: Repository) -> RepositoryTemplate | None:
+        """How the repository is created where it is missing: what the entry with the longest prefix says that says
+        anything; None where it is not to be created.
+        """
+        said = (entry.creation for entry in self._entries_for(repository))
+        found = next((template for template in said if template is not None), None)
+        return found if found is not None and found.create else None
+
+    def _entries_for(self, repository: Repository) -> Iterator[RegistryEntry]:
         prefix = f"{repository.registry}/{repository.name}"
         while prefix:
             entry = self._by_prefix.get(prefix)
             if entry is not None:
-                return entry
+                yield entry
             prefix = prefix.rpartition("/")[0]
-        return None
 
     def host_settings(self, registry: str) -> HostSettings:
         """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first

@@ -9,6 +9,7 @@ from image_syncer.config.fields import read_fields, read_mapping
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.model import RegistryEntry, canonical_prefix
 from image_syncer.config.registry_cloud import CLOUD_KEYS, read_cloud
+from image_syncer.config.registry_creation import CREATION_KEYS, read_creation
 from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits
 from image_syncer.config.registry_network import NETWORK_KEYS, read_network
 from image_syncer.config.registry_profile import PROFILE_KEYS, read_profile
@@ -34,6 +35,7 @@ OWN_ENTRY_KEYS = (
     *SAFETY_KEYS,
     *PROFILE_KEYS,
     *CLOUD_KEYS,
+    *CREATION_KEYS,
 )
 """Keys of an entry of `registries` in our own format."""
 
@@ -133,4 +135,5 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         redirects=read_redirects(entry),
         profile=read_profile(entry, canonical_prefix(prefix).partition("/")[0]),
         cloud=read_cloud(entry),
+        creation=read_creation(entry),
     )

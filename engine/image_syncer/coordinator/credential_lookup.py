@@ -47,8 +47,8 @@ class CredentialLookup:
     def __init__(
         self, source: CredentialSource, registries: RegistryBook, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._source = source
-        self._registries = registries
+        self.source = source
+        self.registries = registries
         self._clock = clock
         self._kept: dict[Repository, _Kept] = {}
 
@@ -108,7 +108,7 @@ class CredentialLookup:
 
     async def _look_up(self, repository: Repository, after: float, otherwise: Found | None) -> Found:
         try:
-            found = await asyncio.to_thread(self._source.find_credential, repository, self._registries, after=after)
+            found = await asyncio.to_thread(self.source.find_credential, repository, self.registries, after=after)
         except SyncError as error:
             if otherwise is None:
                 raise

@@ -11,7 +11,7 @@ from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.retry_facts import image_facts
-from image_syncer.errors import Origin, RegistryError, SyncError
+from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
 from image_syncer.oci import Digest, PlatformFilter, is_index
 from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import Outcome, get_logger
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.preparation import Preparation
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.verify_tree import TreeCheck
@@ -62,8 +63,11 @@ class ImageSync:
         dog: Watchdog,
         journal: Journal | None = None,
         check: TreeCheck | None = None,
+        preparation: Preparation | None = None,
     ) -> None:
-        """`check` is asked about every image that was published, before it counts as copied."""
+        """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
+        blobs are brought.
+        """
         self._discovery = discovery
         self._transfers = transfers
         self._publisher = publisher
@@ -73,6 +77,7 @@ class ImageSync:
         self._dog = dog
         self._journal = journal
         self._check = check
+        self._preparation = preparation
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
@@ -166,8 +171,20 @@ class ImageSync:
             _abandon(looks)
 
     def _begin_looks(self, destinations: list[Reference]) -> list[_Look]:
-        create_task, head = self._loop.create_task, self._discovery.head_destination
+        creates = self._preparation is not None and self._preparation.creates
+        create_task, head = self._loop.create_task, self._head if creates else self._discovery.head_destination
         return [(destination, create_task(head(destination))) for destination in destinations]
+
+    async def _head(self, destination: Reference) -> Digest | None:
+        """What is at a destination. Harbor does not let everybody see that a project is missing: it forbids to look."""
+        try:
+            return await self._discovery.head_destination(destination)
+        except AuthenticationError:
+            if self._preparation is None or self._settings.dry_run:
+                raise
+            if not await self._preparation.create(destination.repository):
+                raise
+        return await self._discovery.head_destination(destination)
 
     async def _end_looks(self, image: OpenImage, looks: list[_Look]) -> dict[Reference, Digest | None]:
         """What is at the destinations now; one that fails ends."""
@@ -233,6 +250,9 @@ class ImageSync:
         """
         source, target = image.source.repository, destination.repository
         blobs = tree.blobs()
+        if self._preparation is not None:
+            watched.enter("prepares the repository", lambda _now: True)  # the cloud's calls have an end of their own
+            await self._preparation.prepare(target, [blob.digest for blob in blobs])
         for is_last in (False, True):
             needs = [BlobNeed(blob.digest, blob.size, source, target, delivery.id) for blob in blobs]
             self._transfers.deliver(delivery, needs)

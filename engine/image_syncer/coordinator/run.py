@@ -24,6 +24,7 @@ from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
+from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.rules import RuleRunner
@@ -91,7 +92,7 @@ class Run:
         self._journal = journal_of(settings)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
-        self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
+        self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
@@ -182,11 +183,12 @@ class Run:
             lambda registry: endpoints.ping(registry),  # noqa: PLW0108 - it is made below
             on_outage=self._on_outage,
         )
+        self._lookup = CredentialLookup(self._source, registries)
         self._client = RegistryClient(
             self._transport,
             TokenBroker(
                 self._transport,
-                CredentialLookup(self._source, registries),
+                self._lookup,
                 retry=policies.token,
                 chance=random.random,
                 wait_for_turn=self._wait_for_turn,
@@ -232,6 +234,7 @@ class Run:
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
+        self._preparation = Preparation(self._client, endpoints, self._lookup, holdings, policies)
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules,
@@ -267,6 +270,7 @@ class Run:
             dog=self._dog,
             journal=self._journal,
             check=self._check,
+            preparation=self._preparation,
         )
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
@@ -352,6 +356,7 @@ class Run:
             resumes=self._transfers.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),
             kind=self.kind,
+            created=tuple(self._preparation.created),
         )
         if self._writer is not None:
             try:
@@ -390,6 +395,3 @@ class Run:
 
     def _holds_back(self, registry: str, now: float) -> bool:
         return self._health.breakers.is_held(registry) or self._client.holds_back(registry, now)
-
-    def _kill_workers(self) -> None:
-        self._transfers.kill()

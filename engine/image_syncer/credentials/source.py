@@ -38,7 +38,8 @@ class CredentialSource:
     ) -> None:
         self._files = LoginFiles(environ, helper_timeout_s=helper_timeout_s, clock=clock)
         # In this order, after the auth file and before access is anonymous.
-        self._sources: tuple[Source, ...] = (self._files, CloudSource(environ) if clouds is None else clouds)
+        self.clouds = CloudSource(environ) if clouds is None else clouds
+        self._sources: tuple[Source, ...] = (self._files, self.clouds)
 
     def find_credential(self, repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found:
         """The credential for a repository: of the auth file's entry, if it has a user name; of the first other source

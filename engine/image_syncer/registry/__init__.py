@@ -13,6 +13,15 @@ from image_syncer.registry.content import content_digest, content_length, is_pag
 from image_syncer.registry.deletion import build_delete_blob, build_delete_manifest
 from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
+from image_syncer.registry.harbor_projects import (
+    PROJECT_ABSENT,
+    PROJECT_CREATED,
+    PROJECT_TAKEN,
+    PROJECT_THERE,
+    build_create_project,
+    build_head_project,
+    project_of,
+)
 from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.location import (
     append_query,
@@ -38,6 +47,7 @@ from image_syncer.registry.profiles import (
     OVERRIDABLE_FLAGS,
     OVERRIDABLE_SIZES,
     PROFILES,
+    Creation,
     Limit,
     Meaning,
     Mounts,
@@ -96,6 +106,10 @@ __all__ = [
     "OVERRIDABLE_FLAGS",
     "OVERRIDABLE_SIZES",
     "PROFILES",
+    "PROJECT_ABSENT",
+    "PROJECT_CREATED",
+    "PROJECT_TAKEN",
+    "PROJECT_THERE",
     "PROXY_SCHEMES",
     "REDIRECT_STATUSES",
     "STRICT",
@@ -103,6 +117,7 @@ __all__ = [
     "BlobRange",
     "CatalogPage",
     "Challenge",
+    "Creation",
     "Credential",
     "Endpoint",
     "Headers",
@@ -125,6 +140,7 @@ __all__ = [
     "append_query",
     "basic_authorization",
     "build_cancel_upload",
+    "build_create_project",
     "build_delete_blob",
     "build_delete_manifest",
     "build_get_blob",
@@ -132,6 +148,7 @@ __all__ = [
     "build_get_upload",
     "build_head_blob",
     "build_head_manifest",
+    "build_head_project",
     "build_list_catalog",
     "build_list_tags",
     "build_patch_upload",
@@ -164,6 +181,7 @@ __all__ = [
     "parse_token",
     "parse_upload_status",
     "profile_to_text",
+    "project_of",
     "pull_scope",
     "push_scope",
     "rank_challenges",

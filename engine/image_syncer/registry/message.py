@@ -38,6 +38,8 @@ class Operation(str, Enum):
     LIST_CATALOG = "list catalog"
     GET_TOKEN = "get token"  # noqa: S105 - the name of an operation, no secret
     PING = "ping"
+    FIND_PROJECT = "find project"
+    CREATE_PROJECT = "create project"
 
     def __str__(self) -> str:
         return self.value

@@ -28,6 +28,9 @@ __all__ = ["MAX_FAILURES", "Report", "ReportWriter", "Totals"]
 MAX_FAILURES = 50
 """Failures that a `Report` holds in memory; the report file has them all."""
 
+CREATED_SHOWN = 10
+"""Of what was created; the report has all of it."""
+
 _COPY_BYTES = 2**18
 """Pieces in which transfers are appended to the report."""
 
@@ -117,7 +120,7 @@ class Report:
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry.
-    `kind` is "sync" or "verify".
+    `kind` is "sync" or "verify". `created` are repositories and projects that had to be made ("registry/name").
     """
 
     settings: Mapping[str, Any]
@@ -132,6 +135,7 @@ class Report:
     resumes: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "sync"
+    created: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -169,6 +173,14 @@ class Report:
         """For people: each registry that refused requests for their number, or asked to be left alone, in a line."""
         return describe_limits(self.limits)
 
+    def creation_lines(self) -> list[str]:
+        """For people: what was created, in a line; of many, the first few."""
+        if not self.created:
+            return []
+        shown, left = self.created[:CREATED_SHOWN], len(self.created) - CREATED_SHOWN
+        more = f" and {left:,} more" if left > 0 else ""
+        return [f"created: {', '.join(shown)}{more}"]
+
     def _checks(self) -> str:
         totals = self.totals
         counts = (
@@ -205,6 +217,7 @@ class Report:
             "totals": self.totals.as_data(),
             "resumes": dict(self.resumes),
             "limits": dict(self.limits),
+            "repositories_created": list(self.created),
             "warnings": list(self.warnings),
         }
 

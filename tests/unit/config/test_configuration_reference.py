@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image_syncer.config import MAX_FILE_BYTES, load_configuration
+from image_syncer.config import MAX_FILE_BYTES, load_configuration, load_registries
 from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.go_format import GO_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
@@ -51,9 +51,10 @@ def test_bounds_are_the_real_ones():
 
 def test_what_is_shown_can_be_loaded(tmp_path):
     """The blocks of the document, each in its role; what they name is set."""
-    auth, images, own, catalog = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    auth, images, own, catalog, created = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     files = {}
-    for role, content in (("auth", auth), ("images", images), ("config", own), ("catalog", catalog)):
+    contents = {"auth": auth, "images": images, "config": own, "catalog": catalog, "created": created}
+    for role, content in contents.items():
         files[role] = str(tmp_path / f"{role}.yaml")
         Path(files[role]).write_text(content, encoding="utf-8")
     environ = dict.fromkeys(["QUAY_PASSWORD", "COREOS_USER", "COREOS_PASSWORD", "SECOND_REGISTRY"], "quay.io")
@@ -63,3 +64,5 @@ def test_what_is_shown_can_be_loaded(tmp_path):
     assert (len(whole.catalogs), whole.rules) == (2, ())
     assert (len(split.rules), len(split.registries.entries), split.warnings) == (5, 3, ())
     assert (len(single.rules), len(single.registries.entries), single.warnings) == (1, 1, ())
+    creating = load_registries(files["created"], environ={"HARBOR_PASSWORD": "p"}).registries.entries
+    assert [entry.creation is not None and entry.creation.create for entry in creating] == [True, True]

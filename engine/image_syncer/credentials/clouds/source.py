@@ -6,9 +6,10 @@ import logging
 import time
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
 from image_syncer.credentials.clouds.place import EXTRAS, find_place
@@ -36,6 +37,7 @@ RETRY_S = 60.0
 FORGET_FAILURE_S = 30.0
 """For so long everybody who asks is told of a failure; then the cloud is asked again."""
 _MODULES = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
+_Result = TypeVar("_Result")
 _LOGGERS = ("botocore", "urllib3", "google", "azure", "msal")
 
 
@@ -78,7 +80,7 @@ class CloudSource:
         self._timeout_s = timeout_s
         self._lock = Lock()
         self._kept: dict[CloudPlace, _Kept] = {}
-        self._asking: set[Future[Grant]] = set()
+        self._asking: set[Future[Any]] = set()
         self._closed = False
 
     def place_of(self, registry: str, book: RegistryBook) -> CloudPlace | None:
@@ -119,17 +121,41 @@ class CloudSource:
             return Described(f"{place.title}, if this machine has an identity there")
         return Described(f"anonymous ({place.title}: {_missing(extra)})")
 
+    def run(self, place: CloudPlace, work: Callable[[], _Result]) -> _Result:
+        """What `work` says, which asks the cloud of `place` for something, within the time of a question.
+
+        In a thread of its own that nobody waits for longer than is bearable: SDKs have time-outs for each of their
+        requests, and none for all. Raises what it raises, and CredentialError where time is over or the run ends.
+        """
+        future: Future[_Result] = Future()
+        with self._lock:
+            if self._closed:
+                raise CredentialError("the run ended before the cloud answered")
+            self._asking.add(future)
+        Thread(target=_answer, args=(place, work, future), name=f"asks {place.cloud}", daemon=True).start()
+        try:
+            return future.result(self._timeout_s)
+        except FutureTimeoutError:
+            raise CredentialError(
+                f"{place.title} did not answer about {place.registry} within {self._timeout_s:g} s",
+                hint="Check that its services can be reached from here, or write a user name and a password into "
+                "the auth file.",
+            ) from None
+        finally:
+            with self._lock:
+                self._asking.discard(future)
+
     def close(self) -> None:
         """Nobody wants an answer any more; whoever waits for one has an error at once."""
         with self._lock:
             self._closed = True
             asking = list(self._asking)
         for future in asking:
-            _settle(future, error=CredentialError("the run ended before the cloud answered"))
+            _fail(future, CredentialError("the run ended before the cloud answered"))
 
     def _renew(self, place: CloudPlace, kept: _Kept, now: float) -> None:
         try:
-            grant = self._ask_in_time(place)
+            grant = self.run(place, lambda: self._ask(place, self._environ))
         except ExtraMissingError:
             kept.settle(None, _NEVER, reason=f"{place.title}: {_missing(EXTRAS[place.cloud])}")
         except NoIdentityError:
@@ -145,41 +171,6 @@ class CloudSource:
             life_s = grant.lives_s
             kept.settle(grant, _NEVER if life_s is None else now + life_s * USABLE_PART)
             kept.expires_at = _NEVER if life_s is None else now + life_s
-
-    def _ask_in_time(self, place: CloudPlace) -> Grant:
-        """In a thread of its own that nobody waits for longer than is bearable: SDKs have time-outs for each of their
-        requests, and none for all.
-        """
-        future: Future[Grant] = Future()
-        with self._lock:
-            if self._closed:
-                raise CredentialError("the run ended before the cloud answered")
-            self._asking.add(future)
-        Thread(target=self._answer, args=(place, future), name=f"asks {place.cloud}", daemon=True).start()
-        try:
-            return future.result(self._timeout_s)
-        except FutureTimeoutError:
-            raise CredentialError(
-                f"{place.title} gave no credential for {place.registry} within {self._timeout_s:g} s",
-                hint="Check that its services can be reached from here, or write a user name and a password into "
-                "the auth file.",
-            ) from None
-        finally:
-            with self._lock:
-                self._asking.discard(future)
-
-    def _answer(self, place: CloudPlace, future: Future[Grant]) -> None:
-        for name in _LOGGERS:  # their debugging holds headers, and their warnings are said by our errors
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        try:
-            _settle(future, grant=self._ask(place, self._environ))
-        except (SyncError, NoIdentityError, ExtraMissingError) as error:
-            _settle(future, error=error)
-        except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and its words may hold anything
-            failure = CredentialError(
-                f"asking {place.title} for a credential for {place.registry} failed: {type(error).__name__}"
-            )
-            _settle(future, error=failure)
 
 
 _NEVER = float("inf")
@@ -204,14 +195,23 @@ class _Kept:
         self.grant, self.ask_at, self.reason, self.error = grant, ask_at, reason, error
 
 
-def _settle(future: Future[Grant], *, grant: Grant | None = None, error: Exception | None = None) -> None:
+def _answer(place: CloudPlace, work: Callable[[], _Result], future: Future[_Result]) -> None:
+    for name in _LOGGERS:  # their debugging holds headers, and their warnings are said by our errors
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        if error is not None:
-            future.set_exception(error)
-        elif grant is not None:
-            future.set_result(grant)
-    except InvalidStateError:
-        pass  # the run has ended, or nobody waits any more
+        result = work()
+    except (SyncError, NoIdentityError, ExtraMissingError) as error:
+        _fail(future, error)
+    except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and its words may hold anything
+        _fail(future, CredentialError(f"asking {place.title} about {place.registry} failed: {type(error).__name__}"))
+    else:
+        with suppress(InvalidStateError):  # the run has ended, or nobody waits any more
+            future.set_result(result)
+
+
+def _fail(future: Future[Any], error: Exception) -> None:
+    with suppress(InvalidStateError):  # as above
+        future.set_exception(error)
 
 
 def _is_installed(cloud: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from image_syncer.registry.message import Operation
-from image_syncer.registry.profiles.profile import MIB, WRITES, Limit, Mark, Meaning, Mounts, Profile, Sign
+from image_syncer.registry.profiles.profile import MIB, WRITES, Creation, Limit, Mark, Meaning, Mounts, Profile, Sign
 
 __all__ = ["ECR", "SIGNS"]
 
@@ -11,7 +11,7 @@ SIGNS = (
     Sign(
         Meaning.CREATE_FIRST,
         "The repository {repository} does not exist, and a push does not create it: create it (aws ecr "
-        "create-repository), or set up a repository creation template for pushes.",
+        "create-repository), or set create_repositories: true for {registry}.",
         statuses=frozenset({404}),
         codes=frozenset({"NAME_UNKNOWN"}),
         operations=WRITES,
@@ -66,6 +66,8 @@ ECR = Profile(
         "*.dkr-ecr.*.on.amazonwebservices.com.cn",
     ),
     marks=(Mark("WWW-Authenticate", '*service="ecr.amazonaws.com"*'),),
+    creation=Creation.ECR_API,
+    tells_many_blobs=True,
     mounts=Mounts.NOWHERE,
     mounts_from_itself=False,
     keeps_partial=False,

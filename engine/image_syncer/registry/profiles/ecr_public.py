@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.ecr import SIGNS
-from image_syncer.registry.profiles.profile import MIB, Limit, Mark, Mounts, Profile
+from image_syncer.registry.profiles.profile import MIB, Creation, Limit, Mark, Mounts, Profile
 
 __all__ = ["ECR_PUBLIC"]
 
@@ -13,6 +13,8 @@ ECR_PUBLIC = Profile(
     "Amazon ECR Public",
     hosts=("public.ecr.aws", "ecr-public.aws.com"),
     marks=(Mark("WWW-Authenticate", '*service="public.ecr.aws"*'),),
+    creation=Creation.ECR_API,
+    tells_many_blobs=True,
     mounts=Mounts.NOWHERE,
     mounts_from_itself=False,
     keeps_partial=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import READS, WRITES, Mark, Meaning, Profile, Sign
+from image_syncer.registry.profiles.profile import READS, WRITES, Creation, Mark, Meaning, Profile, Sign
 
 __all__ = ["HARBOR"]
 
@@ -15,6 +15,7 @@ HARBOR = Profile(
         Mark("WWW-Authenticate", 'basic realm="harbor"*'),
         Mark("X-Harbor-Csrf-Token"),
     ),
+    creation=Creation.HARBOR_API,
     signs=(
         Sign(
             Meaning.IMMUTABLE,
@@ -33,7 +34,8 @@ HARBOR = Profile(
         ),
         Sign(
             Meaning.CREATE_FIRST,
-            "The project {project} does not exist, and a push does not create it: create it in Harbor first.",
+            "The project {project} does not exist, and a push does not create it: create it in Harbor, or set "
+            "create_repositories: true for {registry}.",
             statuses=frozenset({404}),
             codes=frozenset({"NOT_FOUND", "NAME_UNKNOWN"}),
             operations=WRITES,
@@ -47,8 +49,9 @@ HARBOR = Profile(
         ),
         Sign(
             Meaning.NOT_ALLOWED,
-            "The project {project} does not exist, or the account may not do this in it: create it, or make the "
-            "account a developer (to write) or guest (to read) of it. A proxy cache project takes no pushes.",
+            "The project {project} does not exist, or the account may not do this in it: create it (or set "
+            "create_repositories: true for {registry}), or make the account a developer (to write) or guest (to read) "
+            "of it. A proxy cache project takes no pushes.",
             statuses=frozenset({401, 403}),
             codes=frozenset({"UNAUTHORIZED", "DENIED", "FORBIDDEN", "INSUFFICIENT_SCOPE"}),
             operations=WRITES,

@@ -7,7 +7,7 @@ from enum import Enum
 
 from image_syncer.registry.message import Operation
 
-__all__ = ["Limit", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
+__all__ = ["Creation", "Limit", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
 
 MIB = 2**20
 READS = frozenset(
@@ -35,6 +35,14 @@ class Mounts(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class Creation(Enum):
+    """How a repository comes into being that an image is brought to."""
+
+    BY_PUSH = "by a push"
+    ECR_API = "by Amazon ECR's API"
+    HARBOR_API = "by Harbor's API, as a project"
 
 
 class Meaning(Enum):
@@ -119,6 +127,9 @@ class Profile:
     """Whether HEAD tells of a manifest what GET does; where it does not, GET is used at once."""
     page_size: int = 1000
     """Names in a list (tags, repositories) asked for at once; 0 leaves it to the registry."""
+    creation: Creation = Creation.BY_PUSH
+    tells_many_blobs: bool = False
+    """Whether Amazon ECR's API tells of many blobs in one call whether they are there."""
     mounts: Mounts = Mounts.ANYWHERE
     mounts_from_itself: bool | None = None
     """Whether POST `?mount=<digest>&from=<the same repository>` tells of a blob that it is there, as HEAD would."""
