@@ -92,7 +92,8 @@ class Run:
         self._journal = journal_of(settings)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
-        self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())
+        kill = lambda: self._transfers.kill()  # noqa: E731, PLW0108 - they are made below
+        self._ending = Ending(on_begin=self._end_early, on_hurry=kill)
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
