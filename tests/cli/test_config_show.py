@@ -21,6 +21,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     (tmp_path / "docker").mkdir()
 
 
@@ -74,6 +78,40 @@ def test_limits_are_shown_as_they_are_written(command: Command, files: Files) ->
     assert "rate: 08:00-18:00=50MB/s,125MB/s" in ran.out.splitlines()
     assert "requests_per_s 20.0, rate sat=1MB/s" in ran.out
 
+
+def test_the_network_is_told_with_the_environments_proxies_and_dockers_folders(
+    command: Command, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".config" / "containers" / "certs.d" / "registry.example"
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_text("-----BEGIN CERTIFICATE-----")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@proxy:3128")
+    monkeypatch.setenv("NO_PROXY", ".lan")
+    files.auth.write_text(
+        "registry.example: {proxy: 'socks5h://me:hunter2@other', resolve: 192.0.2.1, headers: {X-Key: hunter2}}\n"
+    )
+    files.images.write_text("quay.io/team/app:1: registry.example/app\n")
+    ran = command("config", "show", *files.words)
+    assert "hunter2" not in ran.out + ran.err
+    quay, own = ran.out.splitlines()[-2:]
+    assert quay.endswith(
+        "proxy http://proxy:3128 of the environment, proxy for plain HTTP none of the environment, "
+        "no_proxy .lan,localhost,127.0.0.0/8,::1"
+    )
+    assert own.endswith(
+        f"proxy socks5h://other:1080, authorities {folder}/ca.crt, "
+        "resolve registry.example:443:192.0.2.1 registry.example:80:192.0.2.1, headers X-Key"
+    )
+
+
+def test_a_network_that_cannot_be_is_a_mistake_too(command: Command, files: Files, tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "containers" / "certs.d" / "quay.io"
+    folder.mkdir(parents=True)
+    (folder / "me.cert").write_text("-----BEGIN CERTIFICATE-----")
+    files.images.write_text("quay.io/team/app:1: registry.example/app\n")
+    ran = command("config", "show", *files.words)
+    assert ran.code == 2
+    assert "me.cert: there is no me.key beside it" in ran.err
 
 def test_a_mistake_in_a_file_is_told_as_everywhere(command: Command, files: Files) -> None:
     files.images.write_text("nginx:/(/: registry.example/other\n")

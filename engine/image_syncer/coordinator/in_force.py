@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.credentials import CredentialSource
 from image_syncer.oci import Repository
+from image_syncer.net import Reach
 from image_syncer.planning import decide_policies
 from image_syncer.registry import profile_to_text, recognise_host
 
@@ -23,7 +24,8 @@ _TIMES = ("connect_timeout_s", "stall_timeout_s", "answer_timeout_s", "longest_w
 def settings_in_force(configuration: Configuration, settings: Settings) -> dict[str, Any]:
     """`policies` by class of operations (see `RetryPolicies`), `times` in seconds, `rate` as it is written (None: no
     limit), and `registries`: what is set for the host of each repository that a rule names, and which source its
-    credential would come from. Never a secret; reaches no network and runs no helper.
+    credential would come from. Never a secret; reaches no network and runs no helper. Raises
+    ConfigurationError where a network that was asked for cannot be.
     """
     return {
         "policies": decide_policies(settings).as_data(),
@@ -35,6 +37,7 @@ def settings_in_force(configuration: Configuration, settings: Settings) -> dict[
 
 def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
     source, book = CredentialSource(os.environ), configuration.registries
+    reach = Reach(os.environ)
     told = set()
     for repository in _repositories(configuration):
         described = source.describe(repository, book)
@@ -58,6 +61,7 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "rate": str(host.limits.rate or "") or None,
             "allow_local_redirects": host.redirects.local,
             "allow_plain_redirects": host.redirects.plain,
+            "network": reach.complete(repository.registry, host.network, ca_file=host.ca_file).described(),
             "profile": profile_to_text(host.profile or recognise_host(repository.registry)),
         }
 

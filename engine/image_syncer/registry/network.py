@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from image_syncer.registry.proxy import shown_proxy
+
 __all__ = ["DIRECT", "NO_PROXY", "Network"]
 
 NO_PROXY = "none"
@@ -61,6 +63,24 @@ class Network:
         """The proxy for `url`, or NO_PROXY; None where libcurl decides. `no_proxy` is not looked at."""
         plain = self.plain_proxy is not None and url.startswith("http://")
         return self.plain_proxy if plain else self.proxy
+
+    def described(self) -> dict[str, str]:
+        """What is set, by name, for people: no passwords, and of the header fields their names."""
+        where = " of the environment" if self.environment_proxy else ""
+        told: dict[str, str] = {}
+        if self.proxy is not None:
+            told["proxy"] = shown_proxy(self.proxy) + where
+        if self.plain_proxy not in (None, self.proxy):
+            told["proxy for plain HTTP"] = shown_proxy(str(self.plain_proxy)) + where
+        for name in ("no_proxy", "client_cert", "client_key", "interface", "ip_version", "http_version"):
+            if (value := getattr(self, name)) is not None:
+                told[name] = str(value)
+        for name in ("authorities", "resolve"):
+            if texts := getattr(self, name):
+                told[name] = " ".join(texts)
+        if self.headers:
+            told["headers"] = " ".join(name for name, _ in self.headers)
+        return told
 
     def to_text(self) -> str | None:
         """What is set, as JSON for another process; None where nothing is."""
