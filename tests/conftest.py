@@ -19,6 +19,7 @@ REAL_PROGRAMS = {
     "htpasswd": "apache2-utils",
     "openssl": "openssl",
     "nginx": "nginx",
+    "tinyproxy": "tinyproxy-bin",
 }
 """Programs that the tests against a real registry run, and the Debian packages that bring them."""
 

@@ -23,7 +23,7 @@ AGENT = "image-syncer"
 """The user agent of the engine; the tests' own requests have none, skopeo has another."""
 
 _LINE = re.compile(
-    r'^\S+ - \S+ \[[^]]*\] "(?P<method>[A-Z]+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d+) \d+ "[^"]*" '
+    r'^(?P<peer>\S+) - \S+ \[[^]]*\] "(?P<method>[A-Z]+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d+) \d+ "[^"]*" '
     r'"(?P<agent>[^"]*)"',
     re.MULTILINE,
 )
@@ -41,12 +41,13 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Logged:
-    """One request: `path` without its query, `kind` in the words of the report."""
+    """One request: `path` without its query, `kind` in the words of the report, `peer` the address it came from."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     status: int
+    peer: str
 
     @property
     def kind(self) -> str:
@@ -72,7 +73,8 @@ class AccessLog:
         for match in _LINE.finditer(text):
             if match["agent"] == AGENT:
                 parts = urlsplit(match["target"])
-                found.append(Logged(match["method"], parts.path, parse_qs(parts.query), int(match["status"])))
+                status = int(match["status"])
+                found.append(Logged(match["method"], parts.path, parse_qs(parts.query), status, match["peer"]))
         return found
 
     def kinds(self) -> Counter[str]:

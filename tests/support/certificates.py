@@ -57,6 +57,22 @@ def make_certificates(
     return made
 
 
+def make_client_certificate(made: Certificates, password: str | None = None) -> tuple[Path, Path]:
+    """A certificate of the same authority for a client, and its key, encrypted where there is a `password`."""
+    openssl, directory = find_program("openssl"), made.authority.parent
+    stem = "client" if password is None else "sealed"
+    request, certificate, key = (directory / f"{stem}.{suffix}" for suffix in ("csr", "cert", "key"))
+    new = (openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory)), "-subj", "/CN=made-up client")
+    run_program([*new, "-keyout", str(key), "-out", str(request)])
+    signer = ("-CA", str(made.authority), "-CAkey", str(directory / "ca.key"), "-set_serial", "2")
+    run_program([openssl, "x509", "-req", "-days", _DAYS, "-in", str(request), *signer, "-out", str(certificate)])
+    if password is not None:
+        plain = key.rename(key.with_suffix(".plain"))
+        seal = (openssl, "pkcs8", "-topk8", "-in", str(plain), "-passout", f"pass:{password}")
+        run_program([*seal, "-out", str(key)])
+    return certificate, key
+
+
 def _write_config(directory: Path) -> Path:
     path = directory / "openssl.cnf"  # our own, because the system's differs from one to the next
     path.write_text(

@@ -8,17 +8,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _HEAD_END = b"\r\n\r\n"
 
 
 class ConnectProxy:
     """Listens on `url`; `targets` are the "host:port" that it was asked for. With `refusal`, a status line, it lets
-    nobody through.
+    nobody through. `names` says where those are that nobody else knows.
     """
 
-    def __init__(self, refusal: str | None = None) -> None:
+    def __init__(self, refusal: str | None, names: Mapping[str, str]) -> None:
+        self._names = names
         self._refusal = refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
@@ -50,16 +51,17 @@ class ConnectProxy:
             if self._refusal is not None:
                 client.sendall(f"HTTP/1.1 {self._refusal}\r\nContent-Length: 0\r\n\r\n".encode())
                 return
-            host, _, port = target.rpartition(":")
+            host, _, port = self._names.get(target, target).rpartition(":")
             with socket.create_connection((host, int(port))) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
-                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back = threading.Thread(target=pump, args=(server, client), daemon=True)
                 back.start()
-                _pump(client, server)
+                pump(client, server)
                 back.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Carry bytes to the end of `source`."""
     with suppress(OSError):
         while chunk := source.recv(65536):
             sink.sendall(chunk)
@@ -68,9 +70,11 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def run_connect_proxy(refusal: str | None = None) -> Iterator[ConnectProxy]:
+def run_connect_proxy(
+    refusal: str | None = None, *, names: Mapping[str, str] | None = None
+) -> Iterator[ConnectProxy]:
     """A proxy that serves until the block is left."""
-    proxy = ConnectProxy(refusal)
+    proxy = ConnectProxy(refusal, names or {})
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

@@ -56,8 +56,12 @@ def serve_docker_registry(
     root: Path | None = None,
     deletes: bool = True,
     read_only: bool = False,
+    host: str = "127.0.0.1",
+    client_authority: Path | None = None,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
+
+    `host` is the address ("[::1]"); with `client_authority` it lets in whoever shows a certificate of that authority.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
     says; with `read_only` it takes no writes. `root` is the storage of another registry, which then has two doors.
@@ -67,9 +71,12 @@ def serve_docker_registry(
     directory.mkdir(parents=True, exist_ok=True)
     root, log, config = root or directory / "root", directory / "registry.log", directory / "config.yml"
     root.mkdir(exist_ok=True)
-    http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "of a test"}
+    http: dict[str, object] = {"addr": f"{host}:0", "secret": "of a test"}
     if certificates is not None:
-        http["tls"] = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
+        tls: dict[str, object] = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
+        if client_authority is not None:
+            tls["clientcas"] = [str(client_authority)]
+        http["tls"] = tls
     storage = {
         "filesystem": {"rootdirectory": str(root)},
         "delete": {"enabled": deletes},
@@ -97,7 +104,9 @@ def serve_docker_registry(
             env={"PATH": os.environ.get("PATH", "")},  # REGISTRY_* variables would change the configuration
         )
     try:
-        address = _wait_until_it_answers(child, log, certificates)
+        address = _wait_until_it_listens(child, log, host)
+        if client_authority is None:
+            _ping(address, certificates)
         scheme = "http" if certificates is None else "https"
         yield DockerRegistry(address, f"{scheme}://{address}", child.pid, root, log)
     finally:
@@ -109,15 +118,13 @@ def serve_docker_registry(
             child.wait()
 
 
-def _wait_until_it_answers(child: subprocess.Popen[bytes], log: Path, certificates: Certificates | None) -> str:
+def _wait_until_it_listens(child: subprocess.Popen[bytes], log: Path, host: str) -> str:
     """The address, which the registry chose itself: it tells it in its log once it listens."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         found = _LISTENING.search(log.read_text())
         if found is not None:
-            address = f"127.0.0.1:{found['port']}"
-            _ping(address, certificates)
-            return address
+            return f"{host}:{found['port']}"
         if child.poll() is not None:
             raise AssertionError(f"docker-registry ended with {child.returncode}: {log.read_text()}")
         time.sleep(_POLL_S)

@@ -30,7 +30,8 @@ pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
 events {{ worker_connections 512; }}
 http {{
-    access_log {directory}/access.log;
+    log_format protocol '$server_protocol $request_method $status $uri "$http_user_agent"';
+    access_log {directory}/access.log protocol;
     client_body_temp_path {directory}/client_body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -61,13 +62,19 @@ class Nginx:
     def url(self) -> str:
         return f"http://{self.address}"
 
+    def log_lines(self) -> list[str]:
+        """What the access log has: protocol, method, status, path and user agent of each request."""
+        return (self.directory / "access.log").read_text().splitlines()
+
 
 @contextmanager
-def serve_nginx(directory: Path, backend: str, *lines: str, tls: Sequence[str] = ()) -> Iterator[Nginx]:
+def serve_nginx(
+    directory: Path, backend: str, *lines: str, tls: Sequence[str] = (), http2: bool = False
+) -> Iterator[Nginx]:
     """nginx on a free port of loopback, for `backend` ("127.0.0.1:5000"), until the block is left.
 
-    `lines` are directives of the one location, `tls` those of the server, which then speaks TLS. Skips the test where
-    nginx is missing.
+    `lines` are directives of the one location, `tls` those of the server, which then speaks TLS, and HTTP/2 where
+    that is wanted. Skips the test where nginx is missing.
     """
     program = find_program("nginx")
     directory.mkdir(parents=True, exist_ok=True)
@@ -79,7 +86,7 @@ def serve_nginx(directory: Path, backend: str, *lines: str, tls: Sequence[str] =
             user=_user(),
             directory=directory,
             listen=listen,
-            how=" ssl" if tls else "",
+            how=(" ssl http2" if http2 else " ssl") if tls else "",
             tls="\n".join(f"        {line}" for line in tls),
             backend=backend,
             lines=directives,

@@ -18,6 +18,7 @@ PACKAGES = {
     "openssl": "openssl",
     "nginx": "nginx",
     "strace": "strace",
+    "tinyproxy": "tinyproxy-bin",
 }
 """Debian's packages, by the program that they bring."""
 

@@ -68,6 +68,16 @@ _SILENT_HINT = (
 _HANDSHAKE_HINT = (
     "TLS could not be agreed on: the registry may want a client's certificate, or speak only old versions of TLS."
 )
+_CERTIFICATE_ALERT = re.compile(
+    r"alert (?:bad certificate|certificate (?:required|unknown|expired|revoked)|unknown ca|unsupported certificate)"
+)
+"""RFC 8446, section 6.2: what the other side says of our certificate, or of its absence; with TLS 1.3 only after the
+handshake.
+"""
+_CERTIFICATE_HINT = (
+    "The registry wants a client's certificate, or another one: name it with client_cert and client_key for this "
+    "registry in the auth file."
+)
 _CUT_HINT = "The connection was cut: by the registry, or by a proxy or firewall on the way to it."
 _HINTS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "Check the spelling of the host, and the name servers of this machine.",
@@ -103,6 +113,7 @@ def transport_error(
     """The error for a transfer that libcurl ended with `code` and `words`, in a `network`."""
     plain = code == pycurl.E_SSL_CONNECT_ERROR and any(sign in words.lower() for sign in _PLAIN_SIGNS)
     words = _OPENSSL_CODE.sub("", words)
+    stranger = _CERTIFICATE_ALERT.search(words) is not None
     refusal = judge_proxy(code, words, request.url, network)
     if refusal is not None:
         words = f"{words} (proxy {refusal.shown})"
@@ -112,14 +123,16 @@ def transport_error(
         operation=request.operation.value,
         repository=str(request.repository) if request.repository else None,
         request=request.line,
-        phase=_PHASES.get(code, "receive"),
+        phase="tls" if stranger else _PHASES.get(code, "receive"),
         curl_code=code,
         hint=refusal.hint if refusal is not None else _PLAIN_HINT if plain else _hint(code, words, request),
-        retryable=not plain and code not in _FINAL and not (refusal is not None and refusal.is_final),
+        retryable=not (plain or stranger or code in _FINAL or (refusal is not None and refusal.is_final)),
     )
 
 
 def _hint(code: int, words: str, request: Request) -> str | None:
+    if _CERTIFICATE_ALERT.search(words):
+        return _CERTIFICATE_HINT
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         if "subject name" in words:
             return _NAME_HINT

@@ -18,7 +18,8 @@ E_PROXY = 97
 """CURLE_PROXY: the handshake with a SOCKS proxy failed. PycURL has no name for it."""
 
 _TUNNEL = re.compile(r"CONNECT tunnel failed, response (?P<status>\d{3})")
-_LOGIN_WANTED = 407
+_LOGIN_WANTED = frozenset({407, 401})
+"""tinyproxy answers 401 where a password is wrong, and 407 where there is none."""
 _SERVER_ERRORS = range(500, 600)
 _LOGIN_SIGNS = ("rejected by the SOCKS5 server", "No authentication method was acceptable", "SOCKS5 authentication")
 """What libcurl says where a SOCKS proxy wants a user name and a password, or others."""
@@ -46,7 +47,7 @@ def judge_proxy(code: int, words: str, url: str, network: Network) -> ProxyFailu
         return None
     tunnel = _TUNNEL.search(words)
     status = int(tunnel["status"]) if tunnel else 0
-    if status == _LOGIN_WANTED or (code == E_PROXY and any(sign in words for sign in _LOGIN_SIGNS)):
+    if status in _LOGIN_WANTED or (code == E_PROXY and any(sign in words for sign in _LOGIN_SIGNS)):
         what, is_final = _LOGIN, True
     elif status in _SERVER_ERRORS or code == E_PROXY:
         what, is_final = _AWAY, False

@@ -4,6 +4,7 @@ certificates. Found out once for a registry and run, by the coordinator; workers
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,12 +125,22 @@ def _is_alone(text: str) -> bool:
 def _check_key(registry: str, network: Network) -> None:
     if network.client_cert is None:
         return
-    key = network.client_key or network.client_cert
-    _read_pem(registry, network.client_cert, _CERTIFICATES, "certificates", _KEY_MEND)
-    content = _read_pem(registry, key, _KEYS, "private key", _KEY_MEND)
-    if network.client_key_password is None and b"ENCRYPTED" in content:
-        what, mend = f"the key in {key} is encrypted", "write its password as client_key_password: ${NAME}"
-        raise _unusable(registry, None, what, mend)
+    cert, key, password = network.client_cert, network.client_key or network.client_cert, network.client_key_password
+    _read_pem(registry, cert, _CERTIFICATES, "certificates", _KEY_MEND)
+    if b"ENCRYPTED" in _read_pem(registry, key, _KEYS, "private key", _KEY_MEND) and password is None:
+        mend = "write its password as client_key_password: ${NAME}"
+        raise _unusable(registry, None, f"the key in {key} is encrypted", mend)
+    try:
+        # What libcurl says of these two comes with the first connection, and is one sentence for all mistakes.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password or "")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        if "MISMATCH" in str(getattr(error, "reason", "")):
+            what, mend = f"the key in {key} does not belong to the certificate in {cert}", "name the key that does"
+        elif password is not None:
+            what, mend = f"client_key_password does not open the key in {key}", "correct it"
+        else:
+            what, mend = f"the certificate in {cert} and the key in {key} cannot be used", _KEY_MEND
+        raise _unusable(registry, None, what, mend) from None
 
 
 def _read_pem(registry: str, path: str, signs: tuple[bytes, ...], noun: str, mend: str) -> bytes:

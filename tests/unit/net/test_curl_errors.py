@@ -54,6 +54,15 @@ def test_plain_http_behind_a_tls_hello_is_recognised_and_final(words: str) -> No
     assert "insecure: true" in error.hint
 
 
+@pytest.mark.parametrize("alert", ["bad certificate", "certificate required", "unknown ca"])
+def test_a_registry_that_wants_a_client_certificate_is_recognised_and_final(alert: str) -> None:
+    """With TLS 1.3 it says so after the handshake, where the answer is read."""
+    words = f"OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert {alert}, errno 0"
+    error = transport_error(pycurl.E_RECV_ERROR, words, REQUEST, Origin.SOURCE)
+    assert (error.retryable, error.phase) == (False, "tls")
+    assert "client_cert" in str(error.hint)
+
+
 @pytest.mark.parametrize(
     ("code", "word"),
     [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pycurl
 import pytest
@@ -11,19 +12,43 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.net.host_certificates import certificate_folders
 from image_syncer.net.reach import Reach
 from image_syncer.registry import DIRECT, NO_PROXY, Network
+from support.certificates import make_certificates, make_client_certificate
+from support.programs import find_program, run_program
 
-CERT, KEY = "-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----"
-ENCRYPTED = "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CERT, KEY, SEALED, OTHER_KEY = "a certificate", "its key", "its key, encrypted", "another key"
+"""What a file of a folder holds."""
+PASSWORD = "hunter2"
 ALL = pycurl.VERSION_HTTP2 | pycurl.VERSION_HTTP3
 PROXIED = {"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "no_proxy": "a.io"}
 
 
-def fill(folder: Path, **files: str) -> str:
-    """A folder with files, whose names have "_" for the dot."""
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name.replace("_", ".")).write_text(content)
-    return str(folder.parent)
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files behind the words."""
+    made, other = (make_certificates(tmp_path_factory.mktemp(name)) for name in ("one", "other"))
+    certificate, key = make_client_certificate(made)
+    sealed = key.with_name("sealed.key")
+    seal = ("pkcs8", "-topk8", "-in", str(key), "-passout", f"pass:{PASSWORD}", "-out", str(sealed))
+    run_program([find_program("openssl"), *seal])
+    texts = [path.read_text() for path in (certificate, key, sealed, other.key)]
+    return dict(zip((CERT, KEY, SEALED, OTHER_KEY), texts, strict=True))
+
+
+@pytest.fixture
+def fill(contents: dict[str, str]) -> Callable[..., str]:
+    """Makes a folder with files, whose names have "_" for the dot, and gives the one above it."""
+
+    def fill_folder(folder: Path, **files: str) -> str:
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name.replace("_", ".")).write_text(contents.get(content, content))
+        return str(folder.parent)
+
+    return fill_folder
 
 
 def complete(
@@ -75,7 +100,7 @@ def test_addresses_alone_are_those_of_the_registry(
     assert Reach({}, ()).complete(registry, Network(resolve=written)).resolve == expected
 
 
-def test_the_folders_of_docker_and_podman_in_their_order(tmp_path: Path) -> None:
+def test_the_folders_of_docker_and_podman_in_their_order(tmp_path: Path, fill: Callable[..., str]) -> None:
     assert certificate_folders({"HOME": "/nest"}) == (
         "/nest/.config/containers/certs.d",
         "/etc/containers/certs.d",
@@ -91,9 +116,9 @@ def test_the_folders_of_docker_and_podman_in_their_order(tmp_path: Path) -> None
     )
 
 
-def test_the_entry_goes_before_the_folder(tmp_path: Path) -> None:
+def test_the_entry_goes_before_the_folder(tmp_path: Path, fill: Callable[..., str], contents: dict[str, str]) -> None:
     folder = fill(tmp_path / "certs.d" / "r.io:5000", a_crt=CERT, b_cert=CERT, b_key=KEY)
-    own = fill(tmp_path / "own" / "mine", ca_pem=CERT, both_pem=f"{CERT}\n{KEY}")
+    own = fill(tmp_path / "own" / "mine", ca_pem=CERT, both_pem=f"{contents[CERT]}\n{contents[KEY]}")
     network = Network(client_cert=f"{own}/mine/both.pem")
     reach = Reach({}, (folder,))
     assert reach.complete("r.io:5000", network, ca_file=f"{own}/mine/ca.pem") == network
@@ -106,10 +131,11 @@ def test_the_entry_goes_before_the_folder(tmp_path: Path) -> None:
         ({"a_key": KEY}, "a.key: there is no a.cert beside it"),
         ({"a_crt": "words"}, "a.crt cannot be read as PEM certificates"),
         ({"a_cert": CERT, "a_key": "words"}, "a.key cannot be read as PEM private key"),
-        ({"a_cert": CERT, "a_key": ENCRYPTED}, "a.key is encrypted → write its password as client_key_password"),
+        ({"a_cert": CERT, "a_key": SEALED}, "a.key is encrypted → write its password as client_key_password"),
+        ({"a_cert": CERT, "a_key": OTHER_KEY}, "a.key does not belong to the certificate in"),
     ],
 )
-def test_what_is_wrong_in_a_folder(tmp_path: Path, files: dict[str, str], said: str) -> None:
+def test_what_is_wrong_in_a_folder(tmp_path: Path, fill: Callable[..., str], files: dict[str, str], said: str) -> None:
     folder = fill(tmp_path / "certs.d" / "r.io:5000", **files)
     with pytest.raises(ConfigurationError) as caught:
         complete(folders=(folder,))
@@ -117,12 +143,14 @@ def test_what_is_wrong_in_a_folder(tmp_path: Path, files: dict[str, str], said: 
     assert not caught.value.retryable
 
 
-def test_a_password_opens_a_key(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "own" / "mine", cert_pem=CERT, key_pem=ENCRYPTED)
-    network = Network(
-        client_cert=f"{folder}/mine/cert.pem", client_key=f"{folder}/mine/key.pem", client_key_password="x"
-    )
+def test_a_password_opens_a_key(tmp_path: Path, fill: Callable[..., str]) -> None:
+    folder = fill(tmp_path / "own" / "mine", cert_pem=CERT, key_pem=SEALED)
+    cert, key = f"{folder}/mine/cert.pem", f"{folder}/mine/key.pem"
+    network = Network(client_cert=cert, client_key=key, client_key_password=PASSWORD)
     assert complete(network) == network
+    with pytest.raises(ConfigurationError, match="client_key_password does not open the key") as caught:
+        complete(replace(network, client_key_password="wrong-one"))
+    assert "wrong-one" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
