@@ -65,7 +65,7 @@ def make_client_certificate(made: Certificates, password: str | None = None) -> 
     new = (openssl, "req", *_NEW_KEY, "-config", str(_write_config(directory)), "-subj", "/CN=made-up client")
     run_program([*new, "-keyout", str(key), "-out", str(request)])
     signer = ("-CA", str(made.authority), "-CAkey", str(directory / "ca.key"), "-set_serial", "2")
-    run_program([openssl, "x509", "-req", "-days", _DAYS, "-in", str(request), *signer, "-out", str(certificate)])
+    run_program([openssl, "x509", "-req", "-days", str(_DAYS), "-in", str(request), *signer, "-out", str(certificate)])
     if password is not None:
         plain = key.rename(key.with_suffix(".plain"))
         seal = (openssl, "pkcs8", "-topk8", "-in", str(plain), "-passout", f"pass:{password}")

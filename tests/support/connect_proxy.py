@@ -70,9 +70,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def run_connect_proxy(
-    refusal: str | None = None, *, names: Mapping[str, str] | None = None
-) -> Iterator[ConnectProxy]:
+def run_connect_proxy(refusal: str | None = None, *, names: Mapping[str, str] | None = None) -> Iterator[ConnectProxy]:
     """A proxy that serves until the block is left."""
     proxy = ConnectProxy(refusal, names or {})
     thread = threading.Thread(target=proxy.serve, daemon=True)

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.credentials import CredentialSource
-from image_syncer.oci import Repository
 from image_syncer.net import Reach
+from image_syncer.oci import Repository
 from image_syncer.planning import decide_policies
 from image_syncer.registry import profile_to_text, recognise_host
 
