@@ -113,6 +113,7 @@ def test_a_network_that_cannot_be_is_a_mistake_too(command: Command, files: File
     assert ran.code == 2
     assert "me.cert: there is no me.key beside it" in ran.err
 
+
 def test_a_mistake_in_a_file_is_told_as_everywhere(command: Command, files: Files) -> None:
     files.images.write_text("nginx:/(/: registry.example/other\n")
     assert command("config", "show", *files.words).code == 2
