@@ -166,7 +166,7 @@ class RepositoryCreation:
         tries = Tries(self._loop.time())
         while True:
             try:
-                await self._client.wait_for_turn(endpoint)
+                await self._client.wait_for_turn(endpoint, request.operation)
                 response = await self._client.transport.perform(
                     request, endpoint, authorization=authorization, origin=Origin.DESTINATION
                 )

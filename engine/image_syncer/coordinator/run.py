@@ -92,8 +92,7 @@ class Run:
         self._journal = journal_of(settings)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
-        kill = lambda: self._transfers.kill()  # noqa: E731, PLW0108 - they are made below
-        self._ending = Ending(on_begin=self._end_early, on_hurry=kill)
+        self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
@@ -396,3 +395,6 @@ class Run:
 
     def _holds_back(self, registry: str, now: float) -> bool:
         return self._health.breakers.is_held(registry) or self._client.holds_back(registry, now)
+
+    def _kill_workers(self) -> None:
+        self._transfers.kill()
