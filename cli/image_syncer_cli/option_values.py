@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from image_syncer import RateSchedule
 
 __all__ = [
+    "conflict_policy",
     "file_name",
     "parse_any_size",
     "parse_duration_option",
@@ -26,6 +27,18 @@ _MOST = 1_000_000
 _LONGEST_S = 366 * 86400
 """More than any run takes."""
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
+
+
+def conflict_policy(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A callback for click: what is done about conflicts, in the words of the command line."""
+    if value is None:
+        return None
+    from image_syncer import parse_on_conflict
+
+    try:
+        return str(parse_on_conflict(value))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

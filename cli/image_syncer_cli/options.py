@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from image_syncer_cli.option_values import file_name, parse_duration_option, split_lists
+from image_syncer_cli.option_values import conflict_policy, file_name, parse_duration_option, split_lists
 from image_syncer_cli.patience_options import PATIENCE_OPTIONS
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 
@@ -33,6 +33,7 @@ class RunOptions:
     os_names: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     force: bool = False
+    on_conflict: str | None = None
     verify: bool = False
     dry_run: bool = False
     retries: int = 2
@@ -75,7 +76,7 @@ class RunOptions:
 
     def build_settings(self) -> Settings:
         """The same for the engine."""
-        from image_syncer import PlatformFilter, Settings
+        from image_syncer import PlatformFilter, Settings, parse_on_conflict
 
         durations: dict[str, Any] = {
             "retry_for_s": self.retry_for,
@@ -84,6 +85,8 @@ class RunOptions:
             "stall_timeout_s": self.stall_timeout,
             "answer_timeout_s": self.answer_timeout,
         }
+        if self.on_conflict is not None:
+            durations["on_conflict"] = parse_on_conflict(self.on_conflict)
         return Settings(
             workers=self.workers,
             streams=self.streams,
@@ -132,6 +135,13 @@ _OPTIONS = (
         help="Copy only these architectures, such as amd64,arm64,arm:v7; list as above. [default: all]",
     ),
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
+    click.option(
+        "--on-conflict",
+        callback=conflict_policy,
+        metavar="POLICY",
+        help="Where a tag has other content at the destination: overwrite, skip, fail, backup, or backup:TAG, which "
+        "keeps it under another tag such as {tag}-{date}. [default: overwrite]",
+    ),
     click.option(
         "--verify",
         is_flag=True,

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.config import (
         Configuration,
+        OnConflict,
         RateSchedule,
         RegistryBook,
         RegistryEntry,
         Settings,
         load_configuration,
         load_registries,
+        parse_on_conflict,
         rule_from_arguments,
     )
     from image_syncer.coordinator import plan, sync, verify
@@ -103,6 +105,7 @@ __all__ = [
     "LoginPlace",
     "NotAskedError",
     "NotFoundError",
+    "OnConflict",
     "Origin",
     "Outcome",
     "PartialFile",
@@ -142,6 +145,7 @@ __all__ = [
     "load_status",
     "merge_bars",
     "parse_login_place",
+    "parse_on_conflict",
     "plan",
     "rule_from_arguments",
     "settings_in_force",
@@ -154,12 +158,14 @@ __all__ = [
 _ROOMS = {
     "config": (
         "Configuration",
+        "OnConflict",
         "RateSchedule",
         "RegistryBook",
         "RegistryEntry",
         "Settings",
         "load_configuration",
         "load_registries",
+        "parse_on_conflict",
         "rule_from_arguments",
     ),
     "coordinator": ("plan", "sync", "verify"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from image_syncer.config.arguments import rule_from_arguments
 from image_syncer.config.catalogs import CatalogRule, Template
+from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
@@ -31,9 +32,11 @@ __all__ = [
     "NO_LIMITS",
     "CatalogRule",
     "Configuration",
+    "ConflictPolicy",
     "Destination",
     "HostSettings",
     "Limits",
+    "OnConflict",
     "RateSchedule",
     "RateWindow",
     "RegistryBook",
@@ -50,5 +53,6 @@ __all__ = [
     "check_range",
     "load_configuration",
     "load_registries",
+    "parse_on_conflict",
     "rule_from_arguments",
 ]

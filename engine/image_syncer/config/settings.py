@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from image_syncer.config.conflicts import OnConflict
 from image_syncer.oci import PlatformFilter
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Settings:
     """How long a registry, or a token service, may be down before it is given up for this run."""
     force: bool = False
     """Write manifests even where the destination already has the same digest."""
+    on_conflict: OnConflict = field(default_factory=OnConflict)
+    """What is done where a tag has other content at the destination."""
     verify: bool = False
     """Look at each image after it was copied: its tag, its manifests, and by HEAD every blob."""
     dry_run: bool = False

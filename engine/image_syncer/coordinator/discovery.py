@@ -110,8 +110,11 @@ class Discovery:
         head = parse_manifest_head(response)
         return head if reference.digest is None else replace(head, digest=reference.digest)
 
-    async def head_destination(self, reference: Reference) -> Digest | None:
-        """The digest of what is at the destination now; None where nothing is, or nobody tells."""
+    async def head_destination(self, reference: Reference, *, surely: bool = False) -> Digest | None:
+        """The digest of what is at the destination now; None where nothing is, or nobody tells.
+
+        With `surely`, None means that nothing is there: where HEAD is not answered, GET has to be.
+        """
         registry = reference.repository.registry
         endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.DESTINATION)
         heads = self._quirks.known(endpoint, HEADS_MANIFESTS) is not False
@@ -119,22 +122,31 @@ class Discovery:
             request = build_head_manifest(endpoint, reference.repository, reference.target)
             response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
             heads = response.status != _NOT_ALLOWED
-            if heads and response.status in (*_ABSENT, *_NO_HEAD):
+            refused = response.status in _NO_HEAD
+            if response.status in _ABSENT or (heads and refused and not surely):
                 return None
-            digest = content_digest(response.headers) if heads else None
+            digest = None if refused else content_digest(response.headers)
             if digest is not None:
                 return digest
         try:
             found = (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
-        except (NotFoundError, ProtocolViolation):
+        except NotFoundError:
+            return None
+        except ProtocolViolation:
+            if surely:
+                raise
             return None
         except AuthenticationError:
-            if heads:
+            if heads or surely:
                 raise
             return None  # as where HEAD says so: whether it may be written is seen then
         if not heads:
             self._quirks.learn(registry, HEADS_MANIFESTS, value=False)
         return found
+
+    async def get_destination(self, repository: Repository, digest: Digest) -> Manifest:
+        """A manifest that the destination has."""
+        return await self._get(repository, str(digest), Origin.DESTINATION, digest)
 
     async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
         """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.conflicts import Conflicts
 from image_syncer.coordinator.delivery import Delivery
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
@@ -78,6 +80,7 @@ class ImageSync:
         self._journal = journal
         self._check = check
         self._preparation = preparation
+        self._conflicts = Conflicts(settings.on_conflict, discovery, publisher, datetime.now(timezone.utc))
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
@@ -145,6 +148,8 @@ class ImageSync:
             present.update(await self._retarget(image, selected.root.digest))
         if not self._settings.force:
             _enter_unchanged(image, present, selected.root.digest, selected.source_digest)
+        changed = {place: there for place, there in present.items() if there != selected.root.digest}
+        self._conflicts.settle(image, changed)
         if not image.open:
             return
         if not self._settings.dry_run:
@@ -152,7 +157,7 @@ class ImageSync:
         watched.enter("asks the source for the manifests under it", self._turn(image.source))
         tree = await self._discovery.get_tree(image.source.repository, selected)
         watched.enter("is being delivered", lambda _now: True)  # each delivery is watched for itself
-        await asyncio.gather(*(self._deliver(image, destination, tree, selected) for destination in image.open))
+        await asyncio.gather(*(self._deliver(image, place, tree, selected, changed.get(place)) for place in image.open))
 
     async def _look(self, image: OpenImage) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
         """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone.
@@ -173,12 +178,13 @@ class ImageSync:
     def _begin_looks(self, destinations: list[Reference]) -> list[_Look]:
         creates = self._preparation is not None and self._preparation.creates
         create_task, head = self._loop.create_task, self._head if creates else self._discovery.head_destination
-        return [(destination, create_task(head(destination))) for destination in destinations]
+        surely = not self._conflicts.overwrites
+        return [(destination, create_task(head(destination, surely=surely))) for destination in destinations]
 
-    async def _head(self, destination: Reference) -> Digest | None:
+    async def _head(self, destination: Reference, *, surely: bool) -> Digest | None:
         """What is at a destination. Harbor does not let everybody see that a project is missing: it forbids to look."""
         try:
-            return await self._discovery.head_destination(destination)
+            return await self._discovery.head_destination(destination, surely=surely)
         except AuthenticationError:
             if self._preparation is None or self._settings.dry_run:
                 raise
@@ -206,7 +212,10 @@ class ImageSync:
         finally:
             _abandon(looks)
 
-    async def _deliver(self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected) -> None:
+    async def _deliver(
+        self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected, there: Digest | None
+    ) -> None:
+        """Bring `tree` to `destination`, where under this tag `there` is now."""
         blobs = tree.blobs()
         facts: dict[str, Any] = {
             "source_digest": str(selected.source_digest),
@@ -219,7 +228,9 @@ class ImageSync:
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
         watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
         try:
-            await self._bring(image, destination, tree, delivery, watch.watched)
+            kept = await self._bring(image, destination, tree, delivery, watch.watched, there)
+            if kept is not None:
+                facts["reason"] = f"what was there is kept under the tag {kept}"
             if self._check is not None:
                 watch.watched.enter("compares what is there", self._turn(destination))
                 findings = await self._check.compare(destination, tree.manifest.digest)
@@ -243,10 +254,16 @@ class ImageSync:
             self._transfers.release(delivery)
 
     async def _bring(
-        self, image: OpenImage, destination: Reference, tree: ImageTree, delivery: Delivery, watched: Watched
-    ) -> None:
+        self,
+        image: OpenImage,
+        destination: Reference,
+        tree: ImageTree,
+        delivery: Delivery,
+        watched: Watched,
+        there: Digest | None,
+    ) -> str | None:
         """The blobs that are missing, then the manifests; both once more where the registry does not have what it had
-        when this run, or an earlier one, last looked.
+        when this run, or an earlier one, last looked. The tag under which what was there is kept, if it is.
         """
         source, target = image.source.repository, destination.repository
         blobs = tree.blobs()
@@ -261,6 +278,7 @@ class ImageSync:
             if image.memory is not None:
                 await image.memory.settled()
             watched.enter("puts the manifests", self._turn(destination))
+            kept = await self._conflicts.keep(destination, there)
             try:
                 await self._publisher.publish(tree, destination)
             except RegistryError as error:
@@ -268,11 +286,12 @@ class ImageSync:
                     raise
                 _log.info("blobs are gone", destination=str(destination), reason=error.message)
             else:
-                return
+                return kept
             for blob in blobs:
                 self._holdings.forget(target, blob.digest)
             self._transfers.release(delivery)
             delivery.begin(next(self._ids), {blob.digest for blob in blobs})
+        raise RuntimeError("the last try ends with its error")
 
     def _count(self, destination: Reference, tree: ImageTree) -> int:
         """Bytes that this image is the first of the run to need at that registry."""

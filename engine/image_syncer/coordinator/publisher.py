@@ -38,7 +38,7 @@ class Publisher:
         be there.
         """
         await self._put_children(destination.repository, tree)
-        await self._put(destination.repository, tree.manifest, destination.tag or str(tree.manifest.digest))
+        await self.put(destination.repository, tree.manifest, destination.tag or str(tree.manifest.digest))
 
     async def _put_children(self, repository: Repository, tree: ImageTree) -> None:
         await asyncio.gather(*(self._put_tree(repository, child) for child in tree.children))
@@ -56,14 +56,15 @@ class Publisher:
 
     async def _put_child(self, repository: Repository, tree: ImageTree) -> None:
         await self._put_children(repository, tree)
-        await self._put(repository, tree.manifest, str(tree.manifest.digest))
+        await self.put(repository, tree.manifest, str(tree.manifest.digest))
 
     def _on_done(self, key: tuple[Repository, Digest], done: asyncio.Future[None]) -> None:
         del self._running[key]
         if not done.cancelled() and done.exception() is None:
             self._children.add(*key)
 
-    async def _put(self, repository: Repository, manifest: Manifest, target: str) -> None:
+    async def put(self, repository: Repository, manifest: Manifest, target: str) -> None:
+        """One manifest, as it is, under `target`: a tag or its digest. What it names has to be there."""
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
         request = build_put_manifest(endpoint, repository, target, manifest.media_type, manifest.raw)
         await self._client.send(

@@ -18,6 +18,7 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         **resources.as_data(),
         "retries": settings.retries,
         "force": settings.force,
+        "on_conflict": str(settings.on_conflict),
         "verify": settings.verify,
         "dry_run": settings.dry_run,
         "rate": str(settings.rate or "") or None,

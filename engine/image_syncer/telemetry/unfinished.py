@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import CatalogRule, Destination, Rule, TagSelection, VersionSelection, check_range
 from image_syncer.config.catalogs import parse_pattern, parse_template
+from image_syncer.config.conflicts import OnConflict, parse_on_conflict
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
@@ -42,6 +43,7 @@ class Unfinished:
     rules: tuple[Rule, ...]
     platform_filter: PlatformFilter | None
     force: bool
+    on_conflict: OnConflict
     catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
@@ -95,7 +97,9 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
             rules.append(Rule(source.repository, one, tuple(left), platforms))
     settings = recorded.report.settings
-    return Unfinished(tuple(rules), _filter(settings), settings.get("force") is True, tuple(catalogs))
+    return Unfinished(
+        tuple(rules), _filter(settings), settings.get("force") is True, _policy(settings), tuple(catalogs)
+    )
 
 
 def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
@@ -163,6 +167,14 @@ def _covers(rule: Rule, source: Reference, destination: Destination, platforms: 
         and source.tag is not None
         and source.tag in rule.tags.select((source.tag,))
     )
+
+
+def _policy(settings: Mapping[str, Any]) -> OnConflict:
+    """Of a run of an older release: the only one that there was."""
+    try:
+        return parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
+    except ValueError as error:
+        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
 
 
 def _filter(settings: Mapping[str, Any]) -> PlatformFilter | None:

@@ -31,7 +31,7 @@ class Registries:
     async def head_source(self, _reference: Reference) -> ManifestHead:
         return await self.answer
 
-    async def head_destination(self, reference: Reference) -> object:
+    async def head_destination(self, reference: Reference, *, surely: bool = False) -> object:
         if reference == BROKEN:
             raise UnavailableError("down")
         if reference == SLOW:

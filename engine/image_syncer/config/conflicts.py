@@ -1,0 +1,73 @@
+"""Conflicts: what is done where the destination has other content under the tag."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from image_syncer.oci import is_tag
+
+__all__ = ["DEFAULT_BACKUP_TAG", "ConflictPolicy", "OnConflict", "parse_on_conflict"]
+
+DEFAULT_BACKUP_TAG = "{tag}-{digest}"
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_EXAMPLES = {"tag": "t", "digest": "0" * 12, "date": "20200101", "time": "000000"}
+
+
+class ConflictPolicy(str, Enum):
+    """What happens to a tag that has other content; the values are the words of the command line."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    FAIL = "fail"
+    BACKUP = "backup"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class OnConflict:
+    """`backup_tag` is the tag under which what was there is kept: `{tag}`, `{digest}` (twelve characters of it),
+    `{date}` and `{time}` (of the run's beginning, UTC) are filled in.
+    """
+
+    policy: ConflictPolicy = ConflictPolicy.OVERWRITE
+    backup_tag: str = DEFAULT_BACKUP_TAG
+
+    def __str__(self) -> str:
+        return f"backup:{self.backup_tag}" if self.policy is ConflictPolicy.BACKUP else self.policy.value
+
+    def name_backup(self, *, tag: str, digest: str, date: str, time: str) -> str:
+        """The tag for what is overwritten. Raises ValueError where that is none: it may be too long."""
+        name = self.backup_tag.format(tag=tag, digest=digest, date=date, time=time)
+        if not is_tag(name):
+            raise ValueError(f"“{name}” is no tag")
+        return name
+
+
+def parse_on_conflict(text: str) -> OnConflict:
+    """The policy that `text` names: `overwrite`, `skip`, `fail`, `backup` or `backup:TAG`. Raises ValueError.
+
+    >>> str(parse_on_conflict("backup"))
+    'backup:{tag}-{digest}'
+    """
+    word, colon, pattern = text.partition(":")
+    try:
+        policy = ConflictPolicy(word)
+    except ValueError:
+        raise ValueError(f"“{text}” is none of overwrite, skip, fail, backup and backup:TAG") from None
+    if not colon:
+        return OnConflict(policy)
+    if policy is not ConflictPolicy.BACKUP:
+        raise ValueError(f"{word} takes no tag")
+    fields = _FIELD.findall(pattern)
+    unknown = [field for field in fields if field not in _EXAMPLES]
+    if unknown or "{" in _FIELD.sub("", pattern) or "}" in _FIELD.sub("", pattern):
+        raise ValueError("in the tag can stand {tag}, {digest}, {date} and {time}")
+    if "tag" not in fields and "digest" not in fields:
+        raise ValueError("the tag needs {tag} or {digest}, or all backups would have the same")
+    if not is_tag(pattern.format(**_EXAMPLES)):
+        raise ValueError(f"“{pattern}” makes no tag")
+    return OnConflict(policy, pattern)
