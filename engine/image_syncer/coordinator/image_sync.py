@@ -190,7 +190,7 @@ class ImageSync:
                 raise
             if not await self._preparation.create(destination.repository):
                 raise
-        return await self._discovery.head_destination(destination)
+        return await self._discovery.head_destination(destination, surely=surely)
 
     async def _end_looks(self, image: OpenImage, looks: list[_Look]) -> dict[Reference, Digest | None]:
         """What is at the destinations now; one that fails ends."""
