@@ -23,6 +23,7 @@ class ConnectProxy:
         self._refusal = refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
+        self.heads: list[bytes] = []
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def serve(self) -> None:
@@ -46,6 +47,7 @@ class ConnectProxy:
                 if not chunk:
                     return
                 head += chunk
+            self.heads.append(head)
             target = head.split(b" ")[1].decode("ascii")
             self.targets.append(target)
             if self._refusal is not None:
