@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.config import TagSelection
 from image_syncer.embedded import DOUBLES, push_to
 from image_syncer.registry import GENERIC, PROFILES
-from registries.stage import TAG, assert_served, set_stage
+from registries.stage import OWN_APP, TAG, assert_served, set_stage
 from registries.trials import PLAIN_KINDS, TRIALS, Trial
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ def test_as_a_source(lab: SyncLab, kind: str) -> None:
     assert again.outcomes == ["unchanged"] * len(images)
     assert (again.at(stage.double).bytes_out, again.at(lab.destination).bytes_in) == (0, 0)
     assert stage.double.counters.authorization_on_companion == 0
+
+
+@pytest.mark.parametrize("kind", ["gar", "quay", "nexus", "artifactory", "registry2"])
+def test_all_tags_of_a_source(lab: SyncLab, kind: str) -> None:
+    """However the registry lists them: more of them than its page has, and among things that are no tags."""
+    page = {} if kind == "quay" else {"max_page_size": 25}
+    stage = set_stage(lab, kind, kind, **page)
+    tags = [f"v{number}" for number in range(60)]
+    push_to(stage.double.storage, OWN_APP, lab.content.image(1), tags)
+    done = lab.run(lab.rule(OWN_APP, TagSelection(), origin=stage.double))
+    assert done.outcomes == ["copied"] * len(tags)
+    assert sorted(lab.destination.storage.tags(OWN_APP)) == sorted(tags)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config import TagSelection
 from image_syncer.embedded import Fault, FaultKind, push_to
 from image_syncer.registry import Operation
 from registries.stage import LARGE, OWN_APP, TAG, set_stage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from support.sync_runs import SyncLab
 
 _CUT_AFTER = 2 * 2**20
+_MANY = 25  # images; more than the manifests that ECR takes in two seconds
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,25 @@ def _push_again_under_another_tag(stage: Stage, trial: Trial) -> None:
     assert not trial.known & stage.quirks()
 
 
+def _push_many(stage: Stage, trial: Trial) -> None:
+    """More images than the registry takes manifests in a second."""
+    names = [f"team/group/app{number}" for number in range(_MANY)]
+    for name in names:
+        push_to(stage.lab.source.storage, name, stage.lab.content.image(1), [TAG])
+    stage.found(*names)
+    done = stage.lab.run(*stage.rules_to(stage.double, stage.lab.source, *names))
+    assert done.outcomes == ["copied"] * len(names)
+    assert not trial.known & stage.quirks()
+
+
+def _pull_all_tags(stage: Stage, _trial: Trial) -> None:
+    """A whole repository, whose tags have to be listed."""
+    image = stage.lab.content.image(1)
+    push_to(stage.double.storage, OWN_APP, image, [TAG, "v2", "v3"])
+    rule = stage.lab.rule(OWN_APP, TagSelection(), origin=stage.double)
+    assert stage.lab.run(rule, exit_code=None).outcomes == ["copied"] * 3
+
+
 def _push_over_a_cut(stage: Stage, trial: Trial) -> None:
     """A large blob whose upload breaks in the middle."""
     layer = stage.lab.content.layer(LARGE)
@@ -102,6 +123,7 @@ _IMMUTABLE = {"immutable_tags": True}
 TRIALS: Mapping[str, tuple[Trial, ...]] = {
     "ecr": (
         Trial("asks for no mounts", _push_all, known=_MOUNTS),
+        Trial("keeps to the limits that are published", _push_many, known=frozenset({"too many requests"})),
         Trial("looks before it sends", _push_again_under_another_tag, known=_MOUNTS),
         Trial("says to create the repository", _push_to_nowhere, words=("aws ecr create-repository",)),
     ),
@@ -112,7 +134,10 @@ TRIALS: Mapping[str, tuple[Trial, ...]] = {
     "gar": (Trial("sends no pieces after a cut", _push_over_a_cut, known=frozenset({"patch refused"})),),
     "hub": (Trial("says what to do", _push_over_a_tag, words=("makes its tags immutable",), changes=_IMMUTABLE),),
     "acr-aliyun": (Trial("says what may be missing", _push_to_nowhere, words=("namespace",)),),
-    "acr-azure": (Trial("asks no session how far it has come", _push_over_a_cut, known=_STATUS),),
+    "acr-azure": (
+        Trial("asks for the right to list tags", _pull_all_tags),
+        Trial("asks no session how far it has come", _push_over_a_cut, known=_STATUS),
+    ),
     "ghcr": (Trial("mounts from the same owner only", _push_all, known=_MOUNTS),),
     "quay": (
         Trial("says whose quota is used up", _push_to_nowhere, words=("organization",), changes={"capacity_bytes": 1}),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
 
-__all__ = ["CATALOG_SCOPE", "Scope", "pull_scope", "push_scope"]
+__all__ = ["CATALOG_SCOPE", "Scope", "list_scope", "pull_scope", "push_scope"]
 
 _KEPT = 1024
 """Scopes of so many repositories are made once: each request carries one."""
@@ -37,6 +37,11 @@ CATALOG_SCOPE = Scope("catalog", ("*",), "registry")
 def pull_scope(repository: Repository) -> Scope:
     """The right to read `repository`."""
     return _scope_of(repository.name, "pull")
+
+
+def list_scope(repository: Repository, actions: tuple[str, ...]) -> Scope:
+    """The right to list the tags of `repository`, by whatever names the registry knows it."""
+    return _scope_of(repository.name, *actions)
 
 
 def push_scope(repository: Repository) -> Scope:

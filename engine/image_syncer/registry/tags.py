@@ -12,7 +12,7 @@ from image_syncer.oci import is_tag
 from image_syncer.registry.location import without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url, page_query
-from image_syncer.registry.scope import pull_scope
+from image_syncer.registry.scope import list_scope
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
@@ -38,7 +38,8 @@ def build_list_tags(
     page at `next_url`.
     """
     url = next_url or f"{endpoint.base_url}/v2/{repository.name}/tags/list{page_query(page_size)}"
-    return Request(Operation.LIST_TAGS, "GET", url, repository, scopes=(pull_scope(repository),))
+    scopes = (list_scope(repository, endpoint.profile.list_actions),)
+    return Request(Operation.LIST_TAGS, "GET", url, repository, scopes=scopes)
 
 
 def parse_tag_page(response: Response, request_url: str) -> TagPage:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REGISTRY2", "REGISTRY3"]
 
+_CATALOG_LIMIT = 1000
+
 
 def _need_newest_address(call: Call) -> None:
     upload = call.storage.upload(call.route.reference)
@@ -53,6 +55,13 @@ def _delete_digests_only(call: Call) -> None:
         raise Refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content", quirk="delete refused")
 
 
+def _refuse_long_catalog(call: Call) -> None:
+    count = call.request.query.get("n", "")
+    if count.isdecimal() and int(count) > _CATALOG_LIMIT:
+        message = "invalid number of results requested"
+        raise Refusal(400, "PAGINATION_NUMBER_INVALID", message, quirk="page too large")
+
+
 _BODIES = (_need_newest_address,)
 
 REGISTRY2 = Double(
@@ -68,9 +77,10 @@ REGISTRY2 = Double(
         content_range=False,
         accepts_schema1=False,
         tag_pages=False,
-        page_limit_status=400,
+        max_page_size=10**6,
     ),
     before={
+        Operation.LIST_CATALOG: (_refuse_long_catalog,),
         Operation.START_UPLOAD: (ignore_post_body,),
         Operation.PUT_UPLOAD: _BODIES,
         ExtraOperation.PATCH_UPLOAD: _BODIES,
@@ -91,9 +101,10 @@ REGISTRY3 = Double(
         keep_partial=False,
         strict_state=False,
         accepts_schema1=False,
-        page_limit_status=400,
+        max_page_size=10**6,
     ),
     before={
+        Operation.LIST_CATALOG: (_refuse_long_catalog,),
         Operation.START_UPLOAD: (ignore_post_body,),
         Operation.PUT_UPLOAD: _BODIES,
         ExtraOperation.PATCH_UPLOAD: _BODIES,

@@ -11,6 +11,7 @@ ACR_AZURE = Profile(
     "Azure Container Registry",
     hosts=("*.azurecr.io", "*.azurecr.cn", "*.azurecr.us"),
     marks=(Mark("WWW-Authenticate", '*service="*.azurecr.*"*'),),
+    list_actions=("pull", "metadata_read"),
     keeps_partial=False,
     piece_bytes=4 * MIB,
     signs=(

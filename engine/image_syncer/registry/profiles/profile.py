@@ -130,6 +130,8 @@ class Profile:
     creation: Creation = Creation.BY_PUSH
     tells_many_blobs: bool = False
     """Whether Amazon ECR's API tells of many blobs in one call whether they are there."""
+    list_actions: tuple[str, ...] = ("pull",)
+    """The actions that a token for a list of tags is asked for."""
     mounts: Mounts = Mounts.ANYWHERE
     mounts_from_itself: bool | None = None
     """Whether POST `?mount=<digest>&from=<the same repository>` tells of a blob that it is there, as HEAD would."""
