@@ -52,12 +52,13 @@ def copy(
     those that docker has.
     """
     from image_syncer import Configuration, rule_from_arguments
+    from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
     rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms)
     known = read_registries(auth, insecure_hosts)
     configuration = Configuration((rule,), known.registries, known.warnings)
-    return run_images(configuration, RunOptions.from_click(options))
+    return run_images(configuration, RunOptions.from_click(options), way_words(auth, None, insecure_hosts))
 
 
 def read_registries(

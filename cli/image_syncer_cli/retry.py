@@ -46,6 +46,7 @@ def retry(
     if auth is not None and config is not None:
         raise click.UsageError("--auth and --config were given together: use one or the other.")
     from image_syncer import find_unfinished, load_report
+    from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.output import say
     from image_syncer_cli.run import run_images
 
@@ -64,7 +65,7 @@ def retry(
     )
     if not (unfinished.rules or unfinished.catalogs) and not choice.quiet:
         say(f"{old}: nothing failed, and nothing was left out", err=True)
-    return run_images(configuration, choice)
+    return run_images(configuration, choice, way_words(auth, config, insecure_hosts))
 
 
 def _read_registries(auth: str | None, config: str | None, insecure_hosts: tuple[str, ...]) -> Configuration:

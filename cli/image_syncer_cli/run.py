@@ -7,6 +7,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
+from image_syncer_cli.doctor_hint import say_doctor
 from image_syncer_cli.output import say
 from image_syncer_cli.render import (
     MAX_SKIPPED,
@@ -23,7 +24,7 @@ from image_syncer_cli.render import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer import Configuration, ImageResult, Report
     from image_syncer_cli.options import RunOptions
@@ -36,8 +37,8 @@ a tenth of the processor time of a run in which nothing changed, to find next to
 """
 
 
-def run_images(configuration: Configuration, options: RunOptions) -> int:
-    """Copies, shows how it goes and how it went, and returns the exit code."""
+def run_images(configuration: Configuration, options: RunOptions, ways: Sequence[str] = ()) -> int:
+    """Copies, shows how it goes and how it went, and returns the exit code. `ways` are those of `doctor_hint`."""
     import image_syncer
 
     as_json = options.log_format == "json"
@@ -65,6 +66,7 @@ def run_images(configuration: Configuration, options: RunOptions) -> int:
     if not options.quiet:
         say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
+    say_doctor(report, ways, as_json=as_json)
     say("\n".join([report.summary_line(), *report.creation_lines(), *report.limit_lines()]))
     say_unwritten(report, as_json=as_json)
     say_internal_error(report, as_json=as_json)

@@ -50,7 +50,8 @@ def sync(auth: str | None, images: str | None, config: str | None, **options: ob
     if images is None and config is None:
         raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
     from image_syncer import load_configuration
+    from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
-    return run_images(configuration, RunOptions.from_click(options))
+    return run_images(configuration, RunOptions.from_click(options), way_words(auth, config))

@@ -13,7 +13,7 @@ from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer import Configuration, ImageResult, Report
 
@@ -38,13 +38,19 @@ def verify(
     if images is None and config is None:
         raise click.UsageError("nothing to verify: give --images FILE (and --auth FILE), or --config FILE.")
     from image_syncer import load_configuration
+    from image_syncer_cli.doctor_hint import way_words
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
-    return _verify(configuration, RunOptions.from_click(options), deep=deep, as_json=as_json)
+    return _verify(
+        configuration, RunOptions.from_click(options), deep=deep, as_json=as_json, ways=way_words(auth, config)
+    )
 
 
-def _verify(configuration: Configuration, options: RunOptions, *, deep: bool, as_json: bool) -> int:
+def _verify(
+    configuration: Configuration, options: RunOptions, *, deep: bool, as_json: bool, ways: Sequence[str]
+) -> int:
     import image_syncer
+    from image_syncer_cli.doctor_hint import say_doctor
     from image_syncer_cli.render import MAX_SKIPPED, say_failures, say_internal_error, say_skipped, say_unwritten
     from image_syncer_cli.run import begin_telling, run_with_display, say_warnings
 
@@ -64,6 +70,7 @@ def _verify(configuration: Configuration, options: RunOptions, *, deep: bool, as
     if not options.quiet:
         say_skipped(skipped, report, as_json=logs_as_json)
     say_failures(report, as_json=logs_as_json)
+    say_doctor(report, ways, as_json=logs_as_json)
     say(
         _as_json({"summary": report.as_data()})
         if as_json

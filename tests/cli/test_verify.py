@@ -41,7 +41,9 @@ def test_each_difference_is_a_line_and_what_could_not_be_checked_is_told_apart(
     first, last = ran.out.splitlines()
     assert first == ("different: nginx:2 → reg/nginx:2: blob reg/nginx@sha256:aa: expected sha256:aa, found nothing")
     assert last.startswith("3 images: 1 equal, 1 different, 1 not checked · 1 difference · ")
-    assert ran.err.splitlines() == ["not checked: nginx:3 → reg/nginx:3", "  destination reg/nginx:3: it is down"]
+    *failure, doctor = ran.err.splitlines()
+    assert failure == ["not checked: nginx:3 → reg/nginx:3", "  destination reg/nginx:3: it is down"]
+    assert doctor == f"To find out why: image-syncer doctor reg/nginx --auth {files.auth}"
 
 
 def test_json_is_an_object_a_line_and_the_summary_last(command: Command, engine: FakeEngine, files: Files) -> None:

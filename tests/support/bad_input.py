@@ -72,8 +72,8 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """What it said on standard error."""
-        return self.err.splitlines()
+        """What it said on standard error, but for the last word on a failure, which names the doctor."""
+        return [line for line in self.err.splitlines() if not line.startswith("To find out why: image-syncer doctor ")]
 
     def assert_told(self, *says: str, problems: int = 1) -> None:
         """The message is short, holds all of `says`, and is neither a traceback nor a riddle."""

@@ -56,8 +56,8 @@ class Ran:
 
     @property
     def failure(self) -> str:
-        """What people are told about the one image that failed."""
-        lines = [line for line in self.err.splitlines() if not line.startswith("Warning: ")]
+        """What people are told about the one image that failed, but for the command of the doctor."""
+        lines = [line for line in self.err.splitlines() if not line.startswith(("Warning: ", "To find out why: "))]
         assert 2 <= len(lines) <= _MOST_FAILURE_LINES, self.err
         assert lines[0].startswith("failed: ")
         return "\n".join(lines)
