@@ -67,7 +67,12 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         parts = [name.replace("_", " ") for name in _FLAGS if registry[name]]
         parts += [f"{name} {registry[name]}" for name in _VALUES if registry[name] is not None]
         parts += [f"{name} {value}" for name, value in registry["network"].items()]
-        yield f"{registry['registry']}: " + ", ".join([f"credential from {registry['credential']}", *parts])
+        yield f"{registry['registry']}: " + ", ".join([f"credential from {_credential(registry)}", *parts])
+
+
+def _credential(registry: Mapping[str, Any]) -> str:
+    source, file = registry["credential"], registry["credential_file"]
+    return source if file is None or file in source else f"{source} (named in {file})"
 
 
 def _shown(key: str, value: Any) -> str:

@@ -52,7 +52,8 @@ def test_people_get_one_line_for_each_class_of_operations(command: Command) -> N
 def test_registries_are_told_with_their_source_of_credentials_and_no_secret(
     command: Command, files: Files, tmp_path: Path
 ) -> None:
-    (tmp_path / "docker" / "config.json").write_text('{"credHelpers": {"quay.io": "vault"}}')
+    config = tmp_path / "docker" / "config.json"
+    config.write_text('{"credHelpers": {"quay.io": "vault"}}')
     files.auth.write_text(
         "registry.example: {username: robot, password: hunter2hunter2, pieces_above: 100MiB, max_connections: 8,"
         " profile: {kind: harbor, mounts: nowhere}}\n"
@@ -62,7 +63,7 @@ def test_registries_are_told_with_their_source_of_credentials_and_no_secret(
     assert ran.code == 0
     assert "hunter2" not in ran.out + ran.err
     assert ran.out.splitlines()[-3:] == [
-        "quay.io: credential from docker-credential-vault, if it knows one, profile quay",
+        f"quay.io: credential from docker-credential-vault, if it knows one (named in {config}), profile quay",
         (
             'registry.example: credential from auth file, registry.example, profile harbor {"mounts":"nowhere"}, '
             "max_connections 8, pieces_above 104857600"

@@ -106,7 +106,7 @@ def catalogue(pair: Pair, repository: str, content: ContentBuilder) -> dict[str,
     return images
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 2, 8])
 def test_one_token_request_for_a_scope_however_many_workers(
     pair: Pair, catalogue: dict[str, MadeManifest], workers: int
 ) -> None:
@@ -121,6 +121,51 @@ def test_one_token_request_for_a_scope_however_many_workers(
     assert ran.totals["requests"] == counted
     # Each registry's first request shows what it wants; no other is refused.
     assert [request.status for log in logs for request in log.requests()].count(401) == len(logs)
+
+
+def test_the_number_of_tokens_is_the_same_for_every_number_of_workers(
+    pair: Pair, repository: str, content: ContentBuilder
+) -> None:
+    """Of images that share no blob, so that none is mounted from where it happened to come first."""
+    asked = []
+    for workers in (1, 2, 8):
+        names = [f"{repository}/w{workers}/{number}" for number in range(4)]
+        for name in names:
+            pair.push(name, content.image(3))
+        pair.service.requests.clear()
+        assert pair.sync(names, {"": ALICE}, "--workers", workers).outcomes == {"copied": len(names)}
+        scopes = sorted(scope.replace(f"w{workers}", "w") for _, scopes in pair.asked() for scope in scopes)
+        asked.append((len(pair.service.requests), scopes))
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0][0] == 3 * len(names)  # to read at the source, to read and to write at the destination
+
+
+def test_a_service_that_takes_only_a_post_gets_the_password_in_one(
+    pair: Pair, repository: str, content: ContentBuilder
+) -> None:
+    image = content.image()
+    pair.push(repository, image)
+    pair.service.get_status = 405
+    assert pair.sync([repository], {"": ALICE}, "--workers", 2).outcomes == {"copied": 1}
+    pair.assert_arrived(repository, image)
+    assert {(request.user, request.status, request.how) for request in pair.service.requests} == {
+        ("alice", 200, "password")
+    }
+
+
+def test_identity_tokens_that_are_good_for_one_exchange(pair: Pair, repository: str, content: ContentBuilder) -> None:
+    image = content.image()
+    pair.push(repository, image)
+    pair.service.refresh_tokens = {"identity-of-alice": "alice"}
+    pair.service.lifetime_s = 300.0
+    pair.command.secrets += ["identity-of-alice", "refresh-"]
+    # One registry, so that one identity token goes round.
+    auth = {pair.source.address: {"insecure": True, "username": "alice", "identityToken": "identity-of-alice"}}
+    rule = {f"{pair.source.address}/{repository}:v1": f"{pair.source.address}/{copy_of(repository)}"}
+    assert pair.command.sync(auth, rule, "--workers", 2).outcomes == {"copied": 1}
+    assert {request.how for request in pair.service.requests} == {"refresh_token"}
+    assert {request.user for request in pair.service.requests if request.status == 200} == {"alice"}
+    assert len(pair.service.refresh_tokens) == 1
 
 
 def test_the_scopes_are_right(pair: Pair, catalogue: dict[str, MadeManifest]) -> None:
@@ -179,7 +224,7 @@ def test_a_user_who_may_not_write_there(pair: Pair, repository: str, content: Co
     ran = pair.command.sync(auth, {f"{source}/{repository}:v1": f"{destination}/{copy_of(repository)}"}, code=1)
     assert f"destination {destination}/{copy_of(repository)}" in ran.failure
     assert "'bob'" in ran.failure
-    assert "may not" in ran.failure
+    assert f"the token service did not grant pull on {copy_of(repository)}" in ran.failure
     assert set(pair.asked().values()) == {1}
 
 

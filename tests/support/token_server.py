@@ -33,11 +33,14 @@ _SIGN_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """Who asked (None: nobody in particular), for which scopes, and with what status it was answered."""
+    """Who asked (None: nobody in particular), for which scopes, and with what status it was answered; `how` is GET, or
+    the `grant_type` of a POST.
+    """
 
     user: str | None
     scopes: tuple[str, ...]
     status: int
+    how: str = "GET"
 
 
 @dataclass
@@ -46,7 +49,8 @@ class TokenService:
 
     `users` have passwords; each may do everything below the names in `grants`, and nothing elsewhere (a user without
     an entry: everything everywhere). Tokens really end after `lifetime_s`; `told_lifetime_s` is what clients are told,
-    where it is something else.
+    where it is something else. A GET is answered with `get_status` where that is set. `refresh_tokens` are users by
+    their identity tokens, each of which is good for one exchange, and comes back as another.
     """
 
     realm: str
@@ -56,7 +60,10 @@ class TokenService:
     grants: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lifetime_s: float = _LIFETIME_S
     told_lifetime_s: float | None = None
+    get_status: int | None = None
+    refresh_tokens: dict[str, str] = field(default_factory=dict)
     requests: list[TokenRequest] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def registry_auth(self) -> dict[str, object]:
@@ -128,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         service = self.service
+        if service.get_status is not None:
+            self._answer(service.get_status, {})
+            return
         query = parse_qs(urlsplit(self.path).query)
         scopes = tuple(scope for text in query.get("scope", ()) for scope in text.split())
         user, known = self._user()
@@ -138,6 +148,29 @@ class _Handler(BaseHTTPRequestHandler):
             return
         told_s = service.lifetime_s if service.told_lifetime_s is None else service.told_lifetime_s
         self._answer(200, {"token": service.issue(user, scopes), "expires_in": int(told_s)})
+
+    def do_POST(self) -> None:
+        """Distribution's "OAuth2 Token Authentication"."""
+        service = self.service
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        scopes = tuple(scope for text in form.get("scope", ()) for scope in text.split())
+        how, refreshed = form["grant_type"][0], None
+        with service.lock:
+            if how == "refresh_token":
+                user = service.refresh_tokens.pop(form["refresh_token"][0], None)
+                if user is not None:
+                    refreshed = f"refresh-{len(service.requests)}-{user}"
+                    service.refresh_tokens[refreshed] = user
+            else:
+                user = form["username"][0]
+                user = user if service.users.get(user) == form["password"][0] else None
+            right = user is not None and form.get("service") == [SERVICE] and bool(form.get("client_id"))
+            service.requests.append(TokenRequest(user, scopes, 200 if right else 400, how))
+        if not right:
+            self._answer(400, {"error": "invalid_grant"})
+            return
+        answer: dict[str, object] = {"access_token": service.issue(user, scopes), "expires_in": int(service.lifetime_s)}
+        self._answer(200, answer if refreshed is None else {**answer, "refresh_token": refreshed})
 
     def _user(self) -> tuple[str | None, bool]:
         header = self.headers.get("Authorization")

@@ -114,7 +114,7 @@ class TokenBroker:
         state = self._registries.get(endpoint.registry)
         if state is None or not state.known.is_set():
             return None
-        if state.challenge is None:
+        if not state.offered:
             return _NOTHING_OWED
         given = self._given.get((endpoint.registry, repository, scopes))
         return given.authorization if given is not None and given.until > self._loop.time() else None
@@ -234,7 +234,7 @@ class TokenBroker:
             credential, now = found.credential, self._loop.time()
             if challenge.scheme == "basic":
                 # Without a credential the request goes out as it is: what was asked of another may be open to this one.
-                value = None if credential is None else basic_authorization(credential)
+                value = None if credential is None or _is_token(credential) else basic_authorization(credential)
                 good_for_s = UNENDING_S if found.good_until_s is None else found.good_until_s - now
                 return Authorization(value, max(0.0, min(UNENDING_S, good_for_s)))
             key = (endpoint.registry, credential, scopes)
@@ -296,6 +296,11 @@ class TokenBroker:
         self._most_kept = max(MOST_GIVEN, 2 * len(self._kept))
 
 
+def _is_token(credential: Credential) -> bool:
+    """Whether it is an identity token and nothing else, which only a token service takes."""
+    return bool(credential.identity_token) and not credential.password
+
+
 def _denied(
     repository: Repository | None, found: Found, challenge: Challenge, missing: tuple[Scope, ...]
 ) -> AuthenticationError:
@@ -303,6 +308,9 @@ def _denied(
     if credential is None:
         text = "the registry wants credentials, and there are none for it"
         hint = "Add a user name and a password for it to the auth file, or log in with `image-syncer login`."
+    elif challenge.scheme == "basic" and _is_token(credential):
+        text = "the registry wants a user name and a password, and there is only an identity token for it"
+        hint = f"Log in with a password; the token came from {found.source}."
     elif missing:
         rights = " and ".join(f"{', '.join(scope.actions)} on {scope.name}" for scope in missing)
         text = f"the user {credential.username!r} may not do this here: the token service did not grant {rights}"

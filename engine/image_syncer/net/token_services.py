@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError
 from image_syncer.planning import ONCE, Tries
-from image_syncer.registry import build_token_request, may_carry_credentials, parse_failure, parse_token, realm_allowed
+from image_syncer.registry import (
+    REDIRECT_STATUSES,
+    build_token_request,
+    follow_redirect,
+    may_carry_credentials,
+    parse_failure,
+    parse_token,
+    realm_allowed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TokenServices", "leads_nowhere"]
 
+_Identity = tuple[str, "Credential"]
+"""A realm, and the credential with the identity token that is exchanged there."""
 _OK = 200
 _NOT_IN_THIS_FORM = (404, 405, 501)
 """Not found, method not allowed, not implemented: what a service answers that is there in the other form only."""
@@ -59,7 +69,10 @@ class TokenServices:
         self._loop = asyncio.get_running_loop()
         self._silent: set[str] = set()
         self._want_post: set[str] = set()
-        self._refreshed: dict[tuple[str, Credential], str] = {}
+        self._refreshed: dict[_Identity, Credential] = {}
+        self._lasting: set[_Identity] = set()
+        """Identity tokens that an exchange does not use up."""
+        self._exchanging: dict[_Identity, asyncio.Lock] = {}
 
     async def fetch(
         self,
@@ -78,46 +91,60 @@ class TokenServices:
                 hint="If the registry itself may be spoken to in plain HTTP, set insecure: true for it.",
             )
 
-        def build(how: Credential | None, *, password_grant: bool) -> Request:
+        def build(how: Credential | None, *, password_grant: bool = False) -> Request:
             return build_token_request(challenge, scopes, how, password_grant=password_grant, repository=repository)
 
-        newest = self._newest(realm, credential)
-        by_post = realm in self._want_post
+        if credential is None:
+            return await self._ask(build(None), endpoint, realm)
+        if credential.identity_token:
+            return await self._exchange(credential, realm, build, endpoint)
+        if realm in self._want_post:
+            return await self._ask(build(credential, password_grant=True), endpoint, realm)
         try:
-            token, asked_at = await self._ask(build(newest, password_grant=by_post), endpoint, realm)
+            return await self._ask(build(credential), endpoint, realm)
         except RegistryError as error:
-            other = self._otherwise(error, realm, credential, newest, by_post=by_post)
-            if other is None:
+            if error.status not in _NOT_IN_THIS_FORM:
                 raise
-            token, asked_at = await self._ask_otherwise(
-                build(*other[:1], password_grant=other[1]), endpoint, realm, error
-            )
-            if other[1]:
-                self._want_post.add(realm)
-        if credential is not None and credential.identity_token and token.refresh_token:
-            self._refreshed[realm, credential] = token.refresh_token
-        return token, asked_at
+            got = await self._ask_otherwise(build(credential, password_grant=True), endpoint, realm, error)
+            self._want_post.add(realm)
+            return got
 
-    def _newest(self, realm: str, credential: Credential | None) -> Credential | None:
-        """The credential, with the identity token that the service gave last in place of its own."""
-        if credential is None or (refreshed := self._refreshed.get((realm, credential))) is None:
-            return credential
-        return replace(credential, identity_token=refreshed)
+    async def _exchange(
+        self, credential: Credential, realm: str, build: Callable[[Credential], Request], endpoint: Endpoint
+    ) -> tuple[Token, float]:
+        """A token for an identity token. Some services take each of these once, and give the next with the answer:
+        until it is known that this one does not, there is one exchange at a time.
+        """
+        key = (realm, credential)
+        if key not in self._lasting:
+            async with self._exchanging.setdefault(key, asyncio.Lock()):
+                if key not in self._lasting:
+                    return await self._exchange_once(key, build, endpoint)
+        return await self._exchange_once(key, build, endpoint)
 
-    def _otherwise(
-        self, error: RegistryError, realm: str, credential: Credential | None, sent: Credential | None, *, by_post: bool
-    ) -> tuple[Credential, bool] | None:
-        """What to send instead, and whether as a password grant, where the service did not take what was `sent`."""
-        if credential is None or sent is None:
-            return None
-        if sent.identity_token:
-            newest = self._newest(realm, credential)
-            if newest is not None and newest != sent and isinstance(error, AuthenticationError):
-                return newest, False  # another request has exchanged the token meanwhile
-            if error.status in _NOT_IN_THIS_FORM and sent.password:
-                return replace(sent, identity_token=None), False
-            return None
-        return (sent, True) if error.status in _NOT_IN_THIS_FORM and not by_post else None
+    async def _exchange_once(
+        self, key: _Identity, build: Callable[[Credential], Request], endpoint: Endpoint
+    ) -> tuple[Token, float]:
+        realm, credential = key
+        newest = self._refreshed.get(key, credential)
+        try:
+            got = await self._ask(build(newest), endpoint, realm)
+        except AuthenticationError:
+            if newest is credential:
+                raise
+            self._refreshed.pop(key, None)  # it has ended, and what it was given for need not have
+            got = await self._ask(build(credential), endpoint, realm)
+        except RegistryError as error:
+            if error.status not in _NOT_IN_THIS_FORM or not credential.password:
+                raise
+            got = await self._ask_otherwise(build(replace(credential, identity_token=None)), endpoint, realm, error)
+        refreshed = got[0].refresh_token
+        if refreshed in (None, newest.identity_token):
+            self._lasting.add(key)
+        else:
+            self._lasting.discard(key)
+            self._refreshed[key] = replace(credential, identity_token=refreshed)
+        return got
 
     async def _ask_otherwise(
         self, request: Request, endpoint: Endpoint, realm: str, first: RegistryError
@@ -136,7 +163,7 @@ class TokenServices:
                 await self._wait_for_turn(endpoint.registry)
             asked_at = self._loop.time()
             try:
-                response = await self._transport.perform(request, endpoint)
+                response = await self._follow(request, endpoint)
                 if response.status != _OK:
                     raise _refusal(response, request, endpoint)
                 token = parse_token(response, scopes=request.scopes)
@@ -156,6 +183,17 @@ class TokenServices:
                 self._silent.discard(realm)
                 return token, asked_at
             await asyncio.sleep(pause)
+
+    async def _follow(self, request: Request, endpoint: Endpoint) -> Response:
+        """The answer, after redirects of a GET. The password goes no further than to the same scheme, host and port."""
+        response, hop, followed = await self._transport.perform(request, endpoint), request, 0
+        while request.method == "GET" and response.status in REDIRECT_STATUSES:
+            before, hop = hop, follow_redirect(hop, response, followed=followed)
+            if not may_carry_credentials(before.url, hop.url):
+                hop = hop._replace(headers=())
+            followed += 1
+            response = await self._transport.perform(hop, endpoint)
+        return response
 
 
 def _refusal(response: Response, request: Request, endpoint: Endpoint) -> RegistryError:

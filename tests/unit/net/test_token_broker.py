@@ -516,15 +516,43 @@ class Rotating(Registry):
         return Response(200, Headers(), body, request.url)
 
 
-def test_an_identity_token_that_another_request_has_exchanged_is_sent_in_its_new_form() -> None:
+def test_identity_tokens_that_are_good_once_are_exchanged_one_after_the_other() -> None:
     async def scenario() -> None:
         registry = Rotating()
         broker = broker_of(registry, Credential("<token>", "", "r0"))
         await broker.authorize(ENDPOINT, REPOSITORY, PULL)
-        renewals = (broker.renew(ENDPOINT, REPOSITORY, scopes, None, [BEARER]) for scopes in (PULL, PUSH))
-        given = await asyncio.gather(*renewals)
-        assert len({each.value for each in given}) == 2
-        assert len(registry.asked) == 3
+        repositories = [Repository("registry.example", f"team/app{number}") for number in range(5)]
+        given = await asyncio.gather(
+            *(broker.renew(ENDPOINT, each, (pull_scope(each),), None, [BEARER]) for each in repositories)
+        )
+        assert len({each.value for each in given}) == len(registry.asked) == 5
+        registry.good = "r0"  # what was given last has ended
+        assert (await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])).value == "Bearer t7"
+
+    run(scenario())
+
+
+def test_identity_tokens_that_last_are_exchanged_side_by_side() -> None:
+    class Slow(Registry):
+        under_way = most = 0
+
+        async def perform(self, request: Request, endpoint: Endpoint, **how: object) -> Response:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            await asyncio.sleep(0.001)
+            self.under_way -= 1
+            return await super().perform(request, endpoint, **how)
+
+    async def scenario() -> None:
+        registry = Slow()
+        broker = broker_of(registry, Credential("<token>", "", "r0"))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        repositories = [Repository("registry.example", f"team/app{number}") for number in range(5)]
+        await asyncio.gather(
+            *(broker.renew(ENDPOINT, each, (pull_scope(each),), None, [BEARER]) for each in repositories)
+        )
+        assert registry.tokens == 5
+        assert registry.most == 4  # all but the first, which found out
 
     run(scenario())
 
@@ -609,5 +637,40 @@ def test_tokens_that_have_ended_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
             repository = Repository("registry.example", f"team/app{number}")
             await broker.authorize(ENDPOINT, repository, (pull_scope(repository),))
         assert len(broker._kept) <= 20
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [("/v2/token", True), ("https://auth.example/v2/token", True), ("https://sso.example/token", False)],
+)
+def test_a_redirect_of_the_token_service_is_followed_and_the_password_stays_at_its_host(
+    target: str, sent: bool
+) -> None:
+    class Moved(Registry):
+        async def perform(self, request: Request, endpoint: Endpoint, **_: object) -> Response:
+            if request.url.startswith("https://auth.example/token?"):
+                self.asked.append(request)
+                return Response(307, Headers([("Location", target)]), b"", request.url)
+            return await super().perform(request, endpoint)
+
+    async def scenario() -> None:
+        registry = Moved()
+        broker = broker_of(registry)
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        given = await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BEARER])
+        assert given.value == "Bearer t2"
+        assert ("Authorization" in dict(registry.asked[-1].headers)) is sent
+
+    run(scenario())
+
+
+def test_an_identity_token_is_no_password() -> None:
+    async def scenario() -> None:
+        broker = broker_of(Registry(), Credential("<token>", "", "hunter2"))
+        await broker.authorize(ENDPOINT, REPOSITORY, PULL)
+        with pytest.raises(AuthenticationError, match="there is only an identity token for it"):
+            await broker.renew(ENDPOINT, REPOSITORY, PULL, None, [BASIC])
 
     run(scenario())
