@@ -16,6 +16,7 @@ from image_syncer_cli.config_check import config
 from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
+from image_syncer_cli.diff import diff
 from image_syncer_cli.doctor import doctor
 from image_syncer_cli.login import login
 from image_syncer_cli.logout import logout
@@ -102,7 +103,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, verify, retry, status, report, doctor, login, logout, config, registry, demo):
+for verb in (sync, copy, diff, verify, retry, status, report, doctor, login, logout, config, registry, demo):
     cli.add_command(verb)
 config.add_command(show)
 

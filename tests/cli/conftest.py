@@ -102,6 +102,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
     monkeypatch.setitem(image_syncer.__dict__, "sync", fake.sync)
+    monkeypatch.setitem(image_syncer.__dict__, "plan", fake.sync)
     monkeypatch.setitem(image_syncer.__dict__, "verify", fake.verify)
     return fake
 

@@ -222,6 +222,8 @@ class ImageSync:
             "destination_digest": str(tree.manifest.digest),
             "bytes_total": self._count(destination, tree),
         }
+        if there is not None:
+            facts["replaced_digest"] = str(there)
         if self._settings.dry_run:
             image.enter(destination, Outcome.PLANNED, **facts)
             return

@@ -1,0 +1,97 @@
+"""`image-syncer diff`: which tags a sync would change, and from what to what."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from image_syncer_cli.option_choice import verify_options
+from image_syncer_cli.options import RunOptions
+from image_syncer_cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer import Configuration, ImageResult, Report
+
+__all__ = ["diff"]
+
+EXIT_DIFFERENT = 1
+
+
+@click.command(short_help="Tell which tags differ, and write nothing.")
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
+@click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line to standard output.")
+@verify_options
+def diff(auth: str | None, images: str | None, config: str | None, as_json: bool, **options: object) -> int:
+    """Tell which tags the destinations lack, or have with other content; nothing is written.
+
+    Digests of tags are compared, which costs two requests a tag; what is under them is for verify. The exit code is 1
+    where something differs, or could not be compared.
+    """
+    if images is None and config is None:
+        raise click.UsageError("nothing to compare: give --images FILE (and --auth FILE), or --config FILE.")
+    from image_syncer import load_configuration
+
+    configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
+    return _diff(configuration, RunOptions.from_click(options), as_json=as_json)
+
+
+def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -> int:
+    import image_syncer
+    from image_syncer_cli.render import MAX_SKIPPED, say_failures, say_internal_error, say_skipped, say_unwritten
+    from image_syncer_cli.run import begin_telling, run_with_display, say_warnings
+
+    begin_telling(configuration, options)
+    skipped: list[ImageResult] = []
+    counts = {"new": 0, "changed": 0}
+
+    def on_image(result: ImageResult) -> None:
+        if result.outcome is image_syncer.Outcome.PLANNED:
+            counts["new" if result.replaced_digest is None else "changed"] += 1
+            say(_as_json(_data_of(result)) if as_json else _line_of(result))
+        elif result.outcome is image_syncer.Outcome.SKIPPED and len(skipped) < MAX_SKIPPED:
+            skipped.append(result)
+
+    engine: Callable[..., Report] = image_syncer.plan
+    report = run_with_display(configuration, options, on_image, engine)
+    logs_as_json = options.log_format == "json"
+    say_warnings(report, configuration, as_json=logs_as_json)
+    if not options.quiet:
+        say_skipped(skipped, report, as_json=logs_as_json)
+    say_failures(report, as_json=logs_as_json)
+    say(
+        _as_json({"summary": {**counts, **report.as_data()}})
+        if as_json
+        else f"{counts['new']} new, {counts['changed']} changed · {report.summary_line()}"
+    )
+    say_unwritten(report, as_json=logs_as_json)
+    say_internal_error(report, as_json=logs_as_json)
+    return report.exit_code or (EXIT_DIFFERENT if any(counts.values()) else 0)
+
+
+def _line_of(result: ImageResult) -> str:
+    if result.replaced_digest is None:
+        return f"new: {result.source} → {result.destination}: {result.destination_digest}"
+    change = f"{result.replaced_digest} → {result.destination_digest}"
+    return f"changed: {result.source} → {result.destination}: {change}"
+
+
+def _data_of(result: ImageResult) -> dict[str, Any]:
+    return {
+        "source": result.source,
+        "destination": result.destination,
+        "difference": "new" if result.replaced_digest is None else "changed",
+        "expected": result.destination_digest,
+        "found": result.replaced_digest,
+    }
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)
