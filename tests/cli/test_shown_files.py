@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
-NOT_RUN = {"demo", "registry", "doctor"}
+NOT_RUN = {"demo", "registry", "doctor", "login", "logout"}
 """Verbs that serve, take their time, or ask registries themselves: they have tests of their own."""
 
 _BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -129,5 +129,5 @@ def test_every_field_of_the_report_is_told() -> None:
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     report = Report({}, Totals(), "", 0.0).as_data()
     checks = {"differences": (), "manifests_checked": 0, "blobs_checked": 0, "bytes_read": 0}
-    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", error={}, rule={}, **checks)  # type: ignore[arg-type]
+    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", "f", error={}, rule={}, **checks)  # type: ignore[arg-type]
     assert told == {"images", "transfers", *report, *image.as_data(), *TRANSFER.as_data()}
