@@ -141,7 +141,7 @@ TROUBLES = [
         (
             DESTINATION,
             "insufficient scope",
-            "Ask for the right on this repository; the credentials came from auth file",
+            "Ask for the right on this repository. The credentials came from auth file",
         ),
         destination=Behaviour(users=OURS, bearer=TOKENS, permissions=READ_ONLY),
     ),

@@ -14,7 +14,7 @@ from image_syncer.errors import AuthenticationError, SyncError
 from image_syncer.net.authorization import Authorization
 from image_syncer.net.token_services import TokenServices, leads_nowhere
 from image_syncer.planning import ONCE
-from image_syncer.registry import basic_authorization, build_ping, parse_challenges, rank_challenges
+from image_syncer.registry import basic_authorization, build_ping, denial_hint, parse_challenges, rank_challenges
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -169,7 +169,8 @@ class TokenBroker:
         kept = self._kept.get(key)
         if kept is None or not self._may_help(key, challenge):
             # Another of the same would fare no better.
-            raise _denied(repository, found, challenge, kept.missing if kept is not None else ())
+            missing = kept.missing if kept is not None else ()
+            raise _denied(repository, found, challenge, missing, denial_hint(endpoint.profile, repository, scopes))
         self._renewed_at[key] = self._loop.time()
         del self._kept[key]
         self._given.clear()  # what somebody was given while we looked
@@ -302,9 +303,14 @@ def _is_token(credential: Credential) -> bool:
 
 
 def _denied(
-    repository: Repository | None, found: Found, challenge: Challenge, missing: tuple[Scope, ...]
+    repository: Repository | None,
+    found: Found,
+    challenge: Challenge,
+    missing: tuple[Scope, ...],
+    likely: str | None,
 ) -> AuthenticationError:
     credential = found.credential
+    ask = likely or "Ask for the right on this repository."
     if credential is None:
         text = "the registry wants credentials, and there are none for it"
         hint = "Add a user name and a password for it to the auth file, or log in with `image-syncer login`."
@@ -314,10 +320,10 @@ def _denied(
     elif missing:
         rights = " and ".join(f"{', '.join(scope.actions)} on {scope.name}" for scope in missing)
         text = f"the user {credential.username!r} may not do this here: the token service did not grant {rights}"
-        hint = f"Ask for the right on this repository; the credentials came from {found.source}."
+        hint = f"{ask} The credentials came from {found.source}."
     elif challenge.params.get("error") == "insufficient_scope":
         text = f"the user {credential.username!r} may not do this here (insufficient scope)"
-        hint = f"Ask for the right on this repository; the credentials came from {found.source}."
+        hint = f"{ask} The credentials came from {found.source}."
     else:
         text = f"the registry does not accept the user {credential.username!r} with its password"
         hint = f"Correct the password, or log in again; the credentials came from {found.source}."

@@ -22,7 +22,7 @@ from image_syncer.registry.harbor_projects import (
     build_head_project,
     project_of,
 )
-from image_syncer.registry.hints import NO_REGISTRY_HINT
+from image_syncer.registry.hints import NO_REGISTRY_HINT, denial_hint
 from image_syncer.registry.location import (
     append_query,
     origin_of,
@@ -160,6 +160,7 @@ __all__ = [
     "candidate_endpoints",
     "content_digest",
     "content_length",
+    "denial_hint",
     "environment_proxies",
     "follow_redirect",
     "is_page",

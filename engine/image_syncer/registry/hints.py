@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from image_syncer.errors import Origin
 from image_syncer.registry.location import origin_of
 from image_syncer.registry.message import Operation
-from image_syncer.registry.profiles import Meaning
+from image_syncer.registry.profiles import Meaning, find_sign
 
 if TYPE_CHECKING:
+    from image_syncer.oci import Repository
     from image_syncer.registry.error_body import ErrorBody
     from image_syncer.registry.message import Request
-    from image_syncer.registry.profiles import Sign
+    from image_syncer.registry.profiles import Profile, Sign
+    from image_syncer.registry.scope import Scope
 
-__all__ = ["NO_REGISTRY_HINT", "find_hint"]
+__all__ = ["NO_REGISTRY_HINT", "denial_hint", "find_hint"]
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -92,6 +94,18 @@ def find_hint(
     return _missing_hint(body, request, origin) if status == _NOT_FOUND else None
 
 
+def denial_hint(profile: Profile, repository: Repository | None, scopes: tuple[Scope, ...]) -> str | None:
+    """What the kind of registry makes likely where it grants less than `scopes`: such as that the repository's project
+    does not exist. None where its profile says nothing of that.
+    """
+    if repository is None:
+        return None
+    wants_push = any("push" in scope.actions for scope in scopes)
+    operation = Operation.START_UPLOAD if wants_push else Operation.GET_MANIFEST
+    sign = find_sign(profile, _UNAUTHORIZED, ("UNAUTHORIZED", "INSUFFICIENT_SCOPE"), "", operation)
+    return None if sign is None else _fill(sign.hint, repository.registry, repository)
+
+
 def _access_hint(status: int, body: ErrorBody, request: Request) -> str:
     registry = _registry(request)
     if request.operation is Operation.GET_TOKEN:
@@ -124,6 +138,9 @@ def _registry(request: Request) -> str:
 
 
 def _filled(hint: str, request: Request) -> str:
-    registry = _registry(request)
-    project = request.repository.name.partition("/")[0] if request.repository is not None else registry
-    return hint.format(registry=registry, repository=request.repository or registry, project=project)
+    return _fill(hint, _registry(request), request.repository)
+
+
+def _fill(hint: str, registry: str, repository: Repository | None) -> str:
+    project = repository.name.partition("/")[0] if repository is not None else registry
+    return hint.format(registry=registry, repository=repository or registry, project=project)

@@ -30,7 +30,7 @@ ARTIFACTORY = Profile(
         Sign(
             Meaning.IMMUTABLE,
             "The tag exists at {repository} with other content, and the account may not overwrite it: it needs the "
-            "permission to delete there.",
+            "permission to delete there; or choose another tag.",
             statuses=frozenset({403}),
             codes=frozenset({"MANIFEST_INVALID"}),
             words=("delete/overwrite", "not enough permissions to overwrite", "needs delete permission"),

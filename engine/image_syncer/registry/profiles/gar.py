@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import WRITES, Meaning, Profile, Sign
+from image_syncer.registry.profiles.profile import WRITES, Limit, Meaning, Profile, Sign
 
 __all__ = ["GAR"]
 
@@ -12,6 +12,7 @@ GAR = Profile(
     hosts=("*-docker.pkg.dev", "docker.pkg.dev", "gcr.io", "*.gcr.io"),
     takes_pieces=False,
     keeps_partial=False,
+    limits=(Limit(WRITES, 300.0),),
     signs=(
         Sign(
             Meaning.CREATE_FIRST,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import WRITES, Mark, Meaning, Mounts, Profile, Sign
+from image_syncer.registry.profiles.profile import MIB, WRITES, Mark, Meaning, Mounts, Profile, Sign
 
 __all__ = ["GHCR"]
 
@@ -12,8 +12,8 @@ GHCR = Profile(
     hosts=("ghcr.io", "containers.*.ghe.com", "containers.github.com"),
     marks=(Mark("WWW-Authenticate", '*service="ghcr.io"*'), Mark("X-GitHub-Request-Id")),
     mounts=Mounts.SAME_OWNER,
-    takes_pieces=False,
     keeps_partial=False,
+    piece_bytes=4 * MIB,
     signs=(
         Sign(
             Meaning.NOT_ALLOWED,
