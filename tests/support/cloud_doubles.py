@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ from image_syncer.oci import Repository
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
 
     from image_syncer.config.registry_cloud import CloudSettings
     from image_syncer.registry import Credential
@@ -110,9 +110,10 @@ def aws_double() -> Iterator[str]:
 
 
 @dataclass
-class Ecr(Double):
+class Ecr(Double, Mapping[str, str]):
     """The API of ECR, private or public (JSON 1.1): gives tokens that live `lives_s` seconds, and refuses with `error`
-    where it is set. `passwords` are those that were given, `targets` the actions that were asked for.
+    where it is set. `passwords` are those that were given, `targets` the actions that were asked for. As a mapping of
+    users it is what a registry lets in: "AWS" with the newest password, for as long as that lives.
     """
 
     lives_s: float = 43200.0
@@ -120,6 +121,18 @@ class Ecr(Double):
     targets: list[str] = field(default_factory=list)
     passwords: list[str] = field(default_factory=list)
     is_public: bool = False
+    given_at: float = float("-inf")
+
+    def __getitem__(self, user: str) -> str:
+        if user != "AWS":
+            raise KeyError(user)
+        return self.passwords[-1] if time.monotonic() < self.given_at + self.lives_s else "none is good"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("AWS",))
+
+    def __len__(self) -> int:
+        return 1
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.targets.append(request.headers["X-Amz-Target"].rpartition(".")[2])
@@ -129,6 +142,7 @@ class Ecr(Double):
             return _json({"__type": kind, "message": message}, status, "application/x-amz-json-1.1")
         password = f"password-{len(self.passwords)}"
         self.passwords.append(password)
+        self.given_at = time.monotonic()
         data = {
             "authorizationToken": b64encode(f"AWS:{password}".encode()).decode(),
             "expiresAt": time.time() + self.lives_s,
@@ -219,6 +233,7 @@ class Entra(Double):
     lives_s: float = 10800.0
     secret: str = "client-secret"
     federated: str = "token-of-the-pod"
+    access_token: str = "token-of-entra"
     refuses_exchange: bool = False
     forms: list[dict[str, str]] = field(default_factory=list)
 
@@ -239,9 +254,9 @@ class Entra(Double):
             if form.get("client_secret") != self.secret and form.get("client_assertion") != self.federated:
                 said = "AADSTS7000215: Invalid client secret provided."
                 return _json({"error": "invalid_client", "error_description": said}, 401)
-            return _json({"token_type": "Bearer", "expires_in": 3600, "access_token": "token-of-entra"})
+            return _json({"token_type": "Bearer", "expires_in": 3600, "access_token": self.access_token})
         if request.path == "/oauth2/exchange":
-            if self.refuses_exchange or form["access_token"] != "token-of-entra":
+            if self.refuses_exchange or form["access_token"] != self.access_token:
                 return _json({"errors": [{"code": "UNAUTHORIZED"}]}, 401)
             now = time.time()
             return _json({"refresh_token": _jwt({"iat": now, "exp": now + self.lives_s})})

@@ -314,6 +314,8 @@ def _denied(
     if credential is None:
         text = "the registry wants credentials, and there are none for it"
         hint = "Add a user name and a password for it to the auth file, or log in with `image-syncer login`."
+        if found.source.startswith("anonymous ("):  # a cloud that was asked in vain, and why
+            hint += f" It is asked as {found.source}."
     elif challenge.scheme == "basic" and _is_token(credential):
         text = "the registry wants a user name and a password, and there is only an identity token for it"
         hint = f"Log in with a password; the token came from {found.source}."
