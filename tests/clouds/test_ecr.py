@@ -7,10 +7,15 @@ import time
 
 import pytest
 
+from image_syncer.config import RepositoryTemplate
 from image_syncer.credentials import CredentialError
+from image_syncer.credentials.clouds import find_place
+from image_syncer.credentials.clouds.ecr import aws_client
+from image_syncer.credentials.clouds.ecr_api import EcrApi
 from image_syncer.registry import Credential
 from support.cloud_doubles import Ecr, InstanceMetadata, ask_for, aws_double, serving
 
+DIGEST = "sha256:" + "0" * 64
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
@@ -133,3 +138,28 @@ def test_the_endpoint_and_the_profile_of_the_entry(machine, tmp_path):
         settings = CloudSettings("aws", region="eu-west-1", profile="second", endpoint=ecr.url)
         answer = ask_for("registry.example.com", settings)
     assert answer.credential.password == "password-0"
+
+
+def test_moto_creates_what_the_template_says_and_tells_of_blobs(aws, keys, machine):
+    machine.setenv("AWS_ENDPOINT_URL_ECR", aws)
+    api = EcrApi(find_place(PRIVATE))
+    template = RepositoryTemplate(tags=(("team", "platform"),), immutable=True, scan_on_push=True, kms_key="alias/own")
+    assert api.find_blobs("team/app", [DIGEST]) == []  # nor is the repository there
+    assert api.ensure_repository("team/app", template) is True
+    assert api.ensure_repository("team/app", template) is False
+    assert api.find_blobs("team/app", [DIGEST]) == []
+    client, _ = aws_client(find_place(PRIVATE))
+    [made] = client.describe_repositories(repositoryNames=["team/app"])["repositories"]
+    assert made["imageTagMutability"] == "IMMUTABLE"
+    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert made["encryptionConfiguration"]["kmsKey"].endswith("alias/own")
+    tags = client.list_tags_for_resource(resourceArn=made["repositoryArn"])["tags"]
+    assert tags == [{"Key": "team", "Value": "platform"}]
+
+
+def test_who_may_not_look_may_still_create(keys, machine):
+    with serving(Ecr(error=(400, "AccessDeniedException", "not authorized to perform"))) as ecr:
+        machine.setenv("AWS_ENDPOINT_URL_ECR", ecr.url)
+        with pytest.raises(CredentialError, match="ecr:CreateRepository failed"):
+            EcrApi(find_place(PRIVATE)).ensure_repository("team/app", RepositoryTemplate())
+    assert ecr.targets == ["DescribeRepositories", "CreateRepository"]
