@@ -6,6 +6,7 @@ at once.
 
 from __future__ import annotations
 
+import resource
 import sys
 import warnings
 from typing import TYPE_CHECKING
@@ -112,6 +113,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1, 2, 70, 129, 130 or 143."""
     words = _in_our_spelling(sys.argv[1:] if args is None else args)
     warnings.filterwarnings("ignore", "Possible", FutureWarning)  # about somebody's regular expression
+    # Passwords would be in a core file. Programs that are handed one (core(5)) heed the limit, too.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     reopen()
     forgive(sys.stdout, sys.stderr)
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from image_syncer.redaction import redact, visible
+from image_syncer.redaction import keep_out, redact, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ __all__ = [
     "TransportError",
     "UnavailableError",
     "WorkerError",
+    "keep_out",
     "redact",
     "visible",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["redact", "visible"]
+__all__ = ["keep_out", "redact", "visible"]
 
 # Where repetitions are bounded, it is because strangers write some of the texts: time must not grow with their square.
 _USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@", re.IGNORECASE)
@@ -37,17 +37,46 @@ _ASSIGNMENT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_SIGNED = re.compile(r"(?P<head>(?:signature|cookie|(?<![a-z])sig|_state)=)[^\s\"'&;,<>]+", re.IGNORECASE)
+
+LEAST_SECRET_CHARS = 8
+"""A shorter one is in too many words that have nothing to do with it; and so is one of letters alone, whose absence
+would give it away.
+"""
+MOST_LASTING, MOST_PASSING = 1000, 64
+_lasting: list[str] = []
+_passing: list[str] = []
+
+
+def keep_out(*secrets: str | None, passing: bool = False) -> None:
+    """From now on `redact` takes these texts out of everything, whatever stands around them: registries, proxies and
+    programs may tell back in any words what they were told. Of those that are `passing` (tokens) the newest count.
+    """
+    store, most = (_passing, MOST_PASSING) if passing else (_lasting, MOST_LASTING)
+    for secret in secrets:
+        if secret is None or len(secret) < LEAST_SECRET_CHARS or secret.isalpha() or secret in store:
+            continue
+        store.append(secret)  # threads look up credentials: a list may grow while another one reads it
+        if len(store) > most:
+            del store[0]
+
 
 def redact(text: str) -> str:
-    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords.
+    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords, and what
+    `keep_out` was told.
 
     >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
     'GET https://…@h/v2/?…'
     """
+    for store in (_lasting, _passing):
+        for secret in store:
+            if secret in text:
+                text = text.replace(secret, "…")
     text = _ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
     text = _USERINFO.sub(r"\g<scheme>…@", text)
     text = _QUERY.sub(r"\g<head>?…", text)
     text = _RELATIVE_QUERY.sub("?…", text)
+    text = _SIGNED.sub(r"\g<head>…", text)
     text = _AUTHORIZATION.sub(r"\g<head>…", text)
     return _JWT.sub("…", text)
 

@@ -23,7 +23,9 @@ from image_syncer.errors import (
     TransportError,
     UnavailableError,
     WorkerError,
+    keep_out,
     redact,
+    visible,
 )
 
 ERRORS = [value for name in errors.__all__ if isinstance(value := getattr(errors, name), type)]
@@ -261,3 +263,51 @@ def test_a_configuration_error_holds_every_problem() -> None:
     assert error.message == "auth.yaml:3 [quay.io › username]: is missing → add it\ncommand line: is strange"
     assert (error.exit_code, SyncError("it broke").exit_code) == (2, 1)
     assert ConfigurationError("cannot be read").problems == ()
+
+
+def test_what_is_kept_out_is_found_in_any_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for store in ("_lasting", "_passing"):
+        monkeypatch.setattr(f"image_syncer.redaction.{store}", [])
+    keep_out("tr0ubad0ur&3", None, "", "short1", "lettersalone")
+    keep_out("a-token-123", passing=True)
+    assert redact("the tr0ubad0ur&3 of short1 is no lettersalone, and a-token-123") == (
+        "the … of short1 is no lettersalone, and …"
+    )
+    for number in range(100):
+        keep_out(f"another-{number:03}", passing=True)
+    assert redact("a-token-123 another-099 tr0ubad0ur&3") == "a-token-123 … …"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("X-Amz-Signature=hunter2&X-Amz-Date=1 is old", "X-Amz-Signature=…&X-Amz-Date=1 is old"),
+        ("<Details>sig=hunter2</Details>", "<Details>sig=…</Details>"),
+        ("_state=hunter2, sent", "_state=…, sent"),
+        ("design=new", "design=new"),
+    ],
+)
+def test_signatures_outside_of_addresses(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("as it is: ü … →", "as it is: ü … →"),
+        ("\x1b[2J\x9b0m\x07", "\\u001b[2J\\u009b0m\\u0007"),
+        ("one\ntwo\r\tthree", "one\\ntwo\\r\\tthree"),
+        ("\u202eevil\u2066", "\\u202eevil\\u2066"),
+        ("\U000e0041\ud800", "\\udb40\\udc41\\ud800"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible(visible(text)) == shown
+    assert json.loads(f'"{visible(text)}"') == text
+
+
+def test_lines_of_problems_stay_lines() -> None:
+    problems = [Problem("a.yaml", 1, "k", "one\x1b"), Problem("a.yaml", 2, "k", "two")]
+    assert str(ConfigurationError(problems)).splitlines() == ["a.yaml:1 [k]: one\\u001b", "a.yaml:2 [k]: two"]
+    assert RefusedError("one\ntwo").message == "one\\ntwo"

@@ -11,6 +11,8 @@ from image_syncer.credentials.clouds import CloudSource
 from image_syncer.credentials.found import NEVER, Described, Found
 from image_syncer.credentials.helper import HELPER_TIMEOUT_S
 from image_syncer.credentials.login_files import LoginFiles
+from image_syncer.errors import keep_out
+from image_syncer.registry import basic_authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +50,13 @@ class CredentialSource:
         Raises ConfigurationError where a file cannot be read, CredentialError where one names a credential that cannot
         be had, or a cloud refuses one.
         """
+        found = self._find(repository, book, after)
+        if (credential := found.credential) is not None:
+            coded = basic_authorization(credential).partition(" ")[2]
+            keep_out(credential.password, credential.identity_token, coded)
+        return found
+
+    def _find(self, repository: Repository, book: RegistryBook, after: float) -> Found:
         entry = book.entry_for(repository)
         if entry is not None and entry.credential is not None:
             return Found(entry.credential, f"auth file, {entry.prefix}")

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import AuthenticationError, SyncError
+from image_syncer.errors import AuthenticationError, SyncError, keep_out
 from image_syncer.net.authorization import Authorization
 from image_syncer.net.token_services import TokenServices, leads_nowhere
 from image_syncer.planning import ONCE
@@ -282,6 +282,7 @@ class TokenBroker:
     ) -> Authorization:
         token, asked_at = await self._services.fetch(challenge, key[2], credential, repository, endpoint)
         usable_s = token.expires_in_s * USABLE_PART
+        keep_out(token.value, passing=True)
         authorization = Authorization(f"Bearer {token.value}", usable_s)
         self._forget_the_ended()
         self._kept[key] = _Kept(authorization, asked_at + usable_s, token.missing)

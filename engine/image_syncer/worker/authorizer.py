@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import SyncError
+from image_syncer.errors import SyncError, keep_out
 from image_syncer.net import Authorization
 from image_syncer.worker.messages import AuthorizationGiven, AuthorizationWanted
 
@@ -80,6 +80,7 @@ class RemoteAuthorizer:
         if message.error is not None:
             future.set_exception(SyncError.from_data(message.error))
         else:
+            keep_out((message.value or "").partition(" ")[2], passing=True)
             future.set_result(Authorization(message.value, message.usable_s))
 
     def _ask(

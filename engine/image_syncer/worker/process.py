@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -313,6 +314,8 @@ async def _run(fd: int) -> None:
 
 def main(fd: int) -> None:
     """Run a worker on the inherited socket `fd` until it is told to stop, or the coordinator is gone."""
+    # A core file of a worker would have tokens in it, and bytes of images.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # Ctrl-C goes to the whole foreground group, and so does the end of the terminal; what follows from it is the
     # coordinator's to say.
     for number in (signal.SIGINT, signal.SIGHUP):
