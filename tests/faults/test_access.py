@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ from image_syncer.registry import Credential
 from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER, error_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.sync_runs import SyncLab
 
 FOREVER = None
 BASIC = Behaviour(users={USER: PASSWORD}, check_references=False)
 BEARER = replace(BASIC, bearer=TokenService())
+SHORT = replace(BASIC, bearer=TokenService(expires_in_s=1))
 
 
 def guard(lab: SyncLab, behaviour: Behaviour = BEARER) -> None:
@@ -126,6 +130,94 @@ def test_servers_that_read_only_the_first_scope(lab: SyncLab) -> None:
     lab.run()
     for repository in ("team/one", "team/two"):
         lab.assert_arrived(image, repository)
+
+
+# Passwords that change
+
+
+def log_in_by_file(lab: SyncLab, path: Path, password: str) -> None:
+    """Both registries are in docker's file, and no more in the configuration."""
+    for registry in (lab.source, lab.destination):
+        lab.enter(registry)
+    entry = {"username": USER, "password": password}
+    text = json.dumps({"auths": {registry.address: entry for registry in (lab.source, lab.destination)}})
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@pytest.mark.parametrize("behaviour", [BASIC, SHORT], ids=["basic", "bearer"])
+def test_a_password_that_is_changed_in_the_middle_is_read_again_where_it_came_from(
+    lab: SyncLab, behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    images = [lab.push(lab.content.index(), f"team/app{number}") for number in range(4)]
+    lab.source.behaviour = lab.destination.behaviour = replace(behaviour, latency_s=0.02)
+    log_in_by_file(lab, tmp_path / "config.json", PASSWORD)
+    changed: list[bool] = []
+
+    def change(*_: object) -> None:
+        if not changed and lab.destination.counters.requests.get("put upload"):
+            other = f"{PASSWORD}-of-tomorrow"
+            log_in_by_file(lab, tmp_path / "config.json", other)
+            for registry in (lab.source, lab.destination):
+                registry.behaviour = replace(behaviour, users={USER: other}, latency_s=0.02)
+                registry.revoke_tokens()
+            changed.append(True)
+
+    lab.run(workers=2, on_progress=change, progress_interval_s=0.01)
+    assert changed
+    for number, image in enumerate(images):
+        lab.assert_arrived(image, f"team/app{number}")
+
+
+@pytest.mark.parametrize("behaviour", [BASIC, BEARER], ids=["basic", "bearer"])
+def test_a_password_that_stays_wrong_costs_no_more_requests_for_being_asked_for_again(
+    lab: SyncLab, behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for number in range(6):
+        lab.push(lab.content.image(), tags=[f"v{number}"])
+    lab.source.behaviour = behaviour
+    log_in_by_file(lab, tmp_path / "config.json", "not-the-right-one")
+    done = lab.run(exit_code=1)
+    assert done.outcomes == ["failed"] * 6
+    assert done.at(lab.source).count("get token") <= 6
+    assert f"{tmp_path}/config.json" in done.log
+
+
+# How many tokens
+
+
+def test_the_number_of_tokens_does_not_grow_with_the_workers(lab: SyncLab) -> None:
+    guard(lab)
+    counted = []
+    for workers in (1, 2, 8):
+        rules = []
+        for number in range(6):
+            lab.push(lab.content.image(2), repository := f"w{workers}/app{number}")
+            rules.append(lab.rule(repository))
+        done = lab.run(*rules, workers=workers)
+        counted.append((done.at(lab.source).tokens, done.at(lab.destination).tokens))
+    assert counted == [(6, 12)] * 3
+
+
+def test_a_file_with_passwords_that_others_may_read_is_warned_of_once(
+    lab: SyncLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    image = lab.image(1)
+    guard(lab, BASIC)
+    log_in_by_file(lab, tmp_path / "config.json", PASSWORD)
+    (tmp_path / "config.json").chmod(0o644)
+    done = lab.run()
+    lab.assert_arrived(image)
+    [warning] = done.report.warnings
+    assert warning.startswith(f"{tmp_path}/config.json: it holds a password, and others on this machine may read it")
+    assert warning.endswith(f"→ chmod 600 {tmp_path}/config.json")
 
 
 # Credentials

@@ -221,6 +221,29 @@ def test_docker_s_credential_helper(
 
 
 @pytest.mark.usefixtures("image")
+def test_a_helper_is_asked_again_where_the_registry_refuses_what_it_said(
+    command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]
+) -> None:
+    """As where a token of a cloud has ended that the helper had kept: three repositories, and one more question."""
+    first, then = (json.dumps({"Username": who["username"], "Secret": who["password"]}) for who in (WRONG, ALICE))
+    script = f"""#!/bin/sh
+server=$(cat)
+grep -qx "$server" asked && echo '{then}' || echo '{first}'
+echo "$server" >>asked
+"""
+    helper = command.write("bin/docker-credential-madeup", script)
+    helper.chmod(0o755)
+    command.environment["PATH"] = f"{helper.parent}{os.pathsep}{os.environ['PATH']}"
+    addresses = [registry.address for registry in (closed_source, closed_destination)]
+    command.write("docker/config.json", json.dumps({"credHelpers": dict.fromkeys(addresses, "madeup")}))
+    command.write("asked", "")
+    [(origin, target)] = rule.items()
+    many = {origin: [f"{target}-renewed-{number}" for number in range(3)]}
+    assert command.sync(dict.fromkeys(addresses, plain(None)), many, "--workers", 2).outcomes == {"copied": 3}
+    assert sorted((command.directory / "asked").read_text().split()) == sorted(2 * addresses)
+
+
+@pytest.mark.usefixtures("image")
 def test_the_auth_file_goes_before_docker(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]
 ) -> None:
