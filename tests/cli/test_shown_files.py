@@ -119,7 +119,7 @@ def test_the_shown_report_has_the_fields_of_a_report() -> None:
     assert shown["totals"]["outcomes"].keys() == whole["totals"]["outcomes"].keys()
     failed, copied = shown["images"]
     for image in (failed, copied):
-        known = {name: value for name, value in image.items() if name != "outcome"}
+        known = {name: value for name, value in image.items() if name not in ("outcome", "pinned")}
         assert ImageResult(**known, outcome=Outcome(image["outcome"])).as_data().keys() == image.keys()
 
 
@@ -130,4 +130,4 @@ def test_every_field_of_the_report_is_told() -> None:
     report = Report({}, Totals(), "", 0.0).as_data()
     checks = {"differences": (), "manifests_checked": 0, "blobs_checked": 0, "bytes_read": 0}
     image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", "f", error={}, rule={}, **checks)  # type: ignore[arg-type]
-    assert told == {"images", "transfers", *report, *image.as_data(), *TRANSFER.as_data()}
+    assert told == {"images", "transfers", "pinned", *report, *image.as_data(), *TRANSFER.as_data()}

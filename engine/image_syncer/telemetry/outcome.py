@@ -101,9 +101,19 @@ class ImageResult:
     bytes_read: int | None = None
     rule: Mapping[str, Any] | None = None
 
+    @property
+    def pinned(self) -> str | None:
+        """What the destination has, by its digest ("host/repository@sha256:…"); None where it does not have it."""
+        if not self.outcome.is_as_wanted or self.destination_digest is None:
+            return None
+        name, at, _ = self.destination.partition("@")
+        return f"{name if at else name.rpartition(':')[0]}@{self.destination_digest}"
+
     def as_data(self) -> dict[str, Any]:
-        """The result as plain data for the JSON report; what is not known (None) is left out."""
+        """The result as plain data for the JSON report, `pinned` with it; what is not known (None) is left out."""
         data = {name: value for name, value in vars(self).items() if value is not None}
+        if self.pinned is not None:
+            data["pinned"] = self.pinned
         data["outcome"] = self.outcome.value
         data["seconds"] = round(self.seconds, 3)
         if self.error is not None:

@@ -39,3 +39,18 @@ def test_a_failure_as_data_tells_side_operation_and_tries() -> None:
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_an_outcome_reads_as_its_value(outcome: Outcome) -> None:
     assert f"{outcome}" == outcome.value
+
+
+@pytest.mark.parametrize(
+    ("destination", "outcome", "pinned"),
+    [
+        ("reg:5000/a/b:v1", Outcome.COPIED, "reg:5000/a/b@sha256:dd"),
+        ("reg:5000/a/b@sha256:dd", Outcome.UNCHANGED, "reg:5000/a/b@sha256:dd"),
+        ("reg/a:v1", Outcome.FAILED, None),
+        ("reg/a:v1", Outcome.PLANNED, None),
+    ],
+)
+def test_what_is_there_is_named_by_its_digest(destination: str, outcome: Outcome, pinned: str | None) -> None:
+    result = ImageResult("x:1", destination, outcome, destination_digest="sha256:dd")
+    assert result.pinned == result.as_data().get("pinned") == pinned
+    assert ImageResult("x:1", destination, outcome).pinned is None
