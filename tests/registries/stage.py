@@ -53,13 +53,15 @@ class Stage:
         return [self.lab.rule(name, (TAG,), origin=origin, to=[(target, name)]) for name in names]
 
 
-def set_stage(lab: SyncLab, kind: str, profile: str, **changes: object) -> Stage:
-    """A double of `kind` whose behaviour has `changes`, in the configuration under the profile of that name."""
+def set_stage(lab: SyncLab, kind: str, profile: str | None, **changes: object) -> Stage:
+    """A double of `kind` whose behaviour has `changes`, in the configuration under the profile of that name (None: it
+    has to be recognised).
+    """
     behaviour: Behaviour = replace(DOUBLES[kind].behaviour, **changes)
     double = lab.add_registry(behaviour)
     known = DOUBLES[kind].credential
     credential = None if known is None else Credential(*known)
-    lab.enter(double, credential, profile=PROFILES[profile])
+    lab.enter(double, credential, profile=None if profile is None else PROFILES[profile])
     return Stage(lab, kind, double)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from image_syncer.config import TagSelection
 from image_syncer.embedded import DOUBLES, push_to
-from image_syncer.registry import GENERIC, PROFILES
+from image_syncer.registry import GENERIC, PROFILES, Headers, recognise_answer
 from registries.stage import OWN_APP, TAG, assert_served, set_stage
 from registries.trials import PLAIN_KINDS, TRIALS, Trial
+from support.doubles import serve_double
 
 if TYPE_CHECKING:
     from support.sync_runs import SyncLab
@@ -76,6 +77,23 @@ def test_a_generic_profile_does_not_know(lab: SyncLab, kind: str, trial: Trial) 
     """The same trial fails: so the quirk is really there, and it is the profile that knows it."""
     with pytest.raises(AssertionError):
         trial.run(lab, kind, GENERIC.name)
+
+
+@pytest.mark.parametrize("kind", ["harbor", pytest.param("gitlab", marks=pytest.mark.slow)])
+def test_a_kind_that_nobody_named_is_known_all_the_same(lab: SyncLab, kind: str) -> None:
+    TRIALS[kind][0].run(lab, kind, None)
+
+
+NOT_RECOGNISED = frozenset({"gar", "acr-aliyun", "quay", "registry2", "registry3", "zot"})
+"""Known by the name of their host only, or not at all: a double is on loopback."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_answer_tells_the_kind(kind: str) -> None:
+    with serve_double(kind) as (_, client):
+        answer = client.get("/v2/")
+    found = recognise_answer(Headers(tuple(answer.headers.items())))
+    assert found.name == (GENERIC.name if kind in NOT_RECOGNISED else kind)
 
 
 def test_every_kind_is_tried_or_has_nothing_to_try() -> None:

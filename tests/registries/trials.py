@@ -37,8 +37,10 @@ class Trial:
     words: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self, lab: SyncLab, kind: str, profile: str) -> None:
-        """Play with a double of `kind` under `profile`. Raises AssertionError where the promise is not kept."""
+    def run(self, lab: SyncLab, kind: str, profile: str | None) -> None:
+        """Play with a double of `kind` under `profile` (None: whatever it is recognised as). Raises AssertionError
+        where the promise is not kept.
+        """
         self.play(set_stage(lab, kind, profile, **self.changes), self)
 
 
@@ -143,7 +145,7 @@ TRIALS: Mapping[str, tuple[Trial, ...]] = {
         Trial("says whose quota is used up", _push_to_nowhere, words=("organization",), changes={"capacity_bytes": 1}),
     ),
     "harbor": (
-        Trial("says to create the project", _push_to_nowhere, words=("create it in Harbor first",)),
+        Trial("says to create the project", _push_to_nowhere, words=("create it in Harbor",)),
         Trial("says which rule it is", _push_over_a_tag, words=("a rule of the project",), changes=_IMMUTABLE),
         Trial("says that the quota is used up", _push_over_a_tag, words=("used up",), changes={"capacity_bytes": 1}),
     ),

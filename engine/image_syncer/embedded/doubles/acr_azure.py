@@ -1,7 +1,8 @@
 """Azure Container Registry.
 
 - A token of Microsoft Entra ID is exchanged for a refresh token at `/oauth2/exchange`, and that for an access token at
-  `/oauth2/token`; a name and a password get one there too. The answer has `access_token` and nothing else:
+  `/oauth2/token`; a name and a password get one there too. The answer has `access_token`, and neither
+  `token` nor how long it holds:
   https://learn.microsoft.com/en-us/rest/api/containerregistry/access-tokens/get,
   https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md.
 - Tags are listed with the action `metadata_read`, not with `pull`: https://github.com/Azure/acr/issues/423,
