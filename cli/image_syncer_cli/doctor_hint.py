@@ -18,6 +18,8 @@ __all__ = ["say_doctor", "way_words"]
 _REFUSED = "refused"
 _HELPS_WITH = (_REFUSED, "transport", "authentication", "unavailable", "registry down", "protocol violation")
 """Kinds of errors that are of the registry, or of the way to it."""
+_CATALOG = "/_catalog"
+"""What a registry's list of repositories is called in errors: no repository."""
 _OF_CONTENT = "put manifest"
 """What is refused here is one manifest or one tag, which the doctor does not have."""
 
@@ -49,7 +51,7 @@ def _place(result: ImageResult) -> str | None:
     if kind not in _HELPS_WITH or (kind == _REFUSED and error.get("operation") == _OF_CONTENT):
         return None
     if error.get("repository"):
-        return str(error["repository"])
+        return str(error["repository"]).removesuffix(_CATALOG)
     sides = {"source": result.source, "destination": result.destination}
     named = sides.get(str(error.get("side")))
     return None if named is None else _without_tag(named)

@@ -65,6 +65,11 @@ def test_where_the_error_does_not_name_a_repository_its_side_does(
     assert hints(ran.err) == [f"image-syncer doctor {each}" for each in place]
 
 
+def test_a_list_of_repositories_is_of_no_repository(command: Command, engine: FakeEngine, files: Files) -> None:
+    engine.results = [failure(kind="authentication", repository="registry.example/_catalog")]
+    assert hints(command(*files.words).err) == [f"image-syncer doctor registry.example --auth {files.auth}"]
+
+
 def test_the_command_reaches_registries_as_the_run_did(command: Command, engine: FakeEngine, tmp_path: Any) -> None:
     auth = tmp_path / "my auth.yaml"
     auth.write_text("quay.io: {username: a, password: b}\n")

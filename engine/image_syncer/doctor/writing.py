@@ -6,6 +6,7 @@ Whatever is made is noted, so that it is taken away again (`clean_up`).
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import orjson
 
 from image_syncer.doctor.check import Check, failed, fine, skipped, warned
 from image_syncer.doctor.rights import READ_ONLY
-from image_syncer.errors import NotFoundError, RefusedError, SyncError
+from image_syncer.errors import NotFoundError, RefusedError, RegistryError, SyncError
 from image_syncer.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Digest, digest_of
 from image_syncer.registry import (
     Mounted,
@@ -37,6 +38,7 @@ from image_syncer.registry import (
     parse_start_upload,
     parse_upload_status,
 )
+from image_syncer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,6 +63,8 @@ _PUT_STATUSES = (201, 200, 202, 204)
 _BLOB_STATUSES = (201, 200, 204)
 _DELETE_STATUSES = (202, 200, 204)
 _CHANGED = "The registry changes what is put there, and digests are not kept."
+_SESSION, _BLOB = "open upload session", "blob"
+_MANY = (_SESSION, _BLOB)
 _LEFT = "Take it away by hand, where the registry allows that, and have the registry collect its garbage."
 
 
@@ -121,6 +125,9 @@ class Writing:
 
     async def pieces(self) -> Check:
         """PATCH piece by piece, then a PUT without anything: what uploads that break go on with."""
+        least_bytes = self._patient.profile.least_piece_bytes
+        if least_bytes > LARGE_BYTES:
+            return skipped(f"pieces have at least {format_size(least_bytes)} there, which is more than is tried")
         return await self._optional("patch_pieces", "PATCH in two pieces, then PUT", _patch_pieces)
 
     async def single_post(self) -> Check:
@@ -179,6 +186,8 @@ class Writing:
             await self._delete(self._cancellation(session))
         except SyncError as error:
             self._facts["cancel"] = False
+            if not self._patient.profile.cancels_uploads:
+                return skipped(f"an upload cannot be given up at registries of this kind; {told}")
             text = f"an upload cannot be given up: {error.message}; {told}"
             return warned(text, "What broken uploads leave stays until the registry drops it.")
         self._trail.sessions.remove(session)
@@ -210,29 +219,27 @@ class Writing:
     async def clean_up(self) -> Check:
         """Take away whatever was made; what stays is told."""
         endpoint, repository, trail = self._patient.endpoint, self._repository, self._trail
-        deletions = [("an open upload session", self._cancellation(session)) for session in trail.sessions]
-        deletions += [
-            (f"the tag {tag}", build_delete_manifest(endpoint, repository, digest)) for tag, digest in trail.manifests
+        sessions = trail.sessions if self._patient.profile.cancels_uploads else []
+        deletions = [
+            *((f"the tag {tag}", build_delete_manifest(endpoint, repository, each)) for tag, each in trail.manifests),
+            *((_SESSION, self._cancellation(each)) for each in sessions),
+            *((_BLOB, build_delete_blob(endpoint, repository, each)) for each in trail.blobs),
         ]
-        deletions += [
-            (f"the blob {digest.short}", build_delete_blob(endpoint, repository, digest)) for digest in trail.blobs
-        ]
-        left: list[str] = []
+        left: Counter[str] = Counter()
         reason = ""
         for what, request in deletions:
             if why := await self._why_it_stays(request):
-                left.append(what)
+                left[what] += 1
                 reason = reason or why
         self._facts["delete"] = not left
         if not deletions:
             return skipped("nothing was made")
         if not left:
             return fine("everything that was made is gone again")
-        blobs = sum(what.startswith("the blob") for what in left)
-        named = [what for what in left if not what.startswith("the blob")]
-        if blobs:
-            named.append(f"{blobs} blob{'' if blobs == 1 else 's'}")
-        return warned(f"what stays in {repository}: {', '.join(named)} ({reason})", _LEFT, left=left)
+        named = [
+            f"{count} {what}{'' if count == 1 else 's'}" if what in _MANY else what for what, count in left.items()
+        ]
+        return warned(f"what stays in {repository}: {', '.join(named)} ({reason})", _LEFT, left=named)
 
     @property
     def _facts(self) -> dict[str, object]:
@@ -251,9 +258,13 @@ class Writing:
     async def _upload(self, data: bytes, send: _Send) -> Digest:
         digest = digest_of(data)
         session = await self._open()
-        await send(self, session, data)
+        self._trail.blobs.append(digest)  # where no answer comes, it may be there all the same
+        try:
+            await send(self, session, data)
+        except RegistryError:
+            self._trail.blobs.remove(digest)
+            raise
         self._trail.sessions.remove(session)
-        self._trail.blobs.append(digest)
         return digest
 
     async def _open(self) -> UploadSession:

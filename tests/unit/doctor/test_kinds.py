@@ -14,10 +14,16 @@ def test_what_either_does_not_say_contradicts_nothing() -> None:
 
 
 def test_a_contradiction_is_told_either_way() -> None:
-    learnt = {"patch_pieces": True, "mount": False, "cancel": False}
-    profile = replace(GENERIC, takes_pieces=False, mounts_from_itself=True)
-    assert find_differences(profile, learnt) == [
+    profile = replace(GENERIC, heads_manifests=False, mounts_from_itself=True)
+    assert find_differences(profile, {"head_manifest": True, "mount": False, "cancel": False}) == [
+        "tells of manifests by HEAD, as that kind does not",
         "does not do what that kind does: it mounts a blob of the same repository",
-        "takes a blob in pieces, as that kind does not",
         "does not do what that kind does: it lets an upload be given up",
+    ]
+
+
+def test_what_works_with_a_few_bytes_may_not_with_many() -> None:
+    assert find_differences(replace(GENERIC, takes_pieces=False), {"patch_pieces": True}) == []
+    assert find_differences(replace(GENERIC, takes_pieces=True), {"patch_pieces": False}) == [
+        "does not do what that kind does: it takes a blob in pieces"
     ]
