@@ -15,7 +15,7 @@ from image_syncer.credentials.clouds.ecr_api import EcrApi
 from image_syncer.registry import Credential
 from support.cloud_doubles import Ecr, InstanceMetadata, ask_for, aws_double, serving
 
-DIGEST = "sha256:" + "0" * 64
+DIGEST, OTHER = ("sha256:" + digit * 64 for digit in "01")
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
@@ -163,3 +163,15 @@ def test_who_may_not_look_may_still_create(keys, machine):
         with pytest.raises(CredentialError, match="ecr:CreateRepository failed"):
             EcrApi(find_place(PRIVATE)).ensure_repository("team/app", RepositoryTemplate())
     assert ecr.targets == ["DescribeRepositories", "CreateRepository"]
+
+
+def test_the_gallery_calls_a_repository_without_the_alias(keys, machine):
+    with serving(Ecr(is_public=True)) as ecr:
+        machine.setenv("AWS_ENDPOINT_URL_ECR_PUBLIC", ecr.url)
+        api = EcrApi(find_place("public.ecr.aws"))
+        template = RepositoryTemplate(tags=(("team", "platform"),), immutable=True)
+        assert api.ensure_repository("alias/team/app", template) is True
+        assert api.ensure_repository("alias/team/app", template) is False
+        assert api.find_blobs("alias/team/app", [DIGEST, OTHER]) == [OTHER]
+    assert list(ecr.repositories) == ["team/app"]
+    assert ecr.repositories["team/app"]["tags"] == [{"Key": "team", "Value": "platform"}]

@@ -108,6 +108,13 @@ def test_a_project_of_harbor_is_created_once(lab, harbor):
     assert calls(again, "find project", "create project") == [1, 0]
 
 
+def test_a_harbor_that_nobody_named_is_recognised(lab, harbor):
+    lab.enter(harbor, Credential("admin", PASSWORD), creation=TEMPLATE)
+    lab.image()
+    done = lab.run(lab.rule(to=[(harbor, "mirror/app")]))
+    assert done.document["repositories_created"] == [f"{harbor.address}/mirror"]
+
+
 def test_a_project_that_somebody_else_creates_meanwhile_is_there(lab, harbor):
     """It is asked for, and not there; when it is created, it is."""
     harbor.behaviour = replace(

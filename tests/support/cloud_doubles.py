@@ -122,6 +122,7 @@ class Ecr(Double, Mapping[str, str]):
     passwords: list[str] = field(default_factory=list)
     is_public: bool = False
     given_at: float = float("-inf")
+    repositories: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __getitem__(self, user: str) -> str:
         if user != "AWS":
@@ -140,6 +141,8 @@ class Ecr(Double, Mapping[str, str]):
         if self.error is not None:
             status, kind, message = self.error
             return _json({"__type": kind, "message": message}, status, "application/x-amz-json-1.1")
+        if self.targets[-1] != "GetAuthorizationToken":
+            return self._answer_api(self.targets[-1], await request.json())
         password = f"password-{len(self.passwords)}"
         self.passwords.append(password)
         self.given_at = time.monotonic()
@@ -149,6 +152,23 @@ class Ecr(Double, Mapping[str, str]):
         }
         body = {"authorizationData": data if self.is_public else [data]}
         return _json(body, 200, "application/x-amz-json-1.1")
+
+    def _answer_api(self, action: str, said: dict[str, Any]) -> web.Response:
+        """Repositories, and layers: a repository has those whose digest has no zero in it."""
+        name = said["repositoryNames"][0] if action == "DescribeRepositories" else said["repositoryName"]
+        kind = None
+        if action == "CreateRepository":
+            kind = "RepositoryAlreadyExistsException" if name in self.repositories else None
+            self.repositories.setdefault(name, said)
+        elif name not in self.repositories:
+            kind = "RepositoryNotFoundException"
+        if kind is not None:
+            return _json({"__type": kind, "message": name}, 400, "application/x-amz-json-1.1")
+        layers = [
+            {"layerDigest": digest, "layerAvailability": "UNAVAILABLE" if "0" in digest else "AVAILABLE"}
+            for digest in said.get("layerDigests", ())
+        ]
+        return _json({"layers": layers, "failures": []}, 200, "application/x-amz-json-1.1")
 
 
 @dataclass

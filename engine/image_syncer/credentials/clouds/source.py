@@ -196,8 +196,10 @@ class _Kept:
 
 
 def _answer(place: CloudPlace, work: Callable[[], _Result], future: Future[_Result]) -> None:
-    for name in _LOGGERS:  # their debugging holds headers, and their warnings are said by our errors
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for logger in map(logging.getLogger, _LOGGERS):
+        # Their debugging holds headers, and their warnings are said by our errors. Whoever has set a level keeps it.
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)
     try:
         result = work()
     except (SyncError, NoIdentityError, ExtraMissingError) as error:
