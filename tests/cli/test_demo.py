@@ -149,9 +149,10 @@ def test_the_demo_stops_where_an_image_fails(command: Command, monkeypatch: pyte
 
 
 def test_the_demo_with_the_real_engine_leaves_nothing_behind(tmp_path: Path) -> None:
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:1")
     done = subprocess.run(
         [sys.executable, "-m", "image_syncer_cli", "demo", "--size", "1MiB", "--no-progress"],
-        env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "TMPDIR": str(tmp_path), **proxies, "no_proxy": ""},
         capture_output=True,
         text=True,
         timeout=300,

@@ -161,7 +161,6 @@ def test_the_environment_names_the_proxy_of_all_processes(
 # --- SOCKS
 
 
-@pytest.mark.parametrize("login", [None, ("robot", PASSWORD)], ids=["open", "password"])
 def test_every_request_goes_through_socks(
     command: Command,
     content: ContentBuilder,
@@ -169,15 +168,14 @@ def test_every_request_goes_through_socks(
     guarded: DockerRegistry,
     destination: DockerRegistry,
     named: Certificates,
-    login: tuple[str, str] | None,
 ) -> None:
-    """The name of the registry is known to the SOCKS server alone."""
+    """The name of the registry is known to the SOCKS server alone, which wants a user name and a password."""
     images = push(guarded, repository, content, named)
     command.secrets.append(PASSWORD)
     command.environment["SOCKS_PASSWORD"] = PASSWORD
-    with run_socks_server({f"{NAME}:443": guarded.address}, login) as server:
-        known = "robot:${SOCKS_PASSWORD}@" if login else ""
-        own = {"proxy": f"socks5h://{known}{server.address}", "ca_file": str(named.authority)}
+    with run_socks_server({f"{NAME}:443": guarded.address}, ("robot", PASSWORD)) as server:
+        proxy = f"socks5h://robot:${{SOCKS_PASSWORD}}@{server.address}"
+        own = {"proxy": proxy, "ca_file": str(named.authority)}
         auth = {NAME: own, destination.address: INSECURE}
         rule = {f"{NAME}/{repository}": f"{destination.address}/{repository}"}
         assert command.sync(auth, rule, "--workers", 2).outcomes == {"copied": 2}

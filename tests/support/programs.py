@@ -19,6 +19,7 @@ PACKAGES = {
     "nginx": "nginx",
     "strace": "strace",
     "tinyproxy": "tinyproxy-bin",
+    "caddy": "caddy",
 }
 """Debian's packages, by the program that they bring."""
 
