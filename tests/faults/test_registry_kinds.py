@@ -175,6 +175,4 @@ def test_a_registry_is_recognised_by_its_challenge_and_its_refusal_explained(lab
     missing = Fault("start upload", status=404, body=body, times=FOREVER)
     lab.destination.behaviour = replace(lab.destination.behaviour, faults=(missing,))
     done = lab.run(exit_code=1)
-    assert "The project team does not exist, and a push does not create it: create it in Harbor first." in str(
-        done.error
-    )
+    assert "The project team does not exist, and a push does not create it: create it in Harbor" in str(done.error)

@@ -33,9 +33,9 @@ MOUNTS_FROM_ITSELF = "mounts blobs of the same repository"
 HEADS_MANIFESTS = "answers HEAD of a manifest"
 
 MOUNTS_IN_VAIN = 3
-"""One after the other, of blobs that the registry has: then no more are tried. One may be a blob that was deleted, and
-another a repository that we may not read.
-"""
+"""One after the other, of blobs that are surely there: then no more are tried."""
+MOST_BROUGHT = 4096
+"""Blobs that were brought somewhere, and are remembered to judge mounts by."""
 
 
 def fact_of(profile: Profile, fact: str) -> bool | None:
@@ -58,6 +58,7 @@ class Habits:
         self._facts: dict[tuple[str, str], bool] = {}
         self._on_learnt = on_learnt
         self._in_vain: dict[str, int] = {}
+        self._brought: dict[tuple[str, str, str], None] = {}
 
     def told(self, registry: str, fact: str, value: bool) -> None:
         """Another worker has found it out, or an earlier run."""
@@ -75,10 +76,21 @@ class Habits:
             self._facts[registry, fact] = value
             self._on_learnt(registry, fact, value)
 
-    def mount_tried(self, endpoint: Endpoint, *, went: bool) -> None:
-        """A blob was to be mounted from another repository that has it."""
-        tried = self._in_vain[endpoint.registry] = 0 if went else self._in_vain.get(endpoint.registry, 0) + 1
+    def brought(self, endpoint: Endpoint, name: str, digest: str) -> None:
+        """The repository `name` has got the blob just now."""
+        self._brought[endpoint.registry, name, digest] = None
+        if len(self._brought) > MOST_BROUGHT:
+            del self._brought[next(iter(self._brought))]
+
+    def mount_tried(self, endpoint: Endpoint, name: str, digest: str, *, went: bool) -> None:
+        """A blob was to be mounted from the repository `name`. That it was in vain says something of the registry only
+        where we have brought it there ourselves: in a repository of an earlier run it may have been deleted since.
+        """
+        registry = endpoint.registry
         if went:
+            self._in_vain[registry] = 0
             self.learn(endpoint, MOUNTS, value=True)
-        elif tried >= MOUNTS_IN_VAIN and self.known(endpoint, MOUNTS) is None:
-            self.learn(endpoint, MOUNTS, value=False)
+        elif (registry, name, digest) in self._brought:
+            self._in_vain[registry] = self._in_vain.get(registry, 0) + 1
+            if self._in_vain[registry] >= MOUNTS_IN_VAIN and self.known(endpoint, MOUNTS) is None:
+                self.learn(endpoint, MOUNTS, value=False)

@@ -144,7 +144,7 @@ class Upload:
         answer = answer or await self._start(None)
         mounted = isinstance(answer, Mounted)
         if other is not None:
-            habits.mount_tried(endpoint, went=mounted)
+            habits.mount_tried(endpoint, other, self._digest, went=mounted)
         elif asked_itself and (mounted or refused):  # a session may mean that the blob is not there
             habits.learn(endpoint, MOUNTS_FROM_ITSELF, value=mounted)
         if isinstance(answer, Mounted):
@@ -206,6 +206,7 @@ class Upload:
         request = build_put_upload(place.endpoint, place.repository, self._session, self._digest, size, offset=offset)
         response = await self._send(request, sender, size, _COMMITTED)
         parse_put_upload(response, self._digest)
+        self._habits.brought(place.endpoint, place.repository.name, self._digest)
 
     async def patch(self, sender: Sender | ParcelSender, end: int, *, alone: bool) -> None:
         """Send a piece, which ends at byte `end`; with `alone` over a connection of its own."""

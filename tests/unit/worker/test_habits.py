@@ -9,6 +9,7 @@ from image_syncer.registry import GENERIC, PROFILES, Endpoint, Mounts
 from image_syncer.worker.habits import (
     HEADS_MANIFESTS,
     KEEPS_PARTIAL,
+    MOST_BROUGHT,
     MOUNTS,
     MOUNTS_FROM_ITSELF,
     MOUNTS_IN_VAIN,
@@ -51,19 +52,38 @@ def test_what_was_seen_is_told_once() -> None:
 
 def test_mounts_are_given_up_after_some_in_vain() -> None:
     habits = Habits()
+    habits.brought(R, "app", "sha256:a")
     for _ in range(MOUNTS_IN_VAIN - 1):
-        habits.mount_tried(R, went=False)
+        habits.mount_tried(R, "app", "sha256:a", went=False)
     assert habits.known(R, MOUNTS) is None
-    habits.mount_tried(R, went=False)
+    habits.mount_tried(R, "app", "sha256:a", went=False)
     assert habits.known(R, MOUNTS) is False
+
+
+def test_mounts_from_where_the_blob_may_be_gone_say_nothing() -> None:
+    habits = Habits()
+    habits.brought(R, "app", "sha256:a")
+    for name, digest in (("app", "sha256:b"), ("web", "sha256:a"), *[("app", f"sha256:{n}") for n in range(9)]):
+        habits.mount_tried(R, name, digest, went=False)
+    assert habits.known(R, MOUNTS) is None
 
 
 def test_mounts_that_went_once_are_never_given_up() -> None:
     habits = Habits()
-    habits.mount_tried(R, went=True)
+    habits.mount_tried(R, "app", "sha256:a", went=True)
+    habits.brought(R, "app", "sha256:b")
     for _ in range(2 * MOUNTS_IN_VAIN):
-        habits.mount_tried(R, went=False)
+        habits.mount_tried(R, "app", "sha256:b", went=False)
     assert habits.known(R, MOUNTS) is True
+
+
+def test_only_so_many_blobs_are_remembered() -> None:
+    habits = Habits()
+    for number in range(MOST_BROUGHT + 1):
+        habits.brought(R, "app", f"sha256:{number}")
+    for _ in range(MOUNTS_IN_VAIN):
+        habits.mount_tried(R, "app", "sha256:0", went=False)
+    assert habits.known(R, MOUNTS) is None
 
 
 def test_blobs_are_mounted_where_the_profile_says_and_it_went() -> None:
