@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from support.sync_runs import SyncLab
 
 _CUT_AFTER = 2 * 2**20
+_CUT = 16 * 2**20  # bytes of the blob that is cut: more than what the system takes from us before the other side has it
 _MANY = 25  # images; more than the manifests that ECR takes in two seconds
 
 
@@ -88,7 +89,7 @@ def _pull_all_tags(stage: Stage, _trial: Trial) -> None:
 
 def _push_over_a_cut(stage: Stage, trial: Trial) -> None:
     """A large blob whose upload breaks in the middle."""
-    layer = stage.lab.content.layer(LARGE)
+    layer = stage.lab.content.layer(_CUT)
     image = stage.lab.content.image([layer])
     push_to(stage.lab.source.storage, OWN_APP, image, [TAG])
     stage.found(OWN_APP)
