@@ -17,7 +17,8 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 _OF_VERIFY = frozenset(
     {
-        *("os_names", "architectures", "retries", "retry_for", "give_up_after", "connect_timeout", "stall_timeout"),
+        *("os_names", "architectures", "missing_platform", "retries", "retry_for", "give_up_after"),
+        *("connect_timeout", "stall_timeout"),
         *(
             "blobs_in_memory",
             "rate",

@@ -32,6 +32,7 @@ class RunOptions:
 
     os_names: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+    missing_platform: str | None = None
     force: bool = False
     on_conflict: str | None = None
     verify: bool = False
@@ -76,17 +77,19 @@ class RunOptions:
 
     def build_settings(self) -> Settings:
         """The same for the engine."""
-        from image_syncer import PlatformFilter, Settings, parse_on_conflict
+        from image_syncer import MissingPlatform, PlatformFilter, Settings, parse_on_conflict
 
-        durations: dict[str, Any] = {
+        others: dict[str, Any] = {
             "retry_for_s": self.retry_for,
             "give_up_after_s": self.give_up_after,
             "connect_timeout_s": self.connect_timeout,
             "stall_timeout_s": self.stall_timeout,
             "answer_timeout_s": self.answer_timeout,
         }
+        if self.missing_platform is not None:
+            others["missing_platform"] = MissingPlatform(self.missing_platform)
         if self.on_conflict is not None:
-            durations["on_conflict"] = parse_on_conflict(self.on_conflict)
+            others["on_conflict"] = parse_on_conflict(self.on_conflict)
         return Settings(
             workers=self.workers,
             streams=self.streams,
@@ -106,7 +109,7 @@ class RunOptions:
             report_path=self.report,
             state_path=self.state,
             trust_state=self.trust_state,
-            **{name: value for name, value in durations.items() if value is not None},
+            **{name: value for name, value in others.items() if value is not None},
         )
 
     @property
@@ -133,6 +136,11 @@ _OPTIONS = (
         metavar="NAMES",
         callback=split_lists,
         help="Copy only these architectures, such as amd64,arm64,arm:v7; list as above. [default: all]",
+    ),
+    click.option(
+        "--missing-platform",
+        type=click.Choice(["skip", "fail", "copy"]),
+        help="What becomes of an image in which none of these is; copy takes all of it. [default: skip]",
     ),
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
     click.option(

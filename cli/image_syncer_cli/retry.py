@@ -58,6 +58,7 @@ def retry(
         os_names=wanted.os_names,
         architectures=wanted.architectures,
         force=given.force or unfinished.force,
+        missing_platform=given.missing_platform or str(unfinished.missing_platform),
         on_conflict=given.on_conflict or str(unfinished.on_conflict),
     )
     configuration = replace(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.config import (
         Configuration,
+        MissingPlatform,
         OnConflict,
         RateSchedule,
         RegistryBook,
@@ -103,6 +104,7 @@ __all__ = [
     "JournalStatus",
     "KeptLogin",
     "LoginPlace",
+    "MissingPlatform",
     "NotAskedError",
     "NotFoundError",
     "OnConflict",
@@ -158,6 +160,7 @@ __all__ = [
 _ROOMS = {
     "config": (
         "Configuration",
+        "MissingPlatform",
         "OnConflict",
         "RateSchedule",
         "RegistryBook",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer import find_unfinished, load_report
+from image_syncer.config import MissingPlatform
 from image_syncer.embedded import Behaviour, ContentBuilder, MadeManifest, StoredManifest
 from image_syncer.embedded.made import build_manifest
 from image_syncer.oci import (
@@ -201,3 +203,21 @@ def test_a_filter_finds_nothing_in_an_index(lab: SyncLab) -> None:
     done = lab.run(platform_filter=PlatformFilter((parse_platform("windows/amd64"),)))
     assert done.outcomes == ["skipped"]
     assert lab.destination.storage.repositories() == []
+
+
+@pytest.mark.parametrize("kind", ["image", "index"])
+@pytest.mark.parametrize("policy", list(MissingPlatform))
+def test_an_image_without_the_wanted_platform(lab: SyncLab, kind: str, policy: MissingPlatform) -> None:
+    made = lab.push(lab.content.index() if kind == "index" else lab.content.image(1))
+    wanted = PlatformFilter(architectures=("s390x",))
+    failing = policy is MissingPlatform.FAIL
+    done = lab.run(platform_filter=wanted, missing_platform=policy, exit_code=int(failing))
+    if policy is MissingPlatform.COPY:
+        assert done.outcomes == ["copied"]
+        lab.assert_arrived(made)
+        assert lab.run(platform_filter=wanted, missing_platform=policy).outcomes == ["unchanged"]
+    else:
+        assert done.outcomes == ["failed" if failing else "skipped"]
+        assert "s390x" in str(done.image.reason)
+        assert lab.destination.storage.repositories() == []
+    assert str(find_unfinished(load_report(str(lab.report_path))).missing_platform) == policy.value

@@ -24,7 +24,7 @@ from image_syncer.config.rate_schedule import RateSchedule, RateWindow
 from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
-from image_syncer.config.settings import Settings
+from image_syncer.config.settings import MissingPlatform, Settings
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Destination",
     "HostSettings",
     "Limits",
+    "MissingPlatform",
     "OnConflict",
     "RateSchedule",
     "RateWindow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import OnConflict
@@ -11,7 +12,19 @@ from image_syncer.oci import PlatformFilter
 if TYPE_CHECKING:
     from image_syncer.config.rate_schedule import RateSchedule
 
-__all__ = ["Settings"]
+__all__ = ["MissingPlatform", "Settings"]
+
+
+class MissingPlatform(str, Enum):
+    """What becomes of an image in which none of the wanted platforms is; the values are those of the command line."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+    COPY = "copy"
+    """All of it, as if no platform had been asked for."""
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,8 @@ class Settings:
     """Say what would be copied, and copy nothing."""
     platform_filter: PlatformFilter = field(default_factory=PlatformFilter)
     """The platforms asked for on the command line; a rule's own platforms come before it."""
+    missing_platform: MissingPlatform = MissingPlatform.SKIP
+    """What becomes of an image in which none of the wanted platforms is."""
     report_path: str | None = None
     """Where the JSON report goes."""
     state_path: str | None = None

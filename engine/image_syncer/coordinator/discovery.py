@@ -6,8 +6,17 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config import MissingPlatform
 from image_syncer.coordinator.quirks import Quirks
-from image_syncer.errors import AuthenticationError, IntegrityError, NotFoundError, Origin, ProtocolViolation, SyncError
+from image_syncer.errors import (
+    AuthenticationError,
+    IntegrityError,
+    NotFoundError,
+    Origin,
+    ProtocolViolation,
+    RefusedError,
+    SyncError,
+)
 from image_syncer.oci import (
     Digest,
     InvalidManifest,
@@ -28,6 +37,7 @@ from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.registry import (
     NO_REGISTRY_HINT,
     ManifestHead,
+    Operation,
     build_get_blob,
     build_get_manifest,
     build_head_manifest,
@@ -83,7 +93,15 @@ class Discovery:
     tells nothing, and learns it.
     """
 
-    def __init__(self, client: RegistryClient, endpoints: EndpointBook, quirks: Quirks | None = None) -> None:
+    def __init__(
+        self,
+        client: RegistryClient,
+        endpoints: EndpointBook,
+        quirks: Quirks | None = None,
+        *,
+        missing_platform: MissingPlatform = MissingPlatform.SKIP,
+    ) -> None:
+        self._missing_platform = missing_platform
         self._client = client
         self._endpoints = endpoints
         self._quirks = quirks or Quirks()
@@ -160,20 +178,34 @@ class Discovery:
         return root
 
     async def select(self, repository: Repository, root: Manifest, wanted: PlatformFilter) -> Selected:
-        """What of `root` fits the filter. An index is rewritten at most once; child indexes are read for it."""
+        """What of `root` fits the filter. An index is rewritten at most once; child indexes are read for it. Where
+        nothing fits, it is nothing, or all, or a RefusedError.
+        """
         if wanted.is_empty:
             return Selected(root, root.digest, {})
         if root.kind is ManifestKind.INDEX:
             nested: dict[Digest, Manifest | None] = {}
             chosen = await self._select_index(repository, root, wanted, nested, depth=0)
             if chosen is None:
-                return Selected(None, root.digest, {}, f"no platform in it fits {wanted}")
+                return self._without(root, f"no platform in it fits {wanted}")
             indexes = {inner.digest: inner for inner in nested.values() if inner is not None}
             return Selected(chosen, root.digest, indexes)
         platform = await self._platform_of(repository, root)
         if platform is not None and not wanted.matches(platform):
-            return Selected(None, root.digest, {}, f"its platform {platform} does not fit {wanted}")
+            return self._without(root, f"its platform {platform} does not fit {wanted}")
         return Selected(root, root.digest, {})
+
+    def _without(self, root: Manifest, reason: str) -> Selected:
+        if self._missing_platform is MissingPlatform.COPY:
+            return Selected(root, root.digest, {})
+        if self._missing_platform is MissingPlatform.SKIP:
+            return Selected(None, root.digest, {}, reason)
+        raise RefusedError(
+            reason,
+            origin=Origin.SOURCE,
+            operation=Operation.GET_MANIFEST.value,
+            hint="Have the platform built, or let such images be skipped or copied whole: --missing-platform.",
+        )
 
     async def get_tree(self, repository: Repository, selected: Selected) -> ImageTree:
         """All manifests under the selected root, children fetched together."""

@@ -22,6 +22,7 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         "verify": settings.verify,
         "dry_run": settings.dry_run,
         "rate": str(settings.rate or "") or None,
+        "missing_platform": str(settings.missing_platform),
         "platforms": str(wanted) or None,
         "os": list(wanted.os_names),
         "arch": list(wanted.architectures),

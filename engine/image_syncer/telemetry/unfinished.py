@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import CatalogRule, Destination, Rule, TagSelection, VersionSelection, check_range
+from image_syncer.config import (
+    CatalogRule,
+    Destination,
+    MissingPlatform,
+    Rule,
+    TagSelection,
+    VersionSelection,
+    check_range,
+)
 from image_syncer.config.catalogs import parse_pattern, parse_template
 from image_syncer.config.conflicts import OnConflict, parse_on_conflict
 from image_syncer.errors import ConfigurationError
@@ -44,6 +52,7 @@ class Unfinished:
     platform_filter: PlatformFilter | None
     force: bool
     on_conflict: OnConflict
+    missing_platform: MissingPlatform
     catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
@@ -97,9 +106,14 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
             rules.append(Rule(source.repository, one, tuple(left), platforms))
     settings = recorded.report.settings
-    return Unfinished(
-        tuple(rules), _filter(settings), settings.get("force") is True, _policy(settings), tuple(catalogs)
-    )
+    try:
+        # Of an older release: the only ones that there were.
+        on_conflict = parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
+        missing_platform = MissingPlatform(settings.get("missing_platform", "skip"))
+    except ValueError as error:
+        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
+    forced = settings.get("force") is True
+    return Unfinished(tuple(rules), _filter(settings), forced, on_conflict, missing_platform, tuple(catalogs))
 
 
 def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
@@ -167,14 +181,6 @@ def _covers(rule: Rule, source: Reference, destination: Destination, platforms: 
         and source.tag is not None
         and source.tag in rule.tags.select((source.tag,))
     )
-
-
-def _policy(settings: Mapping[str, Any]) -> OnConflict:
-    """Of a run of an older release: the only one that there was."""
-    try:
-        return parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
-    except ValueError as error:
-        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
 
 
 def _filter(settings: Mapping[str, Any]) -> PlatformFilter | None:
