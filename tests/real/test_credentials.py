@@ -14,9 +14,11 @@ from image_syncer.embedded import ContentBuilder, MadeManifest, push_over_http
 from support.access_log import AccessLog
 from support.client import Client
 from support.docker_registry import CREDENTIAL, OTHER_CREDENTIAL, DockerRegistry, serve_docker_registry
+from support.nginx import serve_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.command import Command
 
@@ -241,6 +243,32 @@ echo "$server" >>asked
     many = {origin: [f"{target}-renewed-{number}" for number in range(3)]}
     assert command.sync(dict.fromkeys(addresses, plain(None)), many, "--workers", 2).outcomes == {"copied": 3}
     assert sorted((command.directory / "asked").read_text().split()) == sorted(2 * addresses)
+
+
+@pytest.mark.parametrize("realm", ["http://{address}/no-token", "no address"])
+@pytest.mark.usefixtures("image")
+def test_a_registry_that_offers_tokens_which_nobody_gives_gets_the_password_that_it_takes_too(
+    command: Command,
+    closed_source: DockerRegistry,
+    closed_destination: DockerRegistry,
+    rule: dict[str, str],
+    repository: str,
+    tmp_path: Path,
+    realm: str,
+) -> None:
+    challenge = realm.replace("{address}", "$http_host")
+    with serve_nginx(
+        tmp_path / "nginx",
+        closed_source.address,
+        f"""add_header WWW-Authenticate 'Bearer realm="{challenge}",service="nobody"' always;""",
+        "location /no-token { return 404; }",
+    ) as front:
+        entry = plain(ALICE)
+        auth = {front.address: entry, closed_destination.address: entry}
+        [(_, target)] = rule.items()
+        ran = command.sync(auth, {f"{front.address}/{repository}:v1": target}, "--workers", 2)
+    assert ran.outcomes == {"copied": 1}
+    assert ran.totals["requests"].get("get token", 0) <= 2
 
 
 @pytest.mark.usefixtures("image")

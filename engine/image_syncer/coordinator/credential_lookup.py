@@ -112,9 +112,15 @@ class CredentialLookup:
         except SyncError as error:
             if otherwise is None:
                 raise
-            # What was good until now may still be, and the registry says so where it is not.
-            _log.warning("credential not renewed", repository=str(repository), error=str(error))
-            now = self._clock()
-            return replace(otherwise, learnt_at_s=now, good_until_s=now + ASK_AGAIN_AFTER_S)
+            return self._go_on_with(otherwise, repository, str(error))
+        if found.credential is None and otherwise is not None and otherwise.credential is not None:
+            # Somebody has logged out, or a keychain was locked: that is no reason to end a run of days.
+            return self._go_on_with(otherwise, repository, f"there is none any more: {found.source}")
         _log.info("credential", repository=str(repository), source=found.source)
         return found
+
+    def _go_on_with(self, found: Found, repository: Repository, why: str) -> Found:
+        """What was good until now may still be, and the registry says so where it is not."""
+        _log.warning("credential not renewed", repository=str(repository), error=why)
+        now = self._clock()
+        return replace(found, learnt_at_s=now, good_until_s=now + ASK_AGAIN_AFTER_S)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config import RegistryBook, Settings
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.credentials import Found
-from image_syncer.errors import AuthenticationError, Origin
+from image_syncer.errors import AuthenticationError, Origin, keep_out
 from image_syncer.net import (
     CurlDriver,
     EndpointBook,
@@ -45,6 +45,7 @@ def check_login(
     `registries` says how the host is reached. Raises AuthenticationError where the registry or its token service
     refuses, and other `SyncError`s where it cannot be asked.
     """
+    keep_out(credential.password, credential.identity_token)
     return run_in_loop(_check(place.registry, credential, registries or RegistryBook(), settings or Settings()))
 
 

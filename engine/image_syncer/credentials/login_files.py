@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from image_syncer.oci import Repository
     from image_syncer.registry import Credential
 
-__all__ = ["HELPER_ANSWER_GOOD_S", "LoginFiles"]
+__all__ = ["GOOD_FOR_S", "LoginFiles"]
 
-HELPER_ANSWER_GOOD_S = 3600.0
-"""For so long what a helper said is taken without asking it again. Those of clouds hand out what ends (ECR's after
-12 h, renewed by its helper when half of that is over), and ECR says of a password that has ended what others say of
-missing rights (403), so nobody should wait to be refused.
+GOOD_FOR_S = 3600.0
+"""For so long an entry, or what a helper said, is taken without looking again. Helpers of clouds hand out what ends
+(ECR's after 12 h, renewed when half of that is over), and so do logins that something renews now and then; and ECR says
+of a password that has ended what others say of missing rights (403), so nobody should wait to be refused.
 """
 
 
@@ -67,7 +67,7 @@ class LoginFiles:
                 return found
             if entry := config.find_entry(repository):
                 key, credential = entry
-                return Found(credential, f"{config.path}, {key}", read_at)
+                return Found(credential, f"{config.path}, {key}", read_at, read_at + GOOD_FOR_S)
             store = config.store
             if store is not None and store != helper and (found := self._ask(store, config.path, repository, after)):
                 return found
@@ -153,9 +153,7 @@ class LoginFiles:
             if answer.credential is None:
                 return None
             asked_at_s = answer.asked_at_s
-            return Found(
-                answer.credential, f"docker-credential-{helper}", asked_at_s, asked_at_s + HELPER_ANSWER_GOOD_S
-            )
+            return Found(answer.credential, f"docker-credential-{helper}", asked_at_s, asked_at_s + GOOD_FOR_S)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError
+from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError, keep_out
 from image_syncer.planning import ONCE, Tries
 from image_syncer.registry import (
     REDIRECT_STATUSES,
@@ -139,6 +139,7 @@ class TokenServices:
                 raise
             got = await self._ask_otherwise(build(replace(credential, identity_token=None)), endpoint, realm, error)
         refreshed = got[0].refresh_token
+        keep_out(refreshed)
         if refreshed in (None, newest.identity_token):
             self._lasting.add(key)
         else:

@@ -27,6 +27,7 @@ class Bench:
         self.good_for_s = good_for_s
         self.changes = changes
         self.delay_s = 0.0
+        self.logged_out = False
         self.asked_at: list[float] = []
         self.error: CredentialError | None = None
         self.lookup = CredentialLookup(self, RegistryBook(), clock=lambda: self.now)  # type: ignore[arg-type]
@@ -37,6 +38,8 @@ class Bench:
             self.asked_at.append(self.now)
         if self.error is not None:
             raise self.error.copy()
+        if self.logged_out:
+            return Found(None, "anonymous")
         number = len(self.asked_at) if self.changes else 1
         good_until_s = None if self.good_for_s is None else self.asked_at[-1] + self.good_for_s
         return Found(Credential("me", f"p{number}"), "a source", self.asked_at[-1], good_until_s)
@@ -134,6 +137,22 @@ def test_a_source_that_fails_when_it_is_asked_again_leaves_what_was_good() -> No
         bench.error = CredentialError("docker-credential-x failed")
         bench.now += 1
         assert not await bench.replace("p3")
+
+    run(scenario())
+
+
+def test_a_source_that_knows_nothing_any_more_leaves_what_was_good() -> None:
+    async def scenario() -> None:
+        bench = Bench(good_for_s=3600)
+        await bench.password()
+        bench.logged_out = True
+        bench.now += 3600
+        assert await bench.password() == "p1"
+        assert not await bench.replace("p1")
+        assert await bench.password() == "p1"
+        bench.logged_out = False
+        bench.now += ASK_AGAIN_AFTER_S
+        assert await bench.password() != "p1"
 
     run(scenario())
 

@@ -361,7 +361,8 @@ def test_what_was_learnt_too_early_is_asked_for_anew_and_once(home):
     ghcr = parse_repository("ghcr.io/a")
     first = source.find_credential(ghcr, BOOK)
     home.docker_config(auths={"ghcr.io": entry("after")})
-    assert source.find_credential(ghcr, BOOK).credential.username == "before"
+    again = source.find_credential(ghcr, BOOK)
+    assert (again.credential.username, again.good_until_s) == ("before", first.learnt_at_s + 3600)
     clock.now = 3000.0
     assert source.find_credential(ghcr, BOOK, after=first.learnt_at_s).credential.username == "after"
 
