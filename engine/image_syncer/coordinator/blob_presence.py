@@ -1,5 +1,5 @@
-"""Blobs that are there already, asked for many at a time where the registry has a call for that: each saves the request
-that would have found it out.
+"""Which blobs are there already, asked for many at a time where the registry has a call for that: it saves a request
+for each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
+    from image_syncer.coordinator.absent_blobs import AbsentBlobs
     from image_syncer.coordinator.repository_creation import EcrApis
     from image_syncer.net import EndpointBook
     from image_syncer.oci import Digest, Repository
@@ -33,12 +34,22 @@ _log = get_logger(__name__)
 
 
 class BlobPresence:
-    """Notes in `holdings` what a registry says that it has. One that does not let us ask is not asked again."""
+    """Notes in `holdings` what a registry says that it has, and in `absent` what it says that it has not. One that does
+    not let us ask is not asked again.
+    """
 
-    def __init__(self, endpoints: EndpointBook, apis: EcrApis, holdings: Holdings, requests: Counter[str]) -> None:
+    def __init__(
+        self,
+        endpoints: EndpointBook,
+        apis: EcrApis,
+        holdings: Holdings,
+        absent: AbsentBlobs,
+        requests: Counter[str],
+    ) -> None:
         self._endpoints = endpoints
         self._apis = apis
         self._holdings = holdings
+        self._absent = absent
         self._requests = requests
         self._silent: set[str] = set()
 
@@ -59,9 +70,12 @@ class BlobPresence:
             self._silent.add(registry)
             _log.info("blobs are asked for one by one", registry=registry, reason=error.message)
             return
-        for text in itertools.chain.from_iterable(answers):
-            if text in unknown:
-                self._holdings.add(repository, unknown[text])
+        there = set(itertools.chain.from_iterable(answers))
+        for text, digest in unknown.items():
+            if text in there:
+                self._holdings.add(repository, digest)
+            else:
+                self._absent.add(repository, digest)
 
     async def _ask(self, repository: Repository, digests: list[str]) -> list[str]:
         self._requests[BATCH_CALLS] += 1

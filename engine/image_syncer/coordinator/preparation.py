@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from image_syncer.coordinator.credential_lookup import CredentialLookup
+    from image_syncer.coordinator.transfers import Transfers
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning import Holdings, RetryPolicies
@@ -29,8 +30,9 @@ class Preparation:
         client: RegistryClient,
         endpoints: EndpointBook,
         lookup: CredentialLookup,
-        holdings: Holdings,
         policies: RetryPolicies,
+        holdings: Holdings,
+        transfers: Transfers,
     ) -> None:
         registries = lookup.registries
         self.creates = any(entry.creation is not None for entry in registries.entries)
@@ -39,7 +41,7 @@ class Preparation:
         self._creation = RepositoryCreation(
             client, endpoints, registries, apis, lookup, retry=policies.read, chance=random.random
         )
-        self._presence = BlobPresence(endpoints, apis, holdings, client.transport.requests)
+        self._presence = BlobPresence(endpoints, apis, holdings, transfers.absent, client.transport.requests)
 
     @property
     def created(self) -> list[str]:

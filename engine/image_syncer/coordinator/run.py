@@ -234,7 +234,7 @@ class Run:
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
-        self._preparation = Preparation(self._client, endpoints, self._lookup, holdings, policies)
+        self._preparation = Preparation(self._client, endpoints, self._lookup, policies, holdings, self._transfers)
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules,

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.absent_blobs import AbsentBlobs
 from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
@@ -113,6 +114,7 @@ class Transfers:
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._sessions = sessions or UploadSessions()
         self.resumes = Resumes()
+        self.absent = AbsentBlobs()
         self.pacing = Pacing(
             client.throttle,
             self._supervisor,
@@ -340,6 +342,7 @@ class Transfers:
                     target.repository,
                     target.mount_from,
                     self._sessions.known(target.repository, job.digest),
+                    self.absent.take(target.repository, job.digest),
                 )
                 for target in job.targets
             ),

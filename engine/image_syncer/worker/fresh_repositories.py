@@ -16,7 +16,8 @@ __all__ = ["FreshRepositories"]
 class FreshRepositories:
     """Which destination repositories had not the last blob that was brought to them: they will lack the next one too.
 
-    The first blob of a repository is asked for before it is fetched, and so is one that could be mounted.
+    The first blob of a repository is asked for before it is fetched, and so is one that could be mounted, but for those
+    that the registry has said are absent.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class FreshRepositories:
 
     def expect(self, targets: tuple[TargetPlace, ...]) -> bool:
         """Whether a blob for these targets will probably have to be sent to one of them."""
-        return any(one.repository in self._fresh and not one.mounts for one in targets)
+        return any(one.absent or (one.repository in self._fresh and not one.mounts) for one in targets)
 
     def learn(self, target: TargetPlace, arrival: Arrival | None) -> None:
         """What became of a blob on its way to `target`."""

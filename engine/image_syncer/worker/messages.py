@@ -57,6 +57,8 @@ class TargetPlace:
     mount_from: str
     session: str | None = field(default=None, repr=False)
     """The address of an upload session for this blob that may still be open there."""
+    absent: bool = False
+    """Whether the registry has just said that the blob is not there."""
 
     @property
     def mounts(self) -> bool:

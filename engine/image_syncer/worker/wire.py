@@ -139,7 +139,7 @@ def _lease_data(lease: LeaseJob) -> tuple[Any, ...]:
         lease.size,
         _place_data(lease.source.endpoint, lease.source.repository),
         [
-            (_place_data(target.endpoint, target.repository), target.mount_from, target.session)
+            (_place_data(target.endpoint, target.repository), target.mount_from, target.session, target.absent)
             for target in lease.targets
         ],
         lease.may_split,
@@ -148,9 +148,9 @@ def _lease_data(lease: LeaseJob) -> tuple[Any, ...]:
 
 def _lease(job_id: int, digest: str, size: int, source: list[Any], targets: list[Any], may_split: bool) -> LeaseJob:
     places = []
-    for where, mount_from, session in targets:
+    for where, *rest in targets:
         place = _place(*where)
-        places.append(TargetPlace(place.endpoint, place.repository, mount_from, session))
+        places.append(TargetPlace(place.endpoint, place.repository, *rest))
     return LeaseJob(job_id, digest, size, _place(*source), tuple(places), may_split)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from image_syncer.oci import Repository
 from image_syncer.planning import Arrival
 from image_syncer.registry import Endpoint
@@ -37,3 +39,7 @@ def test_a_repository_that_has_a_blob_may_have_the_next_one() -> None:
     assert fresh.expect((target(),))
     fresh.learn(target(), Arrival.PRESENT)
     assert not fresh.expect((target(),))
+
+
+def test_what_the_registry_says_is_absent_need_not_be_asked_for() -> None:
+    assert FreshRepositories().expect((replace(target(), absent=True),))

@@ -73,6 +73,7 @@ MESSAGES: list[Message] = [
             TargetPlace(
                 ENDPOINT, Repository("r.example:5000", "x"), "team/app", "https://r.example:5000/v2/up?_state=1"
             ),
+            TargetPlace(ENDPOINT, APP, "team/app", absent=True),
         ),
     ),
     UploadOpened(7, 1, "https://r.example:5000/v2/up?_state=2"),
