@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,6 @@ from support.nginx import serve_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from doctor.conftest import Doctor
     from image_syncer.embedded import EmbeddedRegistry
@@ -152,6 +153,16 @@ def test_a_registry_of_a_known_kind_that_does_otherwise(doctor: Doctor, registry
     assert "as the auth file says" in seen["kind"]["what"]
 
 
+def test_what_a_registry_says_of_its_limit(doctor: Doctor, registry: EmbeddedRegistry) -> None:
+    said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}
+    digest = doctor.look(f"{registry.address}/team/app", INSECURE)["manifest HEAD"]["facts"]["digest"]
+    headers = {**said, "Docker-Content-Digest": digest}
+    registry.behaviour = Behaviour(faults=(Fault("head manifest", times=None, status=200, headers=headers),))
+    seen = doctor.look(f"{registry.address}/team/app", INSECURE)
+    assert seen["manifest HEAD"]["what"].endswith("; 76 requests left of 100")
+    assert seen["manifest HEAD"]["facts"]["requests_left"] == 76
+
+
 def test_bytes_that_are_others(doctor: Doctor, registry: EmbeddedRegistry) -> None:
     registry.behaviour = Behaviour(faults=(Fault("get blob", FaultKind.WRONG_BYTES, times=None),))
     seen = doctor.look(f"{registry.address}/team/app", INSECURE)
@@ -163,6 +174,8 @@ def test_a_repository_that_is_not_there(doctor: Doctor, registry: EmbeddedRegist
     seen = doctor.look(f"{registry.address}/team/gone", INSECURE)
     assert seen.failed() == ["tags"]
     assert "NAME_UNKNOWN" in seen.said("tags")
+    assert "Add --write to see" in seen.said("tags")
+    assert doctor.look(f"{registry.address}/team/gone", INSECURE, "--write")["tags"]["state"] == "warning"
 
 
 def test_the_whole_takes_no_longer_than_it_may(doctor: Doctor, registry: EmbeddedRegistry) -> None:
@@ -190,3 +203,10 @@ def test_what_a_program_reads(doctor: Doctor, registry: EmbeddedRegistry) -> Non
     assert json.loads(json.dumps(document)) == document
     assert document["subject"] == f"{registry.address}/team/app"
     assert list(document["checks"][0]) == ["name", "state", "what", "cure", "seconds", "size_bytes", "facts"]
+
+
+def test_every_check_is_on_the_page_and_no_other(doctor: Doctor, registry: EmbeddedRegistry) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([A-Za-z][^|]*) \|", page, re.MULTILINE)
+    told = {name for row in rows for name in row.split(", ")} - {"check"}
+    assert told == doctor.look(f"{registry.address}/team/app", INSECURE, "--write").states().keys()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Certificate", "Connection", "connect", "parse_account", "parse_certificates"]
 
 _TEXT = 0
+_QUIC = "3"
 _USED_PROXY = 0x200000 + 66
 """CURLINFO_USED_PROXY, a number of libcurl's ABI: not every PycURL has the name."""
 _TLS = re.compile(r"SSL connection using (\S+)(?: / (\S+))?")
@@ -92,6 +93,8 @@ async def connect(driver: CurlDriver, endpoint: Endpoint, *, connect_timeout_s: 
             easy, build_ping(endpoint), endpoint, AnswerHead(), authorization=None, connect_timeout_s=connect_timeout_s
         )
         easy.setopt(pycurl.CONNECT_ONLY, 1)
+        if endpoint.network.http_version == _QUIC:
+            easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # a connection alone is one of TCP
         easy.setopt(pycurl.OPT_CERTINFO, 1)
         easy.setopt(pycurl.FRESH_CONNECT, 1)
         easy.setopt(pycurl.VERBOSE, 1)

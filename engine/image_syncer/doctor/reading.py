@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.doctor.check import Check, failed, fine, skipped, warned
@@ -15,6 +16,7 @@ from image_syncer.registry import (
     build_list_catalog,
     build_list_tags,
     is_page,
+    parse_allowance,
     parse_blob_range,
     parse_catalog_page,
     parse_manifest_head,
@@ -34,6 +36,7 @@ PAGE_SIZE = 100
 """Small enough for every registry, large enough to see whether it keeps to it."""
 LARGEST_BLOB_BYTES = 4 * 2**20
 """Of the blobs of an image, the largest up to here is read: more says no more about the way, and costs memory."""
+_PUSH_MAKES_IT = "For a destination that is no fault: most registries make it with the first push. Add --write to see."
 _OK, _PARTIAL = 200, 206
 _DEFAULT_TAG = "latest"
 
@@ -60,7 +63,7 @@ async def probe_tags(patient: Patient) -> Check:
         response = await patient.ask(request)
     except NotFoundError as error:
         if not patient.write:
-            raise
+            return failed(error, f"{error.hint or ''} {_PUSH_MAKES_IT}".strip())
         return warned(f"there is no {repository} yet; most registries make it when something is pushed", error.hint)
     if is_page(response):
         return failed("a web page came for an answer", NO_REGISTRY_HINT)
@@ -93,7 +96,12 @@ async def probe_manifest_head(patient: Patient) -> Check:
     if head.digest is None:
         what = f"{target}: answered without a digest (Docker-Content-Digest)"
         return warned(what, "Every image has to be read to see whether it has changed.", **facts)
-    return fine(f"{target} is {head.digest.short}", **facts)
+    allowance = parse_allowance(response.headers, time.time())
+    left = ""
+    if allowance is not None and allowance.remaining is not None:
+        facts["requests_left"] = allowance.remaining
+        left = f"; {allowance.remaining:,} requests left" + (f" of {allowance.limit:,.0f}" if allowance.limit else "")
+    return fine(f"{target} is {head.digest.short}{left}", **facts)
 
 
 async def probe_manifest_get(patient: Patient) -> Check:
