@@ -13,6 +13,7 @@ import pytest
 
 from image_syncer.embedded import ContentBuilder, MadeManifest, push_over_http
 from support.docker_registry import CREDENTIAL, DockerRegistry, serve_docker_registry
+from support.programs import find_program
 from support.token_server import serve_tokens
 
 if TYPE_CHECKING:
@@ -128,3 +129,51 @@ def test_a_private_authority_is_named_in_the_auth_file(
         command.write("auth.yaml", {guarded.address: {"ca_file": str(certificates.authority)}})
         log_in(command, guarded.address, PASSWORD, "--auth", "auth.yaml")
     assert (command.directory / "docker" / "config.json").exists()
+
+
+def skopeo(command: Command, *words: str, password: str | None = None) -> str:
+    """`skopeo WORDS…` in the command's environment; what it says."""
+    done = subprocess.run(
+        [find_program("skopeo"), *words],
+        input=password,
+        capture_output=True,
+        text=True,
+        cwd=command.directory,
+        env=dict(command._environment()),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("place", ["", "/real"])
+@pytest.mark.usefixtures("image")
+def test_a_login_of_skopeo_is_found_where_skopeo_leaves_it(
+    command: Command, closed: DockerRegistry, destination: DockerRegistry, repository: str, place: str
+) -> None:
+    runtime = command.directory / "run"
+    runtime.mkdir()
+    command.environment |= {"DOCKER_CONFIG": "", "HOME": str(command.directory), "XDG_RUNTIME_DIR": str(runtime)}
+    words = ("login", "--tls-verify=false", "-u", USER, "--password-stdin", f"{closed.address}{place}")
+    skopeo(command, *words, password=PASSWORD)
+    assert (runtime / "containers" / "auth.json").exists()
+    plain = {address: {"insecure": True} for address in (closed.address, destination.address)}
+    rule = {f"{closed.address}/{repository}:v1": f"{destination.address}/{repository}"}
+    assert command.sync(plain, rule).outcomes == {"copied": 1}
+    # A login of ours lies in docker's file, which comes after that.
+    said = log_in(command, f"{closed.address}{place}", PASSWORD, "--insecure")
+    assert f"kept in {command.directory}/.docker/config.json" in said
+    assert f"another login for {closed.address}{place} is found before it, in {runtime}/containers/auth.json" in said
+
+
+@pytest.mark.usefixtures("image")
+def test_skopeo_finds_a_login_of_ours_and_logs_out_of_it(
+    command: Command, closed: DockerRegistry, repository: str
+) -> None:
+    log_in(command, closed.address, PASSWORD, "--insecure", "--authfile", "own.json")
+    words = ("--tls-verify=false", "--authfile", "own.json", f"docker://{closed.address}/{repository}:v1")
+    assert repository in skopeo(command, "inspect", *words)
+    assert skopeo(command, "login", "--get-login", "--authfile", "own.json", closed.address).strip() == USER
+    skopeo(command, "logout", "--authfile", "own.json", closed.address)
+    assert "there was no login" in run(command, "logout", "--authfile", "own.json", closed.address)
