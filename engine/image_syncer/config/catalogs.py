@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.model import Destination, Rule, TagSelection
 from image_syncer.config.regex import RegexError, translate_regex
@@ -155,8 +156,9 @@ class CatalogRule:
         """The rule for the repository `name`; None where it is not meant. Raises RuleError where it has no
         destination, InvalidReference where the registry lists what is no name.
         """
-        match = _compiled(self.pattern).fullmatch(name)
-        if match is None or any(_compiled(pattern).fullmatch(name) for pattern in self.exclude):
+        # The automaton first: it is soon done with what does not match, and nearly nothing does that takes for ever.
+        match = _compiled(self.pattern).fullmatch(name) if automaton_of(self.pattern).fullmatch(name) else None
+        if match is None or any(automaton_of(pattern).fullmatch(name) for pattern in self.exclude):
             return None
         source = parse_repository(f"{self.registry}/{name}")
         places = dict.fromkeys(template.repository_for(match) for template in self.destinations)

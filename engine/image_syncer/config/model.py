@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from image_syncer.config.automaton import automaton_of
 from image_syncer.config.registry_cloud import CloudSettings, merge_clouds
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
@@ -94,7 +95,7 @@ class TagSelection:
         """
         if self.names or self.digest is not None:
             return list(self.names)
-        pattern = re.compile(self.regex) if self.regex is not None else None
+        pattern = automaton_of(self.regex) if self.regex is not None else None
         include = () if self._exact else self.include
         tags = [
             tag

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from image_syncer.config.automaton import automaton_of
+
 __all__ = ["MAX_REGEX_CHARACTERS", "RegexError", "translate_regex"]
 
 MAX_REGEX_CHARACTERS = 1000
@@ -164,6 +166,7 @@ def translate_regex(text: str) -> str:
     pattern = _Translator(text).translate()
     try:
         re.compile(pattern)
+        automaton_of(pattern)
     except re.error as error:
         position = error.pos + 1 if error.pos is not None and pattern == text else None
         raise RegexError(error.msg, position) from None
