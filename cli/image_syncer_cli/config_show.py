@@ -66,6 +66,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     for registry in data["registries"]:
         parts = [name.replace("_", " ") for name in _FLAGS if registry[name]]
         parts += [f"{name} {registry[name]}" for name in _VALUES if registry[name] is not None]
+        parts += [f"mirror {mirror}" for mirror in registry["mirrors"]]
         parts += [f"{name} {value}" for name, value in registry["network"].items()]
         yield f"{registry['registry']}: " + ", ".join([f"credential from {_credential(registry)}", *parts])
 

@@ -73,11 +73,14 @@ def test_registries_are_told_with_their_source_of_credentials_and_no_secret(
 
 
 def test_limits_are_shown_as_they_are_written(command: Command, files: Files) -> None:
-    files.auth.write_text("registry.example: {requests_per_s: 20, rate: [{days: sat, rate: 1MB/s}]}\n")
+    files.auth.write_text(
+        "registry.example: {requests_per_s: 20, rate: [{days: sat, rate: 1MB/s}], mirrors: m.example/x}\n"
+    )
     files.images.write_text("registry.example/app:1: registry.example/copy\n")
     ran = command("config", "show", *files.words, "--rate", "08:00-18:00=50MB/s, 1Gbit/s")
     assert "rate: 08:00-18:00=50MB/s,125MB/s" in ran.out.splitlines()
     assert "requests_per_s 20.0, rate sat=1MB/s" in ran.out
+    assert ran.out.rstrip().endswith("mirror m.example/x")
 
 
 def test_the_network_is_told_with_the_environments_proxies_and_dockers_folders(

@@ -66,7 +66,7 @@ def fill(lab: SyncLab, images: int, layer_bytes: int, layers: int = 1) -> None:
         lab.push(lab.content.image(layers, layer_bytes=layer_bytes), f"team/app{number}")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_rate_is_kept_and_used(lab: SyncLab, workers: int) -> None:
     fill(lab, 4, 9 * MB)
     with arrive(lab.destination) as flow:
@@ -88,7 +88,7 @@ def test_a_rate_is_exact_over_ten_seconds(lab: SyncLab, workers: int, layer_byte
 
 
 def test_small_blobs_count_too(lab: SyncLab) -> None:
-    fill(lab, 40, 200_000, layers=2)
+    fill(lab, 28, 200_000, layers=2)
     with arrive(lab.destination) as flow:
         lab.run(workers=2, rate=rate_of("4MB/s"))
     assert flow.rate(2.0) == pytest.approx(4 * MB, rel=0.12)
@@ -114,11 +114,11 @@ def test_a_registry_has_a_limit_of_its_own_and_the_others_do_not_wait_for_it(lab
 
 def test_a_pause_of_ours_is_nobodys_silence(lab: SyncLab) -> None:
     """Each chunk takes a second and more to be allowed: longer than a side may be silent, and nobody is given up."""
-    fill(lab, 2, 40_000)
-    done = lab.run(workers=1, rate=rate_of("15KB/s"), stall_timeout_s=1.0, answer_timeout_s=1.0, retries=0)
-    assert done.outcomes == ["copied"] * 2
+    fill(lab, 1, 30_000)
+    done = lab.run(workers=1, rate=rate_of("12KB/s"), stall_timeout_s=1.0, answer_timeout_s=1.0, retries=0)
+    assert done.outcomes == ["copied"]
     assert done.report.resumes == {"source": 0, "destination": 0, "while idle": 0}
-    assert done.report.seconds >= 4.0
+    assert done.report.seconds >= 2.5
 
 
 def test_a_deep_verification_reads_no_faster_than_it_may(lab: SyncLab) -> None:

@@ -13,7 +13,7 @@ from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
 from image_syncer.config.registry_profile import merge_profiles
 from image_syncer.config.registry_safety import merge_redirects
-from image_syncer.oci import InvalidReference, Reference, canonical_registry
+from image_syncer.oci import InvalidReference, Reference, Repository, canonical_registry
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
-    from image_syncer.oci import Digest, Platform, Repository
+    from image_syncer.oci import Digest, Platform
     from image_syncer.registry import Credential
 
 __all__ = [
@@ -169,6 +169,7 @@ class RegistryEntry:
     max_connections: int | None = None
     pieces_above: int | None = None
     limits: Limits = NO_LIMITS
+    mirrors: tuple[str, ...] = ()
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
     profile: Profile | None = None
@@ -203,6 +204,7 @@ class RegistryBook:
     entries: tuple[RegistryEntry, ...] = ()
     _by_prefix: dict[str, RegistryEntry] = field(init=False, repr=False, compare=False)
     _by_host: dict[str, HostSettings] = field(init=False, repr=False, compare=False)
+    _has_mirrors: bool = field(init=False, repr=False, compare=False)
 
     def __init__(self, entries: Sequence[RegistryEntry] = ()) -> None:
         by_prefix: dict[str, RegistryEntry] = {}
@@ -213,6 +215,7 @@ class RegistryBook:
             by_host.setdefault(prefix.partition("/")[0], []).append(entry)
         object.__setattr__(self, "entries", tuple(entries))
         object.__setattr__(self, "_by_prefix", by_prefix)
+        object.__setattr__(self, "_has_mirrors", any(entry.mirrors for entry in entries))
         object.__setattr__(self, "_by_host", {host: _merge(group) for host, group in by_host.items()})
 
     def entry_for(self, repository: Repository) -> RegistryEntry | None:
@@ -240,6 +243,21 @@ class RegistryBook:
         `ca_file` and `profile`, the smallest `max_connections` and `pieces_above`.
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
+
+    def mirrors_of(self, repository: Repository) -> tuple[Repository, ...]:
+        """Where the same images can be had, in the order of trial."""
+        parts = [mirror.partition("/") for mirror in self.mirrors_written(repository)]
+        return tuple(Repository(host, f"{path}{slash}{repository.name}") for host, slash, path in parts)
+
+    def mirrors_written(self, repository: Repository) -> tuple[str, ...]:
+        """The mirrors of the entry with the longest prefix that has any, each with what the names there begin with."""
+        prefix = f"{repository.registry}/{repository.name}" if self._has_mirrors else ""
+        while prefix:
+            entry = self._by_prefix.get(prefix)
+            if entry is not None and entry.mirrors:
+                return entry.mirrors
+            prefix = prefix.rpartition("/")[0]
+        return ()
 
     def limits(self) -> dict[str, Limits]:
         """What the user allows at each host of which an entry bounds something."""

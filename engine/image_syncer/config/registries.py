@@ -11,6 +11,7 @@ from image_syncer.config.model import RegistryEntry, canonical_prefix
 from image_syncer.config.registry_cloud import CLOUD_KEYS, read_cloud
 from image_syncer.config.registry_creation import CREATION_KEYS, read_creation
 from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits
+from image_syncer.config.registry_mirrors import MIRROR_KEYS, read_mirrors
 from image_syncer.config.registry_network import NETWORK_KEYS, read_network
 from image_syncer.config.registry_profile import PROFILE_KEYS, read_profile
 from image_syncer.config.registry_safety import SAFETY_KEYS, read_redirects
@@ -31,6 +32,7 @@ OWN_ENTRY_KEYS = (
     "max_connections",
     "pieces_above",
     *LIMIT_KEYS,
+    *MIRROR_KEYS,
     *NETWORK_KEYS,
     *SAFETY_KEYS,
     *PROFILE_KEYS,
@@ -131,6 +133,7 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         max_connections=entry.count("max_connections", least=2),
         pieces_above=entry.size("pieces_above"),
         limits=read_limits(entry),
+        mirrors=read_mirrors(entry, canonical_prefix(prefix)),
         network=read_network(entry),
         redirects=read_redirects(entry),
         profile=read_profile(entry, canonical_prefix(prefix).partition("/")[0]),

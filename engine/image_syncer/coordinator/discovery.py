@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import MissingPlatform
+from image_syncer.config import MissingPlatform, RegistryBook
+from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.errors import (
     AuthenticationError,
@@ -50,7 +51,7 @@ from image_syncer.worker.habits import HEADS_MANIFESTS
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor
-    from image_syncer.registry import Response
+    from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Discovery", "Selected"]
 
@@ -90,7 +91,8 @@ class _Below:
 
 class Discovery:
     """Asks registries through the client; every error says on which side and of which image. `quirks` says where a HEAD
-    tells nothing, and learns it.
+    tells nothing, and learns it. What is asked for by its digest is asked first of the mirrors that are in
+    `registries`.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Discovery:
         client: RegistryClient,
         endpoints: EndpointBook,
         quirks: Quirks | None = None,
+        registries: RegistryBook | None = None,
         *,
         missing_platform: MissingPlatform = MissingPlatform.SKIP,
     ) -> None:
@@ -105,6 +108,7 @@ class Discovery:
         self._client = client
         self._endpoints = endpoints
         self._quirks = quirks or Quirks()
+        self.mirrors = MirrorReads(client, endpoints, registries or RegistryBook())
         self._refused: set[Reference] = set()
 
     async def head_source(self, reference: Reference) -> ManifestHead:
@@ -309,8 +313,6 @@ class Discovery:
         return platform_of_config(body)
 
     async def _get(self, repository: Repository, target: str, origin: Origin, wanted: Digest | None = None) -> Manifest:
-        endpoint = await self._endpoints.resolve(repository.registry, origin)
-        request = build_get_manifest(endpoint, repository, target)
         places: dict[str, Any] = {
             "origin": origin,
             "repository": str(repository),
@@ -323,7 +325,14 @@ class Discovery:
         def check(response: Response) -> None:
             read[:] = [_read_manifest(response, wanted, places)]
 
-        await self._client.send(request, endpoint, origin=origin, check=check)
+        def build(endpoint: Endpoint, place: Repository) -> Request:
+            return build_get_manifest(endpoint, place, target)
+
+        by_digest = wanted is not None and origin is Origin.SOURCE
+        if by_digest and await self.mirrors.try_read(repository, build, check):
+            return read[0]
+        endpoint = await self._endpoints.resolve(repository.registry, origin)
+        await self._client.send(build(endpoint, repository), endpoint, origin=origin, check=check)
         return read[0]
 
 

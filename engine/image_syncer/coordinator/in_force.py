@@ -59,6 +59,7 @@ def _registries(configuration: Configuration) -> Iterable[dict[str, Any]]:
             "pieces_above": host.pieces_above,
             "requests_per_s": host.limits.requests_per_s,
             "rate": str(host.limits.rate or "") or None,
+            "mirrors": list(book.mirrors_written(repository)),
             "allow_local_redirects": host.redirects.local,
             "allow_plain_redirects": host.redirects.plain,
             "network": reach.complete(repository.registry, host.network, ca_file=host.ca_file).described(),

@@ -92,7 +92,7 @@ class Run:
         self._journal = journal_of(settings)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
-        self._ending = Ending(on_begin=self._end_early, on_hurry=self._kill_workers)
+        self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
         self._rate = RateMeter()
@@ -218,7 +218,7 @@ class Run:
             holdings = JournaledHoldings(self._blobs, journal)
             sessions = UploadSessions(journal.sessions(), journal.note_session)
             quirks = Quirks(journal.quirks(), journal.note_quirk)
-        discovery = Discovery(self._client, endpoints, quirks, missing_platform=settings.missing_platform)
+        discovery = Discovery(self._client, endpoints, quirks, registries, missing_platform=settings.missing_platform)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,
@@ -231,6 +231,7 @@ class Run:
             sessions=sessions,
             quirks=quirks,
             breakers=self._health.breakers,
+            mirrors=discovery.mirrors,
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
@@ -355,6 +356,7 @@ class Run:
             internal_error=self._internal_error(),
             resumes=self._transfers.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),
+            mirrors=self._transfers.mirrors.as_data(),
             kind=self.kind,
             created=tuple(self._preparation.created),
         )
@@ -395,6 +397,3 @@ class Run:
 
     def _holds_back(self, registry: str, now: float) -> bool:
         return self._health.breakers.is_held(registry) or self._client.holds_back(registry, now)
-
-    def _kill_workers(self) -> None:
-        self._transfers.kill()

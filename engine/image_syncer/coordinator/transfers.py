@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
 from image_syncer.coordinator.guard import give_up_job
+from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.resumes import Resumes
@@ -86,12 +87,14 @@ class Transfers:
         sessions: UploadSessions | None = None,
         quirks: Quirks | None = None,
         breakers: Breakers | None = None,
+        mirrors: MirrorReads | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
         run_began_at: float = 0.0,
     ) -> None:
         """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time)."""
         self._client = client
         self._endpoints = endpoints
+        self.mirrors = mirrors or MirrorReads(client, endpoints, registries)
         self._loop = asyncio.get_running_loop()
         self._quirks = quirks or Quirks()
         self._scheduler = Scheduler(
@@ -221,6 +224,7 @@ class Transfers:
         """See `PoolListener`."""
         if isinstance(message, Beat):
             self.requests.update(message.requests)
+            self.mirrors.add_counts(message.mirrored)
             self.pacing.note_answers(message.answer_s)
             self._running.heard(message.signs)
             self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
@@ -283,6 +287,7 @@ class Transfers:
 
     def _on_job_ended(self, worker: int, message: JobEnded) -> None:
         self.requests.update(message.requests)
+        self.mirrors.add_counts(message.mirrored)
         running = self._running.end(message.job_id)
         results = [as_target_result(result) for result in message.results]
         told = running.told if running is not None else {}
@@ -347,6 +352,8 @@ class Transfers:
                 for target in job.targets
             ),
             may_split=job.may_split,
+            # Whoever tries again after an error asks no mirror, which may have been to blame.
+            mirrors=() if any(target.tries for target in job.targets) else self.mirrors.known_places(job.source),
         )
         self._supervisor.send(lease.worker, message)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, RegistryDownError, SyncError
 from image_syncer.net.gate import Gate
-from image_syncer.planning import Patience, Tries
+from image_syncer.planning import Mirrors, Patience, Tries
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Operation,
@@ -62,6 +62,8 @@ class RegistryClient:
         self.transport = transport
         self.authorizer = authorizer
         self.throttle = throttle
+        self.mirrors = Mirrors()
+        """Of source registries, which of them may be asked."""
         self._retry = retry
         self._write_retry = write_retry or retry
         self._chance = chance

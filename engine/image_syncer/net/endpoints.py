@@ -90,6 +90,17 @@ class EndpointBook:
         task = self._resolved.get(registry)
         return task.result() if task is not None and task.done() and task.exception() is None else None
 
+    async def find_once(self, registry: str) -> Endpoint:
+        """The same for a registry without which one can do: its candidates are tried once, and no outage is waited
+        for. Raises `SyncError` where none of them answers.
+        """
+        known = self.known(registry)
+        if known is None:
+            known = await self._probe(registry, Origin.SOURCE)
+            found = self._resolved[registry] = asyncio.get_running_loop().create_future()
+            found.set_result(known)
+        return known
+
     async def resolve(self, registry: str, origin: Origin) -> Endpoint:
         """The endpoint of `registry`; raises TransportError where none of its candidates answers."""
         known = self.known(registry)

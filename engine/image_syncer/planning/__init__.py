@@ -9,6 +9,7 @@ from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.latency import LatencyWatch
+from image_syncer.planning.mirrors import Mirrors
 from image_syncer.planning.pacing import Pacer
 from image_syncer.planning.patience import Patience
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
@@ -41,6 +42,7 @@ __all__ = [
     "LatencyWatch",
     "Lease",
     "Machine",
+    "Mirrors",
     "Numbering",
     "Pacer",
     "Patience",

@@ -119,8 +119,9 @@ class Report:
     "SIGTERM", "SIGHUP"), "deadline", "stuck", or None; `unwritten` says why the file that was asked for is not there.
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
-    "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry.
-    `kind` is "sync" or "verify". `created` are repositories and projects that had to be made ("registry/name").
+    "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,
+    `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync" or "verify". `created` are
+    repositories and projects that had to be made ("registry/name").
     """
 
     settings: Mapping[str, Any]
@@ -134,6 +135,7 @@ class Report:
     internal_error: str | None = None
     resumes: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
+    mirrors: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "sync"
     created: tuple[str, ...] = ()
 
@@ -218,6 +220,7 @@ class Report:
             "resumes": dict(self.resumes),
             "limits": dict(self.limits),
             "repositories_created": list(self.created),
+            "mirrors": dict(self.mirrors),
             "warnings": list(self.warnings),
         }
 

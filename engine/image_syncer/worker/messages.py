@@ -91,7 +91,8 @@ class Setup:
 class LeaseJob:
     """To a worker: bring this blob to these places; `size` in bytes, -1 where nobody knows it yet.
 
-    `may_split` says that a place that holds the others back may be left to another job.
+    `may_split` says that a place that holds the others back may be left to another job. `mirrors` are tried before the
+    source, in their order.
     """
 
     job_id: int
@@ -100,6 +101,12 @@ class LeaseJob:
     source: Place
     targets: tuple[TargetPlace, ...]
     may_split: bool = False
+    mirrors: tuple[Place, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Place, ...]:
+        """Where the blob can be had, in the order of trial."""
+        return (*self.mirrors, self.source)
 
 
 @dataclass(frozen=True)
@@ -143,13 +150,15 @@ class Ready:
 @dataclass(frozen=True)
 class Beat:
     """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
-    seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress.
+    seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress;
+    what mirrors gave, see `Mirrors.take_counts`.
     """
 
     requests: dict[str, int]
     received: dict[str, int]
     answer_s: dict[str, list[float]] = field(default_factory=dict)
     signs: dict[str, int] = field(default_factory=dict)
+    mirrored: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,7 +233,7 @@ class TargetEnded:
 
 @dataclass(frozen=True)
 class JobEnded:
-    """From a worker: a job is over; `results` in the order of its targets, `requests` as in a `Beat`.
+    """From a worker: a job is over; `results` in the order of its targets, `requests` and `mirrored` as in a `Beat`.
 
     `source_waited_s` and `destination_waited_s` are how long each side was paused because the other was slower (of
     several destinations, the one that waited longest), `pauses` how often.
@@ -236,6 +245,7 @@ class JobEnded:
     source_waited_s: float = 0.0
     destination_waited_s: float = 0.0
     pauses: int = 0
+    mirrored: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Mover:
         self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
         self._download = Download(
             client,
-            lease.source,
+            lease.sources,
             digest,
             on_asked=self._on_asked,
             begin=self._begin,

@@ -61,7 +61,7 @@ class ParcelMover:
         self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
         self._download = Download(
             client,
-            lease.source,
+            lease.sources,
             digest,
             on_asked=self._on_asked,
             begin=self._begin,

@@ -199,6 +199,7 @@ class Worker:
                 source_waited_s,
                 destination_waited_s,
                 pauses,
+                self._client.mirrors.take_counts(),
             )
         )
 
@@ -271,7 +272,8 @@ class Worker:
         movers, ends = self._movers.items(), self._ends
         received = {str(job): mover.received for job, mover in movers}
         signs = {str(job): mover.received + mover.sent + ends[job] for job, mover in movers}
-        self._say(Beat(self._take_requests(), received, {} if late else answer_s, signs))
+        mirrored = self._client.mirrors.take_counts()
+        self._say(Beat(self._take_requests(), received, {} if late else answer_s, signs, mirrored))
 
     def _take_requests(self) -> dict[str, int]:
         """What was sent since this was asked last."""

@@ -27,16 +27,18 @@ from image_syncer.registry import (
 from image_syncer.transfer import too_short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer.net import Metered, RegistryClient
     from image_syncer.oci import Digest
-    from image_syncer.registry import Request
+    from image_syncer.registry import Endpoint, Request
     from image_syncer.transfer import Parcel, Resumption, Stream
     from image_syncer.worker.messages import Place
 
 __all__ = ["Download", "length_differs"]
 
+MIRROR_TOKEN_S = 30.0
+"""How long a mirror's token may take: then the next place is asked."""
 MAX_REFUSAL_BYTES = 64 * 1024
 """What is kept of the body of an answer that is not the blob, to say why."""
 _OK = 200
@@ -46,16 +48,19 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 class Download:
-    """Asks `place` for a blob. `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the
-    blob's first byte is about to come: it gives what takes the bytes, or raises what is wrong with the `size` (the
-    Content-Length in bytes, or None). `on_broken(error)` is told each time that it broke off and will go on.
-    `small` says that the blob is taken whole.
+    """Asks `places` for a blob: mirrors in their order, of which whatever goes wrong is no more than a reason to ask
+    the next one, and then the registry itself. What has come stays, since the digest is the same.
+
+    `on_asked` is called when a request goes out, `begin(size)` from inside libcurl when the blob's first byte is about
+    to come: it gives what takes the bytes, or raises what is wrong with the `size` (the Content-Length in bytes, or
+    None). `on_broken(error)` is told each time that it broke off and will go on. `small` says that the blob is taken
+    whole.
     """
 
     def __init__(
         self,
         client: RegistryClient,
-        place: Place,
+        places: Sequence[Place],
         digest: Digest,
         *,
         on_asked: Callable[[], None],
@@ -65,7 +70,7 @@ class Download:
         small: bool = False,
     ) -> None:
         self._client = client
-        self._place = place
+        self._place, *self._others = places
         self._digest = digest
         self._on_asked = on_asked
         self._begin = begin
@@ -94,10 +99,11 @@ class Download:
         """Returns when all bytes were handed over; raises the `SyncError` that kept them from it."""
         while True:
             self._again = False
+            self._pass_over()
             try:
                 await self._ask()
             except SyncError as error:
-                if self._again:
+                if self._again or self._leave_mirror(error):
                     continue
                 await self._pause(error)
             else:
@@ -115,6 +121,26 @@ class Download:
         self._again = True
         if self.easy is not None:
             self._client.transport.driver.fail(self.easy, pycurl.E_ABORTED_BY_CALLBACK, "begun again")
+
+    def _pass_over(self) -> None:
+        """Mirrors that failed lately are not asked."""
+        mirrors, now = self._client.mirrors, asyncio.get_running_loop().time()
+        while self._others and not mirrors.is_usable(self._place.endpoint.registry, now):
+            self._place = self._others.pop(0)
+
+    def _leave_mirror(self, error: SyncError) -> bool:
+        """Whether `error` is that of a mirror, and another place is asked from now on. Bytes that were wrong are not
+        begun again here: who tries again asks no mirror.
+        """
+        if not self._others or (error is self._why_broken_off and not error.retryable):
+            return False
+        self._client.mirrors.failed(self._place.endpoint.registry, error, asyncio.get_running_loop().time())
+        if self._stream is not None and self._stream.fault is not None:
+            error.hint = f"They came from the mirror {self._place.endpoint.registry}, which is asked no more."
+            return False
+        self._place = self._others.pop(0)
+        self._knows_ranges = True
+        return True
 
     async def _pause(self, error: SyncError) -> None:
         """Sleep until the download may go on; raises `error` where it may not."""
@@ -141,7 +167,7 @@ class Download:
         while not self._again:
             if self._owes(request):
                 await self._client.wait_for_turn(endpoint, Operation.GET_BLOB)
-            value = await self._client.authorization_for(request, endpoint)
+            value = await self._authorization(request, endpoint)
             response = await self._transfer(request, value, offset)
             if response is None:
                 return
@@ -156,8 +182,17 @@ class Download:
                 await self._client.authorizer.renew(endpoint, repository, request.scopes, value, challenges)
             else:
                 error = self._client.failure(response, request, endpoint, Origin.SOURCE)
-                if not (self._owes(request) and self._client.waits_for(error, endpoint)):
+                if self._others or not (self._owes(request) and self._client.waits_for(error, endpoint)):
                     raise error
+
+    async def _authorization(self, request: Request, endpoint: Endpoint) -> str | None:
+        authorization = self._client.authorization_for(request, endpoint)
+        if not self._others:
+            return await authorization
+        try:
+            return await asyncio.wait_for(authorization, MIRROR_TOKEN_S)
+        except asyncio.TimeoutError:
+            raise SyncError(f"the mirror {endpoint.registry} had no token in time", origin=Origin.SOURCE) from None
 
     def _is_halted(self) -> bool:
         return self._again
@@ -174,6 +209,7 @@ class Download:
         self._on_asked()
         answer = _Answer(lambda head: self._take_answer(head, offset))
         self._why_broken_off = None
+        before = self.progress
         easy = self.easy = transport.handles.take()
         metered = self._metered = transport.meter(easy, self._place.endpoint.registry, sending=False, small=self._small)
         try:
@@ -192,6 +228,8 @@ class Download:
             code, words = await transport.transfer(easy, request, self._place.endpoint, Origin.SOURCE)
         finally:
             self.easy = self._metered = None
+            if self._others and self.progress > before:
+                self._client.mirrors.came(self._place.endpoint.registry, self.progress - before)
             if metered is not None:
                 metered.close()
             transport.handles.give_back(easy)

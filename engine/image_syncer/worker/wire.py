@@ -143,15 +143,25 @@ def _lease_data(lease: LeaseJob) -> tuple[Any, ...]:
             for target in lease.targets
         ],
         lease.may_split,
+        [_place_data(mirror.endpoint, mirror.repository) for mirror in lease.mirrors],
     )
 
 
-def _lease(job_id: int, digest: str, size: int, source: list[Any], targets: list[Any], may_split: bool) -> LeaseJob:
+def _lease(
+    job_id: int,
+    digest: str,
+    size: int,
+    source: list[Any],
+    targets: list[Any],
+    may_split: bool,
+    mirrors: list[list[Any]],
+) -> LeaseJob:
     places = []
     for where, *rest in targets:
         place = _place(*where)
         places.append(TargetPlace(place.endpoint, place.repository, *rest))
-    return LeaseJob(job_id, digest, size, _place(*source), tuple(places), may_split)
+    sources = tuple(_place(*mirror) for mirror in mirrors)
+    return LeaseJob(job_id, digest, size, _place(*source), tuple(places), may_split, sources)
 
 
 def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
@@ -166,6 +176,7 @@ def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
         ended.source_waited_s,
         ended.destination_waited_s,
         ended.pauses,
+        ended.mirrored,
     )
 
 
