@@ -58,8 +58,9 @@ def doctor(
     A REPO without a HOST is one of Docker Hub. A tag may be named: HOST/REPO:TAG. Without --write nothing is written.
     The exit code is 1 where something is broken.
     """
-    from image_syncer import examine
+    from image_syncer import configure_logging, examine
 
+    configure_logging(level="debug" if options.get("debug") else "warning")
     registries = _read_registries(auth, config, insecure_hosts)
     settings = _build_settings(options)
     if as_json:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from image_syncer.telemetry import logs
 from image_syncer_cli.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SECRET = "hunter2hunter2"
@@ -74,8 +76,9 @@ class Doctor:
 
 
 @pytest.fixture
-def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Doctor:
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    return Doctor(tmp_path, capsys)
+    yield Doctor(tmp_path, capsys)
+    logs._sinks.clear()

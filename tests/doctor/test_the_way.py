@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,21 @@ def test_a_certificate_that_is_not_believed(
     assert seen["TLS"]["what"].startswith("TLSv1.3, ")
     assert seen["certificate"]["facts"]["subject"] == "CN = made-up server"
     assert seen["ping"]["state"] == "not tried"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_registry_that_wants_a_certificate_of_ours(doctor: Doctor, tmp_path: Path, version: ssl.TLSVersion) -> None:
+    made = make_certificates(tmp_path / "certificates")
+    context = made.server_context()
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, version
+    context.load_verify_locations(made.authority)
+    own = {"client_cert": str(made.certificate), "client_key": str(made.key)}
+    with serve_in_thread(ssl_context=context) as registry:
+        without = doctor.look(registry.address, {"ca_file": str(made.authority)})
+        with_it = doctor.look(registry.address, {"ca_file": str(made.authority), **own})
+    assert without.failed() == [{ssl.TLSVersion.TLSv1_2: "TLS", ssl.TLSVersion.TLSv1_3: "ping"}[version]]
+    assert "give client_cert and client_key" in without.said(without.failed()[0])
+    assert (with_it.code, with_it["TLS"]["state"]) == (0, "ok")
 
 
 def test_a_certificate_that_ends_soon_and_one_that_nobody_looks_at(doctor: Doctor, tmp_path: Path) -> None:

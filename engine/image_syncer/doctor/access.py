@@ -6,8 +6,10 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.doctor.certificates import OWN_WANTED, lacks_certificate
 from image_syncer.doctor.check import Check, failed, fine, skipped, warned
 from image_syncer.doctor.claims import read_claims
+from image_syncer.errors import TransportError
 from image_syncer.net.token_broker import USABLE_PART
 from image_syncer.registry import (
     NO_REGISTRY_HINT,
@@ -55,7 +57,11 @@ async def probe_ping(patient: Patient) -> Check:
     """What `/v2/` says (OCI distribution specification 1.1, section "Determining support"), without a credential."""
     request = build_ping(patient.endpoint)
     before = time.time()
-    response = await patient.transport.perform(request, patient.endpoint)
+    try:
+        response = await patient.transport.perform(request, patient.endpoint)
+    except TransportError as cut:
+        # With TLS 1.3 the handshake is over before the registry misses a certificate of ours (RFC 8446, section 2).
+        return failed(cut, OWN_WANTED if lacks_certificate(patient) else None)
     patient.learnt.asked_at_epoch_s = (before + time.time()) / 2
     patient.learnt.ping = response
     status = response.status

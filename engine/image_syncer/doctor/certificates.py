@@ -20,21 +20,24 @@ if TYPE_CHECKING:
     from image_syncer.doctor.patient import Patient
     from image_syncer.errors import TransportError
 
-__all__ = ["probe_certificate", "probe_tls"]
+__all__ = ["OWN_WANTED", "lacks_certificate", "probe_certificate", "probe_tls"]
 
 _DAY_S = 86400
 _SOON_S = 14 * _DAY_S
 """A certificate that ends sooner is told: those that are renewed by programs live longer than that when it happens."""
 _NOT_BELIEVED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_ISSUER_ERROR)
 _OLD_SIGNS = ("alert protocol version", "unsupported protocol", "version too low")
+OWN_WANTED = "Where the registry does not let you in without it, give client_cert and client_key in its entry."
 _OLD = "The registry speaks only old versions of TLS, which are not safe: have TLS 1.2 or later switched on there."
 _RENEW = "Have the certificate of the registry renewed; if it should be good, check the clock of this machine."
 _CLOCK = "Set the clock of this machine: it seems to be behind."
 _NAME = "Write the registry by a name that is in its certificate, or have the certificate made out for {host} too."
-_INTERMEDIATE = (
-    "Give the PEM file of the authority {issuer!r} as ca_file for this registry in the auth file; where it is a public "
-    "authority, have the registry send the whole chain."
+_INTERMEDIATE = "Give the PEM file of the authority {issuer!r} as ca_file for this registry in the auth file."
+_ALONE = (
+    "Give the PEM file of the authority {issuer!r} as ca_file for this registry in the auth file. The registry sends "
+    "this one certificate alone: where those between it and a public authority are missing, have it send them too."
 )
+_SELF_SIGNED = "Give the PEM file of this very certificate as ca_file for this registry in the auth file."
 
 
 async def probe_tls(patient: Patient) -> Check:
@@ -48,13 +51,30 @@ async def probe_tls(patient: Patient) -> Check:
         return warned(what, "Passwords and tokens go over the network in the clear: have the registry speak TLS.")
     if seen.protocol is not None:
         cipher = f", {seen.cipher}" if seen.cipher else ""
-        agreed = fine(f"{seen.protocol}{cipher}", protocol=seen.protocol, cipher=seen.cipher)
+        facts: dict[str, Any] = {
+            "protocol": seen.protocol,
+            "cipher": seen.cipher,
+            "wants_certificate": seen.wants_certificate,
+        }
+        agreed = fine(f"{seen.protocol}{cipher}", **facts)
+        if lacks_certificate(patient):
+            agreed = warned(
+                f"{agreed.what}; a client's certificate is asked for, and there is none", OWN_WANTED, **facts
+            )
         return replace(agreed, seconds=seen.tls_s - seen.connected_s if seen.tls_s else None)
     if seen.code == 0:
         return fine("agreed on")
     error = _error(patient, seen)
+    if lacks_certificate(patient):
+        return failed(error, OWN_WANTED)
     is_old = any(sign in seen.words.lower() for sign in _OLD_SIGNS)
     return failed(error, _OLD if is_old else None)
+
+
+def lacks_certificate(patient: Patient) -> bool:
+    """Whether the registry asks for a client's certificate, and its entry names none."""
+    seen = patient.learnt.connection
+    return seen is not None and seen.wants_certificate and patient.endpoint.network.client_cert is None
 
 
 async def probe_certificate(patient: Patient) -> Check:
@@ -64,12 +84,12 @@ async def probe_certificate(patient: Patient) -> Check:
     if patient.endpoint.base_url.startswith("http://"):
         return skipped("none is needed in plain HTTP")
     own = seen.certificates[0] if seen.certificates else None
-    facts = _facts(own, len(seen.certificates))
+    facts = _facts(seen.certificates)
     origin = origin_of(patient.endpoint.base_url)
     host = origin[1] if origin else patient.registry
     now = datetime.fromtimestamp(time.time(), timezone.utc)
     if seen.code in _NOT_BELIEVED:
-        return _not_believed(seen.words, own, host, now, facts)
+        return _not_believed(seen.words, seen.certificates, host, now, facts)
     if seen.code:
         return failed(
             transport_error(
@@ -96,9 +116,10 @@ def _error(patient: Patient, seen: Connection) -> TransportError:
     return transport_error(seen.code, seen.words, request, Origin.LOCAL, patient.endpoint.network)
 
 
-def _not_believed(words: str, own: Certificate | None, host: str, now: datetime, facts: dict[str, Any]) -> Check:
-    if own is None:
+def _not_believed(words: str, chain: tuple[Certificate, ...], host: str, now: datetime, facts: dict[str, Any]) -> Check:
+    if not chain:
         return failed(f"it is not believed: {words}", None, **facts)
+    own = chain[0]
     if own.ends is not None and own.ends < now:
         return failed(f"it has expired: {own.subject}, {_until(own, now)}", _RENEW, cause="expired", **facts)
     if own.begins is not None and own.begins > now:
@@ -108,9 +129,15 @@ def _not_believed(words: str, own: Certificate | None, host: str, now: datetime,
         names = ", ".join(own.names[:_MOST_NAMES]) or own.subject
         return failed(f"it is for {names}, and not for {host}", _NAME.format(host=host), cause="name", **facts)
     if "expired" in words:
-        return failed("a certificate of the chain above it has expired", _RENEW, cause="expired", **facts)
+        ended = next((each.subject for each in chain[1:] if each.ends is not None and each.ends < now), "one above it")
+        return failed(f"a certificate of its chain has expired: {ended}", _RENEW, cause="expired", **facts)
+    facts["cause"] = "authority"
+    if own.subject == own.issuer:
+        return failed(f"it is signed by itself: {own.subject}", _SELF_SIGNED, **facts)
     text = f"nobody whom this machine trusts has signed it: {own.subject}, by {own.issuer} ({_reason(words)})"
-    return failed(text, _INTERMEDIATE.format(issuer=own.issuer), cause="authority", **facts)
+    top = chain[-1].issuer
+    cure = _INTERMEDIATE.format(issuer=top) if len(chain) > 1 else _ALONE.format(issuer=top)
+    return failed(text, cure, **facts)
 
 
 _MOST_NAMES = 6
@@ -137,14 +164,20 @@ def _rough(seconds: float) -> str:
     return format_duration(seconds)
 
 
-def _facts(own: Certificate | None, chain: int) -> dict[str, Any]:
-    if own is None:
-        return {"chain": chain}
+def _facts(chain: tuple[Certificate, ...]) -> dict[str, Any]:
+    told = [{"subject": each.subject, "issuer": each.issuer, "ends": _iso(each.ends)} for each in chain]
+    if not chain:
+        return {"chain": told}
+    own = chain[0]
     return {
         "subject": own.subject,
         "issuer": own.issuer,
         "names": list(own.names),
-        "begins": own.begins.isoformat() if own.begins else None,
-        "ends": own.ends.isoformat() if own.ends else None,
-        "chain": chain,
+        "begins": _iso(own.begins),
+        "ends": _iso(own.ends),
+        "chain": told,
     }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

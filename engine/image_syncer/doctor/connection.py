@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Certificate", "Connection", "connect", "parse_account", "parse_certificates"]
 
 _TEXT = 0
+_CERTIFICATE_WANTED = "TLS handshake, Request CERT"
 _QUIC = "3"
 _USED_PROXY = 0x200000 + 66
 """CURLINFO_USED_PROXY, a number of libcurl's ABI: not every PycURL has the name."""
@@ -49,7 +50,7 @@ class Connection:
     """How it went: libcurl's CURLcode (0: it stands) and words; times in seconds from the begin, 0 where it was not
     reached.
 
-    `proxy_status` is what a proxy answered to CONNECT.
+    `proxy_status` is what a proxy answered to CONNECT. `wants_certificate`: the registry asked for one of ours.
     """
 
     code: int
@@ -58,6 +59,7 @@ class Connection:
     proxy_status: int
     protocol: str | None
     cipher: str | None
+    wants_certificate: bool
     certificates: tuple[Certificate, ...]
     connected_s: float
     tls_s: float
@@ -100,7 +102,7 @@ async def connect(driver: CurlDriver, endpoint: Endpoint, *, connect_timeout_s: 
         easy.setopt(pycurl.VERBOSE, 1)
         easy.setopt(pycurl.DEBUGFUNCTION, listen)
         code, words = await driver.perform(easy)
-        protocol, cipher = parse_account(told)
+        protocol, cipher, wants_certificate = parse_account(told)
         return Connection(
             code=code,
             words=words,
@@ -108,6 +110,7 @@ async def connect(driver: CurlDriver, endpoint: Endpoint, *, connect_timeout_s: 
             proxy_status=easy.getinfo(pycurl.HTTP_CONNECTCODE),
             protocol=protocol,
             cipher=cipher,
+            wants_certificate=wants_certificate,
             certificates=parse_certificates(easy.getinfo(pycurl.INFO_CERTINFO)),
             connected_s=easy.getinfo(pycurl.CONNECT_TIME),
             tls_s=easy.getinfo(pycurl.APPCONNECT_TIME),
@@ -116,11 +119,12 @@ async def connect(driver: CurlDriver, endpoint: Endpoint, *, connect_timeout_s: 
         easy.close()
 
 
-def parse_account(told: Iterable[str]) -> tuple[str | None, str | None]:
-    """Out of libcurl's account: the version of TLS, and the cipher."""
+def parse_account(told: Sequence[str]) -> tuple[str | None, str | None, bool]:
+    """Out of libcurl's account: the version of TLS, the cipher, and whether a client's certificate was asked for."""
     matches = (_TLS.match(line) for line in told)
     found = next((match for match in matches if match), None)
-    return (found[1], found[2]) if found else (None, None)
+    wants = any(_CERTIFICATE_WANTED in line for line in told)
+    return (found[1], found[2], wants) if found else (None, None, wants)
 
 
 def parse_certificates(chain: Sequence[Sequence[tuple[str, str]]]) -> tuple[Certificate, ...]:

@@ -24,7 +24,7 @@ EXPIRED = "SSL certificate OpenSSL verify result: certificate has expired (10)"
 
 def examine(probe: Any, code: int, words: str, *certificates: Certificate, url: str = "https://h") -> Check:
     protocol = "TLSv1.3" if certificates else None
-    seen = Connection(code, words, False, 0, protocol, None, certificates, 0.1, 0.2)
+    seen = Connection(code, words, False, 0, protocol, None, False, certificates, 0.1, 0.2)
     learnt = SimpleNamespace(connection=seen)
     return asyncio.run(probe(SimpleNamespace(endpoint=Endpoint("h", url), registry="h", learnt=learnt)))
 
@@ -34,7 +34,7 @@ def examine(probe: Any, code: int, words: str, *certificates: Certificate, url: 
     [
         (UNTRUSTED, OWN, "nobody whom this machine trusts has signed it: CN = server, by CN = authority", "ca_file"),
         (EXPIRED, Certificate("s", "i", (), None, NOW - 2 * DAY), "it has expired: s, since", "renewed"),
-        (EXPIRED, OWN, "a certificate of the chain above it has expired", "renewed"),
+        (EXPIRED, OWN, "a certificate of its chain has expired: one above it", "renewed"),
         ("not yet valid (9)", Certificate("s", "i", (), NOW + DAY, None), "it is not good before", "Set the clock"),
         ("no alternative certificate subject name", OWN, "it is for registry.example, and not for h", "Write"),
     ],
@@ -44,6 +44,18 @@ def test_one_that_is_not_believed(words: str, own: Certificate, what: str, cure:
     assert check.state is CheckState.FAILED
     assert check.what.startswith(what)
     assert cure in (check.cure or "")
+
+
+def test_what_the_chain_tells() -> None:
+    above = Certificate("CN = between", "CN = root", (), None, NOW - DAY)
+    failed = pycurl.E_PEER_FAILED_VERIFICATION
+    assert examine(probe_certificate, failed, EXPIRED, OWN, above).what.endswith("has expired: CN = between")
+    cure = examine(probe_certificate, failed, UNTRUSTED, OWN, above).cure or ""
+    assert "'CN = root'" in cure
+    assert "alone" not in cure
+    assert "alone" in (examine(probe_certificate, failed, UNTRUSTED, OWN).cure or "")
+    own = Certificate("CN = it", "CN = it", (), None, None)
+    assert examine(probe_certificate, failed, UNTRUSTED, own).what == "it is signed by itself: CN = it"
 
 
 def test_one_that_was_not_shown() -> None:

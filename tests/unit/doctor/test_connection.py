@@ -12,12 +12,13 @@ from image_syncer.doctor.connection import parse_account, parse_certificates
 @pytest.mark.parametrize(
     ("told", "account"),
     [
-        ([], (None, None)),
+        ([], (None, None, False)),
         (
             ["  Trying 127.0.0.1:5000...", "SSL connection using TLSv1.3 / TLS_AES_256_GCM_SHA384 / x25519"],
-            ("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+            ("TLSv1.3", "TLS_AES_256_GCM_SHA384", False),
         ),
-        (["SSL connection using TLSv1.2"], ("TLSv1.2", None)),
+        (["SSL connection using TLSv1.2"], ("TLSv1.2", None, False)),
+        (["TLSv1.2 (IN), TLS handshake, Request CERT (13):"], (None, None, True)),
     ],
 )
 def test_an_account(told: list[str], account: tuple[str | None, ...]) -> None:
