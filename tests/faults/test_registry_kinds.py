@@ -96,6 +96,16 @@ def test_where_nothing_is_mounted_nobody_waits_for_a_mount(lab: SyncLab) -> None
     assert not any(image.blobs_mounted for image in done.images)
 
 
+def test_where_nothing_is_mounted_one_download_serves_several_repositories(lab: SyncLab) -> None:
+    lab.enter(lab.destination, profile=replace(GENERIC, mounts=Mounts.NOWHERE))
+    image = lab.push(lab.content.image([lab.content.layer(3 * MIB)]))
+    names = ["team/one", "team/two", "team/three"]
+    done = lab.run(lab.rule(to=[(lab.destination, name) for name in names]))
+    assert done.at(lab.destination).count("put upload") == 6
+    for name in names:
+        lab.assert_arrived(image, name)
+
+
 def test_blobs_are_mounted_within_an_owner_only(lab: SyncLab) -> None:
     lab.enter(lab.destination, profile=replace(GENERIC, mounts=Mounts.SAME_OWNER))
     shared_image(lab, ["me/one", "me/two", "you/one", "you/two"])

@@ -258,5 +258,6 @@ def _can_join(job: Job, target: Target) -> bool:
         return False
     if first.split is not target.split:
         return False
-    registries = {other.repository.registry for other in job.targets}
-    return len(job.targets) < MOST_TARGETS and target.repository.registry not in registries
+    # Two of one registry are on their way at once only where it does not mount blobs between them.
+    repositories = {other.repository for other in job.targets}
+    return len(job.targets) < MOST_TARGETS and target.repository not in repositories

@@ -121,6 +121,15 @@ def test_a_job_that_cannot_go_holds_no_other_back() -> None:
     assert len(queue) == 1
 
 
+def test_one_download_serves_repositories_of_a_registry_that_does_not_mount() -> None:
+    one, two = (
+        Target(digest_of(b"blob"), 10, SOURCE, Repository("one.example", name), [1], name) for name in ("app", "web")
+    )
+    [job] = popped(queue_of(one, two))
+    assert job.targets == [one, two]
+    assert len(popped(queue_of(one, one))) == 2
+
+
 def test_a_job_that_was_joined_waits_for_all_its_registries() -> None:
     queue = queue_of(target(), target("full.example"), limit_of={"full.example": 1}.get)
     other = Job(0, digest_of(b""), 1, SOURCE, [target("full.example")])

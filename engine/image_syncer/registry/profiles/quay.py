@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import WRITES, Meaning, Profile, Sign
+from image_syncer.registry.profiles.profile import WRITES, Mark, Meaning, Profile, Sign
 
 __all__ = ["QUAY"]
 
@@ -10,6 +10,7 @@ QUAY = Profile(
     "quay",
     "Quay",
     hosts=("quay.io",),
+    marks=(Mark("WWW-Authenticate", 'bearer realm="*/v2/auth",service="*'),),
     signs=(
         Sign(
             Meaning.WAIT,

@@ -55,6 +55,7 @@ ANSWERS = {
     'Basic realm="Artifactory Realm"': "artifactory",
     'Bearer realm="https://git.example/jwt/auth",service="container_registry",scope="repository:a/b:pull"': "gitlab",
     'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"': "hub",
+    'Bearer realm="https://quay.example/v2/auth",service="quay.example",scope="repository:a/b:pull"': "quay",
     'Basic realm="https://registry.example/",service="ecr.amazonaws.com"': "ecr",
     'Bearer realm="https://registry.example/token",service="registry.example"': "generic",
     'Basic realm="Registry Realm"': "generic",
