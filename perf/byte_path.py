@@ -106,13 +106,15 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
     source = Place(*place(arguments["source"], arguments["repository"]))
     target = TargetPlace(*place(arguments["sink"], "moved"), "moved")
     leases = iter([LeaseJob(number, *blob, source, (target,)) for number, blob in enumerate(arguments["blobs"])])
-    fresh = movers and movers.FreshRepositories()
+    also = dict(more)
+    if hasattr(movers, "FreshRepositories"):  # a baseline in which they were no part of the terms
+        also["fresh"] = movers.FreshRepositories()
 
     def mover_for(lease: LeaseJob) -> Any:
         how = (client, lease, Digest(lease.digest))
         if movers is None or lease.size > MIB:
             return Mover(*how, windows, *care, **more)
-        return movers.ParcelMover(*how, parcels, *care, fresh=fresh, **more)
+        return movers.ParcelMover(*how, parcels, *care, **also)
 
     return transport, leases, mover_for
 
