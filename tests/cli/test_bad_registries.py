@@ -292,7 +292,11 @@ def test_a_proxy_that_is_not_there(bench: Bench) -> None:
     bench.write(images("registry.invalid/team/app:1: DESTINATION/a\n"))
     ended = bench.sync("--no-progress")
     assert_failed(
-        bench, ended, "  source registry.invalid", "(proxy http://127.0.0.1:1)", "It comes from the environment (https_"
+        bench,
+        ended,
+        "  source registry.invalid",
+        "(proxy http://127.0.0.1:1)",
+        "comes from the environment (https_",
     )
     assert "hunter2" not in ended.err
 

@@ -136,18 +136,23 @@ def test_without_the_right_certificate_the_message_says_so(
     assert says in command.sync(auth, rule, "--retries", 0, code=1).failure
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside ca_file"])
 def test_the_systems_authorities_are_those_of_ssl_cert_file(
+    tmp_path: Path,
     command: Command,
     content: ContentBuilder,
     repository: str,
     source: DockerRegistry,
     guarded: DockerRegistry,
     named: Certificates,
+    *,
+    beside: bool,
 ) -> None:
     image = push(source, repository, content)
+    other = {"ca_file": str(make_certificates(tmp_path / "other").authority)} if beside else {}
     command.environment |= {"SSL_CERT_FILE": str(named.authority), "SSL_CERT_DIR": "", "CURL_CA_BUNDLE": ""}
     rule = {f"{source.address}/{repository}:v1": f"{guarded.address}/{repository}:v1"}
-    assert command.sync({source.address: INSECURE}, rule).outcomes == {"copied": 1}
+    assert command.sync({source.address: INSECURE, guarded.address: other}, rule).outcomes == {"copied": 1}
     assert_arrived(Client(guarded.url, context=named.client_context()), repository, image)
 
 

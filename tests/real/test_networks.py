@@ -158,6 +158,27 @@ def test_the_environment_names_the_proxy_of_all_processes(
     assert_arrived(destination, repository, images)
 
 
+def test_a_proxy_to_which_the_way_is_encrypted(
+    command: Command,
+    content: ContentBuilder,
+    repository: str,
+    guarded: DockerRegistry,
+    destination: DockerRegistry,
+    named: Certificates,
+) -> None:
+    """It is trusted because of the system, and not because of the registry's entry."""
+    images = push(guarded, repository, content, named)
+    rule = {f"{NAME}/{repository}": f"{destination.address}/{repository}"}
+    with run_connect_proxy(names={f"{NAME}:443": guarded.address}, context=named.server_context()) as proxy:
+        auth = {NAME: {"ca_file": str(named.authority), "proxy": proxy.url}, destination.address: INSECURE}
+        failure = command.sync(auth, {f"{NAME}/{repository}:v0": rule[f"{NAME}/{repository}"]}, code=1).failure
+        assert "If it is the certificate of the proxy" in failure
+        command.environment["SSL_CERT_FILE"] = str(named.authority)
+        assert command.sync(auth, rule, "--workers", 2).outcomes == {"copied": 2}
+        assert set(proxy.targets) == {f"{NAME}:443"}
+    assert_arrived(destination, repository, images)
+
+
 # --- SOCKS
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
 _HEAD_END = b"\r\n\r\n"
@@ -15,16 +16,18 @@ _HEAD_END = b"\r\n\r\n"
 
 class ConnectProxy:
     """Listens on `url`; `targets` are the "host:port" that it was asked for. With `refusal`, a status line, it lets
-    nobody through. `names` says where those are that nobody else knows.
+    nobody through. `names` says where those are that nobody else knows. With `context` the way to it is encrypted.
     """
 
-    def __init__(self, refusal: str | None, names: Mapping[str, str]) -> None:
+    def __init__(self, refusal: str | None, names: Mapping[str, str], context: ssl.SSLContext | None) -> None:
+        self._context = context
         self._names = names
         self._refusal = refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
         self.heads: list[bytes] = []
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def serve(self) -> None:
         """Returns when it is closed."""
@@ -41,6 +44,8 @@ class ConnectProxy:
 
     def _tunnel(self, client: socket.socket) -> None:
         with suppress(OSError), client:
+            if self._context is not None:
+                client = self._context.wrap_socket(client, server_side=True)
             head = b""
             while _HEAD_END not in head:
                 chunk = client.recv(4096)
@@ -72,9 +77,14 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def run_connect_proxy(refusal: str | None = None, *, names: Mapping[str, str] | None = None) -> Iterator[ConnectProxy]:
+def run_connect_proxy(
+    refusal: str | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Iterator[ConnectProxy]:
     """A proxy that serves until the block is left."""
-    proxy = ConnectProxy(refusal, names or {})
+    proxy = ConnectProxy(refusal, names or {}, context)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

@@ -27,9 +27,13 @@ _LOGIN_SIGNS = ("rejected by the SOCKS5 server", "No authentication method was a
 _LOGIN = "The proxy wants a user name and a password, or others"
 _REFUSED = "The proxy does not let us go there: have the host and its port allowed"
 _AWAY = "The proxy is there, and cannot reach the registry: check the name of the registry, or ask who runs the proxy"
+_UNTRUSTED = (
+    "If it is the certificate of the proxy: its authority has to be one that the system trusts (SSL_CERT_FILE). If it "
+    "is the registry's: name its authority as ca_file"
+)
 _ABSENT = "Check that the proxy runs there, and the firewall between"
-_FROM_ENTRY = "It is `proxy` of the registry's entry."
-_FROM_ENVIRONMENT = "It comes from the environment (https_proxy, http_proxy, all_proxy; no_proxy for exceptions)."
+_FROM_ENTRY = "The proxy is `proxy` of the registry's entry."
+_FROM_ENVIRONMENT = "The proxy comes from the environment (https_proxy, http_proxy, all_proxy, no_proxy)."
 
 
 class ProxyFailure(NamedTuple):
@@ -55,6 +59,8 @@ def judge_proxy(code: int, words: str, url: str, network: Network) -> ProxyFailu
         what, is_final = _REFUSED, True
     elif code == pycurl.E_COULDNT_RESOLVE_PROXY or "over proxy" in words or "Proxy CONNECT aborted" in words:
         what, is_final = _ABSENT, False
+    elif code == pycurl.E_PEER_FAILED_VERIFICATION and proxy.startswith("https://"):
+        what, is_final = _UNTRUSTED, True  # libcurl does not say whose it is
     else:
         return None
     where = _FROM_ENVIRONMENT if network.environment_proxy else _FROM_ENTRY

@@ -85,6 +85,8 @@ class Reach:
             raise _unusable("the environment", None, str(error), _PROXY_MEND) from None
         if secure is None and plain is None:
             return network
+        if secure is not None and network.http_version == "3":
+            network = replace(network, http_version="2")  # few proxies let UDP through, and each try costs a request
         return replace(
             network,
             proxy=secure or NO_PROXY,

@@ -38,12 +38,12 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 class Trust:
     """The system's authorities: a PEM file, a hashed directory (or several, with ":" between), either or none.
 
-    `directory_too`: the user named the directory, so it counts beside the file.
+    `same`: the distribution keeps them in both ways, so that one of them will do.
     """
 
     bundle: str | None
     directory: str | None
-    directory_too: bool = False
+    same: bool = False
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,11 +61,13 @@ def find_trust(
     named = (environ.get("SSL_CERT_FILE"), environ.get("CURL_CA_BUNDLE"))
     bundle = next((name for name in (*named, *bundles) if name and Path(name).is_file()), None)
     own = [name for name in environ.get("SSL_CERT_DIR", "").split(":") if name and Path(name).is_dir()]
-    if own:
-        return Trust(bundle, ":".join(own), directory_too=True)
-    if any(named):  # the user's list, and no other beside it
-        return Trust(bundle, None)
-    return Trust(bundle, next(filter(_is_hashed, directories), None))
+    hashed = next(filter(_is_hashed, directories), None)
+    distributions = bundle in bundles
+    if own and own != [hashed]:
+        return Trust(bundle, ":".join(own))
+    if distributions or own or bundle is None:
+        return Trust(bundle, hashed, same=distributions and hashed is not None)
+    return Trust(bundle, None)  # the user's list, and no other beside it
 
 
 def _is_hashed(directory: str) -> bool:

@@ -70,6 +70,11 @@ def test_proxies_of_the_environment() -> None:
     )
 
 
+def test_http_3_goes_through_no_proxy() -> None:
+    assert complete(Network(http_version="3"), PROXIED).http_version == "2"
+    assert complete(Network(http_version="3", proxy=NO_PROXY), PROXIED).http_version == "3"
+
+
 @pytest.mark.parametrize("proxy", [NO_PROXY, "http://other:1"])
 def test_the_entry_goes_before_the_environment(proxy: str) -> None:
     assert complete(Network(proxy=proxy), PROXIED) == Network(proxy=proxy)

@@ -23,7 +23,7 @@ SUSE = ("/etc/ssl/ca-bundle.pem", "/etc/ssl/certs/002c0b4f.0")
 
 
 def found(root: Path, files: tuple[str, ...], environ: dict[str, str]) -> tuple[str | None, str | None, bool]:
-    """What is found on a system with `files`, as seen from its root."""
+    """What is found on a system with `files`, as seen from its root: bundle, directory, whether they are the same."""
     for name in files:
         path = root / name[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def found(root: Path, files: tuple[str, ...], environ: dict[str, str]) -> tuple[
         [f"{root}{name}" for name in DIRECTORIES],
     )
     bundle, directory = (text and text.replace(str(root), "") for text in (trust.bundle, trust.directory))
-    return bundle, directory, trust.directory_too
+    return bundle, directory, trust.same
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def found(root: Path, files: tuple[str, ...], environ: dict[str, str]) -> tuple[
     ids=["Debian", "RHEL", "new RHEL", "Alpine", "small Alpine", "SUSE", "nothing"],
 )
 def test_systems(tmp_path: Path, files: tuple[str, ...], bundle: str | None, directory: str | None) -> None:
-    assert found(tmp_path, files, {}) == (bundle, directory, False)
+    assert found(tmp_path, files, {}) == (bundle, directory, directory is not None)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,14 @@ def test_systems(tmp_path: Path, files: tuple[str, ...], bundle: str | None, dir
     [
         ({"SSL_CERT_FILE": "/own.pem"}, ("/own.pem", None, False)),
         ({"CURL_CA_BUNDLE": "/own.pem"}, ("/own.pem", None, False)),
-        ({"SSL_CERT_FILE": "/own.pem", "CURL_CA_BUNDLE": "/etc/ssl/certs/002c0b4f.0"}, ("/own.pem", None, False)),
-        ({"SSL_CERT_DIR": "/own"}, (DEBIAN[0], "/own", True)),
-        ({"SSL_CERT_DIR": "/nowhere:/own:/etc/ssl/certs"}, (DEBIAN[0], "/own:/etc/ssl/certs", True)),
-        ({"SSL_CERT_FILE": "/own.pem", "SSL_CERT_DIR": "/own"}, ("/own.pem", "/own", True)),
-        ({"SSL_CERT_DIR": "/nowhere"}, (DEBIAN[0], "/etc/ssl/certs", False)),
+        ({"SSL_CERT_FILE": "/own.pem", "CURL_CA_BUNDLE": DEBIAN[0]}, ("/own.pem", None, False)),
+        ({"SSL_CERT_FILE": DEBIAN[0]}, (DEBIAN[0], "/etc/ssl/certs", True)),
+        ({"SSL_CERT_DIR": "/own"}, (DEBIAN[0], "/own", False)),
+        ({"SSL_CERT_DIR": "/nowhere:/own:/etc/ssl/certs"}, (DEBIAN[0], "/own:/etc/ssl/certs", False)),
+        ({"SSL_CERT_FILE": "/own.pem", "SSL_CERT_DIR": "/own"}, ("/own.pem", "/own", False)),
+        ({"SSL_CERT_FILE": "/own.pem", "SSL_CERT_DIR": "/etc/ssl/certs"}, ("/own.pem", "/etc/ssl/certs", False)),
+        ({"SSL_CERT_FILE": DEBIAN[0], "SSL_CERT_DIR": "/etc/ssl/certs"}, (DEBIAN[0], "/etc/ssl/certs", True)),
+        ({"SSL_CERT_DIR": "/nowhere"}, (DEBIAN[0], "/etc/ssl/certs", True)),
     ],
 )
 def test_the_environment_goes_first(
