@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ _NAME_COLUMNS = 18
 _TIME_COLUMNS = 8
 _CURE_COLUMNS = 2
 """What is to be done stands a little further in than what is the matter."""
-_WIDTH = 110
+_WIDTH, _LEAST_WIDTH = 110, 60
 _SECOND_S = 1.0
 _LEAST_BYTES = 64 * 1024
 """Of less, the rate says something about the latency only."""
@@ -37,6 +38,7 @@ class Checklist:
         self._plain = not _can_say("✓✗–", encoding or sys.stdout.encoding)
         self._marks: Mapping[str, str] = _PLAIN_MARKS if self._plain else _MARKS
         self._untried: list[Check] = []
+        self._width = max(_LEAST_WIDTH, min(_WIDTH, shutil.get_terminal_size((_WIDTH, 0)).columns))
 
     def tell(self, check: Check) -> None:
         """One check, in a line, and its cure in those below. Those that nobody tried share a line, as far as they are
@@ -49,8 +51,8 @@ class Checklist:
             return
         mark = self._marks[check.state.value]
         head = f"{mark} {check.name:<{_NAME_COLUMNS}} {_time(check.seconds):>{_TIME_COLUMNS}}  "
-        first, *more = _wrap(f"{clip(printable(check.what))}{_rate(check)}", len(head))
-        cure = _wrap(printable(check.cure), len(head) + _CURE_COLUMNS) if check.cure else []
+        first, *more = self._wrap(f"{clip(printable(check.what))}{_rate(check)}", len(head))
+        cure = self._wrap(printable(check.cure), len(head) + _CURE_COLUMNS) if check.cure else []
         self._say(f"{head}{first}")
         for line in more:
             self._say(" " * len(head) + line)
@@ -81,18 +83,17 @@ class Checklist:
         mark, reason = self._marks[first.state.value], printable(_reason(first) or "")
         if len(self._untried) > 1:
             text = f"{reason}: {names}" if reason == _NOT_TRIED else f"{names}: {reason}"
-            for number, line in enumerate(_wrap(text, _CURE_COLUMNS)):
+            for number, line in enumerate(self._wrap(text, _CURE_COLUMNS)):
                 self._say(f"{' ' * len(mark) if number else mark} {line}")
         else:
             self._say(f"{mark} {names:<{_NAME_COLUMNS}} {'':>{_TIME_COLUMNS}}  {clip(reason)}")
         self._untried.clear()
 
+    def _wrap(self, text: str, indent: int) -> list[str]:
+        return textwrap.wrap(text, self._width - indent, break_long_words=False, break_on_hyphens=False) or [""]
+
     def _say(self, line: str) -> None:
         say(line.translate(_PLAIN_PUNCTUATION) if self._plain else line)
-
-
-def _wrap(text: str, indent: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTH - indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _reason(check: Check) -> str | None:

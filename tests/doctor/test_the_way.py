@@ -64,6 +64,7 @@ def test_a_port_that_wants_tls_and_is_asked_in_plain_http(doctor: Doctor) -> Non
     assert "This port speaks TLS and was asked in plain HTTP: leave `insecure` out" in seen.said("ping")
 
 
+@pytest.mark.real
 def test_old_versions_of_tls(doctor: Doctor, tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "certificates")
     lines = (f"ssl_certificate {made.certificate};", f"ssl_certificate_key {made.key};")
@@ -74,6 +75,7 @@ def test_old_versions_of_tls(doctor: Doctor, tmp_path: Path) -> None:
     assert "only old versions of TLS" in seen.said("TLS")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("days", "names", "believes", "words"),
     [
@@ -97,6 +99,7 @@ def test_a_certificate_that_is_not_believed(
     assert seen["ping"]["state"] == "not tried"
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_registry_that_wants_a_certificate_of_ours(doctor: Doctor, tmp_path: Path, version: ssl.TLSVersion) -> None:
     made = make_certificates(tmp_path / "certificates")
@@ -112,6 +115,7 @@ def test_a_registry_that_wants_a_certificate_of_ours(doctor: Doctor, tmp_path: P
     assert (with_it.code, with_it["TLS"]["state"]) == (0, "ok")
 
 
+@pytest.mark.real
 def test_a_certificate_that_ends_soon_and_one_that_nobody_looks_at(doctor: Doctor, tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "certificates", days=3)
     with serve_in_thread(ssl_context=made.server_context()) as registry:
@@ -158,6 +162,7 @@ def test_a_proxy_that_is_away(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, c
     )
 
 
+@pytest.mark.real
 def test_a_proxy_that_lets_through(doctor: Doctor, tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "certificates")
     with serve_in_thread(ssl_context=made.server_context()) as registry, run_connect_proxy() as proxy:

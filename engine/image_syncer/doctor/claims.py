@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Claims", "read_claims"]
 
 _PARTS = 3
+_LAST_S = 1e11
+"""The year 5138: what is later is no time."""
 
 
 @dataclass(frozen=True)
@@ -82,4 +84,5 @@ def _actions(value: Any) -> frozenset[str]:
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < _LAST_S else None

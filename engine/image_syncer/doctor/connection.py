@@ -31,6 +31,7 @@ _QUIC = "3"
 _USED_PROXY = 0x200000 + 66
 """CURLINFO_USED_PROXY, a number of libcurl's ABI: not every PycURL has the name."""
 _TLS = re.compile(r"SSL connection using (\S+)(?: / (\S+))?")
+_ESCAPED = re.compile(rb"\\([89A-F][0-9A-F])")
 _DATE_FORMATS = ("%b %d %H:%M:%S %Y GMT", "%Y-%m-%d %H:%M:%S GMT")
 
 
@@ -111,7 +112,7 @@ async def connect(driver: CurlDriver, endpoint: Endpoint, *, connect_timeout_s: 
             protocol=protocol,
             cipher=cipher,
             wants_certificate=wants_certificate,
-            certificates=parse_certificates(easy.getinfo(pycurl.INFO_CERTINFO)),
+            certificates=parse_certificates(easy.getinfo_raw(pycurl.INFO_CERTINFO)),
             connected_s=easy.getinfo(pycurl.CONNECT_TIME),
             tls_s=easy.getinfo(pycurl.APPCONNECT_TIME),
         )
@@ -127,9 +128,15 @@ def parse_account(told: Sequence[str]) -> tuple[str | None, str | None, bool]:
     return (found[1], found[2], wants) if found else (None, None, wants)
 
 
-def parse_certificates(chain: Sequence[Sequence[tuple[str, str]]]) -> tuple[Certificate, ...]:
+def parse_certificates(chain: Sequence[Sequence[tuple[bytes, bytes]]]) -> tuple[Certificate, ...]:
     """The certificates that CURLINFO_CERTINFO tells of, the server's own first."""
-    return tuple(_certificate(dict(fields)) for fields in chain)
+    return tuple(_certificate({_text(name): _text(value) for name, value in fields}) for fields in chain)
+
+
+def _text(data: bytes) -> str:
+    """What a stranger wrote, with the letters that OpenSSL escapes (X509_NAME_print_ex(3), ASN1_STRFLGS_ESC_MSB)."""
+    data = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), data)
+    return data.decode("utf-8", "replace")
 
 
 def _certificate(fields: dict[str, str]) -> Certificate:

@@ -120,8 +120,8 @@ def examine(
     `subject` is "registry.example", "registry.example/team/app" or "nginx:1.27"; `registries` are the entries of the
     auth file. With `write`, small blobs, a tag and their deletion are tried in the repository, which then must be
     named. Of `settings` the time-outs count, and `deadline_s` for the whole. `on_check` is told each check when it has
-    ended. Every request goes out once. What is broken is in the result; raises ConfigurationError where `subject` or a
-    file cannot be used.
+    ended. Every request goes out once. Runs a loop of its own in the calling thread. What is broken is in the result;
+    raises ConfigurationError where `subject` or a file cannot be used.
     """
     registry, name, target = parse_subject(subject, write=write)
     entries, settings = registries or RegistryBook(), settings or Settings()

@@ -59,6 +59,13 @@ def test_times_that_are_wrong(payload: object, words: str) -> None:
     assert words in (claims.trouble(NOW) or "")
 
 
+@pytest.mark.parametrize("value", [1e300, -1, "soon", True, None])
+def test_times_that_are_none(value: object) -> None:
+    claims = read_claims(bearer({"nbf": value, "exp": value}))
+    assert claims is not None
+    assert (claims.begins, claims.ends) == (None, None)
+
+
 @pytest.mark.parametrize(
     "value", [None, "", "Basic YTpi", "Bearer opaque", "Bearer a.b", "Bearer a.%%%.c", "Bearer a.bm8.c", bearer([1])]
 )

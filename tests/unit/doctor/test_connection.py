@@ -28,13 +28,14 @@ def test_an_account(told: list[str], account: tuple[str | None, ...]) -> None:
 @pytest.mark.parametrize("ends", ["Dec  5 14:23:16 2026 GMT", "2026-12-05 14:23:16 GMT"])
 def test_a_certificate(ends: str) -> None:
     fields = [
-        ("Subject", "CN = server"),
-        ("Issuer", "CN = authority"),
-        ("X509v3 Subject Alternative Name", "DNS:registry.example, IP Address:127.0.0.1"),
-        ("Start date", "not a date"),
-        ("Expire date", ends),
+        (b"Subject", b"CN = server, O = M\\C3\\BCller"),
+        (b"Issuer", b"CN = \xffauthority"),
+        (b"X509v3 Subject Alternative Name", b"DNS:registry.example, IP Address:127.0.0.1"),
+        (b"Start date", b"not a date"),
+        (b"Expire date", ends.encode()),
     ]
     [certificate] = parse_certificates([fields])
+    assert (certificate.subject, certificate.issuer) == ("CN = server, O = Müller", "CN = \ufffdauthority")
     assert certificate.names == ("registry.example", "127.0.0.1")
     assert certificate.begins is None
     assert certificate.ends == datetime(2026, 12, 5, 14, 23, 16, tzinfo=timezone.utc)
