@@ -94,6 +94,16 @@ def test_ecr_ignores_mounts_and_limits_manifests() -> None:
         assert {"mount ignored", "tag immutable", "too many requests"} == set(registry.counters.quirks)
 
 
+def test_ecr_mounts_for_an_account_that_was_set_to_what_a_manifest_names() -> None:
+    with double("ecr", user="AWS", mounts=True) as (registry, client):
+        image, loose = ContentBuilder().image(1), ContentBuilder(1).layer()
+        push_to(registry.storage, "app", image)
+        assert client.push_blob("app", loose.read(), loose.digest).status == 201
+        registry.storage.create_repository("new")
+        for digest, status in ((image.blobs[0].digest, 201), (loose.digest, 202)):
+            assert client.send("POST", f"/v2/new/blobs/uploads/?mount={digest}&from=app").status == status
+
+
 def test_the_api_of_ecr() -> None:
     with double("ecr") as (registry, client):
         made = call(client, "CreateRepository", {"repositoryName": "team/app"})

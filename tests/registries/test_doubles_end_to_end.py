@@ -10,7 +10,7 @@ import pytest
 from image_syncer.config import TagSelection
 from image_syncer.embedded import DOUBLES, push_to
 from image_syncer.registry import GENERIC, PROFILES, Headers, recognise_answer
-from registries.stage import OWN_APP, TAG, assert_served, set_stage
+from registries.stage import OWN_APP, OWN_WEB, TAG, assert_served, set_stage
 from registries.trials import PLAIN_KINDS, TRIALS, Trial
 from support.doubles import serve_double
 
@@ -65,6 +65,27 @@ def test_as_a_destination(lab: SyncLab, kind: str) -> None:
     assert again.outcomes == ["unchanged"] * len(images)
     assert again.at(stage.double).bytes_in == 0
     assert_served(stage.double, images, kind)
+
+
+def test_azure_gets_a_blob_in_pieces_that_is_too_large_for_it(lab: SyncLab) -> None:
+    stage = set_stage(lab, "acr-azure", "acr-azure")
+    image = lab.content.image([lab.content.layer(21 * 2**20)])
+    push_to(lab.source.storage, OWN_APP, image, [TAG])
+    assert lab.run(*stage.rules_to(stage.double, lab.source, OWN_APP)).outcomes == ["copied"]
+    assert stage.quirks() == {"body too long"}
+    assert_served(stage.double, {OWN_APP: image}, "acr-azure")
+
+
+@pytest.mark.slow
+def test_hub_says_when_no_pulls_are_left(lab: SyncLab) -> None:
+    """The run waits as long as it may, and fails in Docker Hub's words."""
+    stage = set_stage(lab, "hub", "hub", pull_limit=1)
+    for name in (OWN_APP, OWN_WEB):
+        push_to(stage.double.storage, name, lab.content.image(1), [TAG])
+    assert lab.run(*stage.rules_to(lab.destination, stage.double, OWN_APP)).outcomes == ["copied"]
+    done = lab.run(*stage.rules_to(lab.destination, stage.double, OWN_WEB), exit_code=1, retry_for_s=1.0)
+    assert "pull rate limit" in str(done.error)
+    assert lab.run(*stage.rules_to(lab.destination, stage.double, OWN_APP)).outcomes == ["unchanged"]
 
 
 @pytest.mark.parametrize(("kind", "trial"), ALL_TRIALS)
