@@ -105,7 +105,7 @@ def test_a_kind_that_nobody_named_is_known_all_the_same(lab: SyncLab, kind: str)
     TRIALS[kind][0].run(lab, kind, None)
 
 
-NOT_RECOGNISED = frozenset({"gar", "acr-aliyun", "quay", "registry2", "registry3", "zot"})
+NOT_RECOGNISED = frozenset({"gar", "acr-aliyun", "registry2", "registry3", "zot"})
 """Known by the name of their host only, or not at all: a double is on loopback."""
 
 
