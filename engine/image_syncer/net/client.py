@@ -192,7 +192,7 @@ class RegistryClient:
         crowded = self.transport.crowded or (gate is not None and gate.crowded)
         if crowded or registry in self.throttle.watched or self.throttle.wait_s(registry, now) > 0:
             return True
-        return registry in self._published  # so it has buckets of single operations
+        return registry in self._published and self.throttle.waits_within(registry)
 
     async def wait_for_turn(self, endpoint: Endpoint, operation: Operation) -> None:
         """Wait until the registry may be asked, see `Throttle.wait_for_turn`; each request needs a turn of its own, and

@@ -6,6 +6,7 @@ Neither costs a request to any other registry more than a look into a set.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.errors import NotAskedError
@@ -51,6 +52,7 @@ class Throttle:
         """Registries that cannot be asked without `wait_for_turn`; all others can."""
         self._until: dict[str, float] = {}
         self._paced: set[str] = set()
+        self._waiting: Counter[str] = Counter()
 
     def wait_s(self, registry: str, now: float) -> float:
         """How long `registry` is left alone yet; 0 where it is not."""
@@ -81,12 +83,23 @@ class Throttle:
         else:
             self._paced.discard(registry)
 
+    def waits_within(self, registry: str) -> bool:
+        """Whether a request waits for its turn in a bucket that `registry` has for some of its operations."""
+        return any(count and bucket.startswith(f"{registry} ") for bucket, count in self._waiting.items())
+
     async def wait_for_turn(self, registry: str, longest_wait_s: float) -> None:
         """Sleep while `registry` has asked to be left alone, then wait for a turn where it is paced.
 
         Raises NotAskedError where it is to be left alone for longer than `longest_wait_s`: each request would only be
         refused again.
         """
+        self._waiting[registry] += 1
+        try:
+            await self._until_turn(registry, longest_wait_s)
+        finally:
+            self._waiting[registry] -= 1
+
+    async def _until_turn(self, registry: str, longest_wait_s: float) -> None:
         loop = asyncio.get_running_loop()
         while registry in self.watched:
             if wait := self.wait_s(registry, loop.time()):
