@@ -51,19 +51,20 @@ class Reach:
             version = (info[2], info[4])
         self._version = version
 
-    def complete(self, registry: str, network: Network, *, ca_file: str | None = None, host: str = "") -> Network:
-        """The network of `registry`, whose API is at `host`; `network` and `ca_file` are what its entry says.
+    def complete(self, registry: str, network: Network, *, ca_file: str | None = None) -> Network:
+        """The network of `registry`; `network` and `ca_file` are what its entry says.
 
         Raises ConfigurationError for what cannot work: a key without its password, a version of HTTP that this
         libcurl does not speak, a proxy in the environment that is none.
         """
-        host = host or recognise_host(registry).api_host or registry
         network = self._with_certificates(registry, network, ca_file)
         for path in (ca_file,) if ca_file else network.authorities:
             _read_pem(registry, path, _CERTIFICATES, "certificates", "name the PEM file of the authority as ca_file")
         network = self._with_proxies(network)
         if network.resolve:
-            network = replace(network, resolve=_for_host(network.resolve, host))
+            network = replace(
+                network, resolve=_for_host(network.resolve, recognise_host(registry).api_host or registry)
+            )
         _check_key(registry, network)
         self._check_version(registry, network)
         return DIRECT if network.is_default else network

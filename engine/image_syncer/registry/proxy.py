@@ -56,7 +56,8 @@ def shown_proxy(url: str) -> str:
 def environment_proxies(environ: Mapping[str, str]) -> tuple[str | None, str | None, str]:
     """The proxies for HTTPS and for plain HTTP, and the hosts that are asked without them, for CURLOPT_NOPROXY.
 
-    Lower case goes before upper case, and ALL_PROXY counts where there is no other. HTTP_PROXY is not read in a CGI
+    Lower case goes before upper case, and ALL_PROXY counts where there is no other. With socks5://, the proxy looks up
+    the names, as in Go. HTTP_PROXY is not read in a CGI
     program (REQUEST_METHOD is set), where clients can set it. Raises ValueError, which names the variable.
     """
     plain = ("http_proxy",) if "REQUEST_METHOD" in environ else ("http_proxy", "HTTP_PROXY")
@@ -70,9 +71,10 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     for name in names:
         if text := environ.get(name, "").strip():
             try:
-                return parse_proxy(text)
+                url = parse_proxy(text)
             except ValueError as error:
                 raise ValueError(f"the environment variable {name} cannot be used: {error}") from None
+            return url.replace("socks5://", "socks5h://", 1) if url.startswith("socks5://") else url
     return None
 
 

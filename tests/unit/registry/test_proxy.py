@@ -41,7 +41,7 @@ def test_no_password_is_shown() -> None:
         ({"HTTPS_PROXY": "a", "https_proxy": "b"}, ("http://b:80", None)),
         ({"HTTP_PROXY": "a"}, (None, "http://a:80")),
         ({"HTTP_PROXY": "a", "REQUEST_METHOD": "GET"}, (None, None)),
-        ({"ALL_PROXY": "socks5://a", "http_proxy": "b"}, ("socks5://a:1080", "http://b:80")),
+        ({"ALL_PROXY": "socks5://a", "http_proxy": "b"}, ("socks5h://a:1080", "http://b:80")),
         ({"all_proxy": "", "https_proxy": " "}, (None, None)),
     ],
 )
