@@ -119,6 +119,7 @@ class Command:
             "PYTHONPATH": os.pathsep.join(map(str, _SOURCE_ROOTS)),
             "DOCKER_CONFIG": str(docker),
             "REGISTRY_AUTH_FILE": "",
+            "DOCKER_AUTH_CONFIG": "",
             "no_proxy": "*",
             **self.environment,
         }

@@ -1,13 +1,14 @@
 """Where docker, podman and skopeo keep what a login leaves: which files are read, in their order, and which is written.
 
 containers-auth.json(5) for podman's; https://docs.docker.com/reference/cli/docker/login/ for docker's. A file that the
-environment names is the only one: REGISTRY_AUTH_FILE before DOCKER_CONFIG, as podman and skopeo have it.
+environment names is the only one: REGISTRY_AUTH_FILE before DOCKER_CONFIG, as podman and skopeo have it. Before all
+files comes what the environment holds itself, in DOCKER_AUTH_CONFIG (https://github.com/docker/cli/pull/6008).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,26 @@ _DOCKER_FILE = "config.json"
 
 @dataclass(frozen=True)
 class AuthPlace:
-    """A file that may hold logins. Where `named_by` is a variable of the environment, it has to be there."""
+    """A file that may hold logins. Where `named_by` is a variable of the environment, it has to be there. With
+    `content` it is no file: the variable `path` has that content.
+    """
 
     path: str
     named_by: str | None = None
+    content: str | None = field(default=None, repr=False)
 
 
 def auth_places(environ: Mapping[str, str]) -> tuple[AuthPlace, ...]:
     """The files that are read, the first that knows a registry first. Most of them are not there, which is no error."""
+    content = environ.get("DOCKER_AUTH_CONFIG")
+    held = (AuthPlace("DOCKER_AUTH_CONFIG", content=content),) if content else ()
     named = _named_place(environ)
     if named is not None:
-        return (named,)
+        return (*held, named)
     home = _home(environ)
     runtime = environ.get("XDG_RUNTIME_DIR")
     return (
+        *held,
         AuthPlace(str(Path(runtime) / _PODMAN_FILE if runtime else _podman_file_without_session())),
         AuthPlace(str(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / _PODMAN_FILE)),
         AuthPlace(str(home / ".docker" / _DOCKER_FILE)),

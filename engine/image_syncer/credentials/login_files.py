@@ -79,7 +79,7 @@ class LoginFiles:
             config, _ = self._read(place, NEVER)
             helper = config.find_helper(repository)
             if helper is None and (entry := config.find_entry(repository)):
-                return Described(f"{config.path}, {entry[0]}", config.path)
+                return Described(f"{config.path}, {entry[0]}", None if place.content is not None else config.path)
             if helper := helper or config.store:
                 return Described(f"docker-credential-{helper}, if it knows one", config.path)
         return None
@@ -116,6 +116,8 @@ class LoginFiles:
             return file.config, file.read_at_s
 
     def _parse(self, place: AuthPlace) -> DockerConfig:
+        if place.content is not None:
+            return self._parse_variable(place.path, place.content)
         # A link that leads nowhere is a mistake to tell; no file, or a home of someone else, is not.
         if not os.path.lexists(place.path):
             if place.named_by is not None:
@@ -128,6 +130,15 @@ class LoginFiles:
         if warning is not None:
             self._warnings[str(Problem(place.path, None, None, *warning))] = None
         return config
+
+    def _parse_variable(self, name: str, content: str) -> DockerConfig:
+        """The logins in a variable, and nothing else of it, as docker has it; it too passes over nonsense."""
+        place = f"the variable {name}"
+        try:
+            return DockerConfig(place, parse_docker_config(content.encode("utf-8", "surrogateescape"), place).auths)
+        except ConfigurationError:
+            self._warnings[f"{place} is left out: it holds no JSON object with logins"] = None
+            return DockerConfig(place)
 
     def _ask(self, helper: str, named_in: str, repository: Repository, after: float) -> Found | None:
         server = server_name(repository.registry)

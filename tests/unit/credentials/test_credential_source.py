@@ -306,6 +306,28 @@ def test_an_entry_that_cannot_be_decoded_names_its_file(home):
         user(home)
 
 
+def test_logins_in_the_environment_itself_come_before_all_files(home):
+    home.write("named.json", auths={"quay.io": entry("file"), "ghcr.io": entry("file")})
+    home.environ["REGISTRY_AUTH_FILE"] = str(home.path / "named.json")
+    logins = {"auths": {"https://quay.io/v2/": entry("variable")}, "credsStore": "nowhere"}
+    home.environ["DOCKER_AUTH_CONFIG"] = json.dumps(logins)
+    source = home.source()
+    found = source.find_credential(QUAY, BOOK)
+    assert (found.credential.username, found.source) == ("variable", "the variable DOCKER_AUTH_CONFIG, quay.io")
+    assert source.describe(QUAY, BOOK) == Described("the variable DOCKER_AUTH_CONFIG, quay.io", None)
+    assert source.find_credential(parse_repository("ghcr.io/a"), BOOK).credential.username == "file"
+
+
+@pytest.mark.parametrize("value", ["/builds/secret-path", "{hunter2", "[]", "\udcff"])
+def test_a_variable_that_makes_no_sense_is_left_out_and_told(home, value):
+    home.docker_config(auths={"quay.io": entry("me")})
+    home.environ["DOCKER_AUTH_CONFIG"] = value
+    source = home.source()
+    assert source.find_credential(QUAY, BOOK).credential.username == "me"
+    [warning] = source.take_warnings()
+    assert warning == "the variable DOCKER_AUTH_CONFIG is left out: it holds no JSON object with logins"
+
+
 class Cloud:
     """A source after docker's, which knows one registry."""
 
