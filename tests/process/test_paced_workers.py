@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from image_syncer.embedded import Behaviour, RateLimit
@@ -34,4 +35,21 @@ def test_the_worker_in_its_place_knows_that_the_registry_is_paced(pair: Pair) ->
     assert [line for line in run.out.splitlines() if line.startswith(f"{pair.destination.address} refused ")]
     assert run.orphans == []
     pair.destination.behaviour = Behaviour()  # its judge asks without turns
+    pair.assert_copied()
+
+
+def test_a_worker_in_the_place_of_one_that_waited_for_bytes_gets_its_part(pair: Pair) -> None:
+    """Two workers of three are killed while all wait for what may move: nothing waits for them afterwards."""
+    pair.add_images(6, layer_bytes=2**20)
+    began = time.monotonic()
+    with pair.run("--workers", "3", "--rate", "2MB/s", "--small-blobs", "0") as run:
+        before = run.wait_for_workers(3)
+        pair.wait_for_bytes(2**20)
+        for worker in before[:2]:
+            os.kill(worker.pid, signal.SIGKILL)
+        assert run.wait() == 0, run.err
+    assert run.report["totals"]["outcomes"]["copied"] == 6
+    assert time.monotonic() - began >= 2.5  # six MiB take three seconds, however often some of them are moved again
+    assert run.report["settings"]["rate"] == "2MB/s"
+    assert run.orphans == []
     pair.assert_copied()
