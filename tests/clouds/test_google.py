@@ -75,6 +75,14 @@ def test_without_the_extra_the_key_is_the_password(account, google, machine):
     assert (answer.lasts_s, google.asked) == (None, [])
 
 
+def test_without_the_extra_nobody_looks_whether_this_is_a_machine_of_google(google, machine):
+    machine.setitem(sys.modules, "google.auth.exceptions", None)
+    machine.setenv("NO_GCE_CHECK", "false")
+    machine.setenv("GCE_METADATA_HOST", google.url.removeprefix("http://"))
+    assert ask() == (None, "anonymous (Google Cloud: pip install 'image-syncer[google]' would ask it)", None)
+    assert google.asked == []
+
+
 def test_without_the_extra_another_file_is_of_no_use(machine, tmp_path):
     path = tmp_path / "user.json"
     path.write_text('{"type": "authorized_user"}')

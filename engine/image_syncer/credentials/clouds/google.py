@@ -45,13 +45,13 @@ def ask_google(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
     Raises NoIdentityError, ExtraMissingError, CredentialError.
     """
     path = _file(environ)
-    if path is None and not _on_google(environ):
-        raise NoIdentityError
     text = "" if path is None else _read(path, place)
     try:
         from google.auth.exceptions import GoogleAuthError
     except ImportError:
         return _key(path, text)
+    if path is None and not _on_google(environ):
+        raise NoIdentityError
     try:
         credentials = _credentials(json.loads(text) if text else {})
         credentials.refresh(_request)
