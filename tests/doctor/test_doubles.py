@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 REPOSITORY = "team/group/app"
 
 
+def test_a_registry_is_recognised_by_its_answers(doctor: Doctor) -> None:
+    with serve_in_thread(behaviour=DOUBLES["acr-azure"].behaviour) as registry:
+        push_to(registry.storage, REPOSITORY, ContentBuilder(seed=6).image(), ["v1"])
+        user, password = DOUBLES["acr-azure"].credential or ("", "")
+        entry = {"insecure": True, "username": user, "password": password}
+        seen = doctor.look(f"{registry.address}/{REPOSITORY}", entry)
+    assert (seen.code, seen.failed()) == (0, [])
+    assert seen["kind"]["what"] == "Azure Container Registry, by its header WWW-Authenticate"
+
+
 @pytest.mark.parametrize("kind", DOUBLES)
 def test_a_registry_of_this_kind_is_well(doctor: Doctor, kind: str) -> None:
     with serve_in_thread(behaviour=DOUBLES[kind].behaviour) as registry:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.doctor.check import Check, fine, warned
-from image_syncer.registry import GENERIC, recognise_answer
+from image_syncer.registry import GENERIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from image_syncer.doctor.patient import Patient
     from image_syncer.registry import Headers, Profile
 
-__all__ = ["find_differences", "probe_profile"]
+__all__ = ["find_differences", "find_mark", "probe_profile"]
 
 _COMPARED = (
     ("head_manifest", "heads_manifests", "tells of manifests by HEAD"),
@@ -30,13 +30,9 @@ _REPORT = "Please report it: what image-syncer knows of this kind of registry ma
 
 async def probe_profile(patient: Patient) -> Check:
     """The profile that a run has for this registry, and what differs from it."""
-    profile, mark = patient.profile, f"by the host {patient.registry}"
+    profile, mark = patient.profile, patient.learnt.recognised_by or f"by the host {patient.registry}"
     if patient.registries.host_settings(patient.registry).profile is not None:
         mark = "as the auth file says"
-    ping = patient.learnt.ping
-    if profile is GENERIC and ping is not None:
-        profile = recognise_answer(ping.headers)
-        mark = _mark(profile, ping.headers)
     facts: dict[str, Any] = {"profile": profile.name, "learnt": dict(patient.learnt.facts)}
     differences = find_differences(profile, patient.learnt.facts)
     facts["differences"] = differences
@@ -60,9 +56,9 @@ def find_differences(profile: Profile, learnt: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _mark(profile: Profile, headers: Headers) -> str:
+def find_mark(profile: Profile, headers: Headers) -> str | None:
+    """The mark of `profile` that an answer has, in words; None where it has none."""
     for mark in profile.marks:
-        for value in headers.get_all(mark.header):
-            if fnmatchcase(value.lower(), mark.value):
-                return f"by its header {mark.header}"
-    return "by its answer"
+        if any(fnmatchcase(value.lower(), mark.value) for value in headers.get_all(mark.header)):
+            return f"by its header {mark.header}"
+    return None

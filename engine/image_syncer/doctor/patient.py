@@ -6,16 +6,17 @@ import asyncio
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.credentials import CredentialSource
+from image_syncer.doctor.kinds import find_mark
 from image_syncer.errors import Origin
 from image_syncer.net import CurlDriver, Reach, RegistryClient, Throttle, Timeouts, TokenBroker, Transport, endpoints_of
 from image_syncer.oci import Repository
 from image_syncer.planning import ONCE
-from image_syncer.registry import parse_failure
+from image_syncer.registry import GENERIC, may_carry_credentials, parse_failure, recognise_answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from image_syncer.errors import RegistryError
     from image_syncer.net import Authorization
     from image_syncer.oci import Manifest
-    from image_syncer.registry import Challenge, Endpoint, Request, Response
+    from image_syncer.registry import Challenge, Endpoint, Profile, Request, Response
 
 __all__ = ["Learnt", "Patient"]
 
@@ -47,6 +48,7 @@ class Learnt:
     tags: tuple[str, ...] = ()
     manifest: Manifest | None = None
     head: Response | None = None
+    recognised_by: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """By the names of what profiles say of registries, as far as there is such a name."""
 
@@ -76,7 +78,6 @@ class Patient:
         self.registries = registries
         self.candidates = endpoints_of(registry, registries.host_settings(registry), Reach(os.environ))
         self.endpoint: Endpoint = self.candidates[0]
-        self.profile = self.endpoint.profile
         self.driver = CurlDriver()
         timeouts = Timeouts(
             connect_s=settings.connect_timeout_s,
@@ -84,12 +85,27 @@ class Patient:
             request_s=settings.answer_timeout_s,
         )
         self.transport = Transport(self.driver, timeouts)
+        self.transport.on_answer = self._look_at
         self._source = CredentialSource(os.environ)
         self.credentials = CredentialLookup(self._source, registries)
         self.broker = TokenBroker(self.transport, self.credentials)
         self.client = RegistryClient(
             self.transport, self.broker, Throttle(), retry=ONCE, chance=random.random, patience_s=0.0
         )
+
+    @property
+    def profile(self) -> Profile:
+        """What kind of registry it is taken for, by its name, by what the user says, or by its answers."""
+        return self.endpoint.profile
+
+    def _look_at(self, request: Request, endpoint: Endpoint, response: Response) -> None:
+        """Recognise a registry by its answer, as a run does where the name does not tell."""
+        own = may_carry_credentials(endpoint.base_url, response.url or request.url)
+        if own and self.registries.host_settings(self.registry).profile is None:
+            found = recognise_answer(response.headers)
+            if found is not GENERIC:
+                self.endpoint = replace(self.endpoint, profile=found)
+                self.learnt.recognised_by = find_mark(found, response.headers)
 
     @property
     def place(self) -> Repository:
