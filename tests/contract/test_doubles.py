@@ -76,6 +76,19 @@ def test_harbor_refuses_mounts_from_where_one_may_not_read() -> None:
         assert client.send("POST", f"/v2/library/app/blobs/uploads/{query}team/app").status == 201
 
 
+def test_harbor_keeps_a_robot_in_its_project() -> None:
+    with double("harbor", user="robot$library+sync") as (registry, client):
+        image = ContentBuilder().image()
+        for name in ("team/app", "library/app"):
+            push_to(registry.storage, name, image, ["v1"])
+        assert client.head("/v2/team/app/manifests/v1").status == 401
+        assert client.head("/v2/library/app/manifests/v1").status == 200
+        mount = f"/v2/library/new/blobs/uploads/?mount={image.blobs[0].digest}&from="
+        assert client.send("POST", f"{mount}team/app").status == 401
+        assert client.send("POST", f"{mount}library/app").status == 201
+        assert registry.counters.quirks == {"project of others": 1, "mount refused": 1}
+
+
 def test_harbor_says_no_in_its_own_words() -> None:
     with double("harbor", user="admin", immutable_tags=True, capacity_bytes=2**20) as (registry, client):
         first, second = ContentBuilder().image(), ContentBuilder(1).image()

@@ -85,6 +85,7 @@ def test_hub_says_when_no_pulls_are_left(lab: SyncLab) -> None:
     assert lab.run(*stage.rules_to(lab.destination, stage.double, OWN_APP)).outcomes == ["copied"]
     done = lab.run(*stage.rules_to(lab.destination, stage.double, OWN_WEB), exit_code=1, retry_for_s=1.0)
     assert "pull rate limit" in str(done.error)
+    assert "Docker Hub counts the pulls" in str(done.error)
     assert lab.run(*stage.rules_to(lab.destination, stage.double, OWN_APP)).outcomes == ["unchanged"]
 
 

@@ -8,7 +8,10 @@
   repository: …"): https://github.com/goharbor/harbor/issues/18096.
 - Tokens last 30 minutes; they come from `/service/token`, and a password is taken in their place:
   https://github.com/goharbor/harbor/issues/18860.
-- A mount needs the right to pull from the project that it names: 401 where the user has none there.
+- A robot account of a project (`robot$<project>+<name>`) has rights in that project only:
+  https://goharbor.io/docs/2.12.0/working-with-projects/project-configuration/create-robot-accounts/.
+- A mount needs the right to pull from the project that it names: 401 where the user has none there, or where there is
+  no such project: https://github.com/goharbor/harbor/issues/17097.
 - A GET of a manifest counts as a pull, a HEAD does not.
 - Immutable tags answer 412 PRECONDITION: src/pkg/immutable and src/server/middleware/immutable of the same repository.
 - A quota that is used up answers 403 DENIED, "… will exceed the configured upper limit of …":
@@ -40,6 +43,7 @@ __all__ = ["HARBOR"]
 
 _ADMINISTRATOR = "admin"
 _ROBOT = "robot$sync"
+_PROJECT_ROBOT = "robot$library+sync"
 _PROJECTS = "/api/v2.0/projects"
 _BODY_LIMIT_BYTES = 64 * 1024
 
@@ -52,19 +56,31 @@ def _projects(call: Call) -> dict[str, int]:
     return found
 
 
+def _may_not_see(call: Call, project: str) -> bool:
+    """Whether the project is another one than that of the robot who asks."""
+    robot, plus, _ = (call.user or "").removeprefix("robot$").partition("+")
+    return bool(plus) and robot != project
+
+
+def _unauthorized(repository: str, action: str, quirk: str) -> Refusal:
+    message = f"unauthorized to access repository: {repository}, action: {action}"
+    return Refusal(401, "UNAUTHORIZED", f"{message}: {message}", quirk=quirk)
+
+
 def _need_project(call: Call) -> None:
     if call.behaviour.implicit_projects:
         return
     project, slash, _ = call.repository.partition("/")
     if not slash:
         raise Refusal(400, "BAD_REQUEST", f"invalid repository name: {call.repository}", quirk="project missing")
+    action = "pull" if call.request.method in ("GET", "HEAD") else "push"
+    if _may_not_see(call, project):
+        raise _unauthorized(call.repository, action, "project of others")
     if project in _projects(call):
         return
     if call.user == _ADMINISTRATOR or not call.behaviour.users:
         raise Refusal(404, "NOT_FOUND", f"project {project} not found", quirk="project missing")
-    action = "pull" if call.request.method in ("GET", "HEAD") else "push"
-    message = f"unauthorized to access repository: {call.repository}, action: {action}"
-    raise Refusal(401, "UNAUTHORIZED", f"{message}: {message}", quirk="project missing")
+    raise _unauthorized(call.repository, action, "project missing")
 
 
 def _need_right_to_source(call: Call) -> None:
@@ -72,10 +88,9 @@ def _need_right_to_source(call: Call) -> None:
     if "mount" not in call.request.query or not source:
         return
     project, slash, _ = source.partition("/")
-    if slash and project in _projects(call):
+    if slash and project in _projects(call) and not _may_not_see(call, project):
         return
-    message = f"unauthorized to access repository: {source}, action: pull"
-    raise Refusal(401, "UNAUTHORIZED", f"{message}: {message}", quirk="mount refused")
+    raise _unauthorized(source, "pull", "mount refused")
 
 
 async def _answer(call: Call) -> web.StreamResponse:
@@ -130,7 +145,7 @@ HARBOR = Double(
     "Harbor 2",
     Behaviour(
         double="harbor",
-        users={_ADMINISTRATOR: PASSWORD, _ROBOT: PASSWORD},
+        users={_ADMINISTRATOR: PASSWORD, _ROBOT: PASSWORD, _PROJECT_ROBOT: PASSWORD},
         bearer=TokenService(expires_in_s=1800, service="harbor-registry", path="/service/token"),
         basic_beside_bearer=True,
         basic_realm="harbor",
