@@ -87,10 +87,17 @@ def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
 
 
 def _requests_and_warnings(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
+    from image_syncer.units import format_size
+
     totals = recorded.report.totals
     kinds = sorted(totals.requests.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{count:,} {printable(kind)}" for kind, count in kinds if count)
     yield "Requests", f"{totals.request_count:,}" + (f": {listed}" if listed else "")
+    for mirror, data in recorded.report.mirrors.items():
+        failed = f", and failed {data['failures']:,} times" if data["failures"] else ""
+        yield "Mirror", f"{printable(mirror)} gave {format_size(data['bytes'])}{failed}"
+    if rate := recorded.report.settings.get("rate"):
+        yield "Rate", f"no more than {printable(str(rate))}"
     for warning in recorded.report.warnings:
         yield "Warning", printable(warning)
 

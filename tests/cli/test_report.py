@@ -91,6 +91,16 @@ def test_the_summary_says_what_happened(command: Command, write: Callable[..., P
     assert lines[-2:] == ["failed: src/b:1 → dst/b:1", "  source src/b:1: it is not there"]
 
 
+def test_the_summary_says_what_mirrors_gave_and_which_rate_was_kept(
+    command: Command, write: Callable[..., Path]
+) -> None:
+    mirrors = {"mirror.example": {"bytes": 3 * 2**20, "failures": 2}}
+    path = write(record(1), mirrors=mirrors)
+    assert "Mirror     mirror.example gave 3.0 MiB, and failed 2 times" in command("report", path).out
+    path.write_text(path.read_text().replace('"workers": 4', '"workers": 4, "rate": "50MB/s"'))
+    assert "Rate       no more than 50MB/s" in command("report", path).out
+
+
 def test_the_summary_of_a_run_that_moved_nothing(command: Command, write: Callable[..., Path]) -> None:
     ran = command("report", write(images=(ImageResult("src/a:1", "dst/a:1", Outcome.UNCHANGED),)))
     assert ran.code == 0

@@ -87,6 +87,7 @@ def _parse(document: object) -> RecordedReport:
         failures=tuple(one for one in unfinished if one.outcome is Outcome.FAILED)[:MAX_FAILURES],
         interrupted=None if interrupted is None else _text(document, "interrupted"),
         warnings=_texts(document, "warnings"),
+        mirrors=_mirrors(document.get("mirrors", {})),
         kind=_text(document, "kind") if "kind" in document else "sync",
         internal_error=None if internal_error is None else _text(document, "internal_error"),
     )
@@ -110,6 +111,12 @@ def _totals(data: Mapping[str, Any]) -> Totals:
         requests={kind: _whole(requests, kind) for kind in requests},
         **{name: _whole(data, name) for name in (*names, *(name for name in checks if name in data))},
     )
+
+
+def _mirrors(data: object) -> dict[str, dict[str, int]]:
+    if not isinstance(data, Mapping) or not all(isinstance(each, Mapping) for each in data.values()):
+        raise _Wrong("its mirrors are no JSON objects")
+    return {name: {key: _whole(each, key) for key in ("bytes", "failures")} for name, each in data.items()}
 
 
 def _unfinished(images: list[Any]) -> list[ImageResult]:

@@ -149,3 +149,16 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         load_report(str(tmp_path / "gone"))
     with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
         load_report(str(tmp_path))
+
+
+def test_what_mirrors_gave_is_read_where_it_is_there(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert load_report(str(path)).report.mirrors == {}
+    document = json.loads(path.read_text())
+    document["mirrors"] = {"mirror.example": {"bytes": 7, "failures": 1}}
+    path.write_text(json.dumps(document))
+    assert load_report(str(path)).report.mirrors == document["mirrors"]
+    for wrong in ([], {"mirror.example": 7}, {"mirror.example": {"bytes": "7", "failures": 1}}):
+        path.write_text(json.dumps(document | {"mirrors": wrong}))
+        with pytest.raises(ConfigurationError, match=r"mirrors|bytes"):
+            load_report(str(path))
