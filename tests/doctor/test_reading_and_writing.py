@@ -178,6 +178,20 @@ def test_a_repository_that_is_not_there(doctor: Doctor, registry: EmbeddedRegist
     assert doctor.look(f"{registry.address}/team/gone", INSECURE, "--write")["tags"]["state"] == "warning"
 
 
+def test_a_repository_that_a_run_makes(doctor: Doctor, registry: EmbeddedRegistry) -> None:
+    registry.behaviour = Behaviour(implicit_repositories=False)
+    entry = {"insecure": True, "create_repositories": True}
+    seen = doctor.look(f"{registry.address}/team/gone", entry, "--write")
+    assert seen["tags"]["what"].endswith("a run makes it, as create_repositories says")
+    assert seen.failed() == ["upload"]
+    assert "the doctor does not: make it first" in seen.said("upload")
+
+
+def test_mirrors_are_named(doctor: Doctor, registry: EmbeddedRegistry) -> None:
+    seen = doctor.look(f"{registry.address}/team/app", {"insecure": True, "mirrors": ["mirror.example/hub"]})
+    assert seen["mirrors"]["facts"]["mirrors"] == ["mirror.example/hub/team/app"]
+
+
 def test_the_whole_takes_no_longer_than_it_may(doctor: Doctor, registry: EmbeddedRegistry) -> None:
     registry.behaviour = Behaviour(faults=(Fault("get manifest", FaultKind.STALL, times=None),))
     seen = doctor.look(f"{registry.address}/team/app", INSECURE, "--deadline", "2s")
@@ -208,5 +222,5 @@ def test_what_a_program_reads(doctor: Doctor, registry: EmbeddedRegistry) -> Non
 def test_every_check_is_on_the_page_and_no_other(doctor: Doctor, registry: EmbeddedRegistry) -> None:
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text("utf-8")
     rows = re.findall(r"^\| ([A-Za-z][^|]*) \|", page, re.MULTILINE)
-    told = {name for row in rows for name in row.split(", ")} - {"check"}
+    told = {name for row in rows for name in row.split(", ")} - {"check", "mirrors"}
     assert told == doctor.look(f"{registry.address}/team/app", INSECURE, "--write").states().keys()

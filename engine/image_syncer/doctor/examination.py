@@ -21,6 +21,7 @@ from image_syncer.doctor.reading import (
     probe_catalog,
     probe_manifest_get,
     probe_manifest_head,
+    probe_mirrors,
     probe_range,
     probe_tags,
 )
@@ -153,6 +154,8 @@ class _Round:
         patient = self._patient
         for probe in _PROBES:
             await self._try(probe)
+        if patient.repository is not None and patient.registries.mirrors_of(patient.repository):
+            await self._try(_Probe("mirrors", probe_mirrors, timed=False))
         if patient.write:
             writing = Writing(patient)
             try:

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from image_syncer.oci import Descriptor, Manifest, Repository
     from image_syncer.registry import ManifestHead, Response
 
-__all__ = ["probe_blob", "probe_catalog", "probe_manifest_get", "probe_manifest_head", "probe_range", "probe_tags"]
+__all__ = [
+    "probe_blob",
+    "probe_catalog",
+    "probe_manifest_get",
+    "probe_manifest_head",
+    "probe_mirrors",
+    "probe_range",
+    "probe_tags",
+]
 
 PAGE_SIZE = 100
 """Small enough for every registry, large enough to see whether it keeps to it."""
@@ -62,9 +70,11 @@ async def probe_tags(patient: Patient) -> Check:
     try:
         response = await patient.ask(request)
     except NotFoundError as error:
+        if patient.registries.template_for(repository) is not None:
+            return warned(f"there is no {repository} yet; a run makes it, as create_repositories says", missing=True)
         if not patient.write:
             return failed(error, f"{error.hint or ''} {_PUSH_MAKES_IT}".strip())
-        return warned(f"there is no {repository} yet; most registries make it when something is pushed", error.hint)
+        return warned(f"there is no {repository} yet; most registries make it when something is pushed", missing=True)
     if is_page(response):
         return failed("a web page came for an answer", NO_REGISTRY_HINT)
     page = parse_tag_page(response, request.url)
@@ -73,6 +83,13 @@ async def probe_tags(patient: Patient) -> Check:
     facts: dict[str, Any] = {"tags": len(page.names), "asked_for": PAGE_SIZE, "more": page.next_url is not None}
     patient.learnt.facts["page_size_kept"] = len(page.names) <= PAGE_SIZE
     return fine(f"{_count(len(page.names), 'tag', 'tags')}{more}", **facts)
+
+
+async def probe_mirrors(patient: Patient) -> Check:
+    """Which other registries a run asks first; each of them is a patient of its own."""
+    mirrors = [str(mirror) for mirror in patient.registries.mirrors_of(_repository(patient))]
+    what = f"asked first, for what is known by its digest: {', '.join(mirrors)}; the doctor looks at one at a time"
+    return fine(what, mirrors=mirrors)
 
 
 async def probe_manifest_head(patient: Patient) -> Check:

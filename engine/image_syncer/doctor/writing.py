@@ -62,6 +62,7 @@ _STATUS_STATUSES = (204, 200, 202)
 _PUT_STATUSES = (201, 200, 202, 204)
 _BLOB_STATUSES = (201, 200, 204)
 _DELETE_STATUSES = (202, 200, 204)
+_MADE_BY_RUNS = "A run makes the repository, as create_repositories says, and the doctor does not: make it first."
 _CHANGED = "The registry changes what is put there, and digests are not kept."
 _SESSION, _BLOB = "open upload session", "blob"
 _MANY = (_SESSION, _BLOB)
@@ -95,6 +96,9 @@ class Writing:
             digest = await self._upload(data, _put)
         except RefusedError as error:
             return failed(error, READ_ONLY if error.status == _NOT_ALLOWED else None)
+        except NotFoundError as error:
+            is_made = self._patient.registries.template_for(self._repository) is not None
+            return failed(error, _MADE_BY_RUNS if is_made else None)
         self._config = digest, len(data)
         return fine("POST, then one PUT", size_bytes=len(data))
 
