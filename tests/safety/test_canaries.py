@@ -118,22 +118,22 @@ class Nest:
             "no_proxy": "*",
         }
 
-    def start(self, *words: object, script: str | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *words: object, script: str | None = None, given: bytes | None = None) -> subprocess.Popen[bytes]:
         program = [sys.executable, "-c", script] if script else [sys.executable, "-m", "image_syncer_cli"]
         return subprocess.Popen(
             [*program, *map(str, words)],
             cwd=self.directory,
             env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *words: object, script: str | None = None) -> tuple[int, str]:
+    def run(self, *words: object, script: str | None = None, given: bytes | None = None) -> tuple[int, str]:
         """Exit code and standard error; no secret is in anything that the run left behind."""
-        process = self.start(*words, script=script)
+        process = self.start(*words, script=script, given=given)
         try:
-            out, err = process.communicate(timeout=TIMEOUT_S)
+            out, err = process.communicate(given, timeout=TIMEOUT_S)
         finally:
             process.kill()
         self.search(out=out, err=err)
@@ -285,6 +285,23 @@ def test_verbs_that_look_at_files(nest: Nest) -> None:
     nest.run("status", "run1.state")
     nest.run("retry", "--report", "report1.json", "--auth", "auth.yaml", "--debug")
     nest.run("doctor", "--auth", "auth.yaml", nest.source.address)
+
+
+@pytest.mark.parametrize("mode", ["basic refused", "token refused", "500", "fine"])
+def test_logging_in(nest: Nest, mode: str) -> None:
+    """The one file with the password is the login itself, which is for its owner alone."""
+    nest.source.mode = mode
+    kept = nest.directory / "logins" / "config.json"
+    nest.planted.add(kept)
+    given = f"{nest.canaries['login']}\n".encode()
+    words = ["-u", "robot", "--password-stdin", "--authfile", kept, "--auth", "auth.yaml", "--debug"]
+    code, _ = nest.run("login", *words, nest.source.address, given=given)
+    assert code == (0 if mode == "fine" else 1)
+    assert kept.exists() is (mode == "fine")
+    if mode == "fine":
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert nest.run("logout", "--authfile", kept, nest.source.address)[0] == 0
+        assert nest.canaries.found_in({"kept": kept.read_bytes()}) == []
 
 
 @pytest.mark.parametrize("image", ["https://robot:{0}@{1}/team/app:v1", "robot:{0}@{1}/team/app:v1", "{1}/x?token={0}"])

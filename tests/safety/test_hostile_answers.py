@@ -14,7 +14,7 @@ import pytest
 from image_syncer.config import TagSelection
 from image_syncer.embedded import Behaviour, Fault, LinkForm, MadeManifest
 from image_syncer.embedded.made import build_manifest
-from image_syncer.errors import IntegrityError, ProtocolViolation, SyncError, TransportError
+from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError, TransportError
 from image_syncer.oci import Platform
 from support.raw_server import found, serve_image, serve_raw
 from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER
@@ -404,6 +404,38 @@ def test_a_deep_check_reads_no_refusal_without_end(lab: SyncLab) -> None:
         done = lab.verify(lab.rule(to=[(destination, REPOSITORY)]), deep=True, exit_code=1, retries=0)
     assert "403" in str(done.document)
     assert hostile.sent < 40 * MIB
+
+
+@WAYS
+def test_an_upload_whose_answer_has_no_end(lab: SyncLab, small_bytes: int) -> None:
+    lab.image(1, layer_bytes=1000)
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield head("201 Created", "Transfer-Encoding: chunked")
+        while True:
+            sent += 65536
+            yield b"10000\r\n" + b"a" * 65536 + b"\r\n"
+
+    def answer(method: str, path: str) -> Iterable[bytes] | None:
+        if method == "POST":
+            return [head("202 Accepted", "Content-Length: 0", f"Location: /v2/{REPOSITORY}/blobs/uploads/1?a=b")]
+        if method == "PUT":
+            return endless()
+        return [head("404 Not Found", "Content-Length: 0")]
+
+    with serve_raw(answer) as destination:
+        lab.enter(destination)
+        done = lab.run(
+            lab.rule(to=[(destination, REPOSITORY)]),
+            exit_code=1,
+            retries=0,
+            small_bytes=small_bytes,
+            stall_timeout_s=2.0,
+            answer_timeout_s=2.0,
+        )
+    assert done.error.origin is Origin.DESTINATION
 
 
 # ---- redirects
