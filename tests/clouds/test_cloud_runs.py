@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import replace
 
-from image_syncer.config import Limits
+from image_syncer.config import Limits, RepositoryTemplate
 from image_syncer.config.registry_cloud import CloudSettings
 from image_syncer.embedded import Behaviour
 from image_syncer.embedded.doubles import DOUBLES, PASSWORD
-from image_syncer.registry import PROFILES
+from image_syncer.registry import PROFILES, Credential
 from support.certificates import make_certificates
 from support.cloud_doubles import Ecr, Entra, serving
 
@@ -77,3 +78,19 @@ def test_a_cloud_that_is_turned_off_is_not_asked(lab, machine):
         lab.image()
         lab.run(lab.rule(to=[(registry, "mirror/app")]), exit_code=1)
     assert ecr.targets == []
+
+
+def test_an_api_that_never_answers_does_not_hold_the_end_of_a_run(lab, machine):
+    machine.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    machine.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    registry = lab.add_registry(DOUBLES["ecr"].behaviour)
+    lab.image()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        cloud = CloudSettings("aws", region="us-east-1", endpoint=endpoint)
+        admin = Credential("AWS", PASSWORD)
+        lab.enter(registry, admin, profile=PROFILES["ecr"], cloud=cloud, creation=RepositoryTemplate())
+        done = lab.run(lab.rule(to=[(registry, "mirror/app")]), exit_code=1, deadline_s=2.0)
+    assert done.outcomes == ["not tried"]
+    assert done.report.interrupted == "deadline"
+    assert done.report.seconds < 20  # the API's own time-outs come to more than thirty
