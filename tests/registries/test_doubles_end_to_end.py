@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 KINDS = list(DOUBLES)
 MOST_UNLIKE = frozenset({"ecr", "ecr-public", "hub", "acr-azure", "nexus", "artifactory"})
 """The kinds whose downloads differ most: these are sources each time."""
-ALL_TRIALS = [pytest.param(kind, trial, id=f"{kind} {trial.what}") for kind in TRIALS for trial in TRIALS[kind]]
+ALL_TRIALS = [
+    pytest.param(kind, trial, id=f"{kind} {trial.what}", marks=[pytest.mark.slow] if trial.seldom else [])
+    for kind in TRIALS
+    for trial in TRIALS[kind]
+]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ _MANY = 25  # images; more than the manifests that ECR takes in two seconds
 @dataclass(frozen=True)
 class Trial:
     """`play` is done with a double that has `changes`; the quirks `known` must not be met, or the one failure must
-    say all of `words`.
+    say all of `words`. One that is like another, or takes its time, is played `seldom`.
     """
 
     what: str
@@ -37,6 +37,7 @@ class Trial:
     known: frozenset[str] = frozenset()
     words: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
+    seldom: bool = False
 
     def run(self, lab: SyncLab, kind: str, profile: str | None) -> None:
         """Play with a double of `kind` under `profile` (None: whatever it is recognised as). Raises AssertionError
@@ -126,13 +127,15 @@ _IMMUTABLE = {"immutable_tags": True}
 TRIALS: Mapping[str, tuple[Trial, ...]] = {
     "ecr": (
         Trial("asks for no mounts", _push_all, known=_MOUNTS),
-        Trial("keeps to the limits that are published", _push_many, known=frozenset({"too many requests"})),
+        Trial(
+            "keeps to the limits that are published", _push_many, known=frozenset({"too many requests"}), seldom=True
+        ),
         Trial("looks before it sends", _push_again_under_another_tag, known=_MOUNTS),
         Trial("says to create the repository", _push_to_nowhere, words=("aws ecr create-repository",)),
     ),
     "ecr-public": (
         Trial("asks for no mounts", _push_all, known=_MOUNTS),
-        Trial("says to create the repository", _push_to_nowhere, words=("aws ecr",)),
+        Trial("says to create the repository", _push_to_nowhere, words=("aws ecr",), seldom=True),
     ),
     "gar": (Trial("sends no pieces after a cut", _push_over_a_cut, known=frozenset({"patch refused"})),),
     "hub": (Trial("says what to do", _push_over_a_tag, words=("makes its tags immutable",), changes=_IMMUTABLE),),
@@ -147,7 +150,9 @@ TRIALS: Mapping[str, tuple[Trial, ...]] = {
     ),
     "harbor": (
         Trial("says to create the project", _push_to_nowhere, words=("create it in Harbor",)),
-        Trial("says which rule it is", _push_over_a_tag, words=("a rule of the project",), changes=_IMMUTABLE),
+        Trial(
+            "says which rule it is", _push_over_a_tag, words=("a rule of the project",), changes=_IMMUTABLE, seldom=True
+        ),
         Trial("says that the quota is used up", _push_over_a_tag, words=("used up",), changes={"capacity_bytes": 1}),
     ),
     "gitlab": (Trial("says that the project may be missing", _push_to_nowhere, words=("does not exist, or",)),),
@@ -156,7 +161,7 @@ TRIALS: Mapping[str, tuple[Trial, ...]] = {
         Trial("says which right is missing", _push_over_a_tag, words=("permission to delete",), changes=_IMMUTABLE),
     ),
     "registry2": (Trial("asks no session how far it has come", _push_over_a_cut, known=_STATUS),),
-    "registry3": (Trial("asks no session how far it has come", _push_over_a_cut, known=_STATUS),),
+    "registry3": (Trial("asks no session how far it has come", _push_over_a_cut, known=_STATUS, seldom=True),),
 }
 """By kind."""
 
