@@ -61,6 +61,9 @@ def read_cloud(entry: EntryFields) -> CloudSettings | None:
     if endpoint is not None and not endpoint.startswith(("https://", "http://")):
         what = f"“{shown(endpoint)}” is no address"
         findings.error(fields["endpoint"].line, key_path(key, "endpoint"), what, "write https://host")
+    elif endpoint is not None and not endpoint.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        what = "what is sent to this address can be read on the way, tokens included"
+        findings.warn(fields["endpoint"].line, key_path(key, "endpoint"), what, "write https://host")
     return CloudSettings(**texts)
 
 

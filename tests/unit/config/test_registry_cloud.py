@@ -7,10 +7,14 @@ from image_syncer.config.registry_cloud import CloudSettings
 from image_syncer.errors import ConfigurationError
 
 
-def read(tmp_path, text):
+def load(tmp_path, text):
     path = tmp_path / "auth.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_registries(str(path), environ={}).registries
+    return load_registries(str(path), environ={})
+
+
+def read(tmp_path, text):
+    return load(tmp_path, text).registries
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,17 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, text, key, what):
 def test_the_first_entry_of_a_host_that_says_something_counts(tmp_path):
     book = read(tmp_path, "r.example.com/a: {}\nr.example.com/b: {cloud: aws}\nr.example.com/c: {cloud: off}\n")
     assert book.host_settings("r.example.com").cloud == CloudSettings("aws")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "warnings"),
+    [
+        ("http://cr.example.com", 1),
+        ("https://cr.example.com", 0),
+        ("http://127.0.0.1:5000", 0),
+        ("http://localhost.e", 1),
+    ],
+)
+def test_an_address_without_tls_is_warned_of(tmp_path, endpoint, warnings):
+    loaded = load(tmp_path, f"r.example.com: {{cloud: {{name: azure, endpoint: '{endpoint}'}}}}\n")
+    assert [problem.key for problem in loaded.warnings] == ["r.example.com › cloud › endpoint"] * warnings

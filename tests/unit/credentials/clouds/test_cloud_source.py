@@ -217,3 +217,11 @@ def test_what_would_be_asked_is_described_without_asking(tmp_path):
     assert said.source == "Alibaba Cloud, if this machine has an identity there"
     assert source.describe(parse_repository("quay.io/a/b"), RegistryBook()).source == "anonymous"
     assert cloud.asked == []
+
+
+def test_an_extra_that_would_help_is_named(monkeypatch):
+    monkeypatch.setattr("image_syncer.credentials.clouds.source.find_spec", lambda _name: None)
+    repository = parse_repository(f"{ECR.registry}/team/app")
+    described = CloudSource({}).describe(repository, RegistryBook())
+    assert described is not None
+    assert described.source == "anonymous (AWS: pip install 'image-syncer[aws]' would ask it)"
