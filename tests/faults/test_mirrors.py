@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.config import RegistryEntry
 from image_syncer.embedded import Behaviour, ContentBuilder, Fault, FaultKind, push_to
 from image_syncer.registry import Credential
+from support.raw_server import found, serve_image, serve_raw
 from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from image_syncer.embedded import CounterValues, EmbeddedRegistry, MadeManifest
     from support.sync_runs import Done, SyncLab
 
@@ -64,6 +68,26 @@ def test_an_index_and_all_below_it_come_from_the_mirror(lab: SyncLab) -> None:
     push_to(mirror.storage, REPOSITORY, index, ())
     done = lab.run()
     lab.assert_arrived(index)
+    assert asked(done.at(lab.source)) == (1, 0, 0)
+
+
+def test_a_mirror_is_told_which_registry_is_meant(lab: SyncLab) -> None:
+    image = lab.image(2)
+    blobs = {str(blob.digest): blob.read() for blob in image.blobs}
+    serve = serve_image(image, TAG, lambda digest: [found(blobs[digest])])
+    queries: list[str] = []
+
+    def answer(method: str, path: str) -> Iterable[bytes] | None:
+        path, _, query = path.partition("?")
+        queries.append(query)
+        return serve(method, path)
+
+    with serve_raw(answer) as mirror:
+        lab.enter(lab.source, mirrors=(mirror.address,))
+        lab._entries[mirror.address] = RegistryEntry(mirror.address, insecure=True)
+        done = lab.run()
+    lab.assert_arrived(image)
+    assert queries.count(f"ns={lab.source.address}") == 4
     assert asked(done.at(lab.source)) == (1, 0, 0)
 
 

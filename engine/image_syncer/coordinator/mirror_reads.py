@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotFoundError, Origin, SyncError
+from image_syncer.registry import say_whose
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Place
 
@@ -59,7 +60,7 @@ class MirrorReads:
             if not mirrors.is_usable(registry, self._loop.time()):
                 continue
             try:
-                size = await asyncio.wait_for(self._read(place, build, check), ASKED_FOR_S)
+                size = await asyncio.wait_for(self._read(place, repository.registry, build, check), ASKED_FOR_S)
             except (SyncError, asyncio.TimeoutError) as found:
                 error = found if isinstance(found, SyncError) else SyncError(f"no answer within {ASKED_FOR_S:.0f} s")
                 _log.info("mirror passed over", mirror=registry, repository=str(place), reason=str(error))
@@ -104,11 +105,12 @@ class MirrorReads:
     async def _read(
         self,
         place: Repository,
+        registry: str,
         build: Callable[[Endpoint, Repository], Request],
         check: Callable[[Response], None],
     ) -> int:
         endpoint = await self._endpoints.find_once(place.registry)
-        request = build(endpoint, place)
+        request = say_whose(build(endpoint, place), registry)
         response = await self._client.exchange(request, endpoint, origin=Origin.SOURCE)
         if response.status != _OK:
             raise self._client.failure(response, request, endpoint, Origin.SOURCE)

@@ -40,6 +40,7 @@ from image_syncer.registry.manifests import (
     parse_put_manifest,
 )
 from image_syncer.registry.message import Headers, Operation, Request, Response
+from image_syncer.registry.mirror import say_whose
 from image_syncer.registry.network import DIRECT, NO_PROXY, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
 from image_syncer.registry.profiles import (
@@ -194,6 +195,7 @@ __all__ = [
     "resolve_redirect",
     "retry_after_s",
     "same_origin",
+    "say_whose",
     "shown_proxy",
     "without_query",
 ]

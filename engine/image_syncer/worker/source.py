@@ -23,6 +23,7 @@ from image_syncer.registry import (
     follow_redirect,
     may_carry_credentials,
     parse_blob_range,
+    say_whose,
 )
 from image_syncer.transfer import too_short
 
@@ -162,6 +163,8 @@ class Download:
         endpoint, repository = self._place.endpoint, self._place.repository
         offset = self._stream.received if self._stream is not None and self._knows_ranges else 0
         request = build_get_blob(endpoint, repository, self._digest, offset=offset)
+        if self._others:
+            request = say_whose(request, self._others[-1].endpoint.registry)
         renewed = False
         followed = 0
         while not self._again:
