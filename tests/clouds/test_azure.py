@@ -75,3 +75,14 @@ def test_without_an_identity_it_is_anonymous(entra, machine):
     machine.setenv("AZURE_TOKEN_CREDENTIALS", "dev")  # the metadata of a machine is not asked: it has one address only
     assert ask(entra) == (None, "anonymous (Azure: no identity there was found on this machine)", None)
     assert entra.forms == []
+
+
+def test_the_authority_of_the_registrys_entry_is_trusted_there(entra, machine, tmp_path):
+    machine.setenv("AZURE_CLIENT_SECRET", entra.secret)
+    own = make_certificates(tmp_path)
+    with serving(Entra(), own.server_context()) as registry:
+        settings = CloudSettings(endpoint=registry.url)
+        with pytest.raises(CredentialError, match="certificate verify failed"):
+            ask_for("contoso.azurecr.io", settings)
+        answer = ask_for("contoso.azurecr.io", settings, ca_file=str(own.authority))
+    assert answer.credential.identity_token.count(".") == 2

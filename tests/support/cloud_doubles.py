@@ -41,9 +41,9 @@ class Answer(NamedTuple):
     lasts_s: float | None
 
 
-def ask_for(registry: str, cloud: CloudSettings | None = None) -> Answer:
+def ask_for(registry: str, cloud: CloudSettings | None = None, **fields: Any) -> Answer:
     """What clouds say for `registry` to a machine with this process's environment."""
-    book = RegistryBook([RegistryEntry(registry, cloud=cloud)])
+    book = RegistryBook([RegistryEntry(registry, cloud=cloud, **fields)])
     found = CloudSource(dict(os.environ)).find(Repository(registry, "team/app"), book)
     assert found is not None
     lasts_s = None if found.good_until_s is None else found.good_until_s - found.learnt_at_s

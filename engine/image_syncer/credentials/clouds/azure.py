@@ -59,7 +59,7 @@ def ask_azure(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=urlencode(form).encode(),
             timeout_s=EXCHANGE_TIMEOUT_S,
-            tls=_tls(environ),
+            tls=_tls(place, environ),
         )
     except Unreachable as error:
         raise CredentialError(f"{place.registry} does not exchange the token of Microsoft Entra: {error}") from None
@@ -124,10 +124,15 @@ def _first_refusal(text: str) -> str:
     return (text[start:] if start >= 0 else text).partition("\n")[0][:_MAX_WORDS]
 
 
-def _tls(environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    """The authorities that azure-identity trusts (REQUESTS_CA_BUNDLE, as its `requests` does), or the system's."""
+def _tls(place: CloudPlace, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Who is trusted to be the registry: the authorities that azure-identity trusts (REQUESTS_CA_BUNDLE, as its
+    `requests` does) or the system's, and those of the registry's entry.
+    """
     bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle) if bundle and Path(bundle).is_file() else None
+    context = ssl.create_default_context(cafile=bundle if bundle and Path(bundle).is_file() else None)
+    if place.ca_file is not None:
+        context.load_verify_locations(place.ca_file)
+    return context
 
 
 def _life_s(token: str) -> float:

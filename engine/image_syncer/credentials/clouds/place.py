@@ -46,8 +46,11 @@ _ALIYUN = re.compile(
 
 @dataclass(frozen=True)
 class CloudPlace:
-    """A registry of a cloud. `is_public`: much of what is there needs no credential, so that one that cannot be had is
-    no reason to fail. `instance` is a name, or an identity ("cri-…") where the user wrote one.
+    """A registry of a cloud.
+
+    `is_public`: much of what is there needs no credential, so that one that cannot be had is no reason to fail.
+    `instance` is a name, or an identity ("cri-…") where the user wrote one. `ca_file` has authorities that the registry
+    itself is trusted by, beside those of the system.
     """
 
     cloud: str
@@ -57,6 +60,7 @@ class CloudPlace:
     instance: str | None = None
     profile: str | None = None
     endpoint: str | None = None
+    ca_file: str | None = None
     is_public: bool = False
     is_fips: bool = False
 
@@ -66,7 +70,9 @@ class CloudPlace:
         return TITLES[self.cloud]
 
 
-def find_place(registry: str, settings: CloudSettings | None = None) -> CloudPlace | None:
+def find_place(
+    registry: str, settings: CloudSettings | None = None, *, ca_file: str | None = None
+) -> CloudPlace | None:
     """The cloud that `registry` belongs to, by its host or because the user says so; None where it is none's, or is not
     to be asked.
     """
@@ -86,6 +92,7 @@ def find_place(registry: str, settings: CloudSettings | None = None) -> CloudPla
         instance=settings.instance or known.instance,
         profile=settings.profile,
         endpoint=settings.endpoint,
+        ca_file=ca_file,
         is_public=known.is_public,
         is_fips=known.is_fips,
     )

@@ -85,7 +85,8 @@ class CloudSource:
 
     def place_of(self, registry: str, book: RegistryBook) -> CloudPlace | None:
         """The cloud that knows the credential of a registry, if one does."""
-        return find_place(registry, book.host_settings(registry).cloud)
+        host = book.host_settings(registry)
+        return find_place(registry, host.cloud, ca_file=host.ca_file)
 
     def find(self, repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found | None:
         """See `Source`: what the cloud of a registry gives for it, now or when it was last asked; None for a registry
