@@ -58,13 +58,15 @@ def serve_docker_registry(
     read_only: bool = False,
     host: str = "127.0.0.1",
     client_authority: Path | None = None,
+    proxy_of: str | None = None,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
     `host` is the address ("[::1]"); with `client_authority` it lets in whoever shows a certificate of that authority.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
-    says; with `read_only` it takes no writes. `root` is the storage of another registry, which then has two doors.
+    says; with `read_only` it takes no writes; with `proxy_of` it is a pull-through cache of the registry at that URL.
+    `root` is the storage of another registry, which then has two doors.
     Skips the test where the program is missing.
     """
     program = find_program("docker-registry")
@@ -94,6 +96,8 @@ def serve_docker_registry(
         settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}
     if auth is not None:
         settings["auth"] = auth
+    if proxy_of is not None:
+        settings["proxy"] = {"remoteurl": proxy_of}
     config.write_text(json.dumps(settings))  # which is YAML too
     with log.open("wb") as sink:
         child = subprocess.Popen(
