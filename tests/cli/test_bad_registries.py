@@ -28,7 +28,7 @@ READ_ONLY = {USER: ("pull",)}
 TOKENS = TokenService()
 PAGE = "<html><head><title>Welcome to the intranet</title></head></html>"
 ANONYMOUS = {"auth.yaml": '"SOURCE": {insecure: true}\n"DESTINATION": {insecure: true}\n'}
-LOG_IN = "correct it in the auth file, or log in again with `docker login`"
+LOG_IN = "correct it in the auth file, or log in again with `image-syncer login`"
 SOURCE, DESTINATION = "  source SOURCE/team/app:1: ", "  destination DESTINATION/mirror/app:1"
 
 

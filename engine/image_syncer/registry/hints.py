@@ -52,11 +52,11 @@ _CREATE = "A push does not create the repository there: create it, or its projec
 _CHECK_NAME = "Check the name{tag}. Some registries also answer so to those who may not see a repository."
 _CREDENTIALS_WRONG = (
     "The user name or password for {registry} is wrong or has expired: correct it in the auth file, or log in "
-    "again with `docker login`."
+    "again with `image-syncer login`."
 )
 _CREDENTIALS_WANTED = (
     "Without a user name and password {registry} does not allow this: add them to the auth file, or log in with "
-    "`docker login`."
+    "`image-syncer login`."
 )
 _CREDENTIALS_OR_MISSING = (
     "Give a user name and password for {registry} in the auth file, or correct them. Some registries also "
