@@ -143,7 +143,7 @@ def test_a_page_that_links_to_itself(lab: SyncLab) -> None:
 
 
 def test_pages_that_go_on_without_anything_new(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_BARREN_PAGES", 30)
+    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_BARREN_PAGES", 30)
 
     def twist(_method: str, path: str) -> list[bytes] | None:
         if "/tags/" not in path:
@@ -157,7 +157,7 @@ def test_pages_that_go_on_without_anything_new(lab: SyncLab, monkeypatch: pytest
 
 
 def test_new_tags_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_TAGS", 5000)
+    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_NAMES", 5000)
 
     def twist(_method: str, path: str) -> list[bytes] | None:
         if "/tags/" not in path:
