@@ -14,6 +14,7 @@ from image_syncer.embedded.behaviour import (
     PageMarker,
     TokenService,
 )
+from image_syncer.embedded.doubles import double_of
 from image_syncer.embedded.fault import Fault, FaultKind, RateLimit, RetryAfter, TextEnum
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ def parse_behaviour(data: Mapping[str, Any]) -> Behaviour:
             parts["bearer"] = TokenService(**_parse_fields(parts["bearer"]))
         parts["faults"] = tuple(Fault(**_parse_fields(item)) for item in parts.get("faults", ()))
         parts["rate_limits"] = tuple(RateLimit(**_parse_fields(item)) for item in parts.get("rate_limits", ()))
-        return Behaviour(**_parse_fields(parts))
+        behaviour = Behaviour(**_parse_fields(parts))
     except TypeError as error:
         raise ValueError(f"not a behaviour: {error}") from error
+    double_of(behaviour)
+    return behaviour
 
 
 def _fields_to_data(value: Behaviour | TokenService | Fault | RateLimit) -> dict[str, Any]:

@@ -99,7 +99,7 @@ _ON_COMPANION = frozenset(
 
 class EmbeddedRegistry:
     """One registry on one address, and on a second one (`companion`) for redirects, uploads and tokens
-    elsewhere.
+    elsewhere. Raises ValueError for a behaviour whose double there is not.
 
     `port` 0 takes a free one. With `control`, `GET /_counters` tells the counters and `PUT /_behaviour`
     changes the behaviour; both are for whoever started the process. Belongs to the event loop that runs
@@ -117,6 +117,7 @@ class EmbeddedRegistry:
         companion: bool = False,
         control: bool = False,
     ) -> None:
+        double_of(behaviour or Behaviour())  # a name that is none is told at once
         self.storage = storage
         self.counters = Counters()
         self._service = Service(storage, self.counters, TokenBook(), behaviour or Behaviour())
@@ -138,6 +139,7 @@ class EmbeddedRegistry:
 
     @behaviour.setter
     def behaviour(self, behaviour: Behaviour) -> None:
+        double_of(behaviour)
         self._service.set_behaviour(behaviour)
 
     @property

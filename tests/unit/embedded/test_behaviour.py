@@ -8,10 +8,12 @@ import pytest
 from image_syncer.embedded import (
     Behaviour,
     DigestHeader,
+    EmbeddedRegistry,
     Fault,
     FaultKind,
     LinkForm,
     LocationForm,
+    MemoryStorage,
     RateLimit,
     RetryAfter,
     TokenService,
@@ -54,7 +56,13 @@ def test_the_default_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"unknown": 1}, {"location_form": "sideways"}, {"faults": [{"kind": "reset"}]}, {"bearer": {"x": 1}}],
+    [
+        {"unknown": 1},
+        {"location_form": "sideways"},
+        {"faults": [{"kind": "reset"}]},
+        {"bearer": {"x": 1}},
+        {"double": "x"},
+    ],
 )
 def test_what_is_no_behaviour_is_refused(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"not a behaviour|is not a valid"):
@@ -78,3 +86,11 @@ def test_what_needs_a_second_address(behaviour: Behaviour, *, needs: bool) -> No
 
 def test_passwords_are_not_shown() -> None:
     assert "correct horse" not in repr(FULL)
+
+
+def test_a_double_that_there_is_not_is_told_at_once() -> None:
+    registry = EmbeddedRegistry(MemoryStorage())
+    with pytest.raises(ValueError, match="there is no double 'x'"):
+        registry.behaviour = Behaviour(double="x")
+    with pytest.raises(ValueError, match="there is no double 'x'"):
+        EmbeddedRegistry(MemoryStorage(), Behaviour(double="x"))

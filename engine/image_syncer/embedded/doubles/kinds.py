@@ -69,5 +69,10 @@ _NONE = Double("", "a registry that keeps to the specification", Behaviour())
 
 
 def double_of(behaviour: Behaviour) -> Double:
-    """The double that `behaviour` names; one without rules where it names none."""
-    return DOUBLES.get(behaviour.double, _NONE)
+    """The double that `behaviour` names; one without rules where it names none. Raises ValueError for a name that no
+    double has.
+    """
+    double = DOUBLES.get(behaviour.double) if behaviour.double else _NONE
+    if double is None:
+        raise ValueError(f"not a behaviour: there is no double {behaviour.double!r}")
+    return double
