@@ -80,4 +80,6 @@ def test_operations_read_as_the_report_words_them() -> None:
         "list catalog",
         "get token",
         "ping",
+        "find project",
+        "create project",
     ]
