@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["bound_logger", "renderer_of"]
 
 _MAX_DEPTH = 8
-_MANY_LINES = ("exception", "traceback", "stack")
+_MANY_LINES = ("exception", "traceback", "stack", "text")
+"""Fields of ours with ends of line: tracebacks, and what workers print."""
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
 
 
