@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 TIMEOUT_S = 30
-REDIRECTS = frozenset({301, 302, 307, 308})
+REDIRECTS = frozenset({302, 307})
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Answer:
 class Client:
     """One connection at a time to `url` ("http://127.0.0.1:5000"); opens a new one after each failure.
 
-    With `follow` a redirect is followed to the host that it names, without the credential.
+    With `follow` a redirect to an absolute URL is followed, without the credential.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Client:
             self.close()
             raise
         found = {name.lower(): value for name, value in response.getheaders()}
-        if self._follow and response.status in REDIRECTS:
-            where = urlsplit(found["location"])
+        where = urlsplit(found.get("location", ""))
+        if self._follow and response.status in REDIRECTS and where.scheme:
             with Client(f"{where.scheme}://{where.netloc}", context=self._context) as other:
                 return other.send(method, found["location"], body, headers)
         return Answer(response.status, found, content, tuple(response.headers.get_all("WWW-Authenticate") or ()))
