@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,30 @@ def test_a_backup_tag_that_is_taken(lab: SyncLab, images: dict[str, MadeManifest
     assert found["other"] == (Outcome.FAILED, found["other"][1])
     assert "the tag keep-other has other content" in found["other"][1]
     assert tag(lab, "other") == images["before"].digest
+
+
+@pytest.mark.parametrize("tags", [["v1", "v1-old"], ["v1-old", "v1"]])
+def test_a_backup_and_an_image_of_the_run_do_not_share_a_tag(lab: SyncLab, tags: list[str]) -> None:
+    before = lab.push(lab.content.image(1), tags=("v1",), to=lab.destination)
+    made = {name: lab.push(lab.content.image(1), tags=(name,)) for name in tags}
+    lab.destination.behaviour = replace(lab.destination.behaviour, latency_s=0.05)  # all look before any writes
+    done = lab.run(lab.rule(tags=tags), exit_code=1, retries=0, on_conflict=parse_on_conflict("backup:{tag}-old"))
+    assert done.outcomes == ["copied", "failed"]
+    copied = next(image.source.rpartition(":")[2] for image in done.images if image.outcome is Outcome.COPIED)
+    assert tag(lab, copied) == made[copied].digest
+    assert (tag(lab, "v1"), tag(lab, "v1-old")) in [
+        (before.digest, made["v1-old"].digest),  # nothing was kept, and so nothing overwritten
+        (made["v1"].digest, before.digest),
+    ]
+
+
+def test_the_tag_of_a_backup_is_another_one(lab: SyncLab) -> None:
+    before = lab.content.image(1)
+    name = before.digest.hex[:12]
+    lab.push(before, tags=(name,), to=lab.destination)
+    lab.push(lab.content.image(1), tags=(name,))
+    lab.run(lab.rule(tags=[name]), exit_code=1, retries=0, on_conflict=parse_on_conflict("backup:{digest}"))
+    assert tag(lab, name) == before.digest
 
 
 @pytest.mark.parametrize("status", [403, 405])

@@ -68,6 +68,8 @@ def parse_on_conflict(text: str) -> OnConflict:
         raise ValueError("in the tag can stand {tag}, {digest}, {date} and {time}")
     if "tag" not in fields and "digest" not in fields:
         raise ValueError("the tag needs {tag} or {digest}, or all backups would have the same")
+    if pattern == "{tag}":
+        raise ValueError("the tag for backups would be the one that is overwritten")
     if not is_tag(pattern.format(**_EXAMPLES)):
         raise ValueError(f"“{pattern}” makes no tag")
     return OnConflict(policy, pattern)

@@ -31,6 +31,8 @@ class Conflicts:
         self._discovery = discovery
         self._publisher = publisher
         self._began = began
+        self._written: set[int] = set()  # hashes of the tags that this run writes
+        self._kept: dict[Reference, Digest] = {}
 
     @property
     def overwrites(self) -> bool:
@@ -63,9 +65,15 @@ class Conflicts:
     async def keep(self, destination: Reference, there: Digest | None) -> str | None:
         """Keep what is at `destination` under another tag, where it is about to be overwritten; that tag, if so.
 
-        Raises RefusedError where the other tag is taken, and what registries have against it.
+        Raises RefusedError where the other tag is taken, also by an image of this run, and what registries have
+        against it.
         """
-        if self._policy.policy is not ConflictPolicy.BACKUP or there is None or destination.tag is None:
+        if self._policy.policy is not ConflictPolicy.BACKUP or destination.tag is None:
+            return None
+        if destination in self._kept:
+            raise self._refused(destination, "the tag keeps what was under another one before this run")
+        self._written.add(hash(destination))
+        if there is None:
             return None
         try:
             tag = self._policy.name_backup(
@@ -77,6 +85,11 @@ class Conflicts:
         except ValueError as error:
             raise self._refused(destination, f"what is there cannot be kept: {error}") from None
         backup = Reference(destination.repository, tag, None)
+        # Nothing is awaited between these looks and the claim, so two images cannot both find the tag free.
+        if hash(backup) in self._written:
+            raise self._refused(destination, f"what is there cannot be kept: this run writes the tag {tag} itself")
+        if self._kept.setdefault(backup, there) != there:
+            raise self._refused(destination, f"what is there cannot be kept: the tag {tag} keeps something else")
         taken = await self._discovery.head_destination(backup, surely=True)
         if taken == there:
             return tag  # an earlier try has put it

@@ -31,6 +31,7 @@ def test_policies(text: str, policy: OnConflict) -> None:
         ("backup:", "the tag needs"),
         ("backup:old", "the tag needs"),
         ("backup:{date}", "the tag needs"),
+        ("backup:{tag}", "would be the one that is overwritten"),
         ("backup:{tag}{name}", "in the tag can stand"),
         ("backup:{tag!r}", "in the tag can stand"),
         ("backup:{tag}}", "in the tag can stand"),
