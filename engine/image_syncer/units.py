@@ -57,6 +57,10 @@ _BINARY_STEP = 1024
 _WHOLE_FROM = 100
 
 
+_MOST_BYTES = 2**63 - 1
+"""What libcurl and JSON of other processes take (`curl_off_t`, 64 bits)."""
+
+
 def parse_size(text: str) -> int:
     """Bytes from "64KiB", "16MiB", "1.5GB" or a bare number.
 
@@ -67,7 +71,10 @@ def parse_size(text: str) -> int:
     factor = _SIZE_UNITS.get(match["unit"].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a size: write a number with a unit, such as 512KiB, 16MiB or 2GiB")
-    return int(match["whole"]) * factor + int(float(match["part"] or 0) * factor)
+    size = int(match["whole"]) * factor + int(float(match["part"] or 0) * factor)
+    if size > _MOST_BYTES:
+        raise ValueError(f"{text!r} is more than any size can be")
+    return size
 
 
 def parse_rate(text: str) -> float:

@@ -39,6 +39,12 @@ def test_what_is_no_size_is_refused_with_a_sentence(text: str) -> None:
         parse_size(text)
 
 
+def test_a_size_that_nothing_can_hold():
+    assert parse_size("8388607TiB") == 8388607 * 2**40
+    with pytest.raises(ValueError, match="more than any size can be"):
+        parse_size("99999999999TiB")
+
+
 @given(st.integers(0, 10**18 - 1))
 def test_a_number_of_bytes_is_itself(size: int) -> None:
     assert parse_size(str(size)) == size

@@ -1,29 +1,28 @@
 """The loader: reads the files that the user names, and tells every mistake in all of them at once.
 
-The only module of this room that does I/O.
+With `file_reading.py`, the only module of this room that does I/O.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_syncer.config.catalogs import CatalogRule
 from image_syncer.config.collisions import find_collisions
-from image_syncer.config.document import MAX_FILE_BYTES, parse_document
+from image_syncer.config.document import parse_document
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.file_modes import mode_warning
+from image_syncer.config.file_reading import read_file
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
-from image_syncer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,19 +31,12 @@ if TYPE_CHECKING:
     from image_syncer.config.model import RegistryEntry
     from image_syncer.config.tree import Node, Tree
 
-__all__ = ["MAX_PROBLEMS", "load_configuration", "load_registries", "read_file"]
+__all__ = ["MAX_PROBLEMS", "load_configuration", "load_registries"]
 
 MAX_PROBLEMS = 100
 """Problems that are told; of more, only the number."""
 
 _CONFIG, _AUTH, _IMAGES = "config", "auth", "images"
-
-_REASONS = {
-    FileNotFoundError: ("the file does not exist", "check the path"),
-    IsADirectoryError: ("a directory, where a file is wanted", "name a file in it"),
-    NotADirectoryError: ("the file does not exist", "check the path"),
-    PermissionError: ("the file may not be read by this user", "chmod or chown it"),
-}
 
 
 def load_configuration(
@@ -99,27 +91,6 @@ def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
     if reader.errors:
         raise ConfigurationError(_with_warnings(reader.errors, reader.warnings))
     return Configuration((), RegistryBook(entries), _bounded(reader.warnings))
-
-
-def read_file(path: str) -> bytes:
-    """The content of a file of at most MAX_FILE_BYTES: asked before anything is read, and for pipes while reading.
-
-    Raises ConfigurationError.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-            content = file.read(MAX_FILE_BYTES + 1) if size <= MAX_FILE_BYTES else b""
-    except OSError as error:
-        what, mend = _REASONS.get(type(error), (f"the file cannot be read: {error.strerror}", None))
-        raise ConfigurationError([Problem(shown(path), None, None, what, mend)]) from None
-    except ValueError:
-        raise ConfigurationError([Problem(shown(path), None, None, "this cannot be the name of a file")]) from None
-    if max(size, len(content)) > MAX_FILE_BYTES:
-        what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
-        raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
-    return content
 
 
 def _with_warnings(errors: list[Problem], warnings: list[Problem]) -> tuple[Problem, ...]:

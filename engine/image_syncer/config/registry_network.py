@@ -105,7 +105,7 @@ def _read_proxy(entry: EntryFields) -> str | None:
     text = entry.secret("proxy", Expansion.BRACED)
     if not text:
         return None
-    if text.lower() == NO_PROXY:
+    if text.strip().lower() == NO_PROXY:
         return NO_PROXY
     try:
         return parse_proxy(text)

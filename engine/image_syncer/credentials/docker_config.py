@@ -28,6 +28,8 @@ __all__ = ["DockerConfig", "parse_docker_config"]
 _HINT = "It is read where the auth file knows no user. REGISTRY_AUTH_FILE names another, or DOCKER_CONFIG its folder."
 _HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
 """JSON can name half of a surrogate pair, which no encoding can send."""
+_LINE_ENDS = re.compile("[\\r\\n]")
+"""`base64` writes them where nobody says -w0, and docker's reader (Go's `encoding/base64`) passes over them."""
 _SECRET_FIELDS = ("auth", "password", "identitytoken", "registrytoken")
 _Value = TypeVar("_Value")
 
@@ -71,7 +73,7 @@ def parse_docker_config(raw: bytes, path: str) -> DockerConfig:
         data = json.loads(raw or b"{}")
     except json.JSONDecodeError as error:
         raise _broken(path, error.lineno, f"not JSON: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, or a thousand levels
         raise _broken(path, None, "not JSON") from None
     if not isinstance(data, dict):
         raise _broken(path, None, "no JSON object")
@@ -109,6 +111,7 @@ def _decode(prefix: str, entry: Mapping[str, object], path: str) -> Credential |
     username, password, auth = (_text(entry, name) for name in ("username", "password", "auth"))
     identity_token = _text(entry, "identitytoken") or None
     if auth:
+        auth = _LINE_ENDS.sub("", auth)
         try:
             decoded = b64decode(auth + "=" * (-len(auth) % 4), validate=True).decode("utf-8")
         except (binascii.Error, ValueError):

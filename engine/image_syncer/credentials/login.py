@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import RegistryBook, canonical_prefix
-from image_syncer.config.loader import read_file
+from image_syncer.config.file_reading import read_file
 from image_syncer.credentials.auth_places import login_place
 from image_syncer.credentials.docker_config import DockerConfig, parse_docker_config
 from image_syncer.credentials.helper import erase_in_helper, server_name, store_in_helper
-from image_syncer.credentials.login_file import change_logins
+from image_syncer.credentials.login_file import change_logins, check_kind
 from image_syncer.credentials.login_files import LoginFiles
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.oci import InvalidReference, Repository, parse_repository
@@ -98,6 +98,7 @@ def store_login(
     Raises ConfigurationError where the file or the credential cannot be used, CredentialError where the helper fails.
     """
     path = authfile or login_place(environ).path
+    check_kind(path)
     if any(character in f"{credential.username}{credential.password}" for character in _UNUSABLE):
         raise ConfigurationError("a user name or password with a NUL or an end of line in it cannot be kept")
     if ":" in credential.username:
@@ -129,6 +130,7 @@ def store_login(
 def erase_login(place: LoginPlace, *, environ: Mapping[str, str], authfile: str | None = None) -> ErasedLogin:
     """Forget what `store_login` keeps. Raises ConfigurationError and CredentialError."""
     path = authfile or login_place(environ).path
+    check_kind(path)
     helper = _helper(place, path) if place.prefix == place.registry else None
     was_there = helper is not None and erase_in_helper(helper, place.key, environ=environ, named_in=path)
 

@@ -10,20 +10,22 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config.loader import read_file
+from image_syncer.config.file_reading import read_file
+from image_syncer.config.findings import shown
 from image_syncer.credentials.docker_config import parse_docker_config
 from image_syncer.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LOCK_TIMEOUT_S", "change_logins"]
+__all__ = ["LOCK_TIMEOUT_S", "change_logins", "check_kind"]
 
 LOCK_TIMEOUT_S = 10.0
 """Another login holds the lock for milliseconds."""
@@ -53,10 +55,29 @@ def change_logins(path: str, change: Callable[[dict[str, Any]], None]) -> bool:
                 if _try_put(real, data, before):
                     return True
     except OSError as error:
-        what = f"logins cannot be kept here: {error.strerror or error}"
-        raise ConfigurationError([Problem(path, None, None, what, "name another file with --authfile")]) from None
+        raise _unusable(path, error) from None
     what = "another program does not stop changing the file"
     raise ConfigurationError([Problem(path, None, None, what, "try it again when that has ended")])
+
+
+def check_kind(path: str) -> None:
+    """Raises ConfigurationError for a device or a pipe, in whose place a file would be put (/dev/null would be one for
+    everybody on the machine), and for what cannot be looked at.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _unusable(path, error) from None
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        what = "logins cannot be kept here: it is no file, but a device or a pipe"
+        raise ConfigurationError([Problem(path, None, None, what, "name a file with --authfile")])
+
+
+def _unusable(path: str, error: OSError) -> ConfigurationError:
+    what = f"logins cannot be kept here: {error.strerror or error}"
+    return ConfigurationError([Problem(shown(path), None, None, what, "name another file with --authfile")])
 
 
 def _content(real: Path) -> bytes:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from image_syncer.config.file_modes import mode_warning
-from image_syncer.config.loader import read_file
+from image_syncer.config.file_reading import read_file
 from image_syncer.credentials.auth_places import auth_places
 from image_syncer.credentials.docker_config import DockerConfig, parse_docker_config
 from image_syncer.credentials.found import NEVER, Described, Found

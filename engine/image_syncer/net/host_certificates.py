@@ -44,7 +44,7 @@ def find_host_certificates(registry: str, folders: Sequence[str]) -> HostCertifi
         directory = Path(folder) / registry
         try:
             names = sorted(path.name for path in directory.iterdir() if path.is_file())
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except OSError:  # there is none, or nobody lets us look
             continue
         authorities = tuple(str(directory / name) for name in names if name.endswith(".crt"))
         certs = [name.removesuffix(".cert") for name in names if name.endswith(".cert")]

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from image_syncer.config import MAX_FILE_BYTES, load_configuration
+from image_syncer.config.file_reading import read_file
 from image_syncer.config.loader import MAX_PROBLEMS, load_registries
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_platform, parse_repository
@@ -379,7 +380,7 @@ def test_files_that_cannot_be_read(tmp_path, write, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     assert problems_of(images=there) == [(None, None, "the file may not be read by this user")]
 
 
@@ -401,6 +402,13 @@ def test_a_pipe_is_read_once_and_bounded(tmp_path, write):
         (None, None, "there is no rule in it: nothing to copy"),
     ]
     feeder.join()
+
+
+def test_a_pipe_that_nobody_writes_into_is_given_up(tmp_path):
+    pipe = tmp_path / "forgotten"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match=r"nobody has written into this pipe for 0\.05 s"):
+        read_file(str(pipe), pipe_timeout_s=0.05)
 
 
 def test_without_a_known_ending_the_content_decides(write):

@@ -50,6 +50,7 @@ def test_forms_of_keys(key, repository):
         ({"username": "me", "password": "p"}, Credential("me", "p")),
         ({"auth": encoded("me:p\0\0")}, Credential("me", "p")),
         ({"auth": encoded("me:p").rstrip("=")}, Credential("me", "p")),
+        ({"auth": "bWU6c\r\nA==\n"}, Credential("me", "p")),
         ({"auth": encoded("me:"), "identitytoken": "t"}, Credential("me", "", "t")),
         ({"identitytoken": "t"}, Credential("", "", "t")),
         ({"auth": encoded("mé:pä")}, Credential("mé", "pä")),
@@ -117,3 +118,8 @@ def test_half_a_character_is_refused_and_not_shown(name):
     with pytest.raises(CredentialError, match="half a character") as caught:
         config_of(auths={"quay.io": entry}).find_entry(parse_repository("quay.io/a"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_number_that_python_does_not_take_is_a_broken_file():
+    with pytest.raises(ConfigurationError, match="not JSON"):
+        parse_docker_config(b'{"auths": {}, "n": ' + b"1" * 5000 + b"}", "config.json")

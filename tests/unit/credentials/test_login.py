@@ -205,6 +205,21 @@ def test_a_folder_that_cannot_be_one(home):
         home.log_in()
 
 
+def test_a_path_that_is_too_long_is_told_and_not_at_length(home):
+    for change in (home.log_in, home.log_out):
+        with pytest.raises(ConfigurationError, match="File name too long") as caught:
+            change(authfile=str(home.path / ("a" * 5000)))
+        assert len(str(caught.value)) < 1000
+
+
+def test_what_is_no_file_is_not_replaced_by_one(home):
+    os.mkfifo(home.path / "pipe")  # as /dev/null would be
+    for change in (home.log_in, home.log_out):
+        with pytest.raises(ConfigurationError, match="device or a pipe"):
+            change(authfile=str(home.path / "pipe"))
+        assert (home.path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize("credential", [Credential("a:b", "p"), Credential("me", "p\n"), Credential("m\0e", "p")])
 def test_what_the_format_cannot_say(home, credential):
     with pytest.raises(ConfigurationError, match="cannot be kept"):
