@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import TagSelection
+import image_syncer
+from image_syncer.config import Settings, TagSelection, load_configuration
 from image_syncer.embedded import Behaviour, Fault, LinkForm, MadeManifest
 from image_syncer.embedded.made import build_manifest
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError, TransportError
@@ -21,6 +22,7 @@ from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from support.sync_runs import Done, SyncLab
 
@@ -185,6 +187,40 @@ def test_names_in_a_list_that_are_none(lab: SyncLab) -> None:
     )
     assert done.outcomes == ["copied"]
     assert {path for _, path in hostile.asked if "/manifests/v" in path} == {f"/v2/{REPOSITORY}/manifests/{TAG}"}
+
+
+def test_a_catalog_of_names_that_are_none(lab: SyncLab, tmp_path: Path) -> None:
+    names = [
+        "../../etc/passwd",
+        "a\x1b[2J",
+        "a\u202e\x9b0m",
+        "a\nError: all is well",
+        "A" * 100_000,
+        "a?b=c",
+        "",
+        "team/app",
+    ]
+    image = lab.content.image(1, layer_bytes=1000)
+    catalog = found(json.dumps({"repositories": names}).encode())
+    hostile = Hostile(image, lambda _method, path: [catalog] if path.startswith("/v2/_catalog") else None)
+
+    def answer(method: str, path: str) -> Iterable[bytes] | None:
+        return [page([TAG])] if "/tags/" in path else hostile.answer(method, path)
+
+    report = tmp_path / "hostile.json"
+    with serve_raw(answer) as source:
+        entries = {key: {"insecure": True} for key in (source.address, lab.destination.address)}
+        rules = [{"source": f"{source.address}/**", "destination": f"{lab.destination.address}/**"}]
+        path = tmp_path / "own.yaml"
+        path.write_text(json.dumps({"version": 2, "registries": entries, "rules": rules}))
+        image_syncer.sync(
+            load_configuration(config=str(path), environ={}), Settings(workers=1, retries=0, report_path=str(report))
+        )
+    assert lab.destination.storage.repositories() == ["team/app"]
+    text = report.read_text(encoding="utf-8")
+    assert len(text) < 20_000
+    assert all(each.isprintable() for each in strings_of(json.loads(text)))
+    assert not any("passwd" in path for _, path in hostile.asked)
 
 
 def test_a_list_that_goes_on_at_another_host(lab: SyncLab) -> None:

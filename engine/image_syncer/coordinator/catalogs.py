@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Rule, RuleError
-from image_syncer.errors import ConfigurationError, Problem, SyncError
+from image_syncer.errors import ConfigurationError, Problem, SyncError, visible
 from image_syncer.oci import InvalidReference
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Expanded", "expand_catalogs"]
 
+MOST_SHOWN = 255
+"""Characters of what is no name of a repository: as many as a name may have."""
 MOST_PROBLEMS = 20
 
 
@@ -57,7 +59,7 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
             try:
                 rule = catalog.rule_for(name)
             except InvalidReference:  # noqa: PERF203 - each name for itself
-                unusable.append((catalog, name))
+                unusable.append((catalog, visible(name[:MOST_SHOWN])))
             except RuleError as error:
                 problems.append(_problem(catalog.origin, error.what))
             else:
