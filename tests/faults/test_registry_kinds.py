@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import Behaviour, Fault, RateLimit
+from image_syncer.errors import RateLimitedError
 from image_syncer.registry import GENERIC, PROFILES, Limit, Mounts, Operation
 from support.sync_runs import PASSWORD, TRUSTING, USER
 
@@ -186,3 +187,15 @@ def test_a_registry_is_recognised_by_its_challenge_and_its_refusal_explained(lab
     lab.destination.behaviour = replace(lab.destination.behaviour, faults=(missing,))
     done = lab.run(exit_code=1)
     assert "The project team does not exist, and a push does not create it: create it in Harbor" in str(done.error)
+
+
+def test_blobs_do_not_wait_for_a_limit_on_manifests(lab: SyncLab) -> None:
+    """Docker Hub counts pulls by their manifests; who has got one may have its blobs."""
+    for name in ("first", "second"):
+        lab.image(2, name)
+    limit = RateLimit(("get manifest",), burst=1, per_s=0.0, retry_after_s=2)
+    lab.source.behaviour = Behaviour(rate_limits=(limit,))
+    lab.enter(lab.source, profile=PROFILES["hub"])
+    done = lab.run(lab.rule("first"), lab.rule("second"), retries=0, retry_for_s=1.0, exit_code=1)
+    assert done.outcomes == ["copied", "failed"]
+    assert isinstance(done.error, RateLimitedError)

@@ -160,6 +160,16 @@ def test_a_proxy_that_takes_no_large_bodies_gets_pieces(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+def test_what_is_too_large_in_one_request_is_learnt(lab: SyncLab) -> None:
+    lab.destination.behaviour = replace(TRUSTING, max_content_length=5 * MIB)
+    for number in range(4):
+        lab.image(1, f"team/app{number}", layer_bytes=LAYER)
+    done = lab.run(streams=1)
+    counted = done.at(lab.destination)
+    assert counted.statuses["put upload 413"] == 1
+    assert counted.statuses["patch upload 202"] == 4 * 6
+
+
 def test_pieces_are_as_long_as_the_registry_wants_them(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     lab.destination.behaviour = replace(TRUSTING, max_content_length=11 * MIB, chunk_min_bytes=10 * MIB)

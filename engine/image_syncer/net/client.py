@@ -249,13 +249,14 @@ class RegistryClient:
         if own:
             self.authorizer.answered(endpoint)
             if response.headers.mention("ratelimit"):
-                self._note_allowance(registry, response)
+                limit = endpoint.profile.limit_of(request.operation)
+                self._note_allowance(registry if limit is None else limit.bucket(registry), response)
         return response
 
-    def _note_allowance(self, registry: str, response: Response) -> None:
+    def _note_allowance(self, bucket: str, response: Response) -> None:
         allowance = parse_allowance(response.headers, time.time())
         if allowance is not None and self.throttle.turns is not None:
-            self.throttle.turns.told(registry, allowance)
+            self.throttle.turns.told(bucket, allowance)
 
     def _new_gate(self, registry: str) -> Gate:
         gate = self._gates[registry] = Gate(self._limit_of(registry) or REQUESTS_IN_FLIGHT)

@@ -58,6 +58,7 @@ class Habits:
         self._facts: dict[tuple[str, str], bool] = {}
         self._on_learnt = on_learnt
         self._in_vain: dict[str, int] = {}
+        self._too_large: dict[str, int] = {}
         self._brought: dict[tuple[str, str, str], None] = {}
 
     def told(self, registry: str, fact: str, value: bool) -> None:
@@ -75,6 +76,14 @@ class Habits:
         if fact_of(endpoint.profile, fact) is None and self._facts.get((registry, fact)) is not value:
             self._facts[registry, fact] = value
             self._on_learnt(registry, fact, value)
+
+    def refused_whole(self, endpoint: Endpoint, size: int) -> None:
+        """A request with `size` bytes of a blob was too large (413)."""
+        self._too_large[endpoint.registry] = min(size, self._too_large.get(endpoint.registry, size))
+
+    def takes_whole(self, endpoint: Endpoint, size: int) -> bool:
+        """Whether no request of that size, or a smaller one, was too large."""
+        return size < self._too_large.get(endpoint.registry, size + 1)
 
     def brought(self, endpoint: Endpoint, name: str, digest: str) -> None:
         """The repository `name` has got the blob just now."""

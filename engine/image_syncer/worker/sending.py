@@ -89,7 +89,11 @@ class Sending:
         self._begun_at = 0
         self._cut_after = 0
         self._too_large = False
-        if pieces_above is not None and feed.size > pieces_above and self._known(TAKES_PIECES) is not False:
+        if self._known(TAKES_PIECES) is False:
+            return
+        if not habits.takes_whole(upload.endpoint, feed.size):
+            self._take_small_pieces()
+        elif pieces_above is not None and feed.size > pieces_above:
             self._piece_bytes = self._profile.piece_bytes
 
     async def run(self) -> None:
@@ -179,14 +183,19 @@ class Sending:
             return
         if self._piece_bytes is None:
             if error.status == _TOO_LARGE and self._known(TAKES_PIECES) is not False:
-                self._piece_bytes = max(TOO_LARGE_PIECE_BYTES, self._profile.least_piece_bytes)
-                error.retryable = self._too_large = True
+                self._habits.refused_whole(self._upload.endpoint, self._feed.size)
+                self._take_small_pieces()
+                error.retryable = True
         elif self._too_large and error.status == _TOO_LARGE:
             error.retryable = self._piece_bytes > self._profile.least_piece_bytes
             self._piece_bytes = self._profile.least_piece_bytes
         elif error.status in _PIECES_REFUSED:
             self._learn(TAKES_PIECES, value=False)
             self._piece_bytes, self._alone, error.retryable = None, False, True
+
+    def _take_small_pieces(self) -> None:
+        self._piece_bytes = max(TOO_LARGE_PIECE_BYTES, self._profile.least_piece_bytes)
+        self._too_large = True
 
     def _known(self, fact: str) -> bool | None:
         return self._habits.known(self._upload.endpoint, fact)

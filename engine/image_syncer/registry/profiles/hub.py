@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import WRITES, Mark, Meaning, Profile, Sign
+from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles.profile import WRITES, Limit, Mark, Meaning, Profile, Sign
 
 __all__ = ["HUB"]
 
@@ -12,6 +13,9 @@ HUB = Profile(
     hosts=("docker.io",),
     api_host="registry-1.docker.io",
     marks=(Mark("WWW-Authenticate", '*service="registry.docker.io"*'),),
+    # Pulls are counted over hours, by GET of manifests; blobs, HEAD and pushes are let in all the while. The figure
+    # binds nobody: what counts is that a manifest which is refused makes nobody wait but other manifests.
+    limits=(Limit(frozenset({Operation.GET_MANIFEST}), 100.0),),
     signs=(
         Sign(
             Meaning.WAIT,
