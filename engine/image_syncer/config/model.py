@@ -65,6 +65,8 @@ class TagSelection:
     `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant when it
     matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as the Go tool
     does), and none of the `exclude` globs, and is among `versions`.
+
+    Where fewer than `min_tags` are meant of those that are listed, the rule fails and none of them is copied.
     """
 
     names: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ class TagSelection:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     versions: VersionSelection | None = None
+    min_tags: int = 0
 
     @property
     def compares(self) -> bool:
@@ -83,6 +86,13 @@ class TagSelection:
     def needs_listing(self) -> bool:
         """Whether the registry has to be asked for its tags; include globs that are all exact need no list."""
         return not (self.names or self.digest is not None or self._exact)
+
+    @property
+    def most(self) -> int | None:
+        """How many tags can be meant, whatever the registry lists; None where it alone decides. A digest is one."""
+        if not self.needs_listing:
+            return 1 if self.digest is not None else len(self.select(()))
+        return None if self.versions is None else self.versions.newest
 
     @property
     def _exact(self) -> bool:

@@ -27,7 +27,7 @@ __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version"
 OWN_KEYS = ("version", "registries", "rules")
 """Keys at the top."""
 
-RULE_KEYS = ("source", "destination", "platforms", "tags", *CATALOG_KEYS)
+RULE_KEYS = ("source", "destination", "platforms", "tags", "min_tags", *CATALOG_KEYS)
 """Keys of a rule."""
 
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
@@ -93,6 +93,7 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> Pl
     written = fields.get("source")
     if isinstance(written, ScalarNode) and is_pattern(written.text):
         tags = _read_tags(fields["tags"], key_path(key, "tags"), findings) if "tags" in fields else TagSelection()
+        tags = _read_min_tags(tags, fields, key, findings)
         return read_catalog_rule(fields, (mapping.line, key), findings, dialect, tags=tags, platforms=platforms)
     for name in CATALOG_KEYS:
         if name in fields:
@@ -118,8 +119,10 @@ def _read_source(fields: dict[str, Node], key: str, findings: Findings) -> tuple
     node, path = fields["source"], key_path(key, "source")
     text = read_text(node, path, findings)
     source = read_source(text, node.line, path, findings) if text is not None else None
-    if source is None or selection == TagSelection():
-        return source
+    if source is None:
+        return None
+    if selection == TagSelection():
+        return source[0], _read_min_tags(source[1], fields, key, findings)
     if source[1] != TagSelection():
         findings.error(
             node.line,
@@ -128,7 +131,21 @@ def _read_source(fields: dict[str, Node], key: str, findings: Findings) -> tuple
             "leave them out of the source",
         )
         return None
-    return source[0], selection
+    return source[0], _read_min_tags(selection, fields, key, findings)
+
+
+def _read_min_tags(selection: TagSelection, fields: dict[str, Node], key: str, findings: Findings) -> TagSelection:
+    """`selection` with the guard of the rule, if it has one."""
+    node, path = fields.get("min_tags"), key_path(key, "min_tags")
+    least = None if node is None else read_count(node, path, findings)
+    if node is None or least is None:
+        return selection
+    most = selection.most
+    if most is not None and most < least:
+        findings.error(
+            node.line, path, f"at least {least} tags, and the rule means {most} at most", "write a lower number"
+        )
+    return replace(selection, min_tags=least)
 
 
 def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:

@@ -39,6 +39,8 @@ def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
             "newest": versions.newest,
             "suffix": versions.suffix,
         }
+    if rule.tags.min_tags:
+        facts["min_tags"] = rule.tags.min_tags
     facts |= {
         name: list(globs) for name, globs in (("include", rule.tags.include), ("exclude", rule.tags.exclude)) if globs
     }

@@ -237,16 +237,17 @@ class RuleRunner:
             yield [], 0, True
             return
         kept: list[str] = []
-        listed = 0
+        listed, least = 0, rule.tags.min_tags
         async with aclosing(self._listings.tags(rule.source)) as pages:
             async for tags, last in pages:
-                if not rule.tags.compares:
-                    yield tags, len(tags), last
-                    continue
-                kept = rule.tags.select([*kept, *tags])
+                kept = rule.tags.select([*kept, *tags]) if rule.tags.compares else kept + rule.tags.select(tags)
                 listed += len(tags)
-                if last:
-                    yield kept, listed, True
+                if not last and (rule.tags.compares or len(kept) < least):
+                    continue
+                if len(kept) < least:
+                    raise _too_few(len(kept), listed, least)
+                yield kept, listed, last
+                kept, listed, least = [], 0, 0  # there were enough, whatever comes
 
     def _plan(self, images: list[PlannedImage]) -> None:
         """From here on each of `images` is owed an outcome at each of its destinations."""
@@ -351,6 +352,14 @@ class RuleRunner:
 def _destinations(rule: Rule, source: Reference, position: int) -> tuple[Reference, ...]:
     """Where an image goes, each place once, whatever was written twice."""
     return tuple(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
+
+
+def _too_few(chosen: int, listed: int, least: int) -> SyncError:
+    return SyncError(
+        f"the rule means {chosen:,} of the {listed:,} tags that the registry lists, and wants {least:,} at least",
+        origin=Origin.SOURCE,
+        hint="See what is gone at the source, or lower `min_tags`.",
+    )
 
 
 def _repositories(rule: Rule | CatalogRule) -> list[str]:

@@ -157,7 +157,14 @@ def _selection(facts: Mapping[str, Any]) -> TagSelection:
         include=_texts(facts, "include"),
         exclude=_texts(facts, "exclude"),
         versions=_versions(facts["versions"]) if "versions" in facts else None,
+        min_tags=_least(facts.get("min_tags", 0)),
     )
+
+
+def _least(data: object) -> int:
+    if not isinstance(data, int) or data < 0:
+        raise ValueError("min_tags is no number")
+    return data
 
 
 def _versions(data: object) -> VersionSelection:
