@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.doctor import writing
 from image_syncer.embedded import (
     Behaviour,
     ContentBuilder,
@@ -118,6 +119,31 @@ def test_nginx_that_ends_tls_before_a_real_registry(doctor: Doctor, tmp_path: Pa
     assert "client_max_body_size" in seen.said("upload of 1 MiB")
     assert seen["manifest PUT"]["state"] == "not tried"
     assert seen["clean up"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("where", ["put manifest", "put upload"])
+def test_what_was_taken_without_an_answer_is_taken_away_too(
+    doctor: Doctor, registry: EmbeddedRegistry, where: str
+) -> None:
+    first = where == "put upload"  # that of a session which does not exist
+    fault = Fault(where, FaultKind.LOST_ANSWER, times=None, match="team/app", skip=int(first))
+    registry.behaviour = Behaviour(faults=(fault,))
+    seen = doctor.look(f"{registry.address}/team/app", INSECURE, "--write")
+    assert [name for name in seen.failed() if name in WRITES]
+    assert seen["clean up"]["what"] == "everything that was made is gone again"
+    assert sorted(registry.storage.tags("team/app")) == ["latest", "v1"]
+    stored = [one for one in registry.counters.history(where) if one.status == 201]
+    assert len(registry.counters.history(where.replace("put", "delete").replace("upload", "blob"))) >= len(stored)
+
+
+def test_what_cannot_be_taken_away_in_time_is_told(
+    doctor: Doctor, registry: EmbeddedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "DELETION_S", 0.0)
+    seen = doctor.look(f"{registry.address}/team/app", INSECURE, "--write")
+    assert (seen["clean up"]["state"], seen.failed()) == ("warning", [])
+    assert "did not answer in time" in seen["clean up"]["what"]
+    assert any(what.startswith(f"the tag {TAG}") for what in seen["clean up"]["facts"]["left"])
 
 
 def test_a_registry_that_is_full(doctor: Doctor, registry: EmbeddedRegistry) -> None:

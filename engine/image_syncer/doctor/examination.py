@@ -39,7 +39,7 @@ __all__ = ["Examination", "examine"]
 LONGEST_S = 300.0
 """A whole examination, where the settings name no deadline: somebody waits for it."""
 CLEAN_UP_S = 30.0
-"""For taking away what was written, which is tried even when the time is over."""
+"""For taking away what was written, which is tried even when the time is over; a little more than `writing` takes."""
 
 
 @dataclass(frozen=True)

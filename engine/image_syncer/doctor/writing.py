@@ -5,7 +5,9 @@ Whatever is made is noted, so that it is taken away again (`clean_up`).
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -54,7 +56,10 @@ __all__ = ["Writing"]
 SMALL_BYTES = 3 * 1024
 LARGE_BYTES = 2**20
 """Large enough to show how fast the way is, small enough for every registry and every line."""
+CLEAN_UP_S, DELETION_S = 28.0, 8.0
+"""For taking away all of it, and for one thing of it: what hangs must not keep the rest from being told."""
 TAG_PREFIX = "image-syncer-doctor-"
+_REFUSALS = frozenset({*range(400, 500), 501, 507})
 _OK, _CREATED, _NOT_ALLOWED = 200, 201, 405
 _SESSION_STATUSES = (201, 202)
 _PATCH_STATUSES = (202, 201, 204)
@@ -141,15 +146,18 @@ class Writing:
         started = build_start_upload(self._patient.endpoint, self._repository)
         headers = (("Content-Type", "application/octet-stream"),)
         request = started._replace(url=append_query(started.url, f"digest={digest}"), body=data, headers=headers)
+        self._trail.blobs.append(digest)
         try:
             response = await self._patient.ask(request, _SESSION_STATUSES)
         except SyncError as error:
+            if _is_refusal(error):
+                self._trail.blobs.remove(digest)
             self._facts["single_post"] = False
             return skipped(f"refused: {error.message}")
         self._facts["single_post"] = response.status == _CREATED
         if response.status == _CREATED:
-            self._trail.blobs.append(digest)
             return fine("POST with everything", size_bytes=len(data))
+        self._trail.blobs.remove(digest)
         opened = parse_start_upload(response, started.url)
         if isinstance(opened, UploadSession):
             self._trail.sessions.append(opened)
@@ -210,13 +218,15 @@ class Writing:
         request = build_put_manifest(endpoint, self._repository, tag, OCI_MANIFEST, body)
         try:
             response = await self._patient.ask(request, _PUT_STATUSES)
-        except SyncError:
-            self._trail.manifests.pop()
+        except SyncError as error:
+            if _is_refusal(error):
+                self._trail.manifests.pop()
             raise
         parse_put_manifest(response, digest)
         response = await self._patient.ask(build_head_manifest(endpoint, self._repository, tag))
         told = parse_manifest_head(response).digest
         if told is not None and told != digest:
+            self._trail.manifests[-1] = (tag, told)  # that is what the tag has, and what is to be deleted
             return failed(f"the tag {tag} is {told.short}, and {digest.short} was put", _CHANGED)
         return fine(f"the tag {tag} was put, and is there", size_bytes=len(body), tag=tag, digest=digest)
 
@@ -231,8 +241,10 @@ class Writing:
         ]
         left: Counter[str] = Counter()
         reason = ""
+        ends_at = time.monotonic() + CLEAN_UP_S
         for what, request in deletions:
-            if why := await self._why_it_stays(request):
+            longest_s = min(DELETION_S, ends_at - time.monotonic())
+            if why := await self._why_it_stays(request, longest_s):
                 left[what] += 1
                 reason = reason or why
         self._facts["delete"] = not left
@@ -265,8 +277,9 @@ class Writing:
         self._trail.blobs.append(digest)  # where no answer comes, it may be there all the same
         try:
             await send(self, session, data)
-        except RegistryError:
-            self._trail.blobs.remove(digest)
+        except SyncError as error:
+            if _is_refusal(error):
+                self._trail.blobs.remove(digest)
             raise
         self._trail.sessions.remove(session)
         return digest
@@ -307,16 +320,23 @@ class Writing:
         if response.status not in _DELETE_STATUSES:
             raise self._patient.failure(response, request)
 
-    async def _why_it_stays(self, request: Request) -> str:
-        """Why it could not be taken away, "" where it is gone."""
+    async def _why_it_stays(self, request: Request, longest_s: float) -> str:
+        """Why it could not be taken away in that time, "" where it is gone."""
         try:
-            await self._delete(request)
+            await asyncio.wait_for(self._delete(request), longest_s)
+        except asyncio.TimeoutError:
+            return "the registry did not answer in time"
         except NotFoundError:
             return ""
         except SyncError as error:
             _, answered, said = error.message.partition(" answered ")
             return f"the registry answered {said}" if answered else error.message
         return ""
+
+
+def _is_refusal(error: SyncError) -> bool:
+    """Whether nothing was taken, surely. A gateway's time-out, a cut or a senseless answer do not say so."""
+    return isinstance(error, RegistryError) and error.status is not None and error.status in _REFUSALS
 
 
 async def _put(writing: Writing, session: UploadSession, data: bytes) -> None:
