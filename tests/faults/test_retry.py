@@ -49,11 +49,12 @@ def test_a_rule_whose_tags_could_not_be_listed_is_tried_again_as_a_whole(lab: Sy
         lab.push(lab.content.image(1), tags=(tag,))
     lab.source.behaviour = broken("list tags")
     versions = VersionSelection(">=1", newest=2)
-    selection = TagSelection(regex="^v", include=("v*",), exclude=("*-rc",), versions=versions)
+    selection = TagSelection(regex="^v", exclude_regex="beta$", include=("v*",), exclude=("*-rc",), versions=versions)
     rule = lab.rule(tags=selection, platforms=(Platform("linux", "amd64"),))
     assert lab.run(rule, retries=0, exit_code=1).failure.rule == {
         "platforms": ["linux/amd64"],
         "regex": "^v",
+        "exclude_regex": "beta$",
         "include": ["v*"],
         "exclude": ["*-rc"],
         "versions": {"within": ">=1", "prereleases": False, "newest": 2, "suffix": ""},
@@ -167,6 +168,7 @@ FAILED = {"source": "a.example/x:1", "destination": "b.example/x:1", "outcome": 
         ({"rule": {"platforms": "linux/amd64"}}, "platforms is no list of texts"),
         ({"source": "a.example/x", "rule": {"regex": "("}}, "regex cannot be used"),
         ({"source": "a.example/x", "rule": {"regex": 7}}, "regex is no text"),
+        ({"source": "a.example/x", "rule": {"exclude_regex": "("}}, "exclude_regex cannot be used"),
         ({"source": "a.example/x", "rule": {"versions": []}}, "versions is no object"),
         ({"source": "a.example/x", "rule": {"versions": {"within": 7}}}, "versions has what is no text"),
         ({"source": "a.example/x", "rule": {"versions": {"within": "x y"}}}, "no range of versions"),

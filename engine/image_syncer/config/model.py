@@ -64,7 +64,7 @@ class TagSelection:
 
     `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant when it
     matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as the Go tool
-    does), and none of the `exclude` globs, and is among `versions`.
+    does), and none of the `exclude` globs, and not `exclude_regex` (found anywhere), and is among `versions`.
 
     Where fewer than `min_tags` are meant of those that are listed, the rule fails and none of them is copied.
     """
@@ -76,6 +76,7 @@ class TagSelection:
     exclude: tuple[str, ...] = ()
     versions: VersionSelection | None = None
     min_tags: int = 0
+    exclude_regex: str | None = None
 
     @property
     def compares(self) -> bool:
@@ -105,7 +106,8 @@ class TagSelection:
         """
         if self.names or self.digest is not None:
             return list(self.names)
-        pattern = automaton_of(self.regex) if self.regex is not None else None
+        regexes = (self.regex, self.exclude_regex)
+        pattern, without = (automaton_of(regex) if regex is not None else None for regex in regexes)
         include = () if self._exact else self.include
         tags = [
             tag
@@ -113,6 +115,7 @@ class TagSelection:
             if (not include or any(fnmatchcase(tag, glob) for glob in include))
             and (pattern is None or pattern.search(tag))
             and not any(fnmatchcase(tag, glob) for glob in self.exclude)
+            and not (without is not None and without.search(tag))
         ]
         return tags if self.versions is None else self.versions.select(tags)
 

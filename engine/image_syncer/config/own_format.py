@@ -33,7 +33,7 @@ RULE_KEYS = ("source", "destination", "platforms", "tags", "min_tags", *CATALOG_
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
 """Keys of `tags` that are about versions."""
 
-TAG_KEYS = ("include", "exclude", "regex", *VERSION_KEYS)
+TAG_KEYS = ("include", "exclude", "regex", "exclude_regex", *VERSION_KEYS)
 """Keys of `tags` in a rule."""
 
 _VERSION = "2"
@@ -159,9 +159,10 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
             continue
         path = key_path(key, name)
         try:
-            if name == "regex":
-                text = read_text(value, path, findings)
-                selection = replace(selection, regex=parse_regex(text)) if text else selection
+            if name in {"regex", "exclude_regex"}:
+                regex = parse_regex(read_text(value, path, findings) or "") or None
+                is_wanted = name == "regex"
+                selection = replace(selection, regex=regex) if is_wanted else replace(selection, exclude_regex=regex)
                 continue
             globs = tuple(item.text for item in read_texts(value, path, findings))
             check_globs(globs)

@@ -30,8 +30,8 @@ def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
         facts["catalog"] = {"pattern": rule.pattern, "exclude": list(rule.exclude)}
         if (flatten := rule.destinations[0].flatten) is not None:
             facts["catalog"]["flatten"] = flatten
-    if rule.tags.regex is not None:
-        facts["regex"] = rule.tags.regex
+    regexes = {"regex": rule.tags.regex, "exclude_regex": rule.tags.exclude_regex}
+    facts |= {name: regex for name, regex in regexes.items() if regex is not None}
     if (versions := rule.tags.versions) is not None:
         facts["versions"] = {
             "within": versions.within,

@@ -144,16 +144,9 @@ def _destination(source: Reference, destination: Reference) -> Destination:
 
 
 def _selection(facts: Mapping[str, Any]) -> TagSelection:
-    regex = facts.get("regex")
-    if regex is not None:
-        if not isinstance(regex, str):
-            raise ValueError("regex is no text")
-        try:
-            re.compile(regex)
-        except re.error as error:
-            raise ValueError(f"regex cannot be used: {error}") from None
     return TagSelection(
-        regex=regex,
+        regex=_regex(facts, "regex"),
+        exclude_regex=_regex(facts, "exclude_regex"),
         include=_texts(facts, "include"),
         exclude=_texts(facts, "exclude"),
         versions=_versions(facts["versions"]) if "versions" in facts else None,
@@ -165,6 +158,19 @@ def _least(data: object) -> int:
     if not isinstance(data, int) or data < 0:
         raise ValueError("min_tags is no number")
     return data
+
+
+def _regex(facts: Mapping[str, Any], name: str) -> str | None:
+    regex = facts.get(name)
+    if regex is None:
+        return None
+    if not isinstance(regex, str):
+        raise ValueError(f"{name} is no text")
+    try:
+        re.compile(regex)
+    except re.error as error:
+        raise ValueError(f"{name} cannot be used: {error}") from None
+    return regex
 
 
 def _versions(data: object) -> VersionSelection:

@@ -175,7 +175,7 @@ rules:
   - source: a.io/p
     destination: ${{R}}/p
     platforms: [linux/amd64, linux/aarch64, linux/arm64/v8]
-    tags: {{include: [1.10, "2.*"], exclude: "*-rc*", regex: "^[0-9]"}}
+    tags: {{include: [1.10, "2.*"], exclude: "*-rc*", regex: "^[0-9]", exclude_regex: "9$"}}
   - source: a.io/q:1,2
     destination: [r.io/q, "r.io/q:a,b"]
   - {{source: a.io/q@{DIGEST}, destination: r.io/d:v1, platforms: linux/arm/v7}}
@@ -189,7 +189,7 @@ def test_our_own_format(write):
     configuration = load_configuration(config=write("c.yaml", OWN), environ={"U": "me", "R": "r.io"})
     listed, named, digest, exact = configuration.rules
     assert str(listed.source) == "a.io/p"
-    assert listed.tags.select(["1.1", "1.10", "2.0", "2.1-rc1", "x2.0"]) == ["1.10", "2.0"]
+    assert listed.tags.select(["1.1", "1.10", "2.0", "2.9", "2.1-rc1", "x2.0"]) == ["1.10", "2.0"]
     assert [str(platform) for platform in listed.platforms] == ["linux/amd64", "linux/arm64"]
     assert [len(rule.pairs()) for rule in (named, digest, exact)] == [4, 1, 1]
     assert digest.platforms == (parse_platform("linux/arm/v7"),)
@@ -269,7 +269,7 @@ def test_every_mistake_of_our_own_format(write):
           - source: a.io/p
             destination: {to: r.io/p}
             platforms: [linux, linux/amd64]
-            tags: {includes: x, exclude: "a b", regex: "(?=x)"}
+            tags: {includes: x, exclude: "a b", regex: "(?=x)", exclude_regex: "a/b"}
           - [a, b]
           - source: a.io/q
             destination: r.io/q
@@ -300,6 +300,7 @@ def test_every_mistake_of_our_own_format(write):
         (23, "rules[3] › tags › includes", "unknown key"),
         (23, "rules[3] › tags › exclude", "“a b” matches no tag"),
         (23, "rules[3] › tags › regex", LOOK_AROUND),
+        (23, "rules[3] › tags › exclude_regex", "a regular expression with a slash, which no tag has"),
         (24, "rules[4]", "a list, where keys with values are wanted"),
         (27, "rules[5] › tags › versions", "“new”: no range of versions"),
         (27, "rules[5] › tags › suffix", "no tag ends with “a b”"),

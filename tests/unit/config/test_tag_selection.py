@@ -22,6 +22,8 @@ DIGEST = Digest("sha256:" + "ab" * 32)
         (TagSelection(include=("1.*", "latest"), exclude=("*rc?",)), ["1.0", "1.1", "latest"]),
         (TagSelection(exclude=("*rc*", "latest")), ["1.0", "1.1", "2.0"]),
         (TagSelection(include=("[12].0",), regex="^2"), ["2.0"]),
+        (TagSelection(exclude_regex="rc|^l"), ["1.0", "1.1", "2.0"]),
+        (TagSelection(regex="^1", exclude_regex="0$"), ["1.1", "1.1-rc1"]),
         (TagSelection(include=("LATEST*",)), []),
         (TagSelection(digest=DIGEST), []),
     ],
@@ -40,6 +42,7 @@ def test_select(selection, wanted):
         (TagSelection(include=("1.0", "1.1")), False),
         (TagSelection(include=("1.0", "1.?")), True),
         (TagSelection(exclude=("1.0",)), True),
+        (TagSelection(exclude_regex="x"), True),
     ],
 )
 def test_needs_listing(selection, needs):
