@@ -44,6 +44,8 @@ MAX_ANSWER_BYTES = 1 << 20
 """Tokens of clouds have some kilobytes."""
 
 _CHUNK_BYTES = 1 << 16
+_LOOK_S = 0.2
+"""So often is looked whether the helper is still there."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
 _TOKEN_USERNAME = "<token>"  # noqa: S105 - the user name that says "the secret is an identity token"
@@ -172,7 +174,7 @@ def _run(
         with process.stdout as output:
             with suppress(BrokenPipeError), process.stdin as asked:
                 asked.write(text)
-            answer = _read(output.fileno(), deadline)
+            answer = _read(output.fileno(), process, deadline)
         return process.wait(max(deadline - time.monotonic(), 0)), answer
     except (TimeoutError, subprocess.TimeoutExpired):
         raise CredentialError(
@@ -191,14 +193,22 @@ class _AnswerTooLargeError(Exception):
     """More than MAX_ANSWER_BYTES."""
 
 
-def _read(descriptor: int, deadline: float) -> bytes:
-    """All that comes until the end; a child of the helper that holds the pipe open does not hold us."""
+def _read(descriptor: int, process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """All that comes until the end, or until the helper has ended (or was killed: nobody waits for it any more) and
+    nothing is left to be read: what it has started may hold the pipe open for as long as it likes.
+    """
     answer = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(max(deadline - time.monotonic(), 0)):
-                raise TimeoutError
+            ended = process.poll() is not None  # before looking, so that nothing comes in between
+            left_s = 0.0 if ended else max(deadline - time.monotonic(), 0)
+            if not selector.select(min(left_s, _LOOK_S)):
+                if ended:
+                    return bytes(answer)
+                if not left_s:
+                    raise TimeoutError
+                continue
             chunk = os.read(descriptor, _CHUNK_BYTES)
             if not chunk:
                 return bytes(answer)

@@ -32,6 +32,10 @@ _UNTRUSTED = (
     "is the registry's: name its authority as ca_file"
 )
 _ABSENT = "Check that the proxy runs there, and the firewall between"
+_SILENT = "The proxy, or the registry behind it, does not answer: check that the proxy runs, and lets us go there"
+_SILENT_UNLESS = f"{_SILENT} (unless no_proxy names the host: then it is the registry)"
+_UNCONNECTED_SIGNS = ("connection timed out", "connection timeout", "connection time-out", "due to timeout")
+"""What libcurl says of a time-out before the request was sent."""
 _FROM_ENTRY = "The proxy is `proxy` of the registry's entry."
 _FROM_ENVIRONMENT = "The proxy comes from the environment (https_proxy, http_proxy, all_proxy, no_proxy)."
 
@@ -61,6 +65,9 @@ def judge_proxy(code: int, words: str, url: str, network: Network) -> ProxyFailu
         what, is_final = _ABSENT, False
     elif code == pycurl.E_PEER_FAILED_VERIFICATION and proxy.startswith("https://"):
         what, is_final = _UNTRUSTED, True  # libcurl does not say whose it is
+    elif code == pycurl.E_OPERATION_TIMEDOUT and any(sign in words.lower() for sign in _UNCONNECTED_SIGNS):
+        # libcurl does not say which part of the way it was, nor whether no_proxy kept it off the proxy.
+        what, is_final = _SILENT_UNLESS if network.environment_proxy else _SILENT, False
     else:
         return None
     where = _FROM_ENVIRONMENT if network.environment_proxy else _FROM_ENTRY

@@ -162,6 +162,21 @@ def test_a_helper_that_does_not_answer_is_ended(home):
     assert "did not answer for quay.io within 0.2 s" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("script", "username"),
+    [('sleep 60 & echo \'{"Username": "me", "Secret": "p"}\'', "me"), ("sleep 60 & exit 0", None)],
+)
+def test_what_a_helper_leaves_behind_with_its_pipe_is_not_waited_for(home, script, username):
+    home.helper("fake", script)
+    began = time.monotonic()
+    try:
+        found = ask_helper("fake", "quay.io", environ=home.environ).username
+    except CredentialError:
+        found = None
+    assert found == username
+    assert time.monotonic() - began < 20
+
+
 def test_a_failure_is_remembered_and_is_data(home):
     home.helper("fake", "exit 3")
     home.docker_config(credsStore="fake")
@@ -205,9 +220,10 @@ def test_no_secret_in_the_repr(home):
     assert "hunter2" not in f"{source.find_credential(QUAY, BOOK)} {source!r}"
 
 
-def test_helpers_that_are_still_asked_end_when_nobody_wants_their_answer(home):
+@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60; exit 0"])
+def test_helpers_that_are_still_asked_end_when_nobody_wants_their_answer(home, script):
     home.docker_config(credsStore="slow")
-    home.helper("slow", "exec sleep 60")
+    home.helper("slow", script)
     source = home.source()
     with ThreadPoolExecutor() as threads:
         began = time.monotonic()
