@@ -76,6 +76,18 @@ def test_collisions_are_found_before_anything_moves(lab: SyncLab, tmp_path: Path
     assert not report.exists()
 
 
+def test_copies_that_the_same_rule_would_copy_again(lab: SyncLab, tmp_path: Path) -> None:
+    push_all(lab)
+    rules = "- {{source: '{source}/**', destination: ['{destination}/**', '{source}/copy/**']}}\n"
+    with pytest.raises(ConfigurationError, match="which the same rule would find and copy in the next run") as caught:
+        run(lab, tmp_path, rules)
+    assert len(caught.value.problems) == 1
+    assert sorted(lab.source.storage.repositories()) == sorted(NAMES)
+    for _ in range(2):
+        report, images = run(lab, tmp_path, rules.replace("}}\n", ", exclude: 'copy/**'}}\n"))
+        assert (report.exit_code, len(images)) == (0, 2 * len(NAMES))
+
+
 def test_a_rule_that_names_one_of_the_repositories(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     rules = (
@@ -133,6 +145,8 @@ def test_a_name_that_nobody_can_use_fails_alone(lab: SyncLab, tmp_path: Path) ->
         f"{lab.source.address}/app:v1": Outcome.COPIED,
         f"{lab.source.address}/UPPER/x": Outcome.FAILED,
     }
+    [lost] = [image.error for image in images if image.error is not None]
+    assert lost["repository"] == lab.source.address  # the name is none that anybody could be told to look at
     assert report.exit_code == 1
     assert image_syncer.find_unfinished(image_syncer.load_report(str(path))).rules == ()
 

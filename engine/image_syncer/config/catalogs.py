@@ -152,13 +152,19 @@ class CatalogRule:
     platforms: tuple[Platform, ...] = ()
     origin: str = ""
 
+    def means(self, name: str) -> bool:
+        """Whether the repository `name` of its registry is meant."""
+        return automaton_of(self.pattern).fullmatch(name) and not any(
+            automaton_of(pattern).fullmatch(name) for pattern in self.exclude
+        )
+
     def rule_for(self, name: str) -> Rule | None:
         """The rule for the repository `name`; None where it is not meant. Raises RuleError where it has no
         destination, InvalidReference where the registry lists what is no name.
         """
         # The automaton first: it is soon done with what does not match, and nearly nothing does that takes for ever.
-        match = _compiled(self.pattern).fullmatch(name) if automaton_of(self.pattern).fullmatch(name) else None
-        if match is None or any(automaton_of(pattern).fullmatch(name) for pattern in self.exclude):
+        match = _compiled(self.pattern).fullmatch(name) if self.means(name) else None
+        if match is None:
             return None
         source = parse_repository(f"{self.registry}/{name}")
         places = dict.fromkeys(template.repository_for(match) for template in self.destinations)

@@ -22,6 +22,8 @@ __all__ = ["Expanded", "expand_catalogs"]
 MOST_SHOWN = 255
 """Characters of what is no name of a repository: as many as a name may have."""
 MOST_PROBLEMS = 20
+NAMES_AT_ONCE = 1000
+"""Between two of which others may run, and Ctrl-C counts: a registry may list a million."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Expanded:
 async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule], listings: Listings) -> Expanded:
     """The rules that `catalogs` stand for, with each registry asked once. `rules` are the others of the run.
 
-    Raises ConfigurationError where two repositories would go into one, or one would go where no repository can be.
+    Raises ConfigurationError where two repositories would go into one, or one would go where no repository can be, or
+    where the same rule would find it again.
     """
     registries = list(dict.fromkeys(catalog.registry for catalog in catalogs))
     listed = await asyncio.gather(*(_names(listings, registry) for registry in registries))
@@ -55,7 +58,10 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
             failed.append((catalog, names.copy()))
             continue
         begun = len(found) + len(unusable)
-        for name in names:
+        circle: Problem | None = None
+        for number, name in enumerate(names, 1):
+            if number % NAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 rule = catalog.rule_for(name)
             except InvalidReference:  # noqa: PERF203 - each name for itself
@@ -63,7 +69,10 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
             except RuleError as error:
                 problems.append(_problem(catalog.origin, error.what))
             else:
-                found += [] if rule is None else [rule]
+                if rule is not None:
+                    found.append(rule)
+                    circle = circle or _circle(catalog, rule)
+        problems += [] if circle is None else [circle]
         if len(found) + len(unusable) == begun:
             empty.append(catalog)
     problems += _collisions(found, rules)
@@ -77,6 +86,16 @@ async def _names(listings: Listings, registry: str) -> list[str] | SyncError:
         return [name async for names, _last in listings.repositories(registry) for name in names]
     except SyncError as error:
         return error
+
+
+def _circle(catalog: CatalogRule, rule: Rule) -> Problem | None:
+    """A copy that the same rule would take for a source: every run would copy the copies of the one before."""
+    for destination in rule.destinations:
+        place = destination.repository
+        if place.registry == catalog.registry and place != rule.source and catalog.means(place.name):
+            what = f"{rule.source} would go to {place}, which the same rule would find and copy in the next run"
+            return _problem(catalog.origin, what, "exclude the names of the copies, or narrow the pattern")
+    return None
 
 
 def _collisions(found: Iterable[Rule], rules: Iterable[Rule]) -> list[Problem]:
@@ -96,9 +115,8 @@ def _collisions(found: Iterable[Rule], rules: Iterable[Rule]) -> list[Problem]:
     return problems
 
 
-def _problem(origin: str, what: str) -> Problem:
+def _problem(origin: str, what: str, mend: str = "exclude one of them, or write another destination") -> Problem:
     file, _, line = origin.rpartition(":")
-    mend = "exclude one of them, or write another destination"
     if not line.isdigit():
         return Problem(origin, None, None, what, mend)
     return Problem(file, int(line), None, what, mend)

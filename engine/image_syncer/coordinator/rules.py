@@ -169,6 +169,7 @@ class RuleRunner:
         for catalog, name in expanded.unusable:
             error = ProtocolViolation(f"the registry lists a repository that nobody can name: {name}")
             error.origin = Origin.SOURCE
+            error.located(repository=catalog.registry, operation="list catalog")
             for destination in _repositories(catalog):
                 self._plan_one(f"{catalog.registry}/{name}", destination)
                 source = f"{catalog.registry}/{name}"
