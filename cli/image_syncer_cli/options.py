@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from image_syncer_cli.form_options import FORM_OPTIONS
 from image_syncer_cli.option_values import conflict_policy, file_name, parse_duration_option, split_lists
 from image_syncer_cli.patience_options import PATIENCE_OPTIONS
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
@@ -33,6 +34,7 @@ class RunOptions:
     os_names: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     missing_platform: str | None = None
+    foreign_layers: str | None = None
     force: bool = False
     on_conflict: str | None = None
     verify: bool = False
@@ -77,7 +79,7 @@ class RunOptions:
 
     def build_settings(self) -> Settings:
         """The same for the engine."""
-        from image_syncer import MissingPlatform, PlatformFilter, Settings, parse_on_conflict
+        from image_syncer import ForeignLayers, MissingPlatform, PlatformFilter, Settings, parse_on_conflict
 
         others: dict[str, Any] = {
             "retry_for_s": self.retry_for,
@@ -88,6 +90,8 @@ class RunOptions:
         }
         if self.missing_platform is not None:
             others["missing_platform"] = MissingPlatform(self.missing_platform)
+        if self.foreign_layers is not None:
+            others["foreign_layers"] = ForeignLayers(self.foreign_layers)
         if self.on_conflict is not None:
             others["on_conflict"] = parse_on_conflict(self.on_conflict)
         return Settings(
@@ -142,6 +146,7 @@ _OPTIONS = (
         type=click.Choice(["skip", "fail", "copy"]),
         help="What becomes of an image in which none of these is; copy takes all of it. [default: skip]",
     ),
+    *FORM_OPTIONS,
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),
     click.option(
         "--on-conflict",

@@ -40,8 +40,8 @@ def retry(
 ) -> int:
     """Copy just what failed, or was not tried, in the run that wrote the report FILE.
 
-    What to copy, for which platforms, whether with --force, and --on-conflict, is read from the report, and nothing
-    else is: where tags could not be listed, they are listed again. Give the other options anew.
+    What to copy, for which platforms, in which form, whether with --force, and --on-conflict, is read from the report,
+    and nothing else is: where tags could not be listed, they are listed again. Give the other options anew.
     """
     if auth is not None and config is not None:
         raise click.UsageError("--auth and --config were given together: use one or the other.")
@@ -59,6 +59,7 @@ def retry(
         architectures=wanted.architectures,
         force=given.force or unfinished.force,
         missing_platform=given.missing_platform or str(unfinished.missing_platform),
+        foreign_layers=given.foreign_layers or str(unfinished.foreign_layers),
         on_conflict=given.on_conflict or str(unfinished.on_conflict),
     )
     configuration = replace(

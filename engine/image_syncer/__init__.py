@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.config import (
         Configuration,
+        ForeignLayers,
         MissingPlatform,
         OnConflict,
         RateSchedule,
@@ -96,6 +97,7 @@ __all__ = [
     "Difference",
     "ErasedLogin",
     "Examination",
+    "ForeignLayers",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -160,6 +162,7 @@ __all__ = [
 _ROOMS = {
     "config": (
         "Configuration",
+        "ForeignLayers",
         "MissingPlatform",
         "OnConflict",
         "RateSchedule",

@@ -9,6 +9,7 @@ from image_syncer.config.arguments import rule_from_arguments
 from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.document import MAX_FILE_BYTES
+from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
     Configuration,
@@ -34,6 +35,7 @@ __all__ = [
     "Configuration",
     "ConflictPolicy",
     "Destination",
+    "ForeignLayers",
     "HostSettings",
     "Limits",
     "MissingPlatform",

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import OnConflict
+from image_syncer.config.forms import ForeignLayers
 from image_syncer.oci import PlatformFilter
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Settings:
     """The platforms asked for on the command line; a rule's own platforms come before it."""
     missing_platform: MissingPlatform = MissingPlatform.SKIP
     """What becomes of an image in which none of the wanted platforms is."""
+    foreign_layers: ForeignLayers = ForeignLayers.LEAVE
+    """What becomes of layers that images name by URLs."""
     report_path: str | None = None
     """Where the JSON report goes."""
     state_path: str | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.conflicts import Conflicts
 from image_syncer.coordinator.delivery import Delivery
+from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain_missing, refuse_foreign
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
@@ -156,6 +157,7 @@ class ImageSync:
             self._transfers.start()
         watched.enter("asks the source for the manifests under it", self._turn(image.source))
         tree = await self._discovery.get_tree(image.source.repository, selected)
+        refuse_foreign(tree, self._settings.foreign_layers)
         watched.enter("is being delivered", lambda _now: True)  # each delivery is watched for itself
         await asyncio.gather(*(self._deliver(image, place, tree, selected, changed.get(place)) for place in image.open))
 
@@ -216,7 +218,7 @@ class ImageSync:
         self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected, there: Digest | None
     ) -> None:
         """Bring `tree` to `destination`, where under this tag `there` is now."""
-        blobs = tree.blobs()
+        blobs = blobs_to_bring(tree, self._settings.foreign_layers)
         facts: dict[str, Any] = {
             "source_digest": str(selected.source_digest),
             "destination_digest": str(tree.manifest.digest),
@@ -242,6 +244,7 @@ class ImageSync:
                         self._holdings.forget(destination.repository, blob.digest)
                 findings.raise_if_wrong()
         except SyncError as error:
+            explain_missing(error, tree)
             _fail_delivery(image, destination, error, **facts, **delivery.facts())
         except asyncio.CancelledError:
             if watch.error is not None:
@@ -268,7 +271,7 @@ class ImageSync:
         when this run, or an earlier one, last looked. The tag under which what was there is kept, if it is.
         """
         source, target = image.source.repository, destination.repository
-        blobs = tree.blobs()
+        blobs = blobs_to_bring(tree, self._settings.foreign_layers)
         if self._preparation is not None:
             watched.enter("prepares the repository", lambda _now: True)  # the cloud's calls have an end of their own
             await self._preparation.prepare(target, [blob.digest for blob in blobs])
@@ -299,7 +302,7 @@ class ImageSync:
         """Bytes that this image is the first of the run to need at that registry."""
         total = 0
         registry = destination.repository.registry
-        for blob in tree.blobs():
+        for blob in blobs_to_bring(tree, self._settings.foreign_layers):
             if not self._holdings.knows(registry, blob.digest):
                 self._holdings.note(registry, blob.digest)
                 total += max(blob.size, 0)

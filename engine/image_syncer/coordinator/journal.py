@@ -23,6 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from image_syncer.config import ForeignLayers
 from image_syncer.coordinator.journal_lock import JournalLock
 from image_syncer.coordinator.journal_records import (
     HEADER,
@@ -291,9 +292,13 @@ def journal_of(settings: Settings) -> Journal | None:
     if settings.dry_run:
         raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
     platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
-    return open_journal(
-        settings.state_path, {"--os and --arch": platforms, "--force": "given" if settings.force else ""}
-    )
+    foreign = settings.foreign_layers
+    meaning = {
+        "--os and --arch": platforms,
+        "--force": "given" if settings.force else "",
+        "--foreign-layers": "" if foreign is ForeignLayers.LEAVE else str(foreign),
+    }
+    return open_journal(settings.state_path, meaning)
 
 
 def open_journal(path: str, meaning: Mapping[str, str]) -> Journal:

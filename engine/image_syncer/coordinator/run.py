@@ -255,9 +255,9 @@ class Run:
     def _new_check(self, endpoints: EndpointBook, _policies: RetryPolicies) -> TreeCheck | None:
         if not self._settings.verify:
             return None
-        from image_syncer.coordinator.verify_tree import TreeCheck
+        from image_syncer.coordinator.verify_tree import build_check
 
-        return TreeCheck(self._client, endpoints, blobs_in_memory=self._settings.blobs_in_memory)
+        return build_check(self._client, endpoints, self._settings)
 
     def _new_images(self, discovery: Discovery, endpoints: EndpointBook, holdings: Holdings) -> Images:
         return ImageSync(

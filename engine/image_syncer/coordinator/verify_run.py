@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.coordinator.run import Run
 from image_syncer.coordinator.verify_blob import BlobReading
 from image_syncer.coordinator.verify_images import ImageVerify, VerifyLedger
-from image_syncer.coordinator.verify_tree import TreeCheck
+from image_syncer.coordinator.verify_tree import build_check
 from image_syncer.planning import split_connections
 from image_syncer.telemetry import RateMeter
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.rules import Images
+    from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.net import EndpointBook
     from image_syncer.planning import Holdings, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
@@ -57,7 +58,7 @@ class VerifyRun(Run):
                 chance=random.random,
                 limit_of=self._limit_of,
             )
-        return TreeCheck(self._client, endpoints, blobs_in_memory=self._settings.blobs_in_memory, reading=self._reading)
+        return build_check(self._client, endpoints, self._settings, self._reading)
 
     def _limit_of(self, registry: str) -> int | None:
         """How many blobs of `registry` are read at a time at most."""

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from image_syncer.config import ForeignLayers
 from image_syncer.coordinator.discovery import MAX_MANIFEST_BYTES
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError
@@ -21,11 +22,12 @@ from image_syncer.telemetry import Difference
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from image_syncer.config import Settings
     from image_syncer.coordinator.verify_blob import BlobReading
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor, Digest, Manifest, Reference, Repository
 
-__all__ = ["Findings", "TreeCheck"]
+__all__ = ["Findings", "TreeCheck", "build_check"]
 
 NOTHING = "nothing"
 """What is found where something is missing (404)."""
@@ -107,7 +109,10 @@ class TreeCheck:
         *,
         blobs_in_memory: int,
         reading: BlobReading | None = None,
+        foreign_layers: ForeignLayers = ForeignLayers.LEAVE,
     ) -> None:
+        """Layers that manifests name by URLs are looked for where they are copied."""
+        self._foreign = foreign_layers is ForeignLayers.COPY
         self._client = client
         self._endpoints = endpoints
         self._reading = reading
@@ -166,7 +171,8 @@ class TreeCheck:
         """
         if depth > MAX_DEPTH:
             raise _hostile(repository, manifest, f"indexes are nested more than {MAX_DEPTH} deep")
-        work = [self._blob(repository, blob, findings) for blob in manifest.blobs]
+        blobs = manifest.named_blobs if self._foreign else manifest.blobs
+        work = [self._blob(repository, blob, findings) for blob in blobs]
         children = {child.digest: child for child in manifest.children}
         work += [self._child(repository, child, findings, depth + 1) for child in children.values()]
         ended = await asyncio.gather(*work, return_exceptions=True)
@@ -296,6 +302,19 @@ class TreeCheck:
         except SyncError as error:
             # Every waiter gets an error of its own, since each fills in its own place.
             raise error.copy() from error
+
+
+def build_check(
+    client: RegistryClient, endpoints: EndpointBook, settings: Settings, reading: BlobReading | None = None
+) -> TreeCheck:
+    """The check of a run with these settings."""
+    return TreeCheck(
+        client,
+        endpoints,
+        blobs_in_memory=settings.blobs_in_memory,
+        reading=reading,
+        foreign_layers=settings.foreign_layers,
+    )
 
 
 class _Partly(Exception):  # noqa: N818 - carries what was found, and never leaves this module

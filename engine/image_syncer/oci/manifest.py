@@ -65,14 +65,31 @@ class Manifest:
     def blobs(self) -> tuple[Descriptor, ...]:
         """The blobs that a registry must have before it gets this manifest: each digest once, in order.
 
-        A non-distributable layer is left out if it names the URLs where everyone is to get it.
+        A non-distributable layer is left out if it names the URLs where everyone is to get it (`foreign_layers`).
         """
-        named = (*([self.config] if self.config else []), *self.layers)
-        moved = (blob for blob in named if not (is_nondistributable(blob.media_type) and blob.urls))
+        foreign = {blob.digest for blob in self.foreign_layers}
+        return tuple(blob for blob in self.named_blobs if blob.digest not in foreign)
+
+    @property
+    def named_blobs(self) -> tuple[Descriptor, ...]:
+        """All blobs that it names, wherever they are to be had: each digest once, in order."""
         distinct: dict[Digest, Descriptor] = {}
-        for blob in moved:
+        for blob in (*([self.config] if self.config else []), *self.layers):
             distinct.setdefault(blob.digest, blob)
         return tuple(distinct.values())
+
+    @property
+    def foreign_layers(self) -> tuple[Descriptor, ...]:
+        """The layers that a registry need not have, since they name the URLs where everyone is to get them: each
+        digest once, in order, but none that the manifest also names otherwise.
+        """
+        named = (*([self.config] if self.config else []), *self.layers)
+        own = {blob.digest for blob in named if not _is_foreign(blob)}
+        return tuple(blob for blob in self.named_blobs if blob.digest not in own)
+
+
+def _is_foreign(blob: Descriptor) -> bool:
+    return is_nondistributable(blob.media_type) and bool(blob.urls)
 
 
 # The fields that make a document one of its kind.

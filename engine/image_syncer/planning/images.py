@@ -30,11 +30,13 @@ class ImageTree:
         self._collect(seen, order)
         return order
 
-    def blobs(self) -> list[Descriptor]:
-        """Every distinct blob that the manifests of this image name, in the order of their first mention."""
+    def blobs(self, *, foreign: bool = False) -> list[Descriptor]:
+        """Every distinct blob that a registry must have before it gets the manifests of this image, in the order of
+        their first mention; with `foreign` also those that it need not have (`Manifest.foreign_layers`).
+        """
         found: dict[Digest, Descriptor] = {}
         for manifest in self.publish_order():
-            for blob in manifest.blobs:
+            for blob in manifest.named_blobs if foreign else manifest.blobs:
                 found.setdefault(blob.digest, blob)
         return list(found.values())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.config import (
     CatalogRule,
     Destination,
+    ForeignLayers,
     MissingPlatform,
     Rule,
     TagSelection,
@@ -53,6 +54,7 @@ class Unfinished:
     force: bool
     on_conflict: OnConflict
     missing_platform: MissingPlatform
+    foreign_layers: ForeignLayers
     catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
@@ -110,10 +112,19 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         # Of an older release: the only ones that there were.
         on_conflict = parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
         missing_platform = MissingPlatform(settings.get("missing_platform", "skip"))
+        foreign_layers = ForeignLayers(settings.get("foreign_layers", "leave"))
     except ValueError as error:
         raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
     forced = settings.get("force") is True
-    return Unfinished(tuple(rules), _filter(settings), forced, on_conflict, missing_platform, tuple(catalogs))
+    return Unfinished(
+        tuple(rules),
+        _filter(settings),
+        forced,
+        on_conflict,
+        missing_platform,
+        foreign_layers,
+        tuple(catalogs),
+    )
 
 
 def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:

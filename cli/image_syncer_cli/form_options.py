@@ -1,0 +1,16 @@
+"""The options that say in which form images arrive."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["FORM_OPTIONS"]
+
+FORM_OPTIONS = (
+    click.option(
+        "--foreign-layers",
+        type=click.Choice(["leave", "copy", "refuse"]),
+        help="Layers that a registry need not have, since the manifest names their URLs: left there, copied from the "
+        "source registry, or the image fails. [default: leave]",
+    ),
+)

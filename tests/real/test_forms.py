@@ -1,0 +1,42 @@
+"""Forms of images between docker-registries: foreign layers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.embedded import push_over_http
+from image_syncer.embedded.made import build_manifest
+from image_syncer.oci import DOCKER_FOREIGN_LAYER
+from real.conftest import INSECURE
+from support.client import Client
+
+if TYPE_CHECKING:
+    from image_syncer.embedded import ContentBuilder
+    from support.command import Command
+    from support.docker_registry import DockerRegistry
+
+pytestmark = pytest.mark.real
+
+
+def test_foreign_layers_are_copied_where_the_source_has_them(
+    command: Command, source: DockerRegistry, destination: DockerRegistry, content: ContentBuilder, repository: str
+) -> None:
+    plain = content.image(1, platform="windows/amd64", docker=True)
+    foreign = content.layer(media_type=DOCKER_FOREIGN_LAYER)
+    value = json.loads(plain.raw)
+    value["layers"].insert(0, foreign.descriptor(urls=["https://layers.example.com/windows"]))
+    image = build_manifest(value, (*plain.blobs, foreign), platform=plain.platform)
+    push_over_http(source.url, repository, image, ["v1"])
+    auth = command.write("auth.yaml", {each.address: INSECURE for each in (source, destination)})
+    names = [f"{each.address}/{repository}:v1" for each in (source, destination)]
+    path = f"/v2/{repository}/blobs/{foreign.digest}"
+    command.run("copy", *names, "--auth", auth)
+    with Client(destination.url) as client:
+        assert client.head(path).status == 404
+        assert command.run("copy", *names, "--auth", auth, "--foreign-layers", "refuse").outcomes == {"unchanged": 1}
+        command.run("copy", *names, "--auth", auth, "--foreign-layers", "copy", "--force")
+        assert client.get(path).body == foreign.read()
+        assert client.get(f"/v2/{repository}/manifests/v1", Accept=image.media_type).body == image.raw
