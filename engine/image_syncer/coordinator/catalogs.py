@@ -64,7 +64,7 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
                 await asyncio.sleep(0)
             try:
                 rule = catalog.rule_for(name)
-            except InvalidReference:  # noqa: PERF203 - each name for itself
+            except InvalidReference:
                 unusable.append((catalog, visible(name[:MOST_SHOWN])))
             except RuleError as error:
                 problems.append(_problem(catalog.origin, error.what))
