@@ -1,4 +1,4 @@
-"""Forms of images between docker-registries: foreign layers."""
+"""Forms of images between docker-registries: foreign layers, and schema 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import push_over_http
+from image_syncer.embedded import push_over_http, push_to, serve_in_thread
 from image_syncer.embedded.made import build_manifest
 from image_syncer.oci import DOCKER_FOREIGN_LAYER
 from real.conftest import INSECURE
@@ -40,3 +40,16 @@ def test_foreign_layers_are_copied_where_the_source_has_them(
         command.run("copy", *names, "--auth", auth, "--foreign-layers", "copy", "--force")
         assert client.get(path).body == foreign.read()
         assert client.get(f"/v2/{repository}/manifests/v1", Accept=image.media_type).body == image.raw
+
+
+def test_schema_1_is_skipped_where_its_signature_proves_nothing(
+    command: Command, destination: DockerRegistry, content: ContentBuilder, repository: str
+) -> None:
+    with serve_in_thread() as source:
+        push_to(source.storage, repository, content.schema1(), ["v1"])
+        auth = command.write("auth.yaml", {each.address: INSECURE for each in (source, destination)})
+        names = [f"{each.address}/{repository}:v1" for each in (source, destination)]
+        ran = command.run("copy", *names, "--auth", auth)
+    assert ran.outcomes == {"skipped": 1}
+    assert "takes no schema 1 manifests" in ran.images[0]["reason"]
+    assert "MANIFEST_INVALID" in ran.images[0]["reason"]

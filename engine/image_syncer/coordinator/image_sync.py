@@ -14,6 +14,7 @@ from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.retry_facts import image_facts
+from image_syncer.coordinator.schema1 import not_taken
 from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
 from image_syncer.oci import Digest, PlatformFilter, is_index
 from image_syncer.planning import BlobNeed
@@ -245,6 +246,10 @@ class ImageSync:
                 findings.raise_if_wrong()
         except SyncError as error:
             explain_missing(error, tree)
+            if (reason := not_taken(error, tree)) is not None:
+                moved = {"bytes_total": facts["bytes_total"], **delivery.facts()}
+                image.enter(destination, Outcome.SKIPPED, reason=reason, source_digest=facts["source_digest"], **moved)
+                return
             _fail_delivery(image, destination, error, **facts, **delivery.facts())
         except asyncio.CancelledError:
             if watch.error is not None:
