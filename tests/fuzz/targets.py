@@ -49,7 +49,7 @@ from image_syncer.registry import (
     parse_tag_page,
     parse_token,
     parse_upload_status,
-    preferred_challenge,
+    rank_challenges,
     resolve_own_location,
     retry_after_s,
 )
@@ -116,7 +116,7 @@ def attempt(function: Callable[..., object], *args: object, **kwargs: object) ->
 )
 def challenges(data: bytes) -> None:
     found = parse_challenges([as_text(part) for part in data.split(b"\n")])
-    preferred_challenge(found)
+    rank_challenges(found)
 
 
 @target(b"/v2/a/b/blobs/uploads/1?_state=x", b"https://other.example:5000/x?y#z", b"//h/x", b"../x", b"h:80/x")

@@ -132,7 +132,9 @@ _TOKEN_ONCE = frozenset({Kind.S401})
 _FORGIVEN: dict[tuple[Operation, bool], frozenset[Kind]] = {
     # A GET tells what a HEAD does not.
     (Operation.HEAD_SOURCE, True): frozenset({Kind.S401, Kind.S403, Kind.S404, Kind.HTML_PAGE}),
-    (Operation.TOKEN_SOURCE, False): frozenset({Kind.S401, Kind.S403}),
+    # A token service that knows no GET is asked by POST.
+    (Operation.TOKEN_SOURCE, False): frozenset({Kind.S401, Kind.S403, Kind.S404}),
+    (Operation.TOKEN_DESTINATION, False): frozenset({Kind.S404}),
     # Nothing that is known to be there.
     (Operation.HEAD_DESTINATION, True): frozenset({Kind.S403, Kind.S404, Kind.HTML_PAGE}),
     (Operation.HEAD_DESTINATION, False): _TOKEN_ONCE,
