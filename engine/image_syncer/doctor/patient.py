@@ -101,7 +101,8 @@ class Patient:
     def _look_at(self, request: Request, endpoint: Endpoint, response: Response) -> None:
         """Recognise a registry by its answer, as a run does where the name does not tell."""
         own = may_carry_credentials(endpoint.base_url, response.url or request.url)
-        if own and self.registries.host_settings(self.registry).profile is None:
+        unknown = self.endpoint.profile is GENERIC and self.registries.host_settings(self.registry).profile is None
+        if own and unknown:
             found = recognise_answer(response.headers)
             if found is not GENERIC:
                 self.endpoint = replace(self.endpoint, profile=found)

@@ -127,9 +127,10 @@ class EndpointBook:
         own = may_carry_credentials(endpoint.base_url, response.url or request.url)
         if looked_at >= ANSWERS_LOOKED_AT or not own or self._registries.host_settings(registry).profile is not None:
             return
-        self._looked_at[registry] = looked_at + 1
+        if response.status < _SERVER_ERRORS:  # else a proxy says that it is down, as often as it is asked meanwhile
+            self._looked_at[registry] = looked_at + 1
         profile, known = recognise_answer(response.headers), self.known(registry)
-        if profile is not GENERIC and known is not None:
+        if profile is not GENERIC and known is not None and known.profile is GENERIC:
             self._looked_at[registry] = ANSWERS_LOOKED_AT
             found = self._resolved[registry] = asyncio.get_running_loop().create_future()
             found.set_result(replace(known, profile=profile))

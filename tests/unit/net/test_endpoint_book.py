@@ -32,7 +32,12 @@ class Made(NamedTuple):
     transport: Any
 
 
-def book_of(answers: Iterable[tuple[int, str]], *, tries: int = 3, profile: Profile | None = None) -> Made:
+HERE = "127.0.0.1:1"
+
+
+def book_of(
+    answers: Iterable[tuple[int, str]], *, tries: int = 3, profile: Profile | None = None, registry: str = HERE
+) -> Made:
     """A book whose connections end with `answers`, one after the other: HTTPS, then HTTP."""
     left = iter(answers)
 
@@ -40,7 +45,7 @@ def book_of(answers: Iterable[tuple[int, str]], *, tries: int = 3, profile: Prof
         return next(left)
 
     transport = SimpleNamespace(driver=SimpleNamespace(perform=perform), handles=HandlePool(), timeouts=Timeouts())
-    registries = RegistryBook([RegistryEntry("127.0.0.1:1", None, insecure=True, profile=profile)])
+    registries = RegistryBook([RegistryEntry(registry, None, insecure=True, profile=profile)])
     book = EndpointBook(
         transport,  # type: ignore[arg-type]
         registries,
@@ -84,9 +89,11 @@ def test_an_error_is_not_remembered() -> None:
     asyncio.run(scenario())
 
 
-def answer_of(endpoint: Endpoint, *fields: tuple[str, str], url: str = "") -> tuple[Request, Endpoint, Response]:
+def answer_of(
+    endpoint: Endpoint, *fields: tuple[str, str], url: str = "", status: int = 401
+) -> tuple[Request, Endpoint, Response]:
     request = build_ping(endpoint)
-    return request, endpoint, Response(401, Headers(fields), b"", url or request.url)
+    return request, endpoint, Response(status, Headers(fields), b"", url or request.url)
 
 
 def test_a_registry_is_recognised_by_its_answers() -> None:
@@ -125,5 +132,30 @@ def test_a_registry_that_does_not_show_what_it_is_is_looked_at_no_more() -> None
             book.transport.on_answer(*answer_of(endpoint))
         book.transport.on_answer(*answer_of(endpoint, ("Server", "Nexus/3.52.0-01 (OSS)")))
         assert book.book.known("127.0.0.1:1") is endpoint
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_tells_is_believed_rather_than_an_answer() -> None:
+    async def scenario() -> None:
+        book = book_of([OPEN], registry="ghcr.io")
+        endpoint = await book.book.resolve("ghcr.io", Origin.SOURCE)
+        assert endpoint.profile is PROFILES["ghcr"]
+        book.transport.on_answer(*answer_of(endpoint, ("X-JFrog-Version", "Artifactory/7.1")))
+        assert book.book.known("ghcr.io") is endpoint
+
+    asyncio.run(scenario())
+
+
+def test_a_proxy_in_front_that_says_it_is_down_does_not_use_up_the_looks() -> None:
+    async def scenario() -> None:
+        book = book_of([OPEN])
+        endpoint = await book.book.resolve(HERE, Origin.SOURCE)
+        for _ in range(ANSWERS_LOOKED_AT):
+            book.transport.on_answer(*answer_of(endpoint, ("Server", "nginx"), status=502))
+        book.transport.on_answer(*answer_of(endpoint, ("WWW-Authenticate", 'Basic realm="harbor"')))
+        found = book.book.known(HERE)
+        assert found is not None
+        assert found.profile is PROFILES["harbor"]
 
     asyncio.run(scenario())
