@@ -158,6 +158,12 @@ class CatalogRule:
             automaton_of(pattern).fullmatch(name) for pattern in self.exclude
         )
 
+    @property
+    def owner(self) -> str:
+        """The first component of every name that is meant; "" where it varies, or there is no other."""
+        first, slash, _ = self.written.partition("/")[2].partition("/")
+        return first if slash and not _WILDCARDS.search(first) else ""
+
     def rule_for(self, name: str) -> Rule | None:
         """The rule for the repository `name`; None where it is not meant. Raises RuleError where it has no
         destination, InvalidReference where the registry lists what is no name.

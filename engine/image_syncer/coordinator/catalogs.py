@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Rule, RuleError
-from image_syncer.errors import ConfigurationError, Problem, SyncError, visible
+from image_syncer.errors import AuthenticationError, ConfigurationError, Problem, SyncError, visible
 from image_syncer.oci import InvalidReference
 
 if TYPE_CHECKING:
@@ -44,16 +44,18 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
     Raises ConfigurationError where two repositories would go into one, or one would go where no repository can be, or
     where the same rule would find it again.
     """
-    registries = list(dict.fromkeys(catalog.registry for catalog in catalogs))
-    listed = await asyncio.gather(*(_names(listings, registry) for registry in registries))
-    by_registry = dict(zip(registries, listed, strict=True))
+    owners: dict[str, dict[str, None]] = {}
+    for catalog in catalogs:
+        owners.setdefault(catalog.registry, {})[catalog.owner] = None
+    listed = await asyncio.gather(*(_names_of(listings, registry, list(each)) for registry, each in owners.items()))
+    by_registry = dict(zip(owners, listed, strict=True))
     found: list[Rule] = []
     failed: list[tuple[CatalogRule, SyncError]] = []
     unusable: list[tuple[CatalogRule, str]] = []
     empty: list[CatalogRule] = []
     problems: list[Problem] = []
     for catalog in catalogs:
-        names = by_registry[catalog.registry]
+        names = by_registry[catalog.registry][catalog.owner]
         if isinstance(names, SyncError):
             failed.append((catalog, names.copy()))
             continue
@@ -81,9 +83,25 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
     return Expanded(tuple(found), tuple(failed), tuple(unusable), tuple(empty))
 
 
-async def _names(listings: Listings, registry: str) -> list[str] | SyncError:
+async def _names_of(listings: Listings, registry: str, owners: list[str]) -> dict[str, list[str] | SyncError]:
+    """What the registry lists for the rules that mean repositories of one of `owners`; "" for those of anybody."""
     try:
-        return [name async for names, _last in listings.repositories(registry) for name in names]
+        by_owner = any(owners) and await listings.lists_by_owner(registry)
+    except SyncError as error:
+        return dict.fromkeys(owners, error)
+    if not by_owner:
+        return dict.fromkeys(owners, await _names(listings, registry, ""))
+    found = await asyncio.gather(*(_names(listings, registry, owner) for owner in owners))
+    return dict(zip(owners, found, strict=True))
+
+
+async def _names(listings: Listings, registry: str, owner: str) -> list[str] | SyncError:
+    try:
+        return [name async for names, _last in listings.repositories(registry, owner) for name in names]
+    except AuthenticationError as error:
+        # An administrator who logs in elsewhere may have a password for `/v2/` that the registry's own API refuses.
+        names = await _names(listings, registry, "") if owner else error
+        return error if isinstance(names, SyncError) else names
     except SyncError as error:
         return error
 

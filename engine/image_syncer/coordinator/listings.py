@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from image_syncer.errors import Origin, ProtocolViolation
-from image_syncer.registry import Operation, build_list_catalog, build_list_tags, parse_catalog_page, parse_tag_page
+from image_syncer.errors import Origin, ProtocolViolation, RefusedError, RegistryError
+from image_syncer.oci import Repository
+from image_syncer.registry import (
+    GENERIC,
+    Listing,
+    Operation,
+    build_list_catalog,
+    build_list_harbor_repositories,
+    build_list_hub_repositories,
+    build_list_tags,
+    build_ping,
+    parse_catalog_page,
+    parse_harbor_repositories,
+    parse_hub_repositories,
+    parse_tag_page,
+)
+from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from image_syncer.coordinator.own_api import OwnApi
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Listings"]
@@ -23,6 +38,13 @@ MAX_BARREN_PAGES = 1000
 MAX_NAMES = 1_000_000
 """Of one list, in memory at once (some 100 MiB)."""
 
+_OF_AN_OWNER = {
+    Listing.HARBOR_API: (build_list_harbor_repositories, parse_harbor_repositories),
+    Listing.HUB_API: (build_list_hub_repositories, parse_hub_repositories),
+}
+_PING_STATUSES = (200, 401, 403, 404)
+_log = get_logger(__name__)
+
 
 class _Page(Protocol):
     @property
@@ -32,12 +54,19 @@ class _Page(Protocol):
     def next_url(self) -> str | None: ...
 
 
+_List: TypeAlias = """tuple[
+    Callable[[str | None], Request], Callable[[Response, str], _Page], Callable[[Request], Awaitable[Response]]
+]"""
+"""How a page is asked for, how it is read, and how the request is sent."""
+
+
 class Listings:
     """Asks source registries through the client. What goes wrong is a `SyncError` that says what was listed."""
 
-    def __init__(self, client: RegistryClient, endpoints: EndpointBook) -> None:
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook, own_api: OwnApi) -> None:
         self._client = client
         self._endpoints = endpoints
+        self._own_api = own_api
 
     async def tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
         """Every tag of a repository, in the registry's order, each once: page by page, as (tags, whether that was the
@@ -48,28 +77,67 @@ class Listings:
         def build(next_url: str | None) -> Request:
             return build_list_tags(endpoint, repository, page_size=endpoint.profile.page_size, next_url=next_url)
 
-        async with aclosing(
-            self._pages(endpoint, build, parse_tag_page, Operation.LIST_TAGS, str(repository))
-        ) as pages:
+        def send(request: Request) -> Awaitable[Response]:
+            return self._client.send(request, endpoint, origin=Origin.SOURCE)
+
+        async with aclosing(self._pages(send, build, parse_tag_page, Operation.LIST_TAGS, str(repository))) as pages:
             async for page in pages:
                 yield page
 
-    async def repositories(self, registry: str) -> AsyncGenerator[tuple[list[str], bool], None]:
-        """The name of every repository that a registry lists, as `tags` does."""
-        endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+    async def lists_by_owner(self, registry: str) -> bool:
+        """Whether `registry` has a list for each project or namespace, which `repositories` asks for.
 
+        One that is not known by its name is asked once for what it is. Raises TransportError where none answers.
+        """
+        endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+        if endpoint.profile is GENERIC:
+            try:
+                await self._own_api.ask(
+                    build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=_PING_STATUSES
+                )
+            except RegistryError:
+                return False  # the list itself will tell what is wrong
+            endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+        return endpoint.profile.listing is not Listing.CATALOG
+
+    async def repositories(self, registry: str, owner: str = "") -> AsyncGenerator[tuple[list[str], bool], None]:
+        """The name of every repository that a registry lists, as `tags` does; with `owner`, those of that project or
+        namespace, of a registry that `lists_by_owner`.
+        """
+        endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+        if not owner and not endpoint.profile.has_catalog:
+            raise RefusedError(
+                f"{endpoint.profile.title} gives nobody the list of all its repositories",
+                origin=Origin.SOURCE,
+                operation=Operation.LIST_CATALOG.value,
+                hint=f"Begin the pattern with a namespace: {registry}/NAMESPACE/**",
+            )
+        build, parse, send = await self._of_owner(endpoint, owner) if owner else self._of_all(endpoint)
+        place = f"{registry}/{owner}" if owner else registry
+        async with aclosing(self._pages(send, build, parse, Operation.LIST_CATALOG, place)) as pages:
+            async for page in pages:
+                yield page
+
+    def _of_all(self, endpoint: Endpoint) -> _List:
         def build(next_url: str | None) -> Request:
             return build_list_catalog(endpoint, page_size=endpoint.profile.page_size, next_url=next_url)
 
-        async with aclosing(
-            self._pages(endpoint, build, parse_catalog_page, Operation.LIST_CATALOG, registry)
-        ) as pages:
-            async for page in pages:
-                yield page
+        return build, parse_catalog_page, lambda request: self._client.send(request, endpoint, origin=Origin.SOURCE)
+
+    async def _of_owner(self, endpoint: Endpoint, owner: str) -> _List:
+        build, parse = _OF_AN_OWNER[endpoint.profile.listing]
+        authorization = await self._own_api.password_of(Repository(endpoint.registry, f"{owner}/_catalog"))
+        if authorization is not None and endpoint.profile.listing_host is not None:
+            _log.warning("only public repositories are listed", registry=endpoint.registry, namespace=owner)
+
+        def send(request: Request) -> Awaitable[Response]:
+            return self._own_api.ask(request, endpoint, origin=Origin.SOURCE, authorization=authorization)
+
+        return lambda next_url: build(endpoint, owner, next_url), parse, send
 
     async def _pages(
         self,
-        endpoint: Endpoint,
+        send: Callable[[Request], Awaitable[Response]],
         build: Callable[[str | None], Request],
         parse: Callable[[Response, str], _Page],
         operation: Operation,
@@ -86,7 +154,7 @@ class Listings:
         next_url: str | None = None
         for _ in range(MAX_PAGES):
             request = build(next_url)
-            response = await self._client.send(request, endpoint, origin=Origin.SOURCE)
+            response = await send(request)
             page = parse(response, request.url)
             names = [name for name in dict.fromkeys(page.names) if name not in known]
             known.update(names)

@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.blob_presence import BlobPresence
+from image_syncer.coordinator.own_api import OwnApi
 from image_syncer.coordinator.repository_creation import EcrApis, RepositoryCreation
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class Preparation:
         self.creates = any(entry.creation is not None for entry in registries.entries)
         """Whether anything may have to be created."""
         apis = EcrApis(lookup.source.clouds, registries)
-        self._creation = RepositoryCreation(
-            client, endpoints, registries, apis, lookup, retry=policies.read, chance=random.random
-        )
+        self.own_api = OwnApi(client, lookup, retry=policies.read, chance=random.random)
+        """What registries have beside `/v2/`, to be asked for more."""
+        self._creation = RepositoryCreation(endpoints, registries, apis, self.own_api)
         self._presence = BlobPresence(endpoints, apis, holdings, transfers.absent, client.transport.requests)
 
     @property

@@ -5,11 +5,11 @@ says so (`create_repositories`).
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from image_syncer.credentials.clouds.ecr_api import EcrApi
 from image_syncer.errors import AuthenticationError, Origin, RefusedError, SyncError
-from image_syncer.planning import Tries
 from image_syncer.registry import (
     PROJECT_ABSENT,
     PROJECT_CREATED,
@@ -17,7 +17,6 @@ from image_syncer.registry import (
     PROJECT_THERE,
     Creation,
     Operation,
-    basic_authorization,
     build_create_project,
     build_head_project,
     project_of,
@@ -25,15 +24,12 @@ from image_syncer.registry import (
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from image_syncer.config import RegistryBook, RepositoryTemplate
-    from image_syncer.coordinator.credential_lookup import CredentialLookup
+    from image_syncer.coordinator.own_api import OwnApi
     from image_syncer.credentials.clouds import CloudPlace, CloudSource
-    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.net import EndpointBook
     from image_syncer.oci import Repository
-    from image_syncer.planning import RetryPolicy
-    from image_syncer.registry import Endpoint, Request, Response
+    from image_syncer.registry import Endpoint
 
 __all__ = ["EcrApis", "RepositoryCreation"]
 
@@ -80,29 +76,13 @@ class EcrApis:
 class RepositoryCreation:
     """Makes what is missing, once in a run for each repository of ECR and each project of Harbor, however many images
     and workers wait for it. `created` are those that it made, in their order.
-
-    `lookup` finds the credential of a repository; `retry` says how Harbor is asked again, and `chance` gives a
-    uniform number in [0, 1).
     """
 
-    def __init__(
-        self,
-        client: RegistryClient,
-        endpoints: EndpointBook,
-        registries: RegistryBook,
-        apis: EcrApis,
-        lookup: CredentialLookup,
-        *,
-        retry: RetryPolicy,
-        chance: Callable[[], float],
-    ) -> None:
-        self._client = client
+    def __init__(self, endpoints: EndpointBook, registries: RegistryBook, apis: EcrApis, own_api: OwnApi) -> None:
         self._endpoints = endpoints
         self._registries = registries
         self._apis = apis
-        self._lookup = lookup
-        self._retry = retry
-        self._chance = chance
+        self._own_api = own_api
         self._loop = asyncio.get_running_loop()
         self._ensured: dict[str, asyncio.Task[bool]] = {}
         self.created: list[str] = []
@@ -144,44 +124,22 @@ class RepositoryCreation:
     async def _make_project(
         self, repository: Repository, endpoint: Endpoint, template: RepositoryTemplate, key: str
     ) -> bool:
-        credential = (await self._lookup.find(repository)).credential
-        if credential is None or not credential.password:
+        authorization = await self._own_api.password_of(repository)
+        if authorization is None:
             raise AuthenticationError(
                 f"the API of {repository.registry} wants a user name and a password, and there are none for it",
                 origin=Origin.DESTINATION,
                 operation=Operation.CREATE_PROJECT.value,
                 hint="Add them to the auth file: a robot that may create projects, or an administrator.",
             )
-        authorization = basic_authorization(credential)
+        ask = partial(self._own_api.ask, origin=Origin.DESTINATION, authorization=authorization)
         head = build_head_project(endpoint, repository)
-        answer = await self._ask(head, endpoint, authorization, (PROJECT_THERE, PROJECT_ABSENT))
+        answer = await ask(head, endpoint, accept=(PROJECT_THERE, PROJECT_ABSENT))
         if answer.status == PROJECT_THERE:
             return False
         create = build_create_project(endpoint, repository, public=template.public, scan_on_push=template.scan_on_push)
-        answer = await self._ask(create, endpoint, authorization, (PROJECT_CREATED, PROJECT_TAKEN))
+        answer = await ask(create, endpoint, accept=(PROJECT_CREATED, PROJECT_TAKEN))
         return self._note(key, created=answer.status == PROJECT_CREATED)
-
-    async def _ask(self, request: Request, endpoint: Endpoint, authorization: str, accept: tuple[int, ...]) -> Response:
-        """By Basic whatever the registry's own challenge is, so it does not go through the client's tokens."""
-        tries = Tries(self._loop.time())
-        while True:
-            try:
-                await self._client.wait_for_turn(endpoint, request.operation)
-                response = await self._client.transport.perform(
-                    request, endpoint, authorization=authorization, origin=Origin.DESTINATION
-                )
-                if response.status in accept:
-                    return response
-                raise self._client.failure(response, request, endpoint, Origin.DESTINATION)
-            except SyncError as error:
-                now = self._loop.time()
-                pause = self._retry.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
-                tries = tries.plus(error, now, pause)
-                if pause is None:
-                    tries.write_on(error)
-                    error.located(operation=request.operation.value)
-                    raise
-            await asyncio.sleep(pause)
 
     def _note(self, key: str, *, created: bool) -> bool:
         if created:

@@ -239,7 +239,7 @@ class Run:
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules,
-            Listings(self._client, endpoints),
+            Listings(self._client, endpoints, self._preparation.own_api),
             images,
             self._ledger,
             settings,

@@ -88,6 +88,7 @@ _WITHOUT_CHECK = frozenset({Operation.GET_TOKEN, ExtraOperation.OWN_API})
 """These look at who asks themselves."""
 _ON_COMPANION = frozenset(
     {
+        ExtraOperation.OWN_API,
         Operation.GET_TOKEN,
         Operation.PUT_UPLOAD,
         Operation.GET_UPLOAD,

@@ -22,7 +22,9 @@ from image_syncer.registry.harbor_projects import (
     build_head_project,
     project_of,
 )
+from image_syncer.registry.harbor_repositories import build_list_harbor_repositories, parse_harbor_repositories
 from image_syncer.registry.hints import NO_REGISTRY_HINT, denial_hint
+from image_syncer.registry.hub_repositories import build_list_hub_repositories, parse_hub_repositories
 from image_syncer.registry.location import (
     append_query,
     origin_of,
@@ -50,6 +52,7 @@ from image_syncer.registry.profiles import (
     PROFILES,
     Creation,
     Limit,
+    Listing,
     Meaning,
     Mounts,
     Profile,
@@ -123,6 +126,7 @@ __all__ = [
     "Endpoint",
     "Headers",
     "Limit",
+    "Listing",
     "ManifestHead",
     "Meaning",
     "Mounted",
@@ -151,6 +155,8 @@ __all__ = [
     "build_head_manifest",
     "build_head_project",
     "build_list_catalog",
+    "build_list_harbor_repositories",
+    "build_list_hub_repositories",
     "build_list_tags",
     "build_patch_upload",
     "build_ping",
@@ -173,6 +179,8 @@ __all__ = [
     "parse_catalog_page",
     "parse_challenges",
     "parse_failure",
+    "parse_harbor_repositories",
+    "parse_hub_repositories",
     "parse_manifest_head",
     "parse_patch_upload",
     "parse_proxy",

@@ -5,18 +5,24 @@ specification.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import Repository
+from image_syncer.registry.location import without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url, page_query
 from image_syncer.registry.scope import CATALOG_SCOPE
 from image_syncer.registry.tags import parse_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.registry.endpoint import Endpoint
 
-__all__ = ["CatalogPage", "build_list_catalog", "parse_catalog_page"]
+__all__ = ["CatalogPage", "build_list_catalog", "parse_catalog_page", "parse_named_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +49,28 @@ def parse_catalog_page(response: Response, request_url: str) -> CatalogPage:
     """
     names = parse_list(response, "repositories", request_url, Operation.LIST_CATALOG)
     return CatalogPage(tuple(names), next_page_url(response, request_url))
+
+
+def parse_named_page(
+    response: Response, request_url: str, name_of: Callable[[dict[str, Any]], object], *, key: str = ""
+) -> tuple[str, ...]:
+    """The names in a list of objects, as the registries' own APIs give them: what `name_of` finds in each; the list is
+    the body, or stands under `key` in it, and `null` is an empty one. Raises `ProtocolViolation` for anything else.
+    """
+    try:
+        body = orjson.loads(response.body)
+        items = body[key] if key else body
+        names = tuple(name_of(item) for item in items or ()) if isinstance(items, list | None) else (None,)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        names = (None,)
+    found = tuple(name for name in names if isinstance(name, str))
+    if len(found) == len(names):
+        return found
+    line = f"GET {without_query(request_url)}"
+    raise ProtocolViolation(
+        f"{line} answered {response.status} with a body that is no list of repositories",
+        origin=Origin.SOURCE,
+        operation=Operation.LIST_CATALOG.value,
+        request=line,
+        status=response.status,
+    )

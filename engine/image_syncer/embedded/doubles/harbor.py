@@ -13,6 +13,10 @@
 - A mount needs the right to pull from the project that it names: 401 where the user has none there, or where there is
   no such project: https://github.com/goharbor/harbor/issues/17097.
 - A GET of a manifest counts as a pull, a HEAD does not.
+- `/v2/_catalog` is for system administrators (https://github.com/goharbor/harbor/issues/22118); the repositories of a
+  project are listed by `GET /api/v2.0/projects/<project>/repositories` for whoever may list them there, a robot of the
+  system included (https://github.com/goharbor/harbor/issues/14512), at most 100 a page, with `Link` and
+  `X-Total-Count`: src/server/v2.0/handler/repository.go.
 - Immutable tags answer 412 PRECONDITION: src/pkg/immutable and src/server/middleware/immutable of the same repository.
 - A quota that is used up answers 403 DENIED, "… will exceed the configured upper limit of …":
   https://github.com/goharbor/harbor/issues/11508, src/pkg/quota/errors.go.
@@ -30,7 +34,7 @@ from aiohttp import web
 from image_syncer.embedded.behaviour import Behaviour, TokenService
 from image_syncer.embedded.bodies import read_small_body
 from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
-from image_syncer.embedded.doubles.rules import NGINX_413, count_pull
+from image_syncer.embedded.doubles.rules import NGINX_413, count_pull, cut_page
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.embedded.route import ExtraOperation
 from image_syncer.embedded.tokens import check_basic
@@ -45,6 +49,8 @@ _ADMINISTRATOR = "admin"
 _ROBOT = "robot$sync"
 _PROJECT_ROBOT = "robot$library+sync"
 _PROJECTS = "/api/v2.0/projects"
+_REPOSITORIES = "/repositories"
+_MOST_LISTED = 100
 _BODY_LIMIT_BYTES = 64 * 1024
 
 
@@ -93,11 +99,34 @@ def _need_right_to_source(call: Call) -> None:
     raise _unauthorized(source, "pull", "mount refused")
 
 
+def _need_administrator(call: Call) -> None:
+    if call.behaviour.users and call.user != _ADMINISTRATOR:
+        raise Refusal(401, "UNAUTHORIZED", "unauthorized to list catalog", quirk="catalog closed")
+
+
+def _list(call: Call, user: str | None, project: str) -> web.Response:
+    call.user = user
+    if _may_not_see(call, project):
+        raise Refusal(403, "FORBIDDEN", "forbidden")
+    if project not in _projects(call):
+        raise Refusal(404, "NOT_FOUND", f"project {project} not found")
+    names = [name for name in call.storage.repositories() if name.startswith(f"{project}/")]
+    page, following, size = cut_page(call, names, _MOST_LISTED)
+    answer = json_answer([{"name": name, "artifact_count": 1} for name in page])
+    answer.headers["X-Total-Count"] = str(len(names))
+    if following is not None:
+        target = f"{call.request.path}?page={following}&page_size={size}"
+        answer.headers["Link"] = f'<{target}>; rel="next"'
+    return answer
+
+
 async def _answer(call: Call) -> web.StreamResponse:
     user = check_basic(call.request.headers.get("Authorization", ""), call.behaviour.users)
     if call.behaviour.users and user is None:
         raise Refusal(401, "UNAUTHORIZED", "unauthorized")
     method, path, projects = call.request.method, call.request.path.rstrip("/"), _projects(call)
+    if method == "GET" and path.endswith(_REPOSITORIES):
+        return _list(call, user, path[len(_PROJECTS) + 1 : -len(_REPOSITORIES)])
     if method == "POST" and path == _PROJECTS:
         return await _create(call, user)
     name = call.request.query.get("project_name", "") if path == _PROJECTS else path[len(_PROJECTS) + 1 :]
@@ -165,6 +194,7 @@ HARBOR = Double(
             (_need_project,),
         ),
         Operation.START_UPLOAD: (_need_project, _need_right_to_source),
+        Operation.LIST_CATALOG: (_need_administrator,),
     },
     after={Operation.GET_MANIFEST: (count_pull,)},
     phrases={"tag immutable": _say_immutable, "no space left": _say_quota, "body too long": _say_too_long},

@@ -10,6 +10,8 @@
   refused: https://github.com/google/go-containerregistry/pull/218.
 - There is no repository without a namespace: `docker.io/alpine` is `library/alpine` there.
 - Blobs are served from another host, at signed addresses.
+- There is no `/v2/_catalog`. The public repositories of a namespace are listed at another host, hub.docker.com, to
+  anybody, at most 1000 a page: https://docs.docker.com/reference/api/hub/latest/, `listNamespaceRepositories`.
 - Tags that were made immutable answer 403: https://docs.docker.com/docker-hub/repos/manage/hub-images/immutable-tags/.
 """
 
@@ -18,8 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.embedded.behaviour import Behaviour, TokenService
-from image_syncer.embedded.doubles.double import PASSWORD, Double
-from image_syncer.embedded.doubles.rules import refuse_mount_without_from
+from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
+from image_syncer.embedded.doubles.rules import cut_page, refuse_mount_without_from
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.registry import Operation
 
@@ -32,6 +34,8 @@ __all__ = ["HUB"]
 
 _PULL_LIMIT = 200  # of a user with a free account, in _WINDOW_S
 _WINDOW_S = 21_600
+_NAMESPACES, _REPOSITORIES = "/v2/namespaces/", "/repositories"
+_MOST_LISTED = 1000
 _TOO_MANY = (
     "Too Many Requests. You have reached your pull rate limit. You may increase the limit by authenticating and "
     "upgrading: https://www.docker.com/increase-rate-limit"
@@ -69,6 +73,29 @@ def _refuse_foreign_mount(call: Call) -> None:
         raise Refusal(400, "NAME_INVALID", "invalid repository name", quirk="mount refused")
 
 
+def _refuse_catalog(call: Call) -> None:  # noqa: ARG001 - a rule like the others
+    raise Refusal(401, "UNAUTHORIZED", "authentication required", quirk="catalog closed")
+
+
+async def _answer(call: Call) -> web.StreamResponse:
+    path = call.request.path
+    if not call.on_companion or not path.endswith(_REPOSITORIES):
+        raise Refusal(404, "NOT_FOUND", "there is nothing here")
+    namespace = path[len(_NAMESPACES) : -len(_REPOSITORIES)]
+    names = [name for name in call.storage.repositories() if name.startswith(f"{namespace}/")]
+    if not names:
+        raise Refusal(404, "NOT_FOUND", "object not found")
+    page, following, size = cut_page(call, names, _MOST_LISTED)
+    return json_answer(
+        {
+            "count": len(names),
+            "next": None if following is None else f"{call.own_url}{path}?page={following}&page_size={size}",
+            "previous": None,
+            "results": [{"name": name.partition("/")[2], "namespace": namespace} for name in page],
+        }
+    )
+
+
 def _say_immutable(call: Call, _refusal: Refusal) -> Refusal:
     return Refusal(403, "DENIED", f"tag {call.route.reference} is immutable and cannot be overwritten")
 
@@ -88,8 +115,11 @@ HUB = Double(
         Operation.HEAD_MANIFEST: (_need_namespace,),
         Operation.GET_MANIFEST: (_need_namespace, _count),
         Operation.LIST_TAGS: (_need_namespace,),
+        Operation.LIST_CATALOG: (_refuse_catalog,),
         Operation.START_UPLOAD: (_need_namespace, refuse_mount_without_from, _refuse_foreign_mount),
     },
     after={Operation.HEAD_MANIFEST: (_tell_limit,), Operation.GET_MANIFEST: (_tell_limit,)},
     phrases={"tag immutable": _say_immutable},
+    owned=(("GET", _NAMESPACES),),
+    answer=_answer,
 )

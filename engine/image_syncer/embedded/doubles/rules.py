@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NGINX_413",
     "count_pull",
+    "cut_page",
     "ignore_post_body",
     "mount_inside",
     "no_cancel",
@@ -44,6 +45,20 @@ def no_status(call: Call) -> None:  # noqa: ARG001 - a rule like the others
 def count_pull(call: Call, response: web.Response) -> None:  # noqa: ARG001 - a change like the others
     """A GET of a manifest counts as a pull, a HEAD does not."""
     call.meet("pull counted")
+
+
+def cut_page(call: Call, names: list[str], most: int) -> tuple[list[str], int | None, int]:
+    """The page of `names` that the query asks for by `page` and `page_size` (at most `most`), the number of the next
+    page (None after the last), and the size of pages.
+    """
+    try:
+        page, size = (int(call.request.query.get(key, usual)) for key, usual in (("page", "1"), ("page_size", "10")))
+    except ValueError:
+        raise Refusal(400, "BAD_REQUEST", "page and page_size are numbers") from None
+    if page < 1 or not 1 <= size <= most:
+        raise Refusal(422, "UNPROCESSABLE_ENTITY", f"page_size in query should be less than or equal to {most}")
+    size = min(size, call.behaviour.max_page_size)
+    return names[(page - 1) * size : page * size], page + 1 if page * size < len(names) else None, size
 
 
 def ignore_post_body(call: Call) -> None:

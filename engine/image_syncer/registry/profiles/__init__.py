@@ -9,7 +9,7 @@ from image_syncer.registry.profiles.override import (
     profile_from_text,
     profile_to_text,
 )
-from image_syncer.registry.profiles.profile import Creation, Limit, Mark, Meaning, Mounts, Profile, Sign
+from image_syncer.registry.profiles.profile import Creation, Limit, Listing, Mark, Meaning, Mounts, Profile, Sign
 from image_syncer.registry.profiles.recognition import PROFILES, recognise_answer, recognise_host
 from image_syncer.registry.profiles.signs import find_sign
 
@@ -20,6 +20,7 @@ __all__ = [
     "PROFILES",
     "Creation",
     "Limit",
+    "Listing",
     "Mark",
     "Meaning",
     "Mounts",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import READS, WRITES, Creation, Mark, Meaning, Profile, Sign
+from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles.profile import READS, WRITES, Creation, Listing, Mark, Meaning, Profile, Sign
 
 __all__ = ["HARBOR"]
 
@@ -16,7 +17,15 @@ HARBOR = Profile(
         Mark("X-Harbor-Csrf-Token"),
     ),
     creation=Creation.HARBOR_API,
+    listing=Listing.HARBOR_API,
     signs=(
+        Sign(
+            Meaning.NOT_ALLOWED,
+            "Begin the pattern with a project ({registry}/PROJECT/**), and give the account the right to list "
+            "repositories in it; only a system administrator gets the list of all projects.",
+            statuses=frozenset({401, 403}),
+            operations=frozenset({Operation.LIST_CATALOG}),
+        ),
         Sign(
             Meaning.IMMUTABLE,
             "The tag exists at {repository} with other content, and a rule of the project makes it immutable: choose "

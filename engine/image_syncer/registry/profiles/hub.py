@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from image_syncer.registry.message import Operation
-from image_syncer.registry.profiles.profile import WRITES, Limit, Mark, Meaning, Profile, Sign
+from image_syncer.registry.profiles.profile import WRITES, Limit, Listing, Mark, Meaning, Profile, Sign
 
 __all__ = ["HUB"]
 
@@ -12,6 +12,9 @@ HUB = Profile(
     "Docker Hub",
     hosts=("docker.io",),
     api_host="registry-1.docker.io",
+    listing=Listing.HUB_API,
+    listing_host="hub.docker.com",
+    has_catalog=False,
     marks=(Mark("WWW-Authenticate", '*service="registry.docker.io"*'),),
     # Pulls are counted over hours, by GET of manifests; blobs, HEAD and pushes are let in all the while. The figure
     # binds nobody: what counts is that a manifest which is refused makes nobody wait but other manifests.

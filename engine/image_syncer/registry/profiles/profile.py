@@ -7,7 +7,7 @@ from enum import Enum
 
 from image_syncer.registry.message import Operation
 
-__all__ = ["Creation", "Limit", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
+__all__ = ["Creation", "Limit", "Listing", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
 
 MIB = 2**20
 READS = frozenset(
@@ -43,6 +43,14 @@ class Creation(Enum):
     BY_PUSH = "by a push"
     ECR_API = "by Amazon ECR's API"
     HARBOR_API = "by Harbor's API, as a project"
+
+
+class Listing(Enum):
+    """How the repositories are listed whose names begin with a project or namespace that is known."""
+
+    CATALOG = "by /v2/_catalog"
+    HARBOR_API = "by Harbor's API, for each project"
+    HUB_API = "by Docker Hub's API, for each namespace"
 
 
 class Meaning(Enum):
@@ -128,6 +136,11 @@ class Profile:
     page_size: int = 1000
     """Names in a list (tags, repositories) asked for at once; 0 leaves it to the registry."""
     creation: Creation = Creation.BY_PUSH
+    listing: Listing = Listing.CATALOG
+    listing_host: str | None = None
+    """The host that serves the API by which repositories are listed, where it is not the registry's."""
+    has_catalog: bool = True
+    """Whether anybody at all gets the list of all repositories."""
     tells_many_blobs: bool = False
     """Whether Amazon ECR's API tells of many blobs in one call whether they are there."""
     list_actions: tuple[str, ...] = ("pull",)
