@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RateSchedule", "RateWindow", "build_window"]
 
+_NOT_NOTHING = re.compile(r"[1-9]")
 LEAST_BYTES_PER_S = 1000
 """With less, a layer takes days: it is meant for a mistake."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -110,7 +111,7 @@ def _parse_limit(text: str) -> float | None:
     if text.strip().lower() == "none":
         return None
     rate = parse_rate(text)
-    if 0 < rate < LEAST_BYTES_PER_S:
+    if 0 < rate < LEAST_BYTES_PER_S or (not rate and _NOT_NOTHING.search(text)):
         raise ValueError(f"{text!r} is too slow: the least is {LEAST_BYTES_PER_S} bytes a second, and none is no limit")
     return rate or None
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["VersionError", "VersionSelection", "check_range"]
 
 _VERSION = re.compile(r"v?(?P<numbers>[0-9]{1,20}(?:\.[0-9]{1,20}){0,2})(?P<rest>[-+][0-9A-Za-z.+-]+)?", re.ASCII)
-_SPACED = re.compile(r"(?<=[<>=~^])\s+|(?<=[0-9x*]),(?=\s)", re.ASCII)
+_SPACED = re.compile(r"(?<=[<>=~^])\s+", re.ASCII)
+_COMMA = re.compile(r"\s*,\s*", re.ASCII)
+"""Between two conditions, as pip, Cargo and Helm have it."""
 _LED = re.compile(r"(?<![0-9A-Za-z.+*-])[vV](?=[0-9])", re.ASCII)
 """The v in front of a version, which tags and npm have and the library does not take behind an operator."""
 MAX_RANGE_CHARACTERS = 200
@@ -66,7 +68,7 @@ class VersionSelection:
 
 def check_range(text: str) -> str:
     """The range that `text` is, in the spelling of `VersionSelection.within`. Raises VersionError."""
-    tidy = _LED.sub("", _SPACED.sub("", text.strip()))
+    tidy = _LED.sub("", _SPACED.sub("", _COMMA.sub(" ", text).strip()))
     if not tidy or len(tidy) > MAX_RANGE_CHARACTERS:
         raise VersionError("empty" if not tidy else f"longer than {MAX_RANGE_CHARACTERS} characters")
     try:

@@ -63,6 +63,7 @@ def test_a_schedule_is_shown_as_it_is_read(text: str) -> None:
         ("", "is not a rate"),
         ("fast", "is not a rate"),
         ("200", "is too slow: the least is 1000 bytes a second"),
+        ("0.5B/s", "is too slow: the least is 1000 bytes a second"),
         ("1MB/s,2MB/s", "what comes after '1MB/s' never counts"),
         ("08:00=1MB/s", "is not a rate with its time"),
         ("25:00-26:00=1MB/s", "'25:00' is not a time of day"),

@@ -60,13 +60,14 @@ def test_a_date_and_zeros_in_front_are_numbers() -> None:
         ("*", "*"),
         ("1||^3", "1||^3"),
         (">=v1.2 <V2", ">=1.2 <2"),
+        (">=1.2.3-rc.1,<2", ">=1.2.3-rc.1 <2"),
     ],
 )
 def test_a_range(text: str, spelling: str) -> None:
     assert check_range(text) == spelling
 
 
-@pytest.mark.parametrize("text", ["", "  ", "abc", ">=x.y", "!=1", "1.2.3.4", ">" * 201, "1 &&& 2", ">=1 - 2"])
+@pytest.mark.parametrize("text", ["", "  ", "abc", ">=x.y", "!=1", "1.2.3.4", ">" * 201, "1 &&& 2", ">=1 - 2", ","])
 def test_no_range(text: str) -> None:
     with pytest.raises(VersionError):
         check_range(text)
