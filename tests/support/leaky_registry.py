@@ -22,7 +22,8 @@ _WITHOUT_IMAGE = ("empty", "manifest refused", "upload refused", "upload cut")
 @dataclass
 class LeakyRegistry:
     """Has `image` under `tag`. `mode` says what goes wrong, `secrets` are what it gives away: "token", "refresh",
-    "signature", "state", "cookie", "userinfo". `heard` is what it was told.
+    "signature", "state", "cookie", "userinfo". `heard` is what it was told, `beside` what it was told last outside of
+    Authorization: by the user's own header, and as a proxy.
     """
 
     image: MadeManifest
@@ -31,6 +32,7 @@ class LeakyRegistry:
     mode: str = "fine"
     address: str = ""
     heard: list[str] = field(default_factory=list)
+    beside: str = ""
     stalled: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -38,7 +40,7 @@ class LeakyRegistry:
         """A refusal that is as indiscreet as it can be."""
         secrets = self.secrets
         words = (
-            f"denied: you sent {told}; Authorization: {told}; token={secrets['token']} "
+            f"denied: you sent {told} and {self.beside}; Authorization: {told}; token={secrets['token']} "
             f"password: {secrets['refresh']} see https://u:{secrets['userinfo']}@h/?X-Amz-Signature={secrets['signature']}"
             f" Bearer {secrets['token']}"
         )
@@ -69,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
         registry.heard.append(f"{told} {body[:200]!r} {self.headers.get('Proxy-Authorization', '')}")
+        registry.beside = " and ".join(self.headers.get(name, "") for name in ("X-Api-Key", "Proxy-Authorization"))
         path, _, query = self.path.partition("?")
         if path == "/token":
             self._token(told or body.decode("latin-1"))

@@ -4,15 +4,20 @@ libcurl.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from image_syncer.registry.proxy import shown_proxy
+from image_syncer.errors import keep_out
+from image_syncer.registry.proxy import proxy_secrets, shown_proxy
 
 __all__ = ["DIRECT", "NO_PROXY", "Network"]
+
+_PLACE = re.compile(r"(?:[a-z0-9-]{1,63}\.)*(?:localhost|[a-z]{2,18}|[0-9.]+)(?::[0-9]{1,5})?", re.IGNORECASE)
+"""Values of header fields that are hosts, as of X-Forwarded-Host: without them no message would name the registry."""
 
 NO_PROXY = "none"
 """A proxy that is none: the registry is asked directly, whatever the environment says."""
@@ -50,6 +55,9 @@ class Network:
     def __post_init__(self) -> None:
         # It is a part of what handles are kept by, and so looked up for every small request.
         object.__setattr__(self, "_hash", hash(tuple(getattr(self, name) for name in _NAMES)))
+        # Gateways and proxies tell back what they were told, and every process that may meet that has a Network.
+        values = (value for _, value in self.headers if not _PLACE.fullmatch(value))
+        keep_out(*proxy_secrets(self.proxy), *proxy_secrets(self.plain_proxy), self.client_key_password, *values)
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]

@@ -8,13 +8,14 @@ Go tool come with an environment that works: https://pkg.go.dev/golang.org/x/net
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROXY_SCHEMES", "environment_proxies", "parse_proxy", "shown_proxy"]
+__all__ = ["PROXY_SCHEMES", "environment_proxies", "parse_proxy", "proxy_secrets", "shown_proxy"]
 
 PROXY_SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 """The schemes of proxies, with the port that each has where none is written (as in Go, not libcurl's 1080 for all)."""
@@ -51,6 +52,18 @@ def shown_proxy(url: str) -> str:
     """The proxy without user name and password, for people."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def proxy_secrets(url: str | None) -> tuple[str, ...]:
+    """What a proxy is told of us and nobody else should see: the password of `url`, as written and as meant, and the
+    value of Basic. Nothing where it has none.
+    """
+    userinfo = (url or "").partition("://")[2].rpartition("@")[0]
+    user, _, password = userinfo.partition(":")
+    if not password:
+        return ()
+    pair = f"{unquote(user)}:{unquote(password)}"
+    return password, unquote(password), b64encode(pair.encode()).decode("ascii")
 
 
 def environment_proxies(environ: Mapping[str, str]) -> tuple[str | None, str | None, str]:
