@@ -72,7 +72,7 @@ def shared_image(lab: SyncLab, repositories: list[str]) -> None:
         lab.push(image, name)
 
 
-@pytest.mark.parametrize("status", [400, 401, 405])
+@pytest.mark.parametrize("status", [400, 401, 405, 500])
 def test_mounts_that_are_refused_are_tried_no_more(lab: SyncLab, state: str, status: int) -> None:
     lab.destination.behaviour = replace(TRUSTING, mount_status=status)
     names = [f"team/{number}" for number in range(4)]

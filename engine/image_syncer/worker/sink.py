@@ -47,8 +47,9 @@ _TAKEN = (201, 202, 204)
 _STATUSES = (200, 202, 204)
 _GONE = frozenset(range(400, 500)) - {408, 429, 499} | {501}
 """What is answered to a question about a session that is no more, or to any such question: it is only a question."""
-_MOUNT_REFUSED = (400, 401, 403, 404, 405)
-"""What registries answer to a mount that they do not know, or not between these repositories (instead of 202)."""
+_MOUNT_REFUSED = (400, 401, 403, 404, 405, 500, 501)
+"""What registries answer to a mount that they do not know, fail at, or have not between these repositories (instead of
+202). Where more than mounts fails, the plain request that follows tells."""
 _OK = 200
 _UNAUTHORIZED = 401
 
