@@ -22,6 +22,7 @@ from image_syncer_cli.doctor import doctor
 from image_syncer_cli.login import login
 from image_syncer_cli.logout import logout
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
+from image_syncer_cli.plan import plan
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
 from image_syncer_cli.retry import retry
@@ -104,7 +105,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, diff, verify, retry, status, report, doctor, login, logout, config, registry, demo):
+for verb in (sync, copy, plan, diff, verify, retry, status, report, doctor, login, logout, config, registry, demo):
     cli.add_command(verb)
 config.add_command(show)
 

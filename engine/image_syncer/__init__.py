@@ -19,19 +19,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.config import (
         Configuration,
+        Explanation,
         ForeignLayers,
         MissingPlatform,
         OnConflict,
         RateSchedule,
+        Reason,
         RegistryBook,
         RegistryEntry,
         Settings,
+        Verdict,
         load_configuration,
         load_registries,
         parse_on_conflict,
         rule_from_arguments,
     )
     from image_syncer.coordinator import plan, sync, verify
+    from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.coordinator.login_check import check_login
@@ -97,6 +101,7 @@ __all__ = [
     "Difference",
     "ErasedLogin",
     "Examination",
+    "Explanation",
     "ForeignLayers",
     "ImageList",
     "ImageResult",
@@ -118,6 +123,7 @@ __all__ = [
     "ProtocolViolation",
     "RateLimitedError",
     "RateSchedule",
+    "Reason",
     "RecordedReport",
     "RefusedError",
     "RegistryBook",
@@ -135,6 +141,7 @@ __all__ = [
     "TransportError",
     "UnavailableError",
     "Unfinished",
+    "Verdict",
     "WorkerError",
     "WorkerLane",
     "__version__",
@@ -142,6 +149,7 @@ __all__ = [
     "configure_logging",
     "erase_login",
     "examine",
+    "explain",
     "find_unfinished",
     "load_configuration",
     "load_registries",
@@ -162,19 +170,23 @@ __all__ = [
 _ROOMS = {
     "config": (
         "Configuration",
+        "Explanation",
         "ForeignLayers",
         "MissingPlatform",
         "OnConflict",
         "RateSchedule",
+        "Reason",
         "RegistryBook",
         "RegistryEntry",
         "Settings",
+        "Verdict",
         "load_configuration",
         "load_registries",
         "parse_on_conflict",
         "rule_from_arguments",
     ),
     "coordinator": ("plan", "sync", "verify"),
+    "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),
     "coordinator.login_check": ("check_login",),
     "credentials": (

@@ -9,6 +9,7 @@ from image_syncer.config.arguments import rule_from_arguments
 from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.document import MAX_FILE_BYTES
+from image_syncer.config.explanation import Explanation, Reason, Verdict, explain_image
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
@@ -35,6 +36,7 @@ __all__ = [
     "Configuration",
     "ConflictPolicy",
     "Destination",
+    "Explanation",
     "ForeignLayers",
     "HostSettings",
     "Limits",
@@ -42,6 +44,7 @@ __all__ = [
     "OnConflict",
     "RateSchedule",
     "RateWindow",
+    "Reason",
     "RegistryBook",
     "RegistryEntry",
     "RepositoryTemplate",
@@ -50,10 +53,12 @@ __all__ = [
     "Settings",
     "TagSelection",
     "Template",
+    "Verdict",
     "VersionError",
     "VersionSelection",
     "canonical_prefix",
     "check_range",
+    "explain_image",
     "load_configuration",
     "load_registries",
     "parse_on_conflict",

@@ -22,7 +22,16 @@ from image_syncer.oci import InvalidReference, Repository, canonical_registry, p
 if TYPE_CHECKING:
     from image_syncer.oci import Platform
 
-__all__ = ["CatalogRule", "Template", "is_pattern", "parse_match", "parse_pattern", "parse_template", "translate_glob"]
+__all__ = [
+    "CatalogRule",
+    "Template",
+    "is_pattern",
+    "parse_match",
+    "parse_pattern",
+    "parse_template",
+    "translate_glob",
+    "written_glob",
+]
 
 MOST_WILDCARDS = 4
 """In one pattern: the time that names take which nearly fit grows with its power."""
@@ -70,6 +79,17 @@ def translate_glob(pattern: str) -> str:
     parts = re.split(r"(\*\*|\*|\?)", pattern)
     written = {"**": "(.+)", "*": "([^/]*)", "?": "[^/]"}
     return "".join(written.get(part) or re.escape(part) for part in parts)
+
+
+def written_glob(pattern: str) -> str:
+    r"""The pattern that `translate_glob` made `pattern` of.
+
+    >>> written_glob(translate_glob("team-*/**"))
+    'team-*/**'
+    """
+    for regex, wildcard in (("(.+)", "**"), ("([^/]*)", "*"), ("[^/]", "?")):
+        pattern = pattern.replace(regex, wildcard)
+    return re.sub(r"\\(.)", r"\1", pattern)
 
 
 def parse_match(text: str) -> str:

@@ -55,15 +55,31 @@ class VersionSelection:
         kept = set(sorted(found, key=lambda one: (one[0], len(one[1]), one[1]))[-self.newest :])
         return [tag for version, tag in found if (version, tag) in kept]
 
+    def explain(self, tag: str) -> tuple[bool, str]:
+        """Whether `tag` is such a version, and in a sentence why, or why not; `newest` is left aside."""
+        if not tag.endswith(self.suffix):
+            return False, f"suffix: the tag does not end with “{self.suffix}”"
+        version = _parse(tag[: len(tag) - len(self.suffix)])
+        if version is None:
+            return False, "versions: the tag is no version"
+        if version.prerelease and not self.prereleases:
+            return False, "prereleases: the tag is a prerelease, and these are left out"
+        if self._holds(version):
+            return True, "versions: the tag is a version" + (f" in {self.within}" if self.within else "")
+        return False, f"versions: {version} is not in {self.within}"
+
     def _version_of(self, tag: str) -> Version | None:
         if not tag.endswith(self.suffix):
             return None
         version = _parse(tag[: len(tag) - len(self.suffix)])
         if version is None or (version.prerelease and not self.prereleases):
             return None
-        if self.within is None or _range(self.within).match(version.truncate() if version.prerelease else version):
-            return version
-        return None
+        return version if self._holds(version) else None
+
+    def _holds(self, version: Version) -> bool:
+        return self.within is None or bool(
+            _range(self.within).match(version.truncate() if version.prerelease else version)
+        )
 
 
 def check_range(text: str) -> str:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.embedded import Behaviour, ContentBuilder, MemoryStorage, push_to, serve_in_thread
+from image_syncer.telemetry import ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Command, FakeEngine, Files
+
+RULES = """\
+version: 2
+rules:
+- {source: quay.io/org/app, destination: reg.example/app, tags: {include: "v1.*"}}
+- {source: quay.io/org/**, destination: reg.example/mirror/**, exclude: "org/app"}
+- {source: quay.io/other/app, destination: reg.example/other}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.yaml"
+    path.write_text(RULES, encoding="utf-8")
+    return path
+
+
+def test_alone_it_is_a_dry_run(command: Command, engine: FakeEngine, files: Files) -> None:
+    engine.results = [ImageResult("nginx:2", "reg/nginx:2", Outcome.PLANNED, destination_digest="sha256:bb")]
+    ran = command("plan", *files.words)
+    assert ran.code == 0
+    assert engine.settings is not None
+    assert engine.settings.dry_run
+    assert "nginx:2" in ran.out
+
+
+def test_explain(command: Command, own: Path) -> None:
+    ran = command("plan", "--config", own, "--explain", "quay.io/org/app:v1.2")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        f"in: {own}:3: quay.io/org/app → reg.example/app:v1.2",
+        "  + the source names its repository",
+        "  + include: “v1.*” fits",
+        f"out: {own}:4: quay.io/org/**",
+        "  + the pattern “org/**” fits org/app",
+        "  - exclude: “org/app” fits",
+        "quay.io/org/app:v1.2 is meant by 1 rule; 1 rule about other repositories",
+    ]
+
+
+def test_an_image_that_no_rule_means(command: Command, own: Path) -> None:
+    ran = command("plan", "--config", own, "--explain", "quay.io/org/app:v2")
+    assert ran.code == 1
+    assert ran.out.splitlines()[-1].startswith("quay.io/org/app:v2 is meant by no rule; 1 rule about")
+
+
+def test_json(command: Command, own: Path) -> None:
+    data = json.loads(command("plan", "--config", own, "--explain", "quay.io/other/app:1", "--json").out)
+    assert (data["image"], data["meant"], data["other_rules"]) == ("quay.io/other/app:1", True, 1)
+    out, named = sorted(data["rules"], key=lambda rule: bool(rule["meant"]))
+    assert out["reasons"] == [
+        {"holds": False, "text": "the pattern “org/**” does not fit other/app"},
+        {"holds": True, "text": "exclude: none fits of org/app"},
+    ]
+    assert named["destinations"] == ["reg.example/other:1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--explain", "a.io/x:1"], "nothing to plan"),
+        (["--config", "own.yaml", "--json"], "--json goes with --explain"),
+        (["--config", "{own}", "--explain", "A.io/X y"], "Name one image"),
+    ],
+)
+def test_what_it_does_not_understand(command: Command, own: Path, words: list[str], said: str) -> None:
+    ran = command("plan", *(word.replace("{own}", str(own)) for word in words))
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_the_list_of_tags_is_asked_for_where_the_newest_decide(command: Command, tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    push_to(storage, "app", ContentBuilder(3).image(1), ["1", "2", "3", "latest"])
+    with serve_in_thread(storage, behaviour=Behaviour(max_page_size=2)) as source:
+        path = tmp_path / "own.yaml"
+        path.write_text(
+            f"version: 2\nregistries: {{'{source.address}': {{insecure: true}}}}\n"
+            f"rules:\n- {{source: '{source.address}/app', destination: reg.example/app, tags: {{newest: 2}}}}\n"
+        )
+        image = f"{source.address}/app"
+        ran = command("plan", "--config", path, "--explain", f"{image}:latest")
+        assert (ran.code, source.counters.values().count("list tags")) == (1, 0)
+        ran = command("plan", "--config", path, "--explain", f"{image}:2")
+        assert ran.code == 0
+        assert "  + newest: the newest 2 are 2, 3" in ran.out.splitlines()
+        assert source.counters.values().count("list tags") == 2
+        assert command("plan", "--config", path, "--explain", f"{image}:1").code == 1
