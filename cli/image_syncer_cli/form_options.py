@@ -13,4 +13,10 @@ FORM_OPTIONS = (
         help="Layers that a registry need not have, since the manifest names their URLs: left there, copied from the "
         "source registry, or the image fails. [default: leave]",
     ),
+    click.option(
+        "--format",
+        "manifest_format",
+        type=click.Choice(["keep", "oci", "docker"]),
+        help="Manifests as they are, or converted to OCI's or Docker's media types, under new digests. [default: keep]",
+    ),
 )

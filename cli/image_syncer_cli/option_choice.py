@@ -17,7 +17,16 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 _OF_VERIFY = frozenset(
     {
-        *("os_names", "architectures", "missing_platform", "foreign_layers", "retries", "retry_for", "give_up_after"),
+        *(
+            "os_names",
+            "architectures",
+            "missing_platform",
+            "foreign_layers",
+            "manifest_format",
+            "retries",
+            "retry_for",
+            "give_up_after",
+        ),
         *("connect_timeout", "stall_timeout"),
         *(
             "blobs_in_memory",

@@ -35,6 +35,7 @@ class RunOptions:
     architectures: tuple[str, ...] = ()
     missing_platform: str | None = None
     foreign_layers: str | None = None
+    manifest_format: str | None = None
     force: bool = False
     on_conflict: str | None = None
     verify: bool = False
@@ -79,7 +80,14 @@ class RunOptions:
 
     def build_settings(self) -> Settings:
         """The same for the engine."""
-        from image_syncer import ForeignLayers, MissingPlatform, PlatformFilter, Settings, parse_on_conflict
+        from image_syncer import (
+            ForeignLayers,
+            ManifestFormat,
+            MissingPlatform,
+            PlatformFilter,
+            Settings,
+            parse_on_conflict,
+        )
 
         others: dict[str, Any] = {
             "retry_for_s": self.retry_for,
@@ -92,6 +100,8 @@ class RunOptions:
             others["missing_platform"] = MissingPlatform(self.missing_platform)
         if self.foreign_layers is not None:
             others["foreign_layers"] = ForeignLayers(self.foreign_layers)
+        if self.manifest_format is not None:
+            others["manifest_format"] = ManifestFormat(self.manifest_format)
         if self.on_conflict is not None:
             others["on_conflict"] = parse_on_conflict(self.on_conflict)
         return Settings(

@@ -60,6 +60,7 @@ def retry(
         force=given.force or unfinished.force,
         missing_platform=given.missing_platform or str(unfinished.missing_platform),
         foreign_layers=given.foreign_layers or str(unfinished.foreign_layers),
+        manifest_format=given.manifest_format or str(unfinished.manifest_format),
         on_conflict=given.on_conflict or str(unfinished.on_conflict),
     )
     configuration = replace(

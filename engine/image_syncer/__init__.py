@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
-    from image_syncer.oci import PlatformFilter
+    from image_syncer.oci import ManifestFormat, PlatformFilter
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
         Difference,
@@ -111,6 +111,7 @@ __all__ = [
     "JournalStatus",
     "KeptLogin",
     "LoginPlace",
+    "ManifestFormat",
     "MissingPlatform",
     "NotAskedError",
     "NotFoundError",
@@ -201,7 +202,7 @@ _ROOMS = {
     "registry": ("Credential",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
-    "oci": ("PlatformFilter",),
+    "oci": ("ManifestFormat", "PlatformFilter"),
     "telemetry": (
         "Difference",
         "ImageList",

@@ -1,4 +1,4 @@
-"""Forms of images between docker-registries: foreign layers, and schema 1."""
+"""Forms of images between docker-registries: foreign layers, schema 1, and conversion."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 
 from image_syncer.embedded import push_over_http, push_to, serve_in_thread
 from image_syncer.embedded.made import build_manifest
-from image_syncer.oci import DOCKER_FOREIGN_LAYER
+from image_syncer.oci import DOCKER_FOREIGN_LAYER, DOCKER_MANIFEST_LIST, OCI_INDEX
 from real.conftest import INSECURE
 from support.client import Client
+from support.skopeo import Skopeo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from image_syncer.embedded import ContentBuilder
     from support.command import Command
     from support.docker_registry import DockerRegistry
@@ -53,3 +56,33 @@ def test_schema_1_is_skipped_where_its_signature_proves_nothing(
     assert ran.outcomes == {"skipped": 1}
     assert "takes no schema 1 manifests" in ran.images[0]["reason"]
     assert "MANIFEST_INVALID" in ran.images[0]["reason"]
+
+
+@pytest.mark.parametrize("docker", [True, False])
+def test_an_index_is_converted_and_skopeo_reads_it(
+    command: Command,
+    source: DockerRegistry,
+    destination: DockerRegistry,
+    content: ContentBuilder,
+    repository: str,
+    tmp_path: Path,
+    *,
+    docker: bool,
+) -> None:
+    made = content.index(docker=docker)
+    push_over_http(source.url, repository, made, ["v1"])
+    auth = command.write("auth.yaml", {each.address: INSECURE for each in (source, destination)})
+    names = [f"{each.address}/{repository}:v1" for each in (source, destination)]
+    wanted, other = ("oci", "docker") if docker else ("docker", "oci")
+    ran = command.run("copy", *names, "--auth", auth, "--format", wanted, "--verify")
+    [image] = ran.images
+    assert image["source_digest"] == made.digest != image["destination_digest"]
+    assert command.run("copy", *names, "--auth", auth, "--format", wanted).outcomes == {"unchanged": 1}
+    with Client(destination.url) as client:
+        found = client.get(f"/v2/{repository}/manifests/v1", Accept=OCI_INDEX if docker else DOCKER_MANIFEST_LIST)
+    assert found.headers["docker-content-digest"] == image["destination_digest"]
+    Skopeo().copy_to_directory(names[1], tmp_path / "copied")  # which checks every digest
+    back = f"{destination.address}/{repository}:back"
+    command.run("copy", names[1], back, "--auth", auth, "--format", other)
+    with Client(destination.url) as client:
+        assert client.get(f"/v2/{repository}/manifests/back", Accept=made.media_type).body == made.raw

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import OnConflict
 from image_syncer.config.forms import ForeignLayers
-from image_syncer.oci import PlatformFilter
+from image_syncer.oci import ManifestFormat, PlatformFilter
 
 if TYPE_CHECKING:
     from image_syncer.config.rate_schedule import RateSchedule
@@ -73,6 +73,8 @@ class Settings:
     """What becomes of an image in which none of the wanted platforms is."""
     foreign_layers: ForeignLayers = ForeignLayers.LEAVE
     """What becomes of layers that images name by URLs."""
+    manifest_format: ManifestFormat = ManifestFormat.KEEP
+    """The form in which manifests arrive."""
     report_path: str | None = None
     """Where the JSON report goes."""
     state_path: str | None = None

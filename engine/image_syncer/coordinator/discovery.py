@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import MissingPlatform, RegistryBook
+from image_syncer.config import MissingPlatform, RegistryBook, Settings
+from image_syncer.coordinator.converted import converted
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.errors import (
@@ -22,6 +23,7 @@ from image_syncer.oci import (
     Digest,
     InvalidManifest,
     Manifest,
+    ManifestFormat,
     ManifestKind,
     Platform,
     PlatformFilter,
@@ -70,13 +72,15 @@ _HEAD_ANSWERS = (200, *_ABSENT, *_NO_HEAD)
 class Selected:
     """What of a source image is to be copied: `root` as planned (None: nothing fits, and `reason` says why).
 
-    `source_digest` is that of the source's own root, which differs where a filter rewrote it.
+    `source_digest` is that of the source's own root, which differs where a filter rewrote it, or it was converted.
+    `tree` is what is under the root, where that had to be read to know it.
     """
 
     root: Manifest | None
     source_digest: Digest
     indexes: dict[Digest, Manifest]
     reason: str | None = None
+    tree: ImageTree | None = None
 
 
 class _Below:
@@ -101,10 +105,11 @@ class Discovery:
         endpoints: EndpointBook,
         quirks: Quirks | None = None,
         registries: RegistryBook | None = None,
-        *,
-        missing_platform: MissingPlatform = MissingPlatform.SKIP,
+        settings: Settings | None = None,
     ) -> None:
-        self._missing_platform = missing_platform
+        settings = settings or Settings()
+        self._missing_platform = settings.missing_platform
+        self._format = settings.manifest_format
         self._client = client
         self._endpoints = endpoints
         self._quirks = quirks or Quirks()
@@ -181,10 +186,25 @@ class Discovery:
             self._quirks.learn(reference.repository.registry, HEADS_MANIFESTS, value=False)
         return root
 
+    def rewrites(self, wanted: PlatformFilter, media_type: str | None) -> bool:
+        """Whether a root of this type (None: of one that nobody told) may get another digest than it has."""
+        if self._format is not ManifestFormat.KEEP:
+            return True
+        return not wanted.is_empty and (media_type is None or is_index(media_type))
+
     async def select(self, repository: Repository, root: Manifest, wanted: PlatformFilter) -> Selected:
-        """What of `root` fits the filter. An index is rewritten at most once; child indexes are read for it. Where
-        nothing fits, it is nothing, or all, or a RefusedError.
+        """What of `root` fits the filter, in the form that is wanted. An index is rewritten at most once for each;
+        child indexes are read for the filter, and all that is under the root to convert it.
+
+        Where nothing fits, it is nothing, or all, or a RefusedError; what cannot have that form is a RefusedError.
         """
+        selected = await self._fitting(repository, root, wanted)
+        if selected.root is None or self._format is ManifestFormat.KEEP:
+            return selected
+        tree = converted(await self.get_tree(repository, selected), self._format)
+        return replace(selected, root=tree.manifest, tree=tree)
+
+    async def _fitting(self, repository: Repository, root: Manifest, wanted: PlatformFilter) -> Selected:
         if wanted.is_empty:
             return Selected(root, root.digest, {})
         if root.kind is ManifestKind.INDEX:
@@ -214,6 +234,8 @@ class Discovery:
     async def get_tree(self, repository: Repository, selected: Selected) -> ImageTree:
         """All manifests under the selected root, children fetched together."""
         assert selected.root is not None
+        if selected.tree is not None:
+            return selected.tree
         below = _Below()
         try:
             return await self._tree(repository, selected.root, selected.indexes, below, depth=0)

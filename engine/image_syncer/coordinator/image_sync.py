@@ -16,7 +16,6 @@ from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.coordinator.schema1 import not_taken
 from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
-from image_syncer.oci import Digest, PlatformFilter, is_index
 from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import Outcome, get_logger
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.watchdog import Watchdog, Watched
-    from image_syncer.oci import Reference
+    from image_syncer.oci import Digest, PlatformFilter, Reference
     from image_syncer.planning import Holdings, ImageTree
     from image_syncer.registry import ManifestHead
 
@@ -130,7 +129,7 @@ class ImageSync:
         if not image.open:
             return
         head, present = await self._look(image)
-        filtered = not wanted.is_empty and (head.media_type is None or is_index(head.media_type))
+        filtered = self._discovery.rewrites(wanted, head.media_type)
         if head.digest is not None and not filtered and not self._settings.force:
             _enter_unchanged(image, present, head.digest, head.digest)
         if not image.open:

@@ -40,7 +40,7 @@ from image_syncer.coordinator.journal_records import (
     split_key,
 )
 from image_syncer.errors import ConfigurationError, JournalError
-from image_syncer.oci import Digest, Repository
+from image_syncer.oci import Digest, ManifestFormat, Repository
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -292,11 +292,12 @@ def journal_of(settings: Settings) -> Journal | None:
     if settings.dry_run:
         raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
     platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
-    foreign = settings.foreign_layers
+    foreign, wanted = settings.foreign_layers, settings.manifest_format
     meaning = {
         "--os and --arch": platforms,
         "--force": "given" if settings.force else "",
         "--foreign-layers": "" if foreign is ForeignLayers.LEAVE else str(foreign),
+        "--format": "" if wanted is ManifestFormat.KEEP else str(wanted),
     }
     return open_journal(settings.state_path, meaning)
 

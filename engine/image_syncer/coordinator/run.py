@@ -218,7 +218,7 @@ class Run:
             holdings = JournaledHoldings(self._blobs, journal)
             sessions = UploadSessions(journal.sessions(), journal.note_session)
             quirks = Quirks(journal.quirks(), journal.note_quirk)
-        discovery = Discovery(self._client, endpoints, quirks, registries, missing_platform=settings.missing_platform)
+        discovery = Discovery(self._client, endpoints, quirks, registries, settings)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,

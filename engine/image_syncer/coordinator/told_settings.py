@@ -24,6 +24,7 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         "rate": str(settings.rate or "") or None,
         "missing_platform": str(settings.missing_platform),
         "foreign_layers": str(settings.foreign_layers),
+        "format": str(settings.manifest_format),
         "platforms": str(wanted) or None,
         "os": list(wanted.os_names),
         "arch": list(wanted.architectures),

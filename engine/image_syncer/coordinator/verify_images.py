@@ -38,8 +38,8 @@ class ImageVerify:
 
     A manifest is named by the digest of its bytes, and names everything under it by digest. So where the digest of the
     root is as planned, what has to be there is read from the destination's own manifests, each of which is hashed: what
-    the source has under the same digest cannot be anything else. With a platform filter the digest is that of the index
-    which a sync would write.
+    the source has under the same digest cannot be anything else. With a platform filter, or another form, the digest is
+    that of the manifest which a sync would write.
     """
 
     def __init__(self, discovery: Discovery, check: TreeCheck, ledger: Ledger, *, ending: Ending) -> None:
@@ -76,7 +76,7 @@ class ImageVerify:
 
     async def _verify(self, image: OpenImage, wanted: PlatformFilter) -> None:
         head = await self._discovery.head_source(image.source)
-        if head.digest is not None and wanted.is_empty:
+        if head.digest is not None and wanted.is_empty and not self._discovery.rewrites(wanted, head.media_type):
             source_digest = expected = head.digest
         else:
             root = await self._discovery.get_root(image.source, head)

@@ -5,6 +5,7 @@ Pure: nothing here does I/O. The bytes of a manifest stay as they came; what is 
 
 from __future__ import annotations
 
+from image_syncer.oci.conversion import ManifestFormat, NotConvertible, convert
 from image_syncer.oci.descriptor import Descriptor, parse_descriptor
 from image_syncer.oci.digest import EMPTY_DIGEST, Digest, digest_of
 from image_syncer.oci.document import MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST_BYTES, InvalidManifest
@@ -74,12 +75,15 @@ __all__ = [
     "InvalidPlatform",
     "InvalidReference",
     "Manifest",
+    "ManifestFormat",
     "ManifestKind",
+    "NotConvertible",
     "Platform",
     "PlatformFilter",
     "Reference",
     "Repository",
     "canonical_registry",
+    "convert",
     "digest_of",
     "is_image",
     "is_index",

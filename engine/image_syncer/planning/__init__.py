@@ -5,6 +5,7 @@ from __future__ import annotations
 from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metered, streams_for
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
+from image_syncer.planning.conversion import convert_tree
 from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
@@ -55,6 +56,7 @@ __all__ = [
     "Target",
     "TargetResult",
     "Tries",
+    "convert_tree",
     "decide_policies",
     "decide_resources",
     "metered",

@@ -73,8 +73,8 @@ class ImageResult:
     that follows the outcome ("no platform of the filter is in it"); `error` is `SyncError.to_data()` of a
     failure. `bytes_total` is what had to move for this image (in a dry run: would have to); what another
     image of the run moves is not in it. Digests are those of the manifest; they differ only where a
-    platform filter rewrote an index. `replaced_digest` is what the destination had under the tag before (in a dry run:
-    has), where that is another.
+    platform filter rewrote an index, or it was converted. `replaced_digest` is what the destination had under the tag
+    before (in a dry run: has), where that is another.
     `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
     What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
     no other.

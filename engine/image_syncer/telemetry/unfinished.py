@@ -22,6 +22,7 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
     InvalidReference,
+    ManifestFormat,
     Platform,
     PlatformFilter,
     parse_platform,
@@ -55,6 +56,7 @@ class Unfinished:
     on_conflict: OnConflict
     missing_platform: MissingPlatform
     foreign_layers: ForeignLayers
+    manifest_format: ManifestFormat
     catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
@@ -113,6 +115,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         on_conflict = parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
         missing_platform = MissingPlatform(settings.get("missing_platform", "skip"))
         foreign_layers = ForeignLayers(settings.get("foreign_layers", "leave"))
+        manifest_format = ManifestFormat(settings.get("format", "keep"))
     except ValueError as error:
         raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
     forced = settings.get("force") is True
@@ -123,6 +126,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         on_conflict,
         missing_platform,
         foreign_layers,
+        manifest_format,
         tuple(catalogs),
     )
 

@@ -1,0 +1,172 @@
+"""Conversion: a manifest of Docker's schema 2 as one of the OCI image specification, or the other way round.
+
+Both formats say the same with other media types (OCI image specification 1.1, "Compatibility Matrix"), and a
+configuration or a layer is the same blob in either: only manifests are written anew, and no blob is looked into. What
+is written is compact JSON with the fields in the order in which they were, so that the same manifest always becomes the
+same bytes.
+
+Where a Docker manifest has no place for something, nothing is left out: the conversion is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.oci.document import InvalidManifest, shown
+from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest
+from image_syncer.oci.media_type import (
+    DOCKER_CONFIG,
+    DOCKER_FOREIGN_LAYER,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    DOCKER_MANIFEST_LIST,
+    OCI_ARTIFACT_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    is_index,
+    is_nondistributable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ManifestFormat", "NotConvertible", "convert"]
+
+_OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+_DOCKER = "application/vnd.docker."
+_TO_OCI = {
+    DOCKER_CONFIG: OCI_CONFIG,
+    DOCKER_LAYER: OCI_LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
+    DOCKER_FOREIGN_LAYER: f"{_OCI_FOREIGN}+gzip",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar": _OCI_FOREIGN,
+}
+_TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
+# Written by BuildKit for a while; Docker's own specification has no such type, so nothing is made into it.
+_TO_OCI["application/vnd.docker.image.rootfs.diff.tar.zstd"] = OCI_LAYER_ZSTD
+_DOCKER_LAYERS = frozenset(_TO_DOCKER.values()) - {DOCKER_CONFIG}
+_NO_PLACE_IN_DESCRIPTOR = ("annotations", "data", "artifactType")
+_NO_PLACE_IN_MANIFEST = ("annotations", "subject", "artifactType")
+_ABOUT = "vnd.docker.reference.digest"
+"""The annotation with which BuildKit's attestations name their image, in the same index."""
+
+
+class ManifestFormat(str, Enum):
+    """The form in which manifests arrive; the values are those of the command line."""
+
+    KEEP = "keep"
+    """As they are at the source, byte for byte."""
+    OCI = "oci"
+    DOCKER = "docker"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class NotConvertible(ValueError):  # noqa: N818 - an answer, and what the caller asks about
+    """A manifest that cannot have the other form without losing something; the message is a phrase for people."""
+
+
+def convert(manifest: Manifest, wanted: ManifestFormat, children: Mapping[str, Manifest] | None = None) -> Manifest:
+    """`manifest` in the form that is wanted: the same object where it has that already.
+
+    `children` tells by the former digest what became of the manifests that an index names; each of them has to be
+    there. Raises NotConvertible.
+    """
+    if wanted is ManifestFormat.KEEP:
+        return manifest
+    if manifest.kind is ManifestKind.SCHEMA1:
+        raise NotConvertible("it is a schema 1 manifest, whose layers would have to be unpacked for another one")
+    if manifest.media_type == OCI_ARTIFACT_MANIFEST and wanted is ManifestFormat.OCI:
+        return manifest
+    document: dict[str, Any] = json.loads(manifest.raw)
+    if wanted is ManifestFormat.DOCKER:
+        _check_docker(manifest, document)
+    if manifest.kind is ManifestKind.INDEX:
+        media_type = OCI_INDEX if wanted is ManifestFormat.OCI else DOCKER_MANIFEST_LIST
+        entries = document["manifests"] or []  # Go writes an empty list as null
+        changes: dict[str, Any] = {"manifests": [_entry(entry, children or {}) for entry in entries]}
+        same = changes["manifests"] == entries
+    else:
+        media_type = OCI_MANIFEST if wanted is ManifestFormat.OCI else DOCKER_MANIFEST
+        config, layers = document["config"], document["layers"] or []
+        changes = {
+            "config": _blob(config, "config", wanted),
+            "layers": [_blob(layer, f"layers[{at}]", wanted) for at, layer in enumerate(layers)],
+        }
+        same = changes == {"config": config, "layers": layers}
+    if same and manifest.media_type == media_type:
+        return manifest
+    return _write(manifest, {**document, **changes}, media_type)
+
+
+def _write(manifest: Manifest, document: dict[str, Any], media_type: str) -> Manifest:
+    says = {"schemaVersion": 2, "mediaType": media_type}
+    if not says.keys() <= document.keys():
+        document = {**says, **document}  # what OCI lets out, and Docker needs, goes to the front
+    document |= says
+    # Not orjson: in fields that we do not know, whole numbers beyond 64 bits must stay exact.
+    raw = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return parse_manifest(raw, media_type, algorithm=manifest.digest.algorithm)
+    except InvalidManifest as error:
+        raise NotConvertible(f"what it would become is no manifest: {error}") from None
+
+
+def _entry(entry: dict[str, Any], children: Mapping[str, Manifest]) -> dict[str, Any]:
+    """One entry of an index, with what its child has become."""
+    child = children[entry["digest"]]
+    changed = dict(entry)
+    if child.digest != entry["digest"]:
+        changed |= {"mediaType": child.media_type, "digest": str(child.digest), "size": len(child.raw)}
+        if entry.get("data") is not None:
+            changed["data"] = base64.b64encode(child.raw).decode()
+    annotations: dict[str, Any] = entry.get("annotations") or {}
+    about = children.get(annotations.get(_ABOUT, ""))
+    if about is not None:
+        changed["annotations"] = {**annotations, _ABOUT: str(about.digest)}
+    return changed
+
+
+def _blob(descriptor: dict[str, Any], where: str, wanted: ManifestFormat) -> dict[str, Any]:
+    media_type = descriptor.get("mediaType") or ""
+    if wanted is ManifestFormat.DOCKER:
+        named = _TO_DOCKER.get(media_type, media_type)
+        if named not in (_DOCKER_LAYERS if where != "config" else {DOCKER_CONFIG}):
+            raise NotConvertible(f"{where} is {shown(media_type)}, and Docker's format has no type for that")
+        if descriptor.get("urls") and not is_nondistributable(named):
+            raise NotConvertible(f"{where} has URLs, which Docker's format has for foreign layers only")
+    else:
+        named = _TO_OCI.get(media_type, media_type)
+        if named.startswith(_DOCKER):
+            raise NotConvertible(f"{where} is {shown(media_type)}, and OCI's format has no type for that")
+    return descriptor if named == media_type else {**descriptor, "mediaType": named}
+
+
+def _check_docker(manifest: Manifest, document: dict[str, Any]) -> None:
+    """Raises NotConvertible where a Docker manifest or list has no place for what is in `document`."""
+    if manifest.media_type == OCI_ARTIFACT_MANIFEST:
+        raise NotConvertible("it is an artifact, and Docker's format has images only")
+    for name in _NO_PLACE_IN_MANIFEST:
+        if document.get(name):
+            raise NotConvertible(f"it has {name}, for which Docker's format has no place")
+    named = {f"manifests[{at}]": entry for at, entry in enumerate(document.get("manifests") or ())}
+    named |= {f"layers[{at}]": layer for at, layer in enumerate(document.get("layers") or ())}
+    if document.get("config"):
+        named["config"] = document["config"]
+    for where, descriptor in named.items():
+        for name in _NO_PLACE_IN_DESCRIPTOR:
+            if descriptor.get(name):
+                raise NotConvertible(f"{where} has {name}, for which Docker's format has no place")
+    for at, child in enumerate(manifest.children):
+        if is_index(child.media_type):
+            raise NotConvertible(f"manifests[{at}] is an index, and a list of Docker's has images only")
+        if child.platform is None:
+            raise NotConvertible(f"manifests[{at}] has no platform, and in a list of Docker's each image has one")
