@@ -28,6 +28,9 @@ class Registries:
         self.answer: asyncio.Future[ManifestHead] = asyncio.get_running_loop().create_future()
         self.given_up: list[Reference] = []
 
+    def rewrites(self, _wanted: PlatformFilter, _media_type: str | None) -> bool:
+        return False
+
     async def head_source(self, _reference: Reference) -> ManifestHead:
         return await self.answer
 
