@@ -154,6 +154,32 @@ def test_a_namespace_that_is_not_there(lab: SyncLab, tmp_path: Path, hub: Embedd
     assert image.error["status"] == 404
 
 
+# --- GitLab
+
+
+@pytest.fixture
+def gitlab(lab: SyncLab) -> EmbeddedRegistry:
+    registry = lab.add_registry(replace(DOUBLES["gitlab"].behaviour, max_page_size=2))
+    fill(lab, registry)
+    return registry
+
+
+@pytest.mark.parametrize("profile", [None, PROFILES["gitlab"]])
+def test_a_group_of_gitlab(lab: SyncLab, tmp_path: Path, gitlab: EmbeddedRegistry, profile: Profile | None) -> None:
+    token = Credential("deploy-token", PASSWORD)
+    images = run(lab, tmp_path, gitlab, "team/**", credential=token, profile=profile)
+    assert copied(images) == ["team/a:v1", "team/b:v1", "team/c/deep:v1"]
+    assert gitlab.counters.values().count("own API") == 2
+
+
+def test_gitlab_says_which_token_it_wants(lab: SyncLab, tmp_path: Path, gitlab: EmbeddedRegistry) -> None:
+    [image] = run(lab, tmp_path, gitlab, "team/**", credential=Credential("deploy-token", "glpat-refused"))
+    assert image.error is not None
+    assert image.error["status"] == 401
+    assert "read_api" in image.error["hint"]
+    assert "glpat-refused" not in str(image.error)
+
+
 # --- Others
 
 

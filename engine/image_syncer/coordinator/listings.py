@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.owner_lists import PING_STATUSES, find_owner_list
 from image_syncer.errors import Origin, ProtocolViolation, RefusedError, RegistryError
-from image_syncer.oci import Repository
 from image_syncer.registry import (
     GENERIC,
     Listing,
     Operation,
     build_list_catalog,
-    build_list_harbor_repositories,
-    build_list_hub_repositories,
     build_list_tags,
     build_ping,
     parse_catalog_page,
-    parse_harbor_repositories,
-    parse_hub_repositories,
     parse_tag_page,
 )
-from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from image_syncer.coordinator.own_api import OwnApi
+    from image_syncer.coordinator.owner_lists import Page, PagedList
     from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Listings"]
@@ -37,27 +34,6 @@ MAX_BARREN_PAGES = 1000
 """In succession. Artifactory lists digests among its tags, and pages may have nothing else."""
 MAX_NAMES = 1_000_000
 """Of one list, in memory at once (some 100 MiB)."""
-
-_OF_AN_OWNER = {
-    Listing.HARBOR_API: (build_list_harbor_repositories, parse_harbor_repositories),
-    Listing.HUB_API: (build_list_hub_repositories, parse_hub_repositories),
-}
-_PING_STATUSES = (200, 401, 403, 404)
-_log = get_logger(__name__)
-
-
-class _Page(Protocol):
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-    @property
-    def next_url(self) -> str | None: ...
-
-
-_List: TypeAlias = """tuple[
-    Callable[[str | None], Request], Callable[[Response, str], _Page], Callable[[Request], Awaitable[Response]]
-]"""
-"""How a page is asked for, how it is read, and how the request is sent."""
 
 
 class Listings:
@@ -93,7 +69,7 @@ class Listings:
         if endpoint.profile is GENERIC:
             try:
                 await self._own_api.ask(
-                    build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=_PING_STATUSES
+                    build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=PING_STATUSES
                 )
             except RegistryError:
                 return False  # the list itself will tell what is wrong
@@ -112,34 +88,24 @@ class Listings:
                 operation=Operation.LIST_CATALOG.value,
                 hint=f"Begin the pattern with a namespace: {registry}/NAMESPACE/**",
             )
-        build, parse, send = await self._of_owner(endpoint, owner) if owner else self._of_all(endpoint)
+        found = await find_owner_list(self._own_api, endpoint, owner) if owner else self._of_all(endpoint)
+        build, parse, send = found
         place = f"{registry}/{owner}" if owner else registry
         async with aclosing(self._pages(send, build, parse, Operation.LIST_CATALOG, place)) as pages:
             async for page in pages:
                 yield page
 
-    def _of_all(self, endpoint: Endpoint) -> _List:
+    def _of_all(self, endpoint: Endpoint) -> PagedList:
         def build(next_url: str | None) -> Request:
             return build_list_catalog(endpoint, page_size=endpoint.profile.page_size, next_url=next_url)
 
         return build, parse_catalog_page, lambda request: self._client.send(request, endpoint, origin=Origin.SOURCE)
 
-    async def _of_owner(self, endpoint: Endpoint, owner: str) -> _List:
-        build, parse = _OF_AN_OWNER[endpoint.profile.listing]
-        authorization = await self._own_api.password_of(Repository(endpoint.registry, f"{owner}/_catalog"))
-        if authorization is not None and endpoint.profile.listing_host is not None:
-            _log.warning("only public repositories are listed", registry=endpoint.registry, namespace=owner)
-
-        def send(request: Request) -> Awaitable[Response]:
-            return self._own_api.ask(request, endpoint, origin=Origin.SOURCE, authorization=authorization)
-
-        return lambda next_url: build(endpoint, owner, next_url), parse, send
-
     async def _pages(
         self,
         send: Callable[[Request], Awaitable[Response]],
         build: Callable[[str | None], Request],
-        parse: Callable[[Response, str], _Page],
+        parse: Callable[[Response, str], Page],
         operation: Operation,
         place: str,
     ) -> AsyncGenerator[tuple[list[str], bool], None]:

@@ -48,6 +48,11 @@ class OwnApi:
         credential = (await self._lookup.find(repository)).credential
         return basic_authorization(credential) if credential is not None and credential.password else None
 
+    async def token_of(self, repository: Repository) -> str | None:
+        """The same as a Bearer, for an API that takes an access token of which the password is one."""
+        credential = (await self._lookup.find(repository)).credential
+        return f"Bearer {credential.password}" if credential is not None and credential.password else None
+
     async def ask(
         self,
         request: Request,
@@ -56,12 +61,14 @@ class OwnApi:
         origin: Origin,
         authorization: str | None,
         accept: Collection[int] = (200,),
+        owed_to: str = "",
     ) -> Response:
         """The answer, if its status is one of `accept`; otherwise the error that it stands for, after all tries.
 
-        `authorization` stays here where the request goes to another host than the registry's.
+        `authorization` is for the registry, or for what is at `owed_to` (scheme, host and port); it stays here where
+        the request goes elsewhere.
         """
-        if not may_carry_credentials(endpoint.base_url, request.url):
+        if not may_carry_credentials(owed_to or endpoint.base_url, request.url):
             authorization = None
         tries = Tries(self._loop.time())
         while True:

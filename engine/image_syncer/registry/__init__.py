@@ -13,6 +13,11 @@ from image_syncer.registry.content import content_digest, content_length, is_pag
 from image_syncer.registry.deletion import build_delete_blob, build_delete_manifest
 from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
 from image_syncer.registry.failures import is_retryable_status, parse_failure
+from image_syncer.registry.gitlab_repositories import (
+    build_list_gitlab_repositories,
+    find_gitlab,
+    parse_gitlab_repositories,
+)
 from image_syncer.registry.harbor_projects import (
     PROJECT_ABSENT,
     PROJECT_CREATED,
@@ -155,6 +160,7 @@ __all__ = [
     "build_head_manifest",
     "build_head_project",
     "build_list_catalog",
+    "build_list_gitlab_repositories",
     "build_list_harbor_repositories",
     "build_list_hub_repositories",
     "build_list_tags",
@@ -169,6 +175,7 @@ __all__ = [
     "content_length",
     "denial_hint",
     "environment_proxies",
+    "find_gitlab",
     "follow_redirect",
     "is_page",
     "is_retryable_status",
@@ -179,6 +186,7 @@ __all__ = [
     "parse_catalog_page",
     "parse_challenges",
     "parse_failure",
+    "parse_gitlab_repositories",
     "parse_harbor_repositories",
     "parse_hub_repositories",
     "parse_manifest_head",

@@ -12,8 +12,11 @@ from image_syncer.registry import (
     Endpoint,
     Headers,
     Response,
+    build_list_gitlab_repositories,
     build_list_harbor_repositories,
     build_list_hub_repositories,
+    find_gitlab,
+    parse_gitlab_repositories,
     parse_harbor_repositories,
     parse_hub_repositories,
 )
@@ -66,3 +69,35 @@ def test_what_is_no_list(data):
     for parse in (parse_hub_repositories, parse_harbor_repositories):
         with pytest.raises(ProtocolViolation, match="no list of repositories"):
             parse(answer(url, data), url)
+
+
+GITLAB = Endpoint("registry.gitlab.com", "https://registry.gitlab.com", profile=PROFILES["gitlab"])
+
+
+@pytest.mark.parametrize(
+    ("challenge", "wanted"),
+    [
+        ('Bearer realm="https://gitlab.com/jwt/auth",service="container_registry"', "https://gitlab.com:443"),
+        ('Bearer realm="https://git.example:8443/jwt/auth"', "https://git.example:8443"),
+        ('Bearer realm="http://gitlab.com/jwt/auth"', None),  # a password is never sent in the clear
+        ('Basic realm="x"', None),
+        ("", None),
+    ],
+)
+def test_where_gitlab_is(challenge, wanted):
+    response = Response(401, Headers([("WWW-Authenticate", challenge)]), b"", f"{GITLAB.base_url}/v2/")
+    assert find_gitlab(response, GITLAB) == wanted
+
+
+def test_gitlab():
+    request = build_list_gitlab_repositories(GITLAB, "https://gitlab.com:443", "group")
+    url = "https://gitlab.com:443/api/v4/groups/group/registry/repositories"
+    assert request.url == f"{url}?per_page=100&page=1"
+    link = '<https://gitlab.com/api/v4/groups/group/registry/repositories?page=2>; rel="next"'
+    page = parse_gitlab_repositories(
+        answer(request.url, [{"path": "group/app", "location": "x"}], ("Link", link)), request.url
+    )
+    assert (page.names, page.next_url) == (("group/app",), f"{url}?page=2")
+    elsewhere = answer(request.url, [], ("Link", '<https://evil.example/api>; rel="next"'))
+    with pytest.raises(ProtocolViolation, match="another host"):
+        parse_gitlab_repositories(elsewhere, request.url)

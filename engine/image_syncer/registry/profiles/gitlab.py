@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from image_syncer.registry.profiles.profile import WRITES, Mark, Meaning, Profile, Sign
+from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles.profile import WRITES, Listing, Mark, Meaning, Profile, Sign
 
 __all__ = ["GITLAB"]
 
@@ -14,7 +15,16 @@ GITLAB = Profile(
         Mark("Gitlab-Container-Registry-Version"),
         Mark("WWW-Authenticate", '*/jwt/auth",service="container_registry"*'),
     ),
+    listing=Listing.GITLAB_API,
     signs=(
+        Sign(
+            Meaning.NOT_ALLOWED,
+            "GitLab lists the repositories of a group for an access token that may read its API (read_api) and the "
+            "group: give one as the password, and begin the pattern with a group ({registry}/GROUP/**). Those of a "
+            "user are listed for nobody: name their repositories.",
+            statuses=frozenset({401, 403, 404}),
+            operations=frozenset({Operation.LIST_CATALOG}),
+        ),
         Sign(
             Meaning.IMMUTABLE,
             "A rule of the project protects the tag at {repository}: choose another tag, or change the rule there.",

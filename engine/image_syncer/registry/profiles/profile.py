@@ -50,6 +50,7 @@ class Listing(Enum):
 
     CATALOG = "by /v2/_catalog"
     HARBOR_API = "by Harbor's API, for each project"
+    GITLAB_API = "by GitLab's API, for each group"
     HUB_API = "by Docker Hub's API, for each namespace"
 
 
