@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from image_syncer_cli.config_check import config
+from image_syncer_cli.config_convert import convert
 from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
@@ -108,6 +109,7 @@ def cli(ctx: click.Context) -> None:
 for verb in (sync, copy, plan, diff, verify, retry, status, report, doctor, login, logout, config, registry, demo):
     cli.add_command(verb)
 config.add_command(show)
+config.add_command(convert)
 
 
 def main(args: Sequence[str] | None = None) -> int:

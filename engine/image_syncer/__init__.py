@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         parse_on_conflict,
         rule_from_arguments,
     )
+    from image_syncer.config.conversion import Conversion, convert_files
+    from image_syncer.config.converters import ConversionOptions, FileFormat
     from image_syncer.coordinator import plan, sync, verify
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
@@ -95,6 +97,8 @@ __all__ = [
     "CheckState",
     "Configuration",
     "ConfigurationError",
+    "Conversion",
+    "ConversionOptions",
     "Credential",
     "CredentialError",
     "Curve",
@@ -102,6 +106,7 @@ __all__ = [
     "ErasedLogin",
     "Examination",
     "Explanation",
+    "FileFormat",
     "ForeignLayers",
     "ImageList",
     "ImageResult",
@@ -148,6 +153,7 @@ __all__ = [
     "__version__",
     "check_login",
     "configure_logging",
+    "convert_files",
     "erase_login",
     "examine",
     "explain",
@@ -186,6 +192,8 @@ _ROOMS = {
         "parse_on_conflict",
         "rule_from_arguments",
     ),
+    "config.conversion": ("Conversion", "convert_files"),
+    "config.converters": ("ConversionOptions", "FileFormat"),
     "coordinator": ("plan", "sync", "verify"),
     "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),

@@ -1,0 +1,165 @@
+"""The conversion of files that the user names: reads them, and makes the text of a file in our own format."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.config.converters import (
+    AnyVariables,
+    ConversionOptions,
+    Draft,
+    FileFormat,
+    draft_dregsy,
+    draft_go_auth,
+    draft_go_images,
+    draft_regsync,
+    draft_skopeo,
+    prove,
+    recognise_format,
+)
+from image_syncer.config.document import parse_document
+from image_syncer.config.entry_fields import Dialect
+from image_syncer.config.environment import Expansion
+from image_syncer.config.file_reading import read_file
+from image_syncer.config.findings import Findings, shown
+from image_syncer.config.go_format import GO_KEYS, read_go_auth, read_go_images
+from image_syncer.config.own_format import is_own_format
+from image_syncer.config.tree import MalformedText, MappingNode
+from image_syncer.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from image_syncer.config.converters import SecretNote
+    from image_syncer.config.tree import Node, Tree
+
+__all__ = ["Conversion", "convert_files"]
+
+_DRAFTERS = {
+    FileFormat.REGSYNC: draft_regsync,
+    FileFormat.SKOPEO: draft_skopeo,
+    FileFormat.DREGSY: draft_dregsy,
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What came of a conversion: the `text` of the new file, what it cannot say, the variables that it refers to
+    instead of secrets, and how many `rules` are in force in it, and how many were `left_out`.
+    """
+
+    text: str
+    format: FileFormat
+    warnings: tuple[Problem, ...]
+    secrets: tuple[SecretNote, ...]
+    rules: int
+    left_out: int
+
+    @property
+    def tool(self) -> str:
+        """Whose files they were, for people."""
+        return self.format.tool
+
+
+def convert_files(
+    *,
+    file: str | None = None,
+    auth: str | None = None,
+    images: str | None = None,
+    source_format: FileFormat | None = None,
+    options: ConversionOptions | None = None,
+) -> Conversion:
+    """Our own format for `file`, or for the Go tool's `auth` and `images`. The format is recognised where it is not
+    said. Variables need no values. Raises ConfigurationError with every mistake in the files.
+    """
+    paths = [path for path in (file, auth, images) if path is not None]
+    if not paths or (file is not None and len(paths) > 1):
+        raise ConfigurationError("nothing to convert: give FILE, or --auth FILE and --images FILE")
+    if file is None and source_format not in {None, FileFormat.GO}:
+        raise ConfigurationError(f"--auth and --images are files of the Go tool, not of {source_format}")
+    drafts = [Draft(Findings(shown(path)), options or ConversionOptions()) for path in paths]
+    trees = [_parse(path, draft.findings) for path, draft in zip(paths, drafts, strict=True)]
+    roots = [tree.root for tree in trees]
+    found = source_format if file is None else source_format or recognise_format(roots[0])
+    if file is not None and found is None:
+        raise ConfigurationError([Problem(shown(file), None, None, "no file of a tool that is known", _KNOWN)])
+    is_go = file is None or found is FileFormat.GO
+    for path, tree, draft in zip(paths, trees, drafts, strict=True):
+        if is_go:
+            role = "auth" if path == auth else "images" if path == images else _role(tree.root)
+            _draft_go(draft, tree, path, role)
+        elif found is not None and tree.root is not None:
+            _DRAFTERS[found](draft, tree.root)
+    errors = [problem for draft in drafts for problem in draft.findings.errors]
+    if errors:
+        raise ConfigurationError(list(dict.fromkeys(errors)))
+    return _finish(drafts, found or FileFormat.GO, paths)
+
+
+_KNOWN = "name it with --from: go, regsync, skopeo or dregsy"
+
+
+def _finish(drafts: list[Draft], found: FileFormat, paths: list[str]) -> Conversion:
+    first, *others = drafts
+    for other in others:
+        first.registries |= other.registries
+        first.rules += other.rules
+        first.notes += other.notes
+        first.secrets += other.secrets
+    names = " and ".join(shown(posixpath.basename(path)) for path in paths)
+    text = prove(first, [f"Made by `image-syncer config convert` from {names} ({found.tool})."])
+    warnings = [problem for draft in drafts for problem in draft.findings.warnings]
+    return Conversion(
+        text,
+        found,
+        tuple(dict.fromkeys(warnings)),
+        tuple(first.secrets),
+        sum(not rule.refusal for rule in first.rules),
+        sum(bool(rule.refusal) for rule in first.rules),
+    )
+
+
+def _parse(path: str, findings: Findings) -> Tree:
+    try:
+        tree = parse_document(read_file(path), path)
+    except MalformedText as error:
+        raise ConfigurationError([Problem(findings.file, error.line, None, error.what, error.mend)]) from None
+    if not isinstance(tree.root, MappingNode):
+        what = "the file is empty" if tree.root is None else "no mapping, where keys with values are wanted"
+        raise ConfigurationError([Problem(findings.file, None, None, what)])
+    if is_own_format(tree.root) and recognise_format(tree.root) is not FileFormat.REGSYNC:
+        raise ConfigurationError([Problem(findings.file, 1, "version", "the file is in our own format already")])
+    for duplicate in tree.duplicates:
+        what = f"the key is written twice: on line {duplicate.first_line} and on line {duplicate.line}"
+        findings.error(duplicate.line, shown(duplicate.key), what, "keep one of them")
+    if tree.rest_line is not None:
+        findings.warn(tree.rest_line, None, "what follows the first document is not read")
+    return tree
+
+
+def _role(root: Node | None) -> str:
+    entries = root.entries if isinstance(root, MappingNode) else ()
+    if {key.text.lower() for key, _ in entries} <= set(GO_KEYS):
+        return "config"
+    return "auth" if all(isinstance(value, MappingNode) for _, value in entries) else "images"
+
+
+def _draft_go(draft: Draft, tree: Tree, path: str, role: str) -> None:
+    """The Go tool's file of a role. It is read as for a run first, with its mistakes and warnings."""
+    root, folder = tree.root, posixpath.dirname(path)
+    secrets = Expansion.WHOLE if role == "config" else Expansion.ANYWHERE
+    dialect = Dialect(False, tree.is_json, secrets, Expansion.ANYWHERE, AnyVariables(), lambda name: (name, True))
+    parts: dict[str, Node] = {role: root} if root is not None else {}
+    if role == "config" and isinstance(root, MappingNode):
+        parts = {key.text.lower(): value for key, value in root.entries}
+    findings, prefix = draft.findings, role == "config"
+    if "auth" in parts:
+        key = "auth" if prefix else ""
+        read_go_auth(parts["auth"], findings, dialect, key)
+        if not findings.errors:
+            draft_go_auth(draft, parts["auth"], folder, dialect, key=key)
+    if "images" in parts:
+        key = "images" if prefix else ""
+        read_go_images(parts["images"], findings, dialect, key)
+        if not findings.errors:
+            draft_go_images(draft, parts["images"], key=key)

@@ -1,0 +1,212 @@
+"""Files of dregsy as a draft.
+
+The format: https://github.com/xelalexv/dregsy (README.md, doc/design-image-matching.md); what it means:
+internal/pkg/sync/mapping.go and internal/pkg/tags. A tag is meant where one of the items under `tags` says so; then
+every `keep:` has to match it, but for tags that are written out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.config.converters.draft import DraftRule
+from image_syncer.config.converters.dregsy_tags import DregsyTags, UnsaidError, read_dregsy_tags
+from image_syncer.config.converters.foreign_nodes import ForeignFields
+from image_syncer.config.converters.foreign_regexes import anchored_where_it_is_not, as_whole_match, literal_of
+from image_syncer.config.converters.foreign_tags import Choice
+from image_syncer.config.regex import RegexError, translate_regex
+from image_syncer.registry import recognise_host
+
+if TYPE_CHECKING:
+    from image_syncer.config.converters.draft import Draft, DraftEntry
+    from image_syncer.config.tree import Node
+
+__all__ = ["draft_dregsy"]
+
+_REGEX = "regex:"
+_GO_GROUP = re.compile(r"\$(?:\$|\{(?P<braced>\w+)\}|(?P<bare>\w+))", re.ASCII)
+_OF_TASK: dict[str, tuple[str, str | None]] = {
+    "interval": ("no intervals in our format", "a run is started by a timer: cron, systemd, a Kubernetes CronJob"),
+    "skipExistingTags": ("tags that are there are compared", "sync --on-conflict skip"),
+}
+_OF_LOCATION: dict[str, tuple[str, str | None]] = {
+    "lister": ("repositories are listed by /v2/_catalog, which not every registry has", "name them one by one"),
+}
+_OF_TOP: dict[str, tuple[str, str | None]] = {
+    "lister": ("every repository that is listed counts, and lists are not kept", None),
+    "watch": ("a file is read when a run begins", None),
+}
+_OF_SKOPEO: dict[str, tuple[str, str | None]] = {
+    "certs-dir": ("a folder of certificates", "containers' certs.d is read: /etc/containers/certs.d"),
+}
+_OF_MAPPING: dict[str, tuple[str, str | None]] = {
+    "preserve-digests": ("what is copied has its digest anyway", None),
+}
+
+
+def draft_dregsy(draft: Draft, root: Node) -> None:
+    """Adds what the file says."""
+    draft.notes.append(
+        "Without `platform`, dregsy copies the image for its own machine out of an index; here all of it"
+    )
+    draft.notes.append("is copied. For one platform, give the rules `platforms`.")
+    top = ForeignFields(draft, root, "")
+    top.text("relay")
+    top.fields("skopeo").lose_others(draft.notes, _OF_SKOPEO, ("binary", "mode"))
+    top.fields("docker").lose_others(draft.notes, {}, ("dockerhost", "api-version"))
+    for task in top.items("tasks"):
+        _draft_task(draft, task)
+    top.lose_others(draft.notes, _OF_TOP)
+
+
+def _draft_task(draft: Draft, task: ForeignFields) -> None:
+    notes: list[str] = []
+    if name := task.text("name"):
+        notes.append(f"task {name}")
+    source = _draft_location(draft, task.fields("source"), is_target=False)
+    target = _draft_location(draft, task.fields("target"), is_target=True)
+    task_rules = len(draft.rules)
+    for mapping in task.items("mappings"):
+        _draft_mapping(draft, mapping, source, target)
+    task.lose_others(notes, _OF_TASK, ("verbose",))
+    if len(draft.rules) > task_rules:
+        draft.rules[task_rules].notes[:0] = notes
+    else:
+        draft.notes += notes
+
+
+def _draft_location(draft: Draft, fields: ForeignFields, *, is_target: bool) -> str:
+    registry = fields.text("registry").rpartition("@")[2]  # an account of public ECR stands before the @
+    if not registry:
+        draft.findings.error(fields.line, fields.key, "there is no registry", None)
+        return ""
+    is_new = registry not in draft.registries
+    entry = draft.entry(registry, fields.line, fields.key)
+    _draft_auth(draft, fields, registry, entry)
+    if fields.flag("skip-tls-verify"):
+        entry.values["insecure"] = True
+    if is_target and recognise_host(registry).name == "ecr":
+        entry.values["create_repositories"] = True
+    lost: list[str] = []
+    fields.lose_others(lost, _OF_LOCATION, ("auth-refresh",))
+    entry.notes += lost
+    if is_new and not entry.values and not entry.notes:
+        del draft.registries[registry]
+    return registry
+
+
+def _draft_auth(draft: Draft, fields: ForeignFields, registry: str, entry: DraftEntry) -> None:
+    text = fields.text("auth")
+    if text == "none":
+        entry.values.setdefault("cloud", "off")
+    if text in {"", "none"}:
+        return
+    place = fields.place("auth")
+    data = _decoded(text)
+    if data is None:
+        draft.findings.error(*place, "not the base64 of {“username”: …, “password”: …}")
+        return
+    if "username" in entry.values:
+        known = draft.credentials.get(registry)
+        if known != (data["username"], data["password"]):
+            what = "another login for the same registry: one counts here for all of it, the first"
+            draft.lose(entry.notes, *place, what, "give a namespace an entry of its own: registry/namespace")
+        return
+    draft.credentials[registry] = (data["username"], data["password"])
+    user = data["username"]
+    entry.values["username"] = draft.keep_secret(registry, "USERNAME", user, place) if "${" in user else user
+    entry.values["password"] = draft.keep_secret(registry, "PASSWORD", data["password"], place)
+
+
+def _decoded(text: str) -> dict[str, str] | None:
+    try:
+        data: Any = json.loads(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in ("username", "password")):
+        return None
+    return data
+
+
+def _draft_mapping(draft: Draft, mapping: ForeignFields, source: str, target: str) -> None:
+    from_, to, platform = mapping.text("from"), mapping.text("to"), mapping.text("platform")
+    notes: list[str] = []
+    values: dict[str, object] = {}
+    refusal: str | None = None
+    tags = DregsyTags()
+    if not from_:
+        draft.findings.error(mapping.line, mapping.key, "a mapping without `from`")
+        return
+    try:
+        pattern, path = _paths(from_, to, values)
+        tags = read_dregsy_tags([*mapping.texts("tags"), *mapping.texts("digests")])
+    except UnsaidError as error:
+        refusal, tags = str(error), DregsyTags(choices=[Choice()])
+        pattern, path = from_.removeprefix(_REGEX).strip("/"), "…"
+    for what in tags.differences:
+        draft.lose(notes, *mapping.place("tags"), what)
+    if platform and platform != "all":
+        what = f"only {platform} is copied as there, but within an index of its own, not as a bare manifest"
+        draft.lose(notes, *mapping.place("platform"), what)
+    platforms = [platform] if platform and platform != "all" else []
+    mapping.lose_others(notes, _OF_MAPPING)
+    first, to_first = f"{source}/{pattern}", f"{target}/{path}"
+    written: list[tuple[str, str, dict[str, object]]]
+    written = [(f"{first}{end}", f"{to_first}{to_end}", {}) for end, to_end in tags.written]
+    if values and tags.written:
+        # Our catalog rules have no tags in their source.
+        written = [(first, to_first, {"include": tags.exact})]
+        refusal = refusal or ("digests in many repositories" if len(tags.exact) < len(tags.written) else None)
+    written += [(first, to_first, choice.tags()) for choice in tags.choices]
+    for rule_source, destination, conditions in written:
+        place = (mapping.line, mapping.key)
+        rule = DraftRule(rule_source, [destination], place, dict(conditions), dict(values), platforms, notes)
+        notes = []
+        draft.rules.append(rule)
+        if refusal is not None:
+            draft.refuse(rule, refusal)
+
+
+def _paths(from_: str, to: str, values: dict[str, object]) -> tuple[str, str]:
+    """What stands behind the registry in source and destination. Raises UnsaidError."""
+    is_regex, to_regex = from_.startswith(_REGEX), to.startswith(_REGEX)
+    expression, _, replacement = to.removeprefix(_REGEX).partition(",")
+    if not is_regex:
+        path = f"/{from_.lstrip('/')}"
+        if to_regex:
+            path = _replaced(path, expression, replacement)
+        elif to:
+            path = to
+        return from_.strip("/"), path.strip("/")
+    searched = from_.removeprefix(_REGEX)
+    if to_regex:
+        literal = literal_of(expression)
+        if literal is None or not literal or not searched.startswith(expression) or "$" in replacement:
+            raise UnsaidError(f"names that are changed by {expression}")
+        values["match"] = f"{expression}({searched[len(expression) :]})"
+        return "**", f"{replacement.strip('/')}{'/' if replacement.endswith('/') else ''}\\1"
+    values["match"] = as_whole_match([anchored_where_it_is_not(searched).removeprefix("^").removesuffix("$")])
+    return "**", f"{to.strip('/')}/**" if to.strip("/") else "**"
+
+
+def _replaced(path: str, expression: str, replacement: str) -> str:
+    """What Go's ReplaceAllString makes of a path."""
+
+    def filled_in(match: re.Match[str]) -> str:
+        def group(one: re.Match[str]) -> str:
+            name = one["braced"] or one["bare"]
+            if name is None:
+                return "$"
+            known = name in match.re.groupindex or (name.isdigit() and int(name) <= match.re.groups)
+            return (match[int(name) if name.isdigit() else name] or "") if known else ""
+
+        return _GO_GROUP.sub(group, replacement)
+
+    try:
+        return re.sub(translate_regex(expression), filled_in, path)
+    except RegexError as error:
+        raise UnsaidError(f"names that are changed by {expression}: {error}") from None

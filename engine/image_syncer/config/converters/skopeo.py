@@ -1,0 +1,103 @@
+"""YAML files of `skopeo sync --src yaml` as a draft.
+
+The format: https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md; what it means: cmd/skopeo/sync.go.
+Such a file does not say where the images go: `--to` does, as skopeo's last argument.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from image_syncer.config.converters.draft import DraftRule
+from image_syncer.config.converters.foreign_nodes import ForeignFields
+from image_syncer.config.converters.foreign_ranges import RangeError, of_masterminds
+from image_syncer.config.converters.foreign_tags import Choice
+from image_syncer.oci import Digest, InvalidReference, is_tag, parse_repository
+
+if TYPE_CHECKING:
+    from image_syncer.config.converters.draft import Draft
+    from image_syncer.config.tree import Node
+
+__all__ = ["draft_skopeo"]
+
+_OF_REGISTRY: dict[str, tuple[str, str | None]] = {
+    "cert-dir": ("a folder of certificates", "name the files: ca_file, client_cert and client_key"),
+}
+
+
+def draft_skopeo(draft: Draft, root: Node) -> None:
+    """Adds what the file says."""
+    draft.notes.append("Without --all, skopeo copies the image for its own machine out of an index; here all of it is")
+    draft.notes.append("copied. For one platform, give the rules `platforms`.")
+    top = ForeignFields(draft, root, "")
+    if not draft.options.to:
+        draft.findings.error(None, None, "the file does not say where its images go", "add --to, skopeo's destination")
+    for name in top.names():
+        _draft_registry(draft, name, top.fields(name))
+
+
+def _draft_registry(draft: Draft, registry: str, fields: ForeignFields) -> None:
+    notes: list[str] = []
+    values: dict[str, object] = {}
+    credentials = fields.fields("credentials")
+    if user := credentials.text("username"):
+        is_reference = "${" in user
+        values["username"] = (
+            draft.keep_secret(registry, "USERNAME", user, credentials.place("username")) if is_reference else user
+        )
+    if password := credentials.text("password"):
+        values["password"] = draft.keep_secret(registry, "PASSWORD", password, credentials.place("password"))
+    credentials.lose_others(notes, {"identityToken": ("identity tokens are not in our format", "docker login")})
+    if fields.flag("tls-verify") is False:
+        values["insecure"] = True
+    images, regexes, ranges = (fields.fields(name) for name in ("images", "images-by-tag-regex", "images-by-semver"))
+    fields.lose_others(notes, _OF_REGISTRY)
+    if values or notes:
+        entry = draft.entry(registry, fields.line, fields.key)
+        entry.values |= values
+        entry.notes += notes
+    for name in images.names():
+        _draft_images(draft, f"{registry}/{name}", images, name)
+    for name in regexes.names():
+        _add(draft, f"{registry}/{name}", "", regexes.place(name), Choice(regexes.text(name)))
+    for name in ranges.names():
+        try:
+            choice, why = Choice(within=of_masterminds(ranges.text(name))), None
+        except RangeError as error:
+            choice, why = Choice(), str(error)
+        rule = _add(draft, f"{registry}/{name}", "", ranges.place(name), choice)
+        if why is not None:
+            draft.refuse(rule, f"the range of versions cannot be said in our format: {why}", "write it as `versions`")
+
+
+def _draft_images(draft: Draft, repository: str, images: ForeignFields, name: str) -> None:
+    place, tags = images.place(name), []
+    references = images.texts(name)
+    if not references:
+        _add(draft, repository, "", place, Choice())
+        return
+    digests = []
+    for text in dict.fromkeys(references):
+        try:
+            digests.append(Digest(text))
+        except ValueError:  # noqa: PERF203 - one by one
+            if is_tag(text):
+                tags.append(text)
+            else:
+                draft.lose(draft.notes, *place, f"“{text}” is neither a tag nor a digest; skopeo passes over it")
+    if tags:
+        _add(draft, repository, f":{','.join(tags)}", place, Choice())
+    for digest in digests:
+        _add(draft, repository, f"@{digest}", place, Choice())
+
+
+def _add(draft: Draft, repository: str, end: str, place: tuple[int | None, str], choice: Choice) -> DraftRule:
+    to = (draft.options.to or "").rstrip("/")
+    try:
+        full_name = str(parse_repository(repository))
+    except InvalidReference:
+        full_name = repository  # it is refused when the draft is looked at
+    name = full_name if draft.options.scoped else full_name.rpartition("/")[2]
+    rule = DraftRule(f"{repository}{end}", [f"{to}/{name}"], place, choice.tags())
+    draft.rules.append(rule)
+    return rule
