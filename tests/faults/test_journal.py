@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import Destination, TagSelection
+from image_syncer.config import Destination, MissingPlatform, TagSelection
 from image_syncer.coordinator.image_sync import BY_JOURNAL
 from image_syncer.coordinator.journal import ASIDE
 from image_syncer.coordinator.journal_file import JournalFile
@@ -214,6 +214,15 @@ def test_a_source_that_cannot_be_asked_does_not_make_the_journal_forget(lab: Syn
     assert lab.run(state_path=state, exit_code=1, retries=0).outcomes == ["failed"]
     lab.source.behaviour = Behaviour()
     assert lab.run(state_path=state).at(lab.destination).requests == {}
+
+
+def test_an_image_that_was_copied_whole_is_not_done_for_those_who_want_a_platform(lab: SyncLab, state: str) -> None:
+    lab.push(lab.content.index())
+    strange = {"state_path": state, "platform_filter": PlatformFilter(architectures=("s390x",))}
+    assert lab.run(**strange, missing_platform=MissingPlatform.COPY).outcomes == ["copied"]
+    assert lab.run(**strange, missing_platform=MissingPlatform.COPY).outcomes == ["unchanged"]
+    with pytest.raises(JournalError, match="--missing-platform was copy and is now not given"):
+        lab.run(**strange, missing_platform=MissingPlatform.FAIL)
 
 
 def test_force_is_carried_out_once(lab: SyncLab, state: str) -> None:

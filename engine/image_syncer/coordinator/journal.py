@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from image_syncer.config import ForeignLayers
+from image_syncer.config import ForeignLayers, MissingPlatform
 from image_syncer.coordinator.journal_lock import JournalLock
 from image_syncer.coordinator.journal_records import (
     HEADER,
@@ -293,7 +293,10 @@ def journal_of(settings: Settings) -> Journal | None:
         raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
     platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
     foreign, wanted = settings.foreign_layers, settings.manifest_format
+    # Skipped or failed, an image is not in the journal; copied whole, it is.
+    whole = settings.missing_platform is MissingPlatform.COPY
     meaning = {
+        "--missing-platform": str(settings.missing_platform) if whole else "",
         "--os and --arch": platforms,
         "--force": "given" if settings.force else "",
         "--foreign-layers": "" if foreign is ForeignLayers.LEAVE else str(foreign),
