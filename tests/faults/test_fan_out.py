@@ -11,7 +11,8 @@ from image_syncer.embedded import Behaviour, MadeManifest
 MIB = 2**20
 LAYER = 32 * MIB
 SLOW = Behaviour(bandwidth_bytes_per_s=6 * MIB)
-CRAWLING = Behaviour(bandwidth_bytes_per_s=MIB // 2)
+CRAWLING = Behaviour(bandwidth_bytes_per_s=2 * MIB)
+"""For a body that has begun: whether another behaviour comes before the next one begins, is chance."""
 
 
 def three_ways(lab: SyncLab, slow: Behaviour, **settings: Any) -> tuple[MadeManifest, Done]:
