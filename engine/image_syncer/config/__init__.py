@@ -8,6 +8,7 @@ from __future__ import annotations
 from image_syncer.config.arguments import rule_from_arguments
 from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
+from image_syncer.config.created import CreatedSelection
 from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.explanation import Explanation, Reason, Verdict, explain_image
 from image_syncer.config.forms import ForeignLayers
@@ -35,6 +36,7 @@ __all__ = [
     "CatalogRule",
     "Configuration",
     "ConflictPolicy",
+    "CreatedSelection",
     "Destination",
     "Explanation",
     "ForeignLayers",

@@ -160,9 +160,11 @@ def _tag_reasons(selection: TagSelection, tag: str, listed: Sequence[str] | None
             yield Reason(None, f"newest: whether it is among the newest {versions.newest}, the list of tags decides")
         else:
             yield Reason(tag in chosen, f"newest: the newest {versions.newest} are {_some(chosen) or 'none'}")
+    if selection.created is not None:
+        yield Reason(None, "created: when its image was created decides, and is not asked for here")
     if selection.min_tags:
         wanted = f"at least {selection.min_tags}"
-        if chosen is None:
+        if chosen is None or selection.created is not None:
             yield Reason(True, f"min_tags: the rule fails where it does not select {wanted} tags")
         else:
             yield Reason(

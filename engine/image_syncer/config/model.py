@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from image_syncer.config.catalogs import CatalogRule
+    from image_syncer.config.created import CreatedSelection
     from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
@@ -66,6 +67,8 @@ class TagSelection:
     matches one of the `include` globs (none: every tag), and `regex` (found anywhere in the tag, as the Go tool
     does), and none of the `exclude` globs, and not `exclude_regex` (found anywhere), and is among `versions`.
 
+    Of those, only the ones are meant that `created` selects, which takes more than their names: see `select`.
+
     Where fewer than `min_tags` are meant of those that are listed, the rule fails and none of them is copied.
     """
 
@@ -77,6 +80,7 @@ class TagSelection:
     versions: VersionSelection | None = None
     min_tags: int = 0
     exclude_regex: str | None = None
+    created: CreatedSelection | None = None
 
     @property
     def compares(self) -> bool:
@@ -93,14 +97,16 @@ class TagSelection:
         """How many tags can be meant, whatever the registry lists; None where it alone decides. A digest is one."""
         if not self.needs_listing:
             return 1 if self.digest is not None else len(self.select(()))
-        return None if self.versions is None else self.versions.newest
+        counts = [each.newest for each in (self.versions, self.created) if each is not None]
+        return min((count for count in counts if count is not None), default=None)
 
     @property
     def _exact(self) -> bool:
-        return bool(self.include) and not any(_WILDCARDS.search(glob) for glob in self.include)
+        return bool(self.include) and self.created is None and not any(_WILDCARDS.search(glob) for glob in self.include)
 
     def select(self, listed: Iterable[str]) -> list[str]:
-        """The tags that are meant, in the order written, or listed where the list decides. Empty for a digest.
+        """The tags that are meant, in the order written, or listed where the list decides. Empty for a digest. What
+        `created` would leave out is among them.
 
         Where the selection `compares`, `listed` is all there are, or what was selected of some of them and all others.
         """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.catalog_fields import CATALOG_KEYS, read_catalog_rule
 from image_syncer.config.catalogs import CatalogRule, is_pattern
+from image_syncer.config.created import read_created
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
@@ -33,7 +34,7 @@ RULE_KEYS = ("source", "destination", "platforms", "tags", "min_tags", *CATALOG_
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
 """Keys of `tags` that are about versions."""
 
-TAG_KEYS = ("include", "exclude", "regex", "exclude_regex", *VERSION_KEYS)
+TAG_KEYS = ("include", "exclude", "regex", "exclude_regex", "created", *VERSION_KEYS)
 """Keys of `tags` in a rule."""
 
 _VERSION = "2"
@@ -158,6 +159,9 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
         if name in VERSION_KEYS:
             continue
         path = key_path(key, name)
+        if name == "created":
+            selection = replace(selection, created=read_created(value, path, findings))
+            continue
         try:
             if name in {"regex", "exclude_regex"}:
                 regex = parse_regex(read_text(value, path, findings) or "") or None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import MissingPlatform, RegistryBook, Settings
 from image_syncer.coordinator.converted import converted
+from image_syncer.coordinator.image_config import read_config
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.errors import (
@@ -41,7 +42,6 @@ from image_syncer.registry import (
     NO_REGISTRY_HINT,
     ManifestHead,
     Operation,
-    build_get_blob,
     build_get_manifest,
     build_head_manifest,
     content_digest,
@@ -60,7 +60,6 @@ __all__ = ["Discovery", "Selected"]
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_TREE_BYTES = 64 * 2**20
 """Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
-MAX_CONFIG_BYTES = 4 * 2**20
 _ABSENT = (404,)
 _NOT_ALLOWED = 405
 _NO_HEAD = (400, 401, 403, 405)
@@ -315,24 +314,8 @@ class Discovery:
     async def _platform_of(self, repository: Repository, manifest: Manifest) -> Platform | None:
         if manifest.kind is ManifestKind.SCHEMA1:
             return platform_of_schema1(manifest.raw)
-        config = manifest.config
-        if config is None or config.size > MAX_CONFIG_BYTES:
-            return None
-        endpoint = await self._endpoints.resolve(repository.registry, Origin.SOURCE)
-        request = build_get_blob(endpoint, repository, config.digest)
-        body = (await self._client.send(request, endpoint, origin=Origin.SOURCE)).body
-        hasher = config.digest.new_hash()
-        hasher.update(body)
-        if hasher.hexdigest() != config.digest.hex:
-            raise IntegrityError(
-                "the bytes of the image's configuration do not have its digest",
-                origin=Origin.SOURCE,
-                operation="get blob",
-                repository=str(repository),
-                digest=str(config.digest),
-                retryable=True,
-            )
-        return platform_of_config(body)
+        config = await read_config(self._client, self._endpoints, repository, manifest)
+        return None if config is None else platform_of_config(config)
 
     async def _get(self, repository: Repository, target: str, origin: Origin, wanted: Digest | None = None) -> Manifest:
         places: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.creation_times import CreationTimes
 from image_syncer.coordinator.owner_lists import PING_STATUSES, find_owner_list
 from image_syncer.errors import Origin, ProtocolViolation, RefusedError, RegistryError
 from image_syncer.registry import (
@@ -43,6 +44,7 @@ class Listings:
         self._client = client
         self._endpoints = endpoints
         self._own_api = own_api
+        self.times = CreationTimes(client, endpoints)
 
     async def tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
         """Every tag of a repository, in the registry's order, each once: page by page, as (tags, whether that was the

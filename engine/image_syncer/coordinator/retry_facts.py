@@ -39,6 +39,8 @@ def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
             "newest": versions.newest,
             "suffix": versions.suffix,
         }
+    if (created := rule.tags.created) is not None:
+        facts["created"] = {"newest": created.newest, "after": created.after, "within_s": created.within_s}
     if rule.tags.min_tags:
         facts["min_tags"] = rule.tags.min_tags
     facts |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,6 +111,7 @@ class RuleRunner:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.images_total = 0
+        self._began_at = time.time()
 
     @property
     def rules_left(self) -> int:
@@ -238,13 +240,15 @@ class RuleRunner:
             yield [], 0, True
             return
         kept: list[str] = []
-        listed, least = 0, rule.tags.min_tags
+        listed, least, created = 0, rule.tags.min_tags, rule.tags.created
         async with aclosing(self._listings.tags(rule.source)) as pages:
             async for tags, last in pages:
                 kept = rule.tags.select([*kept, *tags]) if rule.tags.compares else kept + rule.tags.select(tags)
                 listed += len(tags)
-                if not last and (rule.tags.compares or len(kept) < least):
+                if not last and (rule.tags.compares or created is not None or len(kept) < least):
                     continue
+                if created is not None:
+                    kept = created.select(kept, await self._listings.times.find(rule.source, kept), self._began_at)
                 if len(kept) < least:
                     raise _too_few(len(kept), listed, least)
                 yield kept, listed, last

@@ -66,13 +66,18 @@ class ContentBuilder:
         return MadeBlob(media_type, len(data), data=data)
 
     def config(
-        self, platform: str = "linux/amd64", layers: Sequence[MadeBlob] = (), *, docker: bool = False
+        self,
+        platform: str = "linux/amd64",
+        layers: Sequence[MadeBlob] = (),
+        *,
+        docker: bool = False,
+        created: str | None = _CREATED,
     ) -> MadeBlob:
-        """The config of an image for `platform`."""
+        """The config of an image for `platform`, which was created at a time (RFC 3339), or does not say when."""
         self._made += 1
         value = {
             **_platform(platform),
-            "created": _CREATED,
+            "created": created,
             "config": {"Env": [f"MADE={self._seed}.{self._made}"]},
             "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
         }
@@ -90,12 +95,13 @@ class ContentBuilder:
         annotations: Mapping[str, str] | None = None,
         subject: MadeManifest | None = None,
         indent: int | None = None,
+        created: str | None = _CREATED,
     ) -> MadeManifest:
         """An image for one platform: `layers` are given, or that many are made. `indent` prints it prettily."""
         media_type = DOCKER_LAYER if docker else OCI_LAYER_GZIP
         if isinstance(layers, int):
             layers = [self.layer(layer_bytes, media_type) for _ in range(layers)]
-        config = self.config(platform, layers, docker=docker)
+        config = self.config(platform, layers, docker=docker, created=created)
         value = {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,

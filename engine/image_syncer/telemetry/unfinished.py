@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import (
     CatalogRule,
+    CreatedSelection,
     Destination,
     ForeignLayers,
     MissingPlatform,
@@ -166,7 +167,19 @@ def _selection(facts: Mapping[str, Any]) -> TagSelection:
         exclude=_texts(facts, "exclude"),
         versions=_versions(facts["versions"]) if "versions" in facts else None,
         min_tags=_least(facts.get("min_tags", 0)),
+        created=_created(facts["created"]) if "created" in facts else None,
     )
+
+
+def _created(data: object) -> CreatedSelection:
+    if not isinstance(data, dict):
+        raise ValueError("created is no object")
+    newest, after, within_s = (data.get(name) for name in ("newest", "after", "within_s"))
+    if newest is not None and (not isinstance(newest, int) or newest < 1):
+        raise ValueError("created has a newest that is no number from 1")
+    if not all(time is None or isinstance(time, int | float) for time in (after, within_s)):
+        raise ValueError("created has a time that is no number")
+    return CreatedSelection(newest, after, within_s)
 
 
 def _least(data: object) -> int:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from image_syncer.config import (
     Configuration,
+    CreatedSelection,
     Destination,
     Rule,
     TagSelection,
@@ -53,6 +54,7 @@ def verdict_of(selection, tag, listed=None, destination=None):
         (TagSelection(versions=VersionSelection("*")), "1.2-rc", False, "prereleases: the tag is a prerelease, and"),
         (TagSelection(versions=VersionSelection("*", suffix="-x")), "1", False, "suffix: the tag does not end with"),
         (TagSelection(versions=VersionSelection(newest=2)), "1", None, "newest: whether it is among the newest 2"),
+        (TagSelection(created=CreatedSelection(newest=2)), "1", None, "created: when its image was created decides"),
         (TagSelection(min_tags=2), "1", True, "min_tags: the rule fails where it does not select at least 2 tags"),
     ],
 )
