@@ -15,6 +15,7 @@ from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.coordinator.schema1 import not_taken
+from image_syncer.coordinator.source_moves import ask_whether_moved
 from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
 from image_syncer.planning import BlobNeed
 from image_syncer.telemetry import Outcome, get_logger
@@ -239,17 +240,16 @@ class ImageSync:
                 watch.watched.enter("compares what is there", self._turn(destination))
                 findings = await self._check.compare(destination, tree.manifest.digest)
                 facts.update(findings.facts())
-                if findings.differences:
-                    for blob in blobs:
-                        self._holdings.forget(destination.repository, blob.digest)
+                for blob in blobs if findings.differences else ():
+                    self._holdings.forget(destination.repository, blob.digest)
                 findings.raise_if_wrong()
         except SyncError as error:
             explain_missing(error, tree)
-            if (reason := not_taken(error, tree)) is not None:
-                moved = {"bytes_total": facts["bytes_total"], **delivery.facts()}
-                image.enter(destination, Outcome.SKIPPED, reason=reason, source_digest=facts["source_digest"], **moved)
-                return
-            _fail_delivery(image, destination, error, **facts, **delivery.facts())
+            if (reason := not_taken(error, tree)) is None:
+                _fail_delivery(image, destination, error, **facts, **delivery.facts())
+            else:
+                moved = {name: facts[name] for name in ("source_digest", "bytes_total")}
+                image.enter(destination, Outcome.SKIPPED, reason=reason, **moved, **delivery.facts())
         except asyncio.CancelledError:
             if watch.error is not None:
                 _fail_delivery(image, destination, watch.error, **facts, **delivery.facts())
@@ -257,10 +257,29 @@ class ImageSync:
             image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason, **facts, **delivery.facts())
             raise
         else:
-            image.enter(destination, Outcome.COPIED, **facts, **delivery.facts(), tries=delivery.tries)
+            await self._end_copied(image, destination, selected, watch, {**facts, **delivery.facts()}, delivery.tries)
         finally:
             watch.watched.leave()
             self._transfers.release(delivery)
+
+    async def _end_copied(
+        self,
+        image: OpenImage,
+        destination: Reference,
+        selected: Selected,
+        watch: TaskWatch,
+        facts: dict[str, Any],
+        tries: int,
+    ) -> None:
+        watch.watched.enter("asks the source for the tag once more", self._turn(image.source))
+        try:
+            surely, copied = self._settings.verify, selected.source_digest
+            facts.update(await ask_whether_moved(self._discovery, image, copied, surely=surely))
+        except asyncio.CancelledError:
+            if watch.error is None:
+                raise
+        finally:
+            image.enter(destination, Outcome.COPIED, **facts, tries=tries)
 
     async def _bring(
         self,

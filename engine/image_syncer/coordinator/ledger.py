@@ -12,13 +12,16 @@ from image_syncer.registry import Operation
 from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWriter, Totals, get_logger, is_logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from image_syncer.coordinator.journal import Journal
     from image_syncer.errors import SyncError
     from image_syncer.oci import Reference
 
 __all__ = ["Ledger", "Tally", "failed", "not_begun"]
+
+MOST_MOVED_TOLD = 5
+"""Tags that moved meanwhile of which the warnings say each; many of them make one line."""
 
 _log = get_logger(__name__)
 
@@ -60,6 +63,8 @@ class Ledger:
         self._on_image = on_image
         self.totals = Totals()
         self.failures: list[ImageResult] = []
+        self._moved: list[ImageResult] = []
+        self._moved_count = 0
         self._planned = Tally()
         self._entered = Tally()
 
@@ -73,6 +78,10 @@ class Ledger:
         self.totals.add(result)
         if result.outcome.is_failure and len(self.failures) < MAX_FAILURES:
             self.failures.append(result)
+        if result.source_moved is not None:
+            self._moved_count += 1
+            if len(self._moved) < MOST_MOVED_TOLD:
+                self._moved.append(result)
         if self._writer is not None:
             self._writer.add(result)
         if self._journal is not None:
@@ -83,6 +92,14 @@ class Ledger:
             self._on_image = None  # who fails here is not asked again while the run is brought to its end
             on_image(result)
             self._on_image = on_image
+
+    def warnings(self) -> Iterator[str]:
+        """Tags that moved at the source while they were copied: the first of them, and how many more there are."""
+        for result in self._moved:
+            copied = f"{result.destination} has what was planned, {result.source_digest}"
+            yield f"{result.source} moved while it was copied, and is now {result.source_moved}; {copied}"
+        if more := self._moved_count - len(self._moved):
+            yield f"{more:,} more moved while they were copied: the report has them (source_moved)"
 
     def check(self) -> None:
         """Raises InternalError where the images that were planned are not those that have an outcome."""

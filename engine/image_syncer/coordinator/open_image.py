@@ -50,6 +50,11 @@ class OpenImage:
         """The destinations that have no outcome yet."""
         return list(self._open.values())
 
+    @property
+    def seconds(self) -> float:
+        """How long it has been under way."""
+        return self._clock() - self._began
+
     def enter(self, destination: Reference, outcome: Outcome, **facts: Any) -> None:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
         name = str(destination)
@@ -80,4 +85,4 @@ class OpenImage:
     def _close(self, destination: str) -> float:
         if self._open.pop(destination, None) is None:
             raise RuntimeError(f"{destination} has an outcome already")
-        return self._clock() - self._began
+        return self.seconds

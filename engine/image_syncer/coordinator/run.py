@@ -352,7 +352,7 @@ class Run:
             seconds=self._loop.time() - self._began,
             failures=tuple(self._ledger.failures),
             interrupted=self._ending.name,
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *self._ledger.warnings()),
             internal_error=self._internal_error(),
             resumes=self._transfers.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),

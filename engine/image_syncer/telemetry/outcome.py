@@ -74,7 +74,8 @@ class ImageResult:
     failure. `bytes_total` is what had to move for this image (in a dry run: would have to); what another
     image of the run moves is not in it. Digests are those of the manifest; they differ only where a
     platform filter rewrote an index, or it was converted. `replaced_digest` is what the destination had under the tag
-    before (in a dry run: has), where that is another.
+    before (in a dry run: has), where that is another. `source_moved` is what the source had under the tag after the
+    copy, where it was asked again, and that is no longer what was copied.
     `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
     What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
     no other.
@@ -87,6 +88,7 @@ class ImageResult:
     source_digest: str | None = None
     destination_digest: str | None = None
     replaced_digest: str | None = None
+    source_moved: str | None = None
     bytes_moved: int = 0
     bytes_total: int = 0
     blobs_moved: int = 0
