@@ -11,14 +11,16 @@ from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 
 if TYPE_CHECKING:
-    from image_syncer import Configuration
+    from collections.abc import Sequence
+
+    from image_syncer import Configuration, Problem
 
 __all__ = ["check", "config"]
 
 
-@click.group(short_help="Look at files without copying anything (config check, config show).")
+@click.group(short_help="Check files, show what is in force, convert (config check, show, convert, schema).")
 def config() -> None:
-    """Look at the user's files without copying anything."""
+    """Check files, show what they bring into force, convert those of other tools. Nothing is copied."""
 
 
 @config.command(short_help="Report every mistake in the files at once.")
@@ -45,6 +47,8 @@ def check(auth: str | None, images: str | None, both: str | None, debug: bool) -
             raise
         for problem in error.problems:
             say(str(problem))
+        for line in _explained(error.problems):
+            say(line)
         # Beside mistakes, the loader tells what else deserves a look, and marks it.
         warnings = sum(problem.what.startswith("warning: ") for problem in error.problems)
         say(f"{_count(len(error.problems) - warnings, 'problem')} · {_count(warnings, 'warning')}")
@@ -53,6 +57,14 @@ def check(auth: str | None, images: str | None, both: str | None, debug: bool) -
         say(f"warning: {warning}")
     say(_describe(configuration))
     return 0
+
+
+def _explained(problems: Sequence[Problem]) -> list[str]:
+    """What the schema of our own format says of the keys with mistakes."""
+    from image_syncer import describe_key
+
+    found = [describe_key(problem.key) for problem in problems if problem.key]
+    return [f"  {one[0]}: {one[1]}" for one in dict.fromkeys(found) if one is not None]
 
 
 def _describe(configuration: Configuration) -> str:

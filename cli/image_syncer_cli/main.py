@@ -15,6 +15,7 @@ import click
 
 from image_syncer_cli.config_check import config
 from image_syncer_cli.config_convert import convert
+from image_syncer_cli.config_schema import schema
 from image_syncer_cli.config_show import show
 from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
@@ -110,6 +111,7 @@ for verb in (sync, copy, plan, diff, verify, retry, status, report, doctor, logi
     cli.add_command(verb)
 config.add_command(show)
 config.add_command(convert)
+config.add_command(schema)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from image_syncer.config.conversion import Conversion, convert_files
     from image_syncer.config.converters import ConversionOptions, FileFormat
+    from image_syncer.config.schema import describe_key, schema_path, schema_text
     from image_syncer.coordinator import plan, sync, verify
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
@@ -154,6 +155,7 @@ __all__ = [
     "check_login",
     "configure_logging",
     "convert_files",
+    "describe_key",
     "erase_login",
     "examine",
     "explain",
@@ -167,6 +169,8 @@ __all__ = [
     "parse_on_conflict",
     "plan",
     "rule_from_arguments",
+    "schema_path",
+    "schema_text",
     "settings_in_force",
     "slow_side",
     "store_login",
@@ -194,6 +198,7 @@ _ROOMS = {
     ),
     "config.conversion": ("Conversion", "convert_files"),
     "config.converters": ("ConversionOptions", "FileFormat"),
+    "config.schema": ("describe_key", "schema_path", "schema_text"),
     "coordinator": ("plan", "sync", "verify"),
     "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),

@@ -50,7 +50,12 @@ PURE_ROOMS = frozenset({"redaction", "errors", "units", "oci", "registry", "conf
 """No loop, no libcurl, no socket, no clock, no random source, no file: time and chance are arguments."""
 
 SHELLS_IN_PURE_ROOMS = frozenset(
-    {f"{ENGINE}.config.loader", f"{ENGINE}.config.file_reading", f"{ENGINE}.config.conversion"}
+    {
+        f"{ENGINE}.config.loader",
+        f"{ENGINE}.config.file_reading",
+        f"{ENGINE}.config.conversion",
+        f"{ENGINE}.config.schema",
+    }
 )
 """The one module of a pure room that touches the world: it reads the configuration files."""
 

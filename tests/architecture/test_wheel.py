@@ -49,7 +49,7 @@ def test_the_wheel_holds_every_source_and_nothing_else(wheel: ZipFile) -> None:
         path.relative_to(root).as_posix()
         for root in SOURCE_ROOTS
         for path in root.rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix == ".py" or path.name in {"py.typed", "schema.json"}
     }
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
 
