@@ -12,6 +12,7 @@ import yaml
 
 from image_syncer.config import load_configuration
 from image_syncer.config.catalog_fields import CATALOG_KEYS
+from image_syncer.config.created import CREATED_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
 from image_syncer.config.registries import OWN_ENTRY_KEYS
 from image_syncer.config.registry_cloud import _FIELDS as CLOUD_FIELDS
@@ -43,12 +44,13 @@ def test_it_is_a_schema():
         (DEFS["registry"], OWN_ENTRY_KEYS),
         (DEFS["rule"], RULE_KEYS),
         (DEFS["tags"], TAG_KEYS),
+        (DEFS["created"], CREATED_KEYS),
         (DEFS["profile"], PROFILE_FIELDS),
         (DEFS["cloud"], CLOUD_FIELDS),
         (DEFS["creation"], CREATION_FIELDS),
         (DEFS["registry"]["properties"]["rate"]["anyOf"][1]["items"], WINDOW_KEYS),
     ],
-    ids=["top", "registry", "rule", "tags", "profile", "cloud", "create_repositories", "rate"],
+    ids=["top", "registry", "rule", "tags", "created", "profile", "cloud", "create_repositories", "rate"],
 )
 def test_it_has_every_key_and_says_what_it_is_for(place, keys):
     assert sorted(place["properties"]) == sorted(keys)
@@ -107,6 +109,7 @@ def registry(text):
         rule(", tags: {include: 1.10, exclude: ['*-rc*'], regex: ^1, exclude_regex: 9$, newest: 5}"),
         rule(", tags: {versions: '>=1', prereleases: true, suffix: -alpine}"),
         rule(", tags: "),
+        rule(", tags: {created: {newest: 5, after: '2026-01-31', within: 90d}}"),
         rule(source="a.io/p:1,2", destination="['b.io/p', 'b.io/q:x,y']"),
         rule(source="a.io:5000/p:/^v.*$/"),
         rule(", match: 'x(.*)', exclude: y, flatten: '-'", source="a.io:5000/**", destination="'b.io/\\1'"),
@@ -159,6 +162,10 @@ def test_both_take_it(tmp_path, text):
         rule(", tags: {include: []}"),
         rule(", tags: {regex: [a]}"),
         rule(", tags: {newest: 0}"),
+        rule(", tags: {created: {newest: 0}}"),
+        rule(", tags: {created: {before: 2d}}"),
+        rule(", tags: {created: {after: never}}"),
+        rule(", tags: {created: {}}"),
         rule(", tags: {newest: 1.5}"),
         rule(", tags: {prereleases: true}"),
         rule(", tags: {suffix: -x}"),
