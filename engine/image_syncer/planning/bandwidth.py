@@ -29,6 +29,8 @@ __all__ = ["EVERYWHERE", "Bandwidth", "ByteBucket", "Grant", "metered", "streams
 QUANTUM_S = 0.01
 """Of the rate, in one grant: at most 100 messages a second and direction."""
 LEAST_QUANTUM_BYTES, MOST_QUANTUM_BYTES = 4 * 2**10, 16 * 2**20
+FREE_QUANTUM_BYTES = 512 * 2**10
+"""In one grant while there is no limit: what is left of it when one begins moves in spite of it, in each worker."""
 DEPTH_S = 0.2
 LEAST_STREAM_BYTES_PER_S = 64 * 2**10
 """A stream that is slower than this is one that its registry may take for idle: then fewer at a time are better."""
@@ -175,7 +177,7 @@ class Bandwidth:
             if sending in closed:
                 continue
             whole, *own = buckets = list(self._concerned(registry, sending))
-            size = min(bucket.quantum for bucket in buckets)
+            size = self._quantum(registry, buckets)
             if whole.wait_s(size, now) > 0:
                 closed.add(sending)  # nobody goes before it, however little would be enough
                 continue
@@ -192,9 +194,16 @@ class Bandwidth:
         soonest = inf
         for _, registry, sending in self._waiting:
             buckets = list(self._concerned(registry, sending))
-            size = min(bucket.quantum for bucket in buckets)
+            size = self._quantum(registry, buckets)
             soonest = min(soonest, max(bucket.wait_s(size, now) for bucket in buckets))
         return soonest
+
+    def _quantum(self, registry: str, buckets: list[ByteBucket]) -> int:
+        """What is taken at once from each of `buckets`: those without a limit do not make it smaller."""
+        limited = [bucket.quantum for bucket in buckets if bucket.rate is not None]
+        if limited:
+            return min(limited)
+        return MOST_QUANTUM_BYTES if self._run is None and registry not in self._registries else FREE_QUANTUM_BYTES
 
     def _concerned(self, registry: str, sending: bool) -> Iterator[ByteBucket]:
         yield self._buckets[None, sending]

@@ -50,6 +50,16 @@ def test_what_is_granted_is_the_rate_and_all_get_the_same(rate: float, workers: 
     assert max(got.values()) - min(got.values()) <= max(4096, rate * MB * 0.01)
 
 
+def test_little_is_left_to_move_when_a_limit_begins() -> None:
+    """What workers have been granted before is theirs: it must not be seconds' worth of the limit."""
+    rate = RateSchedule.parse("08:00-18:00=1MB/s")
+    assert rate is not None
+    of = Bandwidth(rate, {}, MORNING, 0.0)
+    of.want(1, HERE, sending=False)
+    [grant] = of.grants(0.0)
+    assert grant.size <= MB
+
+
 def test_both_directions_have_the_rate_each() -> None:
     got = spend(bandwidth("10MB/s"), [(1, HERE, False), (1, THERE, True)], 5.0)
     assert got[1, HERE, False] == pytest.approx(50 * MB, rel=0.01)
