@@ -9,11 +9,12 @@ import pytest
 
 from image_syncer import find_unfinished, load_report
 from image_syncer.config import ForeignLayers
+from image_syncer.embedded import Behaviour, Fault
 from image_syncer.embedded.made import build_manifest
 from image_syncer.errors import NotFoundError, Origin
 from image_syncer.oci import DOCKER_FOREIGN_LAYER
 from support.raw_server import serve_raw
-from support.sync_runs import REPOSITORY, TAG
+from support.sync_runs import REPOSITORY, TAG, error_of
 
 if TYPE_CHECKING:
     from image_syncer.embedded import MadeManifest
@@ -88,6 +89,18 @@ def test_a_source_that_does_not_have_it(lab: SyncLab) -> None:
     assert "--foreign-layers leave" in str(done.error)
     assert lab.destination.storage.tag(REPOSITORY, TAG) is None
     assert find_unfinished(load_report(str(lab.report_path))).foreign_layers is ForeignLayers.COPY
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_destination_that_takes_no_urls(lab: SyncLab, status: int) -> None:
+    image(lab)
+    plain = lab.push(lab.content.image(1, docker=True), "team/plain")
+    lab.destination.behaviour = Behaviour(faults=(Fault("put manifest", status=status, times=None),))
+    done = lab.run(retries=0, exit_code=1)
+    hints = {found.destination: error_of(found).hint for found in done.images}
+    assert "validation.manifests.urls.allow" in str(hints[f"{lab.destination.address}/{REPOSITORY}:{TAG}"])
+    assert "urls" not in str(hints[f"{lab.destination.address}/team/plain:{TAG}"])
+    assert lab.destination.storage.tag("team/plain", TAG) != plain.digest
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -12,6 +12,7 @@ from image_syncer.embedded.made import build_manifest
 from image_syncer.oci import DOCKER_FOREIGN_LAYER, DOCKER_MANIFEST_LIST, OCI_INDEX
 from real.conftest import INSECURE
 from support.client import Client
+from support.docker_registry import serve_docker_registry
 from support.skopeo import Skopeo
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ def test_foreign_layers_are_copied_where_the_source_has_them(
         command.run("copy", *names, "--auth", auth, "--foreign-layers", "copy", "--force")
         assert client.get(path).body == foreign.read()
         assert client.get(f"/v2/{repository}/manifests/v1", Accept=image.media_type).body == image.raw
+
+
+def test_a_registry_that_takes_no_urls(
+    command: Command, source: DockerRegistry, content: ContentBuilder, repository: str, tmp_path: Path
+) -> None:
+    push_over_http(source.url, repository, content.foreign_image(), ["v1"])
+    with serve_docker_registry(tmp_path / "strict", foreign_urls=False) as destination:
+        auth = command.write("auth.yaml", {each.address: INSECURE for each in (source, destination)})
+        names = [f"{each.address}/{repository}:v1" for each in (source, destination)]
+        ran = command.run("copy", *names, "--auth", auth, "--retries", "0", code=1)
+    assert "validation.manifests.urls.allow" in ran.images[0]["error"]["hint"]
 
 
 def test_schema_1_is_skipped_where_its_signature_proves_nothing(

@@ -59,13 +59,15 @@ def serve_docker_registry(
     host: str = "127.0.0.1",
     client_authority: Path | None = None,
     proxy_of: str | None = None,
+    foreign_urls: bool = True,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
     `host` is the address ("[::1]"); with `client_authority` it lets in whoever shows a certificate of that authority.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
-    says; with `read_only` it takes no writes; with `proxy_of` it is a pull-through cache of the registry at that URL.
+    says; with `read_only` it takes no writes; without `foreign_urls` no manifest that names layers by URLs, as by default;
+    with `proxy_of` it is a pull-through cache of the registry at that URL.
     `root` is the storage of another registry, which then has two doors.
     Skips the test where the program is missing.
     """
@@ -89,8 +91,9 @@ def serve_docker_registry(
         "log": {"accesslog": {"disabled": False}, "level": "info"},
         "storage": storage,
         "http": http,
-        "validation": {"manifests": {"urls": {"allow": ["^https://"]}}},  # else layers with URLs are refused
     }
+    if foreign_urls:
+        settings["validation"] = {"manifests": {"urls": {"allow": ["^https://"]}}}
     if htpasswd:
         (directory / "htpasswd").write_text(_HTPASSWD)
         settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}

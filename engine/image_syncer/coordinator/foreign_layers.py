@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.config import ForeignLayers
-from image_syncer.errors import NotFoundError, Origin, RefusedError
+from image_syncer.errors import NotFoundError, Origin, RefusedError, RegistryError
 from image_syncer.oci import is_index
 from image_syncer.registry import Operation
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from image_syncer.oci import Descriptor
     from image_syncer.planning import ImageTree
 
-__all__ = ["blobs_to_bring", "explain_missing", "refuse_foreign"]
+__all__ = ["blobs_to_bring", "explain", "refuse_foreign"]
 
 _LEAVE = "--foreign-layers leave copies the manifest alone, which names their URLs"
+
+_NO_URLS = frozenset({400, 500})
+"""distribution 2.8 answers 500 UNKNOWN, with MANIFEST_BLOB_UNKNOWN beside it, whether it has the layer or not."""
 
 
 def blobs_to_bring(tree: ImageTree, policy: ForeignLayers) -> list[Descriptor]:
@@ -46,12 +49,18 @@ def refuse_foreign(tree: ImageTree, policy: ForeignLayers) -> None:
     )
 
 
-def explain_missing(error: SyncError, tree: ImageTree) -> None:
-    """Where `error` is that the source does not have a foreign layer, it says what to do about that."""
-    if not isinstance(error, NotFoundError) or error.origin is not Origin.SOURCE:
+def explain(error: SyncError, tree: ImageTree) -> None:
+    """Where `error` comes of the foreign layers of `tree`, it says what to do about that."""
+    if not isinstance(error, RegistryError):
         return
-    if error.digest in _foreign(tree):
-        error.hint = f"It is a foreign layer, which the source registry need not have. {_LEAVE}."
+    if isinstance(error, NotFoundError) and error.origin is Origin.SOURCE:
+        if error.digest in _foreign(tree):
+            error.hint = f"It is a foreign layer, which the source registry need not have. {_LEAVE}."
+    elif error.operation == Operation.PUT_MANIFEST.value and error.status in _NO_URLS and _foreign(tree):
+        error.hint = (
+            "It names foreign layers by URLs, which distribution refuses unless validation.manifests.urls.allow in its "
+            "configuration has a pattern for them."
+        )
 
 
 def _foreign(tree: ImageTree) -> dict[str, Descriptor]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.conflicts import Conflicts
 from image_syncer.coordinator.delivery import Delivery
-from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain_missing, refuse_foreign
+from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain, refuse_foreign
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.open_image import OpenImage
@@ -244,7 +244,7 @@ class ImageSync:
                     self._holdings.forget(destination.repository, blob.digest)
                 findings.raise_if_wrong()
         except SyncError as error:
-            explain_missing(error, tree)
+            explain(error, tree)
             if (reason := not_taken(error, tree)) is None:
                 _fail_delivery(image, destination, error, **facts, **delivery.facts())
             else:

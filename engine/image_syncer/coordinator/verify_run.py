@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["VerifyRun"]
 
+_TOLD = ("retries", "foreign_layers", "format", "platforms", "os", "arch")
+"""What of the settings of a run means something here."""
+
 
 class VerifyRun(Run):
     """One verification of a configuration; with `deep` it reads every blob."""
@@ -87,4 +90,4 @@ class VerifyRun(Run):
 
     def _settings_data(self) -> dict[str, Any]:
         data = super()._settings_data()
-        return {name: data[name] for name in ("retries", "platforms", "os", "arch")} | {"deep": self._deep}
+        return {name: data[name] for name in _TOLD} | {"deep": self._deep}
