@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.options import RunOptions, run_options
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["copy", "read_registries"]
     "insecure_hosts",
     multiple=True,
     metavar="HOST",
+    callback=insecure_hosts,
     help="Take any certificate of this registry, or plain HTTP; may be given again.",
 )
 @run_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_syncer_cli.option_choice import doctor_options
+from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.output import say
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _DURATIONS = {
     "insecure_hosts",
     multiple=True,
     metavar="HOST",
+    callback=insecure_hosts,
     help="Take any certificate of this registry, or plain HTTP; may be given again.",
 )
 @click.option(

@@ -179,6 +179,9 @@ def _explain_problems(error: ConfigurationError) -> int:
     return error.exit_code
 
 
+_LOGINS = ("login", "logout")
+
+
 def _explain_usage(error: click.ClickException) -> int:
     from image_syncer.errors import redact
 
@@ -189,6 +192,8 @@ def _explain_usage(error: click.ClickException) -> int:
         message = f"no such option: {error.option_name}.{_nearest(error.option_name, known)}"
     else:
         message = error.format_message()
+        if message.startswith("Got unexpected extra argument") and context and context.command.name in _LOGINS:
+            message = message.partition(" (")[0] + "."  # a password, as likely as not
     say(clip(redact(f"Error: {message}")), err=True)
     say(f"  Try '{context.command_path if context else 'image-syncer'} --help'.", err=True)
     return EXIT_USAGE

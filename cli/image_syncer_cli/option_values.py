@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "conflict_policy",
     "file_name",
+    "insecure_hosts",
     "parse_any_size",
     "parse_duration_option",
     "parse_rate_option",
@@ -118,6 +119,13 @@ def split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[s
         if slash and system in _SYSTEMS:
             raise click.BadParameter(f"{item!r} is a whole platform: write --os {system} --arch {rest}.")
     return items
+
+
+def insecure_hosts(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """The hosts of `--insecure`, which are told to the user again: none with a user name and a password."""
+    if any("@" in value for value in values):
+        raise click.BadParameter("write the host alone: user names and passwords go into the auth file.")
+    return tuple(values)
 
 
 def file_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from image_syncer_cli.option_choice import options_without
+from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.options import RunOptions
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["retry"]
     "insecure_hosts",
     multiple=True,
     metavar="HOST",
+    callback=insecure_hosts,
     help="Take any certificate of this registry, or plain HTTP; may be given again.",
 )
 @options_without("report")

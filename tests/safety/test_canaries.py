@@ -312,6 +312,20 @@ def test_secrets_on_the_command_line_are_not_told_back(nest: Nest, image: str) -
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "login {1} {0}",
+        "logout {1} {0}",
+        "copy {1}/team/app:v1 {1}/x --insecure u:{0}@{1}",
+        "doctor {1} --insecure u:{0}@{1}",
+    ],
+)
+def test_secrets_in_the_wrong_place_are_not_told_back(nest: Nest, words: str) -> None:
+    code, _ = nest.run(*words.format(nest.canaries["argument"], nest.source.address).split())
+    assert code == 2
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "{0}: {{username: robot, password: {1}, no_such_key: {1}}}\n{1}\n",

@@ -100,8 +100,10 @@ class CredentialLookup:
         task = asyncio.ensure_future(self._look_up(repository, after, otherwise))
         kept = self._kept[repository] = _Kept(task)
 
-        def note_end(_task: asyncio.Task[Found]) -> None:
+        def note_end(task: asyncio.Task[Found]) -> None:
             kept.ended_at_s = self._clock()
+            if not task.cancelled():
+                task.exception()  # who asked may have been stopped meanwhile, and then nobody else looks at it
 
         task.add_done_callback(note_end)
         return kept

@@ -34,7 +34,7 @@ _UNTRUSTED = (
 _ABSENT = "Check that the proxy runs there, and the firewall between"
 _SILENT = "The proxy, or the registry behind it, does not answer: check that the proxy runs, and lets us go there"
 _SILENT_UNLESS = f"{_SILENT} (unless no_proxy names the host: then it is the registry)"
-_UNCONNECTED_SIGNS = ("connection timed out", "connection timeout", "connection time-out", "due to timeout")
+_UNCONNECTED_SIGNS = ("resolving timed out", "connection timed out", "connection time", "due to timeout")
 """What libcurl says of a time-out before the request was sent."""
 _FROM_ENTRY = "The proxy is `proxy` of the registry's entry."
 _FROM_ENVIRONMENT = "The proxy comes from the environment (https_proxy, http_proxy, all_proxy, no_proxy)."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,3 +173,34 @@ def test_a_source_that_failed_at_first_is_asked_again_after_a_while() -> None:
         assert await bench.password() == "p2"
 
     run(scenario())
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_no_mistake_of_ours() -> None:
+    """Ctrl-C while a cloud is asked, which fails later."""
+    complaints: list[object] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        asking, go_on = threading.Event(), threading.Event()
+        bench = Bench()
+        bench.error = CredentialError("the cloud did not answer")
+        find = bench.find_credential
+
+        def slow(repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found:
+            asking.set()
+            go_on.wait()
+            return find(repository, book, after=after)
+
+        bench.find_credential = slow  # type: ignore[method-assign]
+        waiting = asyncio.ensure_future(bench.lookup.find(ONE))
+        await asyncio.to_thread(asking.wait)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go_on.set()
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.001)
+
+    run(scenario())
+    gc.collect()  # what has failed unseen complains when it goes
+    assert complaints == []

@@ -23,6 +23,7 @@ ENVIRONMENT = Network(proxy="socks5h://me:hunter2@proxy:1080", environment_proxy
         (E_PROXY, "Can't complete SOCKS5 connection to x. (4)", "cannot reach the registry", True),
         (pycurl.E_COULDNT_RESOLVE_PROXY, "Could not resolve proxy: proxy", "Check that the proxy runs", True),
         (pycurl.E_OPERATION_TIMEDOUT, "Connection timed out after 2000 milliseconds", "does not answer", True),
+        (pycurl.E_OPERATION_TIMEDOUT, "Resolving timed out after 2000 milliseconds", "does not answer", True),
         (pycurl.E_OPERATION_TIMEDOUT, "SSL connection timeout", "does not answer", True),
         (pycurl.E_COULDNT_CONNECT, "Failed to connect to x over proxy proxy after 0 ms", "Check that the proxy", True),
     ],
