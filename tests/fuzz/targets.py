@@ -23,7 +23,11 @@ from image_syncer.errors import Origin, SyncError, redact
 from image_syncer.oci import (
     InvalidManifest,
     InvalidReference,
+    ManifestFormat,
+    ManifestKind,
+    NotConvertible,
     Repository,
+    convert,
     digest_of,
     parse_manifest,
     parse_platform,
@@ -197,6 +201,17 @@ def manifests(data: bytes) -> None:
     for media_type in (None, "application/vnd.docker.distribution.manifest.v1+prettyjws"):
         with contextlib.suppress(InvalidManifest):
             attempt(parse_manifest, data, media_type)
+
+
+@target(CONTENT.image().raw, CONTENT.image(docker=True).raw, CONTENT.artifact().raw, CONTENT.schema1().raw)
+def conversions(data: bytes) -> None:
+    with contextlib.suppress(InvalidManifest, NotConvertible):
+        manifest = parse_manifest(data, None)
+        if manifest.kind is ManifestKind.INDEX:
+            return  # which takes children, and these are conversions of their own
+        for wanted in ManifestFormat:
+            converted = convert(manifest, wanted)
+            assert convert(converted, wanted) is converted
 
 
 @target(b"quay.io/coreos/etcd:v3.5.1@sha256:" + b"0" * 64, b"[::1]:5000/x", b"localhost:5000/a/b:latest", b"nginx")

@@ -66,7 +66,7 @@ def serve_docker_registry(
     `host` is the address ("[::1]"); with `client_authority` it lets in whoever shows a certificate of that authority.
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
-    says; with `read_only` it takes no writes; without `foreign_urls` no manifest that names layers by URLs (its default);
+    says; with `read_only` it takes no writes; without `foreign_urls`, as by default, no URLs in manifests;
     with `proxy_of` it is a pull-through cache of the registry at that URL.
     `root` is the storage of another registry, which then has two doors.
     Skips the test where the program is missing.
