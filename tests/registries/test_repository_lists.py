@@ -102,6 +102,15 @@ def test_the_project_of_others_says_what_right_is_missing(
     assert "give the account the right to list repositories" in image.error["hint"]
 
 
+@pytest.mark.parametrize("profile", [None, PROFILES["harbor"]])
+def test_a_robot_who_means_all_projects_is_told_to_name_one(
+    lab: SyncLab, tmp_path: Path, harbor: EmbeddedRegistry, profile: Profile | None
+) -> None:
+    [image] = run(lab, tmp_path, harbor, "*/b", credential=Credential("robot$sync", PASSWORD), profile=profile)
+    assert image.error is not None
+    assert f"{harbor.address}/NAME/**" in image.error["hint"]
+
+
 def test_an_outage_of_the_api_is_waited_for(lab: SyncLab, tmp_path: Path, harbor: EmbeddedRegistry) -> None:
     harbor.behaviour = replace(harbor.behaviour, faults=(Fault("own API", status=503, times=1),))
     images = run(lab, tmp_path, harbor, "library/*", credential=Credential("robot$sync", PASSWORD))

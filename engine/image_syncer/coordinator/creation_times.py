@@ -30,6 +30,8 @@ AT_ONCE = 16
 """Tags that are asked about together; the registry's own bounds hold beside it."""
 MOST_KEPT = 65_536
 """Images of which the time is kept, since many tags have the same one; some 150 bytes each."""
+MANY = 100
+"""From so many tags of one repository on, the cost is a warning; below, a catalog of small ones would give many."""
 
 _UNTOLD = ManifestHead(None, None, None)
 _log = get_logger(__name__)
@@ -48,12 +50,9 @@ class CreationTimes:
         """When the image of each tag was created, in seconds since 1970; None where it does not say. Of an index, its
         first image counts. Raises the first `SyncError` that keeps a tag from being known.
         """
-        _log.warning(
-            "creation times are asked for",
-            repository=str(repository),
-            tags=len(tags),
-            requests=f"{2 * len(tags)} to {3 * len(tags)}",
-        )
+        tell = _log.warning if len(tags) >= MANY else _log.info
+        requests = f"{2 * len(tags)} to {3 * len(tags)}"
+        tell("creation times are asked for", repository=str(repository), tags=len(tags), requests=requests)
         times: dict[str, float | None] = {}
         left = iter(tags)
         workers = [asyncio.ensure_future(self._work(repository, left, times)) for _ in range(min(AT_ONCE, len(tags)))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.creation_times import CreationTimes
 from image_syncer.coordinator.owner_lists import PING_STATUSES, find_owner_list
-from image_syncer.errors import Origin, ProtocolViolation, RefusedError, RegistryError
+from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RefusedError, RegistryError
 from image_syncer.registry import (
     GENERIC,
     Listing,
@@ -93,9 +93,18 @@ class Listings:
         found = await find_owner_list(self._own_api, endpoint, owner) if owner else self._of_all(endpoint)
         build, parse, send = found
         place = f"{registry}/{owner}" if owner else registry
-        async with aclosing(self._pages(send, build, parse, Operation.LIST_CATALOG, place)) as pages:
-            async for page in pages:
-                yield page
+        try:
+            async with aclosing(self._pages(send, build, parse, Operation.LIST_CATALOG, place)) as pages:
+                async for page in pages:
+                    yield page
+        except AuthenticationError as error:
+            endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)  # the answer may have told what it is
+            if not owner and endpoint.profile.listing is not Listing.CATALOG:
+                error.hint = (
+                    f"{endpoint.profile.title} lists all its repositories for administrators only. Begin the pattern "
+                    f"with a whole name of a project or group: {registry}/NAME/**"
+                )
+            raise
 
     def _of_all(self, endpoint: Endpoint) -> PagedList:
         def build(next_url: str | None) -> Request:
