@@ -55,6 +55,8 @@ def draft_dregsy(draft: Draft, root: Node) -> None:
     )
     draft.notes.append("is copied. For one platform, give the rules `platforms`.")
     top = ForeignFields(draft, root, "")
+    if "tasks" not in top:
+        draft.findings.error(top.line, None, "there are no `tasks`, which every file of dregsy has")
     top.text("relay")
     top.fields("skopeo").lose_others(draft.notes, _OF_SKOPEO, ("binary", "mode"))
     top.fields("docker").lose_others(draft.notes, {}, ("dockerhost", "api-version"))

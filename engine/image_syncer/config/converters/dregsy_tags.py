@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
-from image_syncer.config.converters.foreign_regexes import anchored_where_it_is_not
+from image_syncer.config.converters.foreign_regexes import anchored_where_it_is_not, in_portions
 from image_syncer.config.converters.foreign_tags import Choice
 
 __all__ = ["DregsyTags", "UnsaidError", "read_dregsy_tags"]
@@ -64,7 +64,7 @@ def _of_ranges(texts: list[str]) -> list[Choice]:
 def _of_regexes(texts: list[str]) -> list[Choice]:
     wanted = [anchored_where_it_is_not(text) for text in texts if not text.startswith("!")]
     inverted = [anchored_where_it_is_not(text[1:]) for text in texts if text.startswith("!")]
-    joined = [Choice(regex="|".join(wanted))] if wanted else []
+    joined = [Choice(regex="|".join(portion)) for portion in in_portions(wanted)]
     return joined + [Choice(without=(expression,)) for expression in inverted]
 
 

@@ -11,20 +11,44 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+from image_syncer.config.regex import MAX_REGEX_CHARACTERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["alternatives", "anchored", "anchored_where_it_is_not", "as_globs", "as_whole_match", "literal_of"]
+__all__ = [
+    "alternatives",
+    "anchored",
+    "anchored_where_it_is_not",
+    "as_globs",
+    "as_whole_match",
+    "in_portions",
+    "literal_of",
+]
 
 _CLASS = re.compile(r"\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
 _LITERAL = re.compile(r"(?:[A-Za-z0-9_/ ,@:-]|\\[^A-Za-z0-9])*")
 _GLOB_PARTS = re.compile(r"\.\*|\.\+|\\\.|[a-z0-9_/-]")
 _MOST_GLOBS = 8
+_MOST_CHARACTERS = MAX_REGEX_CHARACTERS - 100
 
 
 def anchored(expressions: Iterable[str]) -> str:
     """One expression for what any of them matches as a whole, as regsync means it."""
     return "|".join(f"^{expression}$" for expression in expressions)
+
+
+def in_portions(expressions: Iterable[str]) -> list[list[str]]:
+    """Expressions of which one is enough, in lists that are short enough for a rule each."""
+    portions: list[list[str]] = []
+    length = 0
+    for expression in expressions:
+        length += len(expression) + 3
+        if not portions or length > _MOST_CHARACTERS:
+            portions.append([])
+            length = len(expression) + 3
+        portions[-1].append(expression)
+    return portions
 
 
 def anchored_where_it_is_not(expression: str) -> str:

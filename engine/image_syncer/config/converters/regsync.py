@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config.converters.draft import DraftRule, as_reference
 from image_syncer.config.converters.foreign_nodes import ForeignFields
 from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
-from image_syncer.config.converters.foreign_regexes import anchored, as_globs, as_whole_match
+from image_syncer.config.converters.foreign_regexes import anchored, as_globs, as_whole_match, in_portions
 from image_syncer.config.converters.foreign_tags import Choice
 from image_syncer.oci import InvalidReference, parse_reference
 
@@ -70,6 +70,8 @@ def draft_regsync(draft: Draft, root: Node) -> None:
         draft.findings.error(top.line_of("version"), "version", "this version of regsync's files is not known")
     for one in top.items("creds"):
         _draft_creds(draft, one)
+    if "sync" not in top:
+        draft.findings.error(top.line, None, "there is no `sync`, which every file of regsync has")
     defaults = top.fields("defaults")
     if defaults.flag("skipDockerConfig"):
         what = "docker's configuration is always read"
@@ -202,10 +204,9 @@ def _choices(fields: ForeignFields) -> list[Choice]:
         allow, deny = each.texts("allow"), each.texts("deny")
         texts = [text for text in each.texts("semverRange") if text]
         ranges: list[ForeignRange | None] = [one for text in texts for one in by_precedence(text)]
-        choices += [
-            Choice(anchored(allow) if allow else None, one, (anchored(deny),) if deny else ())
-            for one in ranges or [None]
-        ]
+        regexes: list[str | None] = [anchored(portion) for portion in in_portions(allow)]
+        without = (anchored(deny),) if deny else ()
+        choices += [Choice(regex, one, without) for regex in regexes or [None] for one in ranges or [None]]
     return choices or [Choice()]
 
 

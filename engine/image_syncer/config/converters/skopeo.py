@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draft_skopeo"]
 
+_IMAGES = ("images", "images-by-tag-regex", "images-by-semver")
 _OF_REGISTRY: dict[str, tuple[str, str | None]] = {
     "cert-dir": ("a folder of certificates", "name the files: ca_file, client_cert and client_key"),
 }
@@ -30,6 +31,8 @@ def draft_skopeo(draft: Draft, root: Node) -> None:
     draft.notes.append("Without --all, skopeo copies the image for its own machine out of an index; here all of it is")
     draft.notes.append("copied. For one platform, give the rules `platforms`.")
     top = ForeignFields(draft, root, "")
+    if not any(key in top.fields(name) for name in top.names() for key in _IMAGES):
+        draft.findings.error(top.line, None, "there is no registry with images, as a file of skopeo has it")
     if not draft.options.to:
         draft.findings.error(None, None, "the file does not say where its images go", "add --to, skopeo's destination")
     for name in top.names():
@@ -50,7 +53,7 @@ def _draft_registry(draft: Draft, registry: str, fields: ForeignFields) -> None:
     credentials.lose_others(notes, {"identityToken": ("identity tokens are not in our format", "docker login")})
     if fields.flag("tls-verify") is False:
         values["insecure"] = True
-    images, regexes, ranges = (fields.fields(name) for name in ("images", "images-by-tag-regex", "images-by-semver"))
+    images, regexes, ranges = (fields.fields(name) for name in _IMAGES)
     fields.lose_others(notes, _OF_REGISTRY)
     if values or notes:
         entry = draft.entry(registry, fields.line, fields.key)

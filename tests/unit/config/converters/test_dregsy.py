@@ -220,6 +220,7 @@ def test_registries(convert):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
+        ("relay: skopeo", "there are no `tasks`"),
         ("tasks: [{source: {registry: a.example}, mappings: []}]", "there is no registry"),
         (task([{"to": "x"}]), "a mapping without `from`"),
         (task([], source=", auth: xx"), "not the base64 of"),

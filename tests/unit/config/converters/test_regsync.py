@@ -145,6 +145,7 @@ def test_what_cannot_be_said_is_left_out_as_a_comment(convert):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
+        ("creds: []", "there is no `sync`"),
         ("version: 3\nsync: []", "this version of regsync's files is not known"),
         ("sync: [x]", "no mapping, where keys with values are wanted"),
         ("sync: [{type: folder}]", "none of image, repository and registry"),
@@ -156,6 +157,14 @@ def test_what_cannot_be_said_is_left_out_as_a_comment(convert):
 def test_what_is_no_file_of_regsync(convert, content, what):
     with pytest.raises(ConfigurationError, match=what):
         convert(content, source_format=FileFormat.REGSYNC)
+
+
+def test_a_long_list_becomes_several_rules(convert):
+    tags = [f"release-{number:04}" for number in range(200)]
+    allow = "[" + ", ".join(tags) + "]"
+    done = convert(f"sync: [{{source: a.example/x, target: b.example/x, type: repository, tags: {{allow: {allow}}}}}]")
+    assert done.plan({"a.example/x": [*tags, "release-0200"]}) == pairs("a.example/x", "b.example/x", *tags)
+    assert done.done.rules > 1
 
 
 def test_secrets_are_copied_where_they_are_asked_for(convert):

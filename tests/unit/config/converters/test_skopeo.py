@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from image_syncer.config.converters import FileFormat
 from image_syncer.errors import ConfigurationError
 
 DIGEST = "sha256:" + "0" * 32 + "1" * 32
@@ -105,6 +106,12 @@ def test_ranges_that_cannot_be_said(convert, written):
 def test_a_destination_is_needed(convert):
     with pytest.raises(ConfigurationError, match="does not say where its images go → add --to"):
         convert(FILE)
+
+
+@pytest.mark.parametrize("content", ["a.example: {tls-verify: true}", "a.example: [x]", "sync: []"])
+def test_what_is_no_file_of_skopeo(convert, content):
+    with pytest.raises(ConfigurationError, match="no registry with images"):
+        convert(content, to="b.example", source_format=FileFormat.SKOPEO)
 
 
 def test_two_repositories_of_one_name_are_told(convert):
