@@ -100,3 +100,21 @@ def test_the_list_of_tags_is_asked_for_where_the_newest_decide(command: Command,
         assert "  + newest: the newest 2 are 2, 3" in ran.out.splitlines()
         assert source.counters.values().count("list tags") == 2
         assert command("plan", "--config", path, "--explain", f"{image}:1").code == 1
+
+
+def test_when_images_were_created_is_asked_for_where_it_decides(command: Command, tmp_path: Path) -> None:
+    storage, content = MemoryStorage(), ContentBuilder(3)
+    for year in ("2021", "2022", "2023"):
+        push_to(storage, "app", content.image(1, created=f"{year}-01-01T00:00:00Z"), [f"t{year}"])
+    with serve_in_thread(storage) as source:
+        path = tmp_path / "own.yaml"
+        path.write_text(
+            f"version: 2\nregistries: {{'{source.address}': {{insecure: true}}}}\nrules:\n"
+            f"- {{source: '{source.address}/app', destination: reg.example/app, tags: {{created: {{newest: 2}}}}}}\n"
+        )
+        image = f"{source.address}/app"
+        assert command("plan", "--config", path, "--explain", f"{image}:t2021").code == 1
+        ran = command("plan", "--config", path, "--explain", f"{image}:t2022")
+        assert ran.code == 0
+        said = "its image was created 2022-01-01 00:00:00 UTC; the newest 2 are t2022, t2023"
+        assert f"  + created: {said}" in ran.out.splitlines()

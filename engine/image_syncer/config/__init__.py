@@ -10,7 +10,7 @@ from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.created import CreatedSelection
 from image_syncer.config.document import MAX_FILE_BYTES
-from image_syncer.config.explanation import Explanation, Reason, Verdict, explain_image
+from image_syncer.config.explanation import Explanation, Reason, Seen, Verdict, explain_image, tags_to_date
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
@@ -52,6 +52,7 @@ __all__ = [
     "RepositoryTemplate",
     "Rule",
     "RuleError",
+    "Seen",
     "Settings",
     "TagSelection",
     "Template",
@@ -65,4 +66,5 @@ __all__ = [
     "load_registries",
     "parse_on_conflict",
     "rule_from_arguments",
+    "tags_to_date",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,18 @@ from image_syncer.config.catalogs import translate_glob, written_glob
 from image_syncer.config.rules import RuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from image_syncer.config.catalogs import CatalogRule
+    from image_syncer.config.created import CreatedSelection
     from image_syncer.config.model import Configuration, Rule, TagSelection
     from image_syncer.oci import Reference
 
-__all__ = ["Explanation", "Reason", "Verdict", "explain_image"]
+__all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_image", "tags_to_date"]
 
 MOST_NAMED = 8
 """Of many tags or patterns in one sentence."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +75,30 @@ class Explanation:
         return any(verdict.meant is None for verdict in self.verdicts)
 
 
-def explain_image(configuration: Configuration, image: Reference, listed: Sequence[str] | None = None) -> Explanation:
-    """What each rule says of `image`; `listed` are all tags of its repository, where they were asked for. An image
-    without tag and digest is a whole repository.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was asked for: all tags of the image's repository (`listed`), and when the images of some of them were
+    created (`times`), as `CreatedSelection.select` takes them with `now`; None where it was not.
     """
+
+    listed: Sequence[str] | None = None
+    times: Mapping[str, float | None] | None = None
+    now: float = 0.0
+
+
+NOTHING_SEEN = Seen()
+
+
+def explain_image(configuration: Configuration, image: Reference, seen: Seen = NOTHING_SEEN) -> Explanation:
+    """What each rule says of `image`. An image without tag and digest is a whole repository."""
     named = (Reason(True, "the source names its repository"),)
     verdicts = [
-        _verdict(rule, str(rule.source), named, image, listed)
+        _verdict(rule, str(rule.source), named, image, seen)
         for rule in configuration.rules
         if rule.source == image.repository
     ]
     verdicts += [
-        _catalog_verdict(catalog, image, listed)
+        _catalog_verdict(catalog, image, seen)
         for catalog in configuration.catalogs
         if catalog.registry == image.repository.registry
     ]
@@ -91,10 +106,26 @@ def explain_image(configuration: Configuration, image: Reference, listed: Sequen
     return Explanation(str(image), tuple(verdicts), rules - len(verdicts))
 
 
-def _verdict(
-    rule: Rule, source: str, reasons: tuple[Reason, ...], image: Reference, listed: Sequence[str] | None
-) -> Verdict:
-    verdict = Verdict(rule.origin, source, (*reasons, *_image_reasons(rule.tags, image, listed)))
+def tags_to_date(configuration: Configuration, image: Reference, listed: Sequence[str]) -> list[str]:
+    """The tags of which `explain_image` has to know when their images were created, to say all of `image`."""
+    selections = [rule.tags for rule in configuration.rules if rule.source == image.repository]
+    selections += [
+        catalog.tags
+        for catalog in configuration.catalogs
+        if catalog.registry == image.repository.registry and catalog.means(image.repository.name)
+    ]
+    wanted: dict[str, None] = {}
+    for selection in selections:
+        if selection.created is not None and image.tag is not None:
+            chosen = selection.select(listed)
+            if image.tag in chosen:
+                counts = selection.created.newest is not None or selection.min_tags
+                wanted |= dict.fromkeys(chosen if counts else [image.tag])
+    return list(wanted)
+
+
+def _verdict(rule: Rule, source: str, reasons: tuple[Reason, ...], image: Reference, seen: Seen) -> Verdict:
+    verdict = Verdict(rule.origin, source, (*reasons, *_image_reasons(rule.tags, image, seen)))
     if verdict.meant is False:
         return verdict
     if image.tag is None and image.digest is None:
@@ -106,7 +137,7 @@ def _verdict(
     return Verdict(rule.origin, source, verdict.reasons, tuple(dict.fromkeys(places)))
 
 
-def _catalog_verdict(catalog: CatalogRule, image: Reference, listed: Sequence[str] | None) -> Verdict:
+def _catalog_verdict(catalog: CatalogRule, image: Reference, seen: Seen) -> Verdict:
     name = image.repository.name
     fits = bool(automaton_of(catalog.pattern).fullmatch(name))
     pattern = written_glob(catalog.pattern)
@@ -124,19 +155,19 @@ def _catalog_verdict(catalog: CatalogRule, image: Reference, listed: Sequence[st
         return Verdict(catalog.origin, catalog.written, (*reasons, Reason(False, error.what)))
     if rule is None:
         return Verdict(catalog.origin, catalog.written, tuple(reasons))
-    return _verdict(rule, catalog.written, tuple(reasons), image, listed)
+    return _verdict(rule, catalog.written, tuple(reasons), image, seen)
 
 
-def _image_reasons(selection: TagSelection, image: Reference, listed: Sequence[str] | None) -> Iterator[Reason]:
+def _image_reasons(selection: TagSelection, image: Reference, seen: Seen) -> Iterator[Reason]:
     if image.digest is not None:
         same = image.digest == selection.digest
         named = "the digest" if same else "another digest" if selection.digest is not None else "no digest"
         yield Reason(same, f"the rule names {named}")
     elif image.tag is not None:
-        yield from _tag_reasons(selection, image.tag, listed)
+        yield from _tag_reasons(selection, image.tag, seen)
 
 
-def _tag_reasons(selection: TagSelection, tag: str, listed: Sequence[str] | None) -> Iterator[Reason]:
+def _tag_reasons(selection: TagSelection, tag: str, seen: Seen) -> Iterator[Reason]:
     if selection.digest is not None:
         yield Reason(False, f"the rule names a digest and no tag: {selection.digest}")
         return
@@ -149,8 +180,13 @@ def _tag_reasons(selection: TagSelection, tag: str, listed: Sequence[str] | None
     if versions is not None:
         conditions.append(Reason(*versions.explain(tag)))
     yield from conditions or [Reason(True, "the rule means every tag")]
-    if not selection.needs_listing or not all(reason.holds for reason in conditions):
-        return
+    if selection.needs_listing and all(reason.holds for reason in conditions):
+        yield from _list_reasons(selection, tag, seen)
+
+
+def _list_reasons(selection: TagSelection, tag: str, seen: Seen) -> Iterator[Reason]:
+    """Of a tag whose name fits."""
+    listed, versions = seen.listed, selection.versions
     if listed is not None:
         there = tag in listed
         yield Reason(there, "the registry lists the tag" if there else "the registry does not list the tag")
@@ -160,16 +196,41 @@ def _tag_reasons(selection: TagSelection, tag: str, listed: Sequence[str] | None
             yield Reason(None, f"newest: whether it is among the newest {versions.newest}, the list of tags decides")
         else:
             yield Reason(tag in chosen, f"newest: the newest {versions.newest} are {_some(chosen) or 'none'}")
-    if selection.created is not None:
-        yield Reason(None, "created: when its image was created decides, and is not asked for here")
+    if chosen is not None and tag not in chosen:
+        return
+    if selection.created is not None and chosen is not None and seen.times is not None:
+        reason, chosen = _created_reason(selection.created, tag, chosen, seen)
+        yield reason
+    elif selection.created is not None:
+        yield Reason(None, "created: when its image was created decides")
+        chosen = None
     if selection.min_tags:
         wanted = f"at least {selection.min_tags}"
-        if chosen is None or selection.created is not None:
+        if chosen is None:
             yield Reason(True, f"min_tags: the rule fails where it does not select {wanted} tags")
         else:
             yield Reason(
                 len(chosen) >= selection.min_tags, f"min_tags: the rule selects {len(chosen)} tags, and wants {wanted}"
             )
+
+
+def _created_reason(
+    created: CreatedSelection, tag: str, chosen: list[str], seen: Seen
+) -> tuple[Reason, list[str] | None]:
+    """What the time says of `tag`, and what is left of `chosen`; None where the times of some of them are not known."""
+    times = seen.times or {}
+    time = times.get(tag)
+    words = "its image does not say when it was created" if time is None else f"its image was created {_date(time)}"
+    if all(each in times for each in chosen):
+        left = created.select(chosen, times, seen.now)
+        newest = "" if created.newest is None else f"; the newest {created.newest} are {_some(left) or 'none'}"
+        return Reason(tag in left, f"created: {words}{newest}"), left
+    bounded = replace(created, newest=None).select([tag], {tag: time}, seen.now)
+    return Reason(bool(bounded) if created.newest is None or not bounded else None, f"created: {words}"), None
+
+
+def _date(seconds: float) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") + " UTC"
 
 
 def _pattern_reasons(selection: TagSelection, tag: str) -> Iterator[Reason]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
-from image_syncer.config import explain_image
+from image_syncer.config import Seen, explain_image, tags_to_date
 from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.loop import run_in_loop
@@ -18,8 +19,8 @@ from image_syncer.oci import InvalidReference, parse_reference
 from image_syncer.planning import decide_policies
 
 if TYPE_CHECKING:
-    from image_syncer.config import Configuration, Explanation, RegistryBook, Settings
-    from image_syncer.oci import Repository
+    from image_syncer.config import Configuration, Explanation, Settings
+    from image_syncer.oci import Reference
 
 __all__ = ["explain"]
 
@@ -29,7 +30,8 @@ _CONNECTIONS = 4
 def explain(configuration: Configuration, image: str, settings: Settings) -> Explanation:
     """What each rule says of `image` ("docker.io/library/nginx:1.27"), and why.
 
-    No registry is asked, but for its list of tags where a rule takes the newest of them. Raises ConfigurationError
+    No registry is asked, but for its list of tags where a rule takes the newest of them, and when images were created
+    where that decides. Raises ConfigurationError
     where `image` is no reference, and other `SyncError`s where that list cannot be had.
     """
     try:
@@ -39,11 +41,11 @@ def explain(configuration: Configuration, image: str, settings: Settings) -> Exp
     found = explain_image(configuration, reference)
     if not found.is_open:
         return found
-    listed = run_in_loop(_list_tags(reference.repository, configuration.registries, settings))
-    return explain_image(configuration, reference, listed)
+    return run_in_loop(_look(configuration, reference, settings))
 
 
-async def _list_tags(repository: Repository, registries: RegistryBook, settings: Settings) -> list[str]:
+async def _look(configuration: Configuration, image: Reference, settings: Settings) -> Explanation:
+    registries = configuration.registries
     driver, source = CurlDriver(connections=_CONNECTIONS), CredentialSource(os.environ)
     try:
         transport = Transport(driver, Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s))
@@ -52,8 +54,11 @@ async def _list_tags(repository: Repository, registries: RegistryBook, settings:
         broker = TokenBroker(transport, lookup, retry=policies.token, chance=random.random)
         client = RegistryClient(transport, broker, Throttle(), retry=policies.read, chance=random.random)
         own_api = OwnApi(client, lookup, retry=policies.read, chance=random.random)
-        pages = Listings(client, endpoints, own_api).tags(repository)
-        return [tag async for tags, _last in pages for tag in tags]
+        listings = Listings(client, endpoints, own_api)
+        listed = [tag async for tags, _last in listings.tags(image.repository) for tag in tags]
+        wanted = tags_to_date(configuration, image, listed)
+        times = await listings.times.find(image.repository, wanted) if wanted else None
+        return explain_image(configuration, image, Seen(listed, times, time.time()))
     finally:
         source.close()
         driver.close()

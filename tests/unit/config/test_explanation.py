@@ -11,10 +11,12 @@ from image_syncer.config import (
     CreatedSelection,
     Destination,
     Rule,
+    Seen,
     TagSelection,
     VersionSelection,
     explain_image,
     load_configuration,
+    tags_to_date,
 )
 from image_syncer.config.catalogs import translate_glob, written_glob
 from image_syncer.oci import Digest, Reference, Repository, parse_reference
@@ -26,7 +28,7 @@ DIGEST = Digest("sha256:" + "ab" * 32)
 
 def verdict_of(selection, tag, listed=None, destination=None):
     rule = Rule(APP, selection, (destination or Destination(Repository("b.io", "app")),), origin="f.yaml:3")
-    found = explain_image(Configuration((rule,)), Reference(APP, tag, None), listed)
+    found = explain_image(Configuration((rule,)), Reference(APP, tag, None), Seen(listed))
     [verdict] = found.verdicts
     return verdict
 
@@ -86,6 +88,40 @@ def test_too_few_tags_leave_every_tag_out():
     verdict = verdict_of(TagSelection(min_tags=3), "1", ["1", "2"])
     assert verdict.meant is False
     assert verdict.reasons[-1].text == "min_tags: the rule selects 2 tags, and wants at least 3"
+
+
+@pytest.mark.parametrize(
+    ("created", "tag", "meant", "said", "asked"),
+    [
+        (
+            CreatedSelection(newest=2),
+            "b",
+            True,
+            "created: its image was created 1970-01-03 00:00:00 UTC; the newest 2 are b, c",
+            ["a", "b", "c"],
+        ),
+        (
+            CreatedSelection(newest=1),
+            "a",
+            False,
+            "created: its image does not say when it was created; the newest 1 are c",
+            ["a", "b", "c"],
+        ),
+        (CreatedSelection(within_s=86_400.0), "b", False, "created: its image was created 1970-01-03", ["b"]),
+        (CreatedSelection(after=1.0), "b", True, "created: its image was created 1970-01-03", ["b"]),
+    ],
+)
+def test_when_its_image_was_created(created, tag, meant, said, asked):
+    listed, times = ["a", "b", "c", "x1"], {"a": None, "b": 2 * 86_400.0, "c": 5 * 86_400.0}
+    selection = TagSelection(include=("?",), created=created)
+    configuration = Configuration((Rule(APP, selection, (Destination(Repository("b.io", "app")),)),))
+    image = Reference(APP, tag, None)
+    wanted = tags_to_date(configuration, image, listed)
+    assert wanted == asked
+    seen = Seen(listed, {each: times[each] for each in wanted}, 6 * 86_400.0)
+    [verdict] = explain_image(configuration, image, seen).verdicts
+    assert (verdict.meant, verdict.reasons[-1].text.startswith(said)) == (meant, True)
+    assert tags_to_date(configuration, Reference(APP, "x1", None), listed) == []
 
 
 def test_where_it_goes():
