@@ -19,6 +19,7 @@ __all__ = [
     "parse_duration_option",
     "parse_rate_option",
     "parse_size_option",
+    "referrer_selection",
     "split_lists",
     "whole_number",
 ]
@@ -40,6 +41,18 @@ def conflict_policy(_ctx: click.Context, _param: click.Parameter, value: str | N
         return str(parse_on_conflict(value))
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
+
+
+def referrer_selection(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A callback for click: which referrers are carried along, in the words of the command line."""
+    if value is None:
+        return None
+    from image_syncer import parse_referrer_selection
+
+    try:
+        return str(parse_referrer_selection(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

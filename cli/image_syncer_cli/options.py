@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from image_syncer_cli.form_options import FORM_OPTIONS
-from image_syncer_cli.option_values import conflict_policy, file_name, parse_duration_option, split_lists
+from image_syncer_cli.option_values import (
+    conflict_policy,
+    file_name,
+    parse_duration_option,
+    referrer_selection,
+    split_lists,
+)
 from image_syncer_cli.patience_options import PATIENCE_OPTIONS
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 
@@ -38,6 +44,7 @@ class RunOptions:
     manifest_format: str | None = None
     force: bool = False
     on_conflict: str | None = None
+    referrers: str | None = None
     verify: bool = False
     dry_run: bool = False
     retries: int = 2
@@ -87,6 +94,7 @@ class RunOptions:
             PlatformFilter,
             Settings,
             parse_on_conflict,
+            parse_referrer_selection,
         )
 
         others: dict[str, Any] = {
@@ -104,6 +112,8 @@ class RunOptions:
             others["manifest_format"] = ManifestFormat(self.manifest_format)
         if self.on_conflict is not None:
             others["on_conflict"] = parse_on_conflict(self.on_conflict)
+        if self.referrers is not None:
+            others["referrers"] = parse_referrer_selection(self.referrers)
         return Settings(
             workers=self.workers,
             streams=self.streams,
@@ -164,6 +174,13 @@ _OPTIONS = (
         metavar="POLICY",
         help="Where a tag has other content at the destination: overwrite, skip, fail, backup, or backup:TAG, which "
         "keeps it under another tag such as {tag}-{date}. [default: overwrite]",
+    ),
+    click.option(
+        "--referrers",
+        callback=referrer_selection,
+        metavar="WHICH",
+        help="Carry along what refers to an image (signatures, SBOMs, attestations): none, all, or which of them, such "
+        "as signature,sbom; with require=signature an image without fails. [default: none]",
     ),
     click.option(
         "--verify",

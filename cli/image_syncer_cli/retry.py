@@ -42,8 +42,9 @@ def retry(
 ) -> int:
     """Copy just what failed, or was not tried, in the run that wrote the report FILE.
 
-    What to copy, for which platforms, in which form, whether with --force, and --on-conflict, is read from the report,
-    and nothing else is: where tags could not be listed, they are listed again. Give the other options anew.
+    What to copy, for which platforms, in which form, with which --referrers, whether with --force, and --on-conflict,
+    is read from the report, and nothing else is: where tags could not be listed, they are listed again. Give the other
+    options anew.
     """
     if auth is not None and config is not None:
         raise click.UsageError("--auth and --config were given together: use one or the other.")
@@ -64,6 +65,7 @@ def retry(
         foreign_layers=given.foreign_layers or str(unfinished.foreign_layers),
         manifest_format=given.manifest_format or str(unfinished.manifest_format),
         on_conflict=given.on_conflict or str(unfinished.on_conflict),
+        referrers=given.referrers or str(unfinished.referrers),
     )
     configuration = replace(
         _read_registries(auth, config, insecure_hosts), rules=unfinished.rules, catalogs=unfinished.catalogs

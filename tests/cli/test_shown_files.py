@@ -129,5 +129,5 @@ def test_every_field_of_the_report_is_told() -> None:
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     report = Report({}, Totals(), "", 0.0).as_data()
     checks = {"differences": (), "manifests_checked": 0, "blobs_checked": 0, "bytes_read": 0}
-    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", "f", "g", error={}, rule={}, **checks)  # type: ignore[arg-type]
+    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", "f", "g", "h", error={}, rule={}, **checks)  # type: ignore[arg-type]
     assert told == {"images", "transfers", "pinned", *report, *image.as_data(), *TRANSFER.as_data()}

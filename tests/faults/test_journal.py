@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import Destination, MissingPlatform, TagSelection
-from image_syncer.coordinator.image_sync import BY_JOURNAL
+from image_syncer.coordinator.image_outcomes import BY_JOURNAL
 from image_syncer.coordinator.journal import ASIDE
 from image_syncer.coordinator.journal_file import JournalFile
 from image_syncer.coordinator.journal_status import load_status

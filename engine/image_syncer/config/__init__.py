@@ -24,6 +24,7 @@ from image_syncer.config.model import (
     canonical_prefix,
 )
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
+from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection, parse_referrer_selection
 from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
@@ -33,6 +34,7 @@ from image_syncer.config.versions import VersionError, VersionSelection, check_r
 __all__ = [
     "MAX_FILE_BYTES",
     "NO_LIMITS",
+    "NO_REFERRERS",
     "CatalogRule",
     "Configuration",
     "ConflictPolicy",
@@ -47,6 +49,7 @@ __all__ = [
     "RateSchedule",
     "RateWindow",
     "Reason",
+    "ReferrerSelection",
     "RegistryBook",
     "RegistryEntry",
     "RepositoryTemplate",
@@ -65,6 +68,7 @@ __all__ = [
     "load_configuration",
     "load_registries",
     "parse_on_conflict",
+    "parse_referrer_selection",
     "rule_from_arguments",
     "tags_to_date",
 ]

@@ -20,6 +20,7 @@ from image_syncer.config.rules import RuleError
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
 
 if TYPE_CHECKING:
+    from image_syncer.config.referrers import ReferrerSelection
     from image_syncer.oci import Platform
 
 __all__ = [
@@ -171,6 +172,8 @@ class CatalogRule:
     destinations: tuple[Template, ...]
     platforms: tuple[Platform, ...] = ()
     origin: str = ""
+    referrers: ReferrerSelection | None = None
+    """As in `Rule`."""
 
     def means(self, name: str) -> bool:
         """Whether the repository `name` of its registry is meant."""
@@ -194,7 +197,8 @@ class CatalogRule:
             return None
         source = parse_repository(f"{self.registry}/{name}")
         places = dict.fromkeys(template.repository_for(match) for template in self.destinations)
-        return Rule(source, self.tags, tuple(Destination(place) for place in places), self.platforms, self.origin)
+        destinations = tuple(Destination(place) for place in places)
+        return Rule(source, self.tags, destinations, self.platforms, self.origin, self.referrers)
 
 
 @lru_cache(maxsize=1024)

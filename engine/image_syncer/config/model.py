@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.created import CreatedSelection
+    from image_syncer.config.referrers import ReferrerSelection
     from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.config.versions import VersionSelection
     from image_syncer.errors import Problem
@@ -157,6 +158,8 @@ class Rule:
     destinations: tuple[Destination, ...]
     platforms: tuple[Platform, ...] = ()
     origin: str = ""
+    referrers: ReferrerSelection | None = None
+    """None: as the settings say."""
 
     def references(self, listed: Iterable[str] = ()) -> list[Reference]:
         """The source images; `listed` are the registry's tags, needed only where `tags.needs_listing`."""

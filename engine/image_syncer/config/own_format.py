@@ -12,6 +12,7 @@ from image_syncer.config.fields import read_count, read_fields, read_flag, read_
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
 from image_syncer.config.model import TagSelection
+from image_syncer.config.referrer_fields import read_referrer_selection
 from image_syncer.config.registries import read_registries
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
@@ -28,7 +29,7 @@ __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version"
 OWN_KEYS = ("version", "registries", "rules")
 """Keys at the top."""
 
-RULE_KEYS = ("source", "destination", "platforms", "tags", "min_tags", *CATALOG_KEYS)
+RULE_KEYS = ("source", "destination", "platforms", "tags", "referrers", "min_tags", *CATALOG_KEYS)
 """Keys of a rule."""
 
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
@@ -91,11 +92,15 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> Pl
     path = key_path(key, "platforms")
     items = read_texts(fields["platforms"], path, findings) if "platforms" in fields else ()
     platforms = read_platforms([(item.text, item.line) for item in items], path, findings)
+    referrers = None
+    if "referrers" in fields:
+        referrers = read_referrer_selection(fields["referrers"], key_path(key, "referrers"), findings)
     written = fields.get("source")
     if isinstance(written, ScalarNode) and is_pattern(written.text):
         tags = _read_tags(fields["tags"], key_path(key, "tags"), findings) if "tags" in fields else TagSelection()
         tags = _read_min_tags(tags, fields, key, findings)
-        return read_catalog_rule(fields, (mapping.line, key), findings, dialect, tags=tags, platforms=platforms)
+        found = read_catalog_rule(fields, (mapping.line, key), findings, dialect, tags=tags, platforms=platforms)
+        return None if found is None else replace(found, referrers=referrers)
     for name in CATALOG_KEYS:
         if name in fields:
             findings.error(
@@ -109,7 +114,9 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> Pl
     if "destination" in fields:
         path = key_path(key, "destination")
         rule = read_rule(source, fields["destination"], path, (mapping.line, key), findings, dialect, platforms)
-    return rule if len(findings.errors) == errors_before else None
+    if rule is None or len(findings.errors) > errors_before:
+        return None
+    return replace(rule, rule=replace(rule.rule, referrers=referrers))
 
 
 def _read_source(fields: dict[str, Node], key: str, findings: Findings) -> tuple[Repository, TagSelection] | None:

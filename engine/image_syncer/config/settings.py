@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import OnConflict
 from image_syncer.config.forms import ForeignLayers
+from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection
 from image_syncer.oci import ManifestFormat, PlatformFilter
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Settings:
     """What becomes of layers that images name by URLs."""
     manifest_format: ManifestFormat = ManifestFormat.KEEP
     """The form in which manifests arrive."""
+    referrers: ReferrerSelection = NO_REFERRERS
+    """Which signatures, SBOMs and attestations are carried along; a rule's own `referrers` come before it."""
     report_path: str | None = None
     """Where the JSON report goes."""
     state_path: str | None = None

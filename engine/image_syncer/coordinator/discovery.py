@@ -174,6 +174,10 @@ class Discovery:
         """A manifest that the destination has."""
         return await self._get(repository, str(digest), Origin.DESTINATION, digest)
 
+    async def get_destination_tag(self, reference: Reference) -> Manifest:
+        """What a destination has under a tag now. Raises NotFoundError and others."""
+        return await self._get(reference.repository, reference.target, Origin.DESTINATION)
+
     async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
         """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""
         wanted = reference.digest or head.digest

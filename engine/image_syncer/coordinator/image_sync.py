@@ -7,42 +7,53 @@ import itertools
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config import NO_REFERRERS
 from image_syncer.coordinator.conflicts import Conflicts
 from image_syncer.coordinator.delivery import Delivery
 from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain, refuse_foreign
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_memory import ImageMemory
+from image_syncer.coordinator.image_outcomes import (
+    Look,
+    abandon,
+    enter_recalled,
+    enter_unchanged,
+    fail,
+    fail_delivery,
+)
 from image_syncer.coordinator.open_image import OpenImage
-from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.coordinator.schema1 import not_taken
 from image_syncer.coordinator.source_moves import ask_whether_moved
 from image_syncer.errors import AuthenticationError, Origin, RegistryError, SyncError
+from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BlobNeed
+from image_syncer.registry import is_fallback_tag
 from image_syncer.telemetry import Outcome, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from image_syncer.config import Settings
+    from image_syncer.config import ReferrerSelection, Settings
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.parking import PlannedImage
     from image_syncer.coordinator.preparation import Preparation
     from image_syncer.coordinator.publisher import Publisher
+    from image_syncer.coordinator.referrer_copies import ReferrerCopies
+    from image_syncer.coordinator.referrers import FoundReferrers
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.watchdog import Watchdog, Watched
-    from image_syncer.oci import Digest, PlatformFilter, Reference
+    from image_syncer.oci import Digest, Manifest, Reference
     from image_syncer.planning import Holdings, ImageTree
     from image_syncer.registry import ManifestHead
 
-    _Look = tuple[Reference, asyncio.Task[Digest | None]]
+__all__ = ["ImageSync"]
 
-__all__ = ["BY_JOURNAL", "ImageSync"]
-
-BY_JOURNAL = "the journal has it; the destination was not asked"
-"""The reason of an image that was done in an earlier run."""
+LIST_OF_REFERRERS = "the tag is a list of referrers, which is kept for each image that has some"
+"""The reason of a tag that must not overwrite what the destination has under it."""
 _BLOB_UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
 """OCI distribution specification 1.1, "Error Codes": a manifest names a blob that is not there."""
 
@@ -68,9 +79,10 @@ class ImageSync:
         journal: Journal | None = None,
         check: TreeCheck | None = None,
         preparation: Preparation | None = None,
+        referrers: ReferrerCopies | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
-        blobs are brought.
+        blobs are brought; `referrers` what else goes with it.
         """
         self._discovery = discovery
         self._transfers = transfers
@@ -82,61 +94,83 @@ class ImageSync:
         self._journal = journal
         self._check = check
         self._preparation = preparation
+        self._referrers = referrers
         self._conflicts = Conflicts(settings.on_conflict, discovery, publisher, datetime.now(timezone.utc))
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._holdings = holdings
         self._under_way: set[OpenImage] = set()
 
-    def start(
-        self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
-    ) -> Coroutine[None, None, None]:
-        """The work that brings one image to its destinations."""
+    def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
+        """The work that brings one image to its destinations, and what refers to it."""
+        referrers = self._settings.referrers if planned.referrers is None else planned.referrers
+        return self._run(self.open(planned, holds=not referrers.is_empty), planned.wanted, referrers)
+
+    def open(self, planned: PlannedImage, referrer_of: str | None = None, *, holds: bool = False) -> OpenImage:
+        """The image of `planned`; from here on it ends in the ledger."""
+        source, destinations = planned.source, list(planned.destinations)
         memory = None
         if self._journal is not None:
-            memory = ImageMemory(self._journal, source, destinations, wanted)
-        image = OpenImage(source, destinations, self._ledger, self._loop.time, memory, image_facts(wanted.platforms))
+            memory = ImageMemory(self._journal, source, destinations, planned.wanted)
+        image = OpenImage(
+            source, destinations, self._ledger, self._loop.time, memory, planned.facts, referrer_of, holds=holds
+        )
         self._under_way.add(image)
-        return self._run(image, wanted)
+        return image
+
+    async def bring(self, image: OpenImage) -> None:
+        """Bring one that was opened to its destinations, and nothing that refers to it; what it holds stays held."""
+        await self._run(image, PlatformFilter(), NO_REFERRERS)
 
     def close(self) -> None:
         """Nothing runs any more: what has no outcome yet was not tried."""
         for image in self._under_way:
             for destination in image.open:
                 image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
+            for destination in image.held:
+                image.leave(destination, self._ending.reason)
 
-    async def _run(self, image: OpenImage, wanted: PlatformFilter) -> None:
+    async def _run(self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection) -> None:
         watch = TaskWatch(self._dog, f"image {image.source}", "asks both sides for the tag")
         watch.watched.excuse = self._turn(image.source, *image.open)
         try:
-            await self._sync(image, wanted, watch.watched)
+            found = await self._sync(image, wanted, referrers, watch.watched)
+            if found is not None and self._referrers is not None:
+                watch.watched.enter("carries its referrers along", lambda _now: True)  # each is watched for itself
+                await self._referrers.carry(self, image, found, referrers)
+            elif not referrers.is_empty:
+                for destination in image.held:
+                    image.release(destination)
         except SyncError as error:
-            _fail(image, error)
+            fail(image, error)
         except asyncio.CancelledError:
             if watch.error is None:
                 raise
-            _fail(image, watch.error)
+            fail(image, watch.error)
         finally:
             watch.watched.leave()
-        if not image.open:
+        if not (image.open or image.held):
             self._under_way.discard(image)
 
     def _turn(self, *places: Reference) -> Callable[[float], bool]:
         return self._dog.turn(*{place.repository.registry for place in places})
 
-    async def _sync(self, image: OpenImage, wanted: PlatformFilter, watched: Watched) -> None:
-        if image.memory is not None and (self._settings.trust_state or image.source.digest is not None):
-            _enter_recalled(image, image.memory)  # a digest cannot move, and a tag is said to have not
+    async def _sync(
+        self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, watched: Watched
+    ) -> FoundReferrers | None:
+        """What refers to the image, where that is to be carried along."""
+        self._recall(image, referrers)
         if not image.open:
-            return
+            return None
         head, present = await self._look(image)
         filtered = self._discovery.rewrites(wanted, head.media_type)
-        if head.digest is not None and not filtered and not self._settings.force:
-            _enter_unchanged(image, present, head.digest, head.digest)
+        if head.digest is not None and not filtered and referrers.is_empty:
+            if not self._settings.force:
+                enter_unchanged(image, present, head.digest, head.digest)
+            if image.open and not self._settings.dry_run:
+                self._transfers.start()  # something will move: workers start while the manifests are read
         if not image.open:
-            return
-        if head.digest is not None and not filtered and not self._settings.dry_run:
-            self._transfers.start()  # something will move: workers start while the manifests are read
+            return None
         watched.enter("asks the source for the manifest", self._turn(image.source, *image.open))
         root = await self._discovery.get_root(image.source, head)
         selected = await self._discovery.select(image.source.repository, root, wanted)
@@ -145,12 +179,46 @@ class ImageSync:
                 image.enter(
                     destination, Outcome.SKIPPED, reason=selected.reason, source_digest=str(selected.source_digest)
                 )
-            return
-        if selected.root.digest != selected.source_digest:
-            present.update(await self._retarget(image, selected.root.digest))
+            return None
+        found = None
+        if self._referrers is not None and not referrers.is_empty:
+            watched.enter("looks for its referrers", self._turn(image.source))
+            found = await self._referrers.find(image.source.repository, selected, referrers)
+        try:
+            await self._deliver_to_all(image, selected, selected.root, present, watched)
+        except SyncError as error:
+            fail(image, error)  # not for those that have it: their referrers are carried along
+        return found
+
+    def _recall(self, image: OpenImage, referrers: ReferrerSelection) -> None:
+        """What can be said of an image without asking anybody."""
+        alone, source = referrers.is_empty, image.source
+        if image.memory is not None:
+            if self._settings.trust_state or (source.digest is not None and alone):
+                enter_recalled(image, image.memory)  # a digest cannot move, and a tag is said to have not
+            elif not alone:
+                # An image whose referrers cannot be read fails, so it has no outcome before they are.
+                for destination in list(image.memory.recalled):
+                    image.memory.revoke(destination)
+        if not alone and source.tag is not None and is_fallback_tag(source.tag):
+            for destination in image.open:
+                image.enter(destination, Outcome.SKIPPED, reason=LIST_OF_REFERRERS)
+
+    async def _deliver_to_all(
+        self,
+        image: OpenImage,
+        selected: Selected,
+        root: Manifest,
+        present: dict[Reference, Digest | None],
+        watched: Watched,
+    ) -> None:
+        """Bring what was `selected`, with its `root`, to where it is not `present`."""
+        watched.enter("asks for the manifest", self._turn(image.source, *image.open))
+        if root.digest != selected.source_digest:
+            present.update(await self._retarget(image, root.digest))
         if not self._settings.force:
-            _enter_unchanged(image, present, selected.root.digest, selected.source_digest)
-        changed = {place: there for place, there in present.items() if there != selected.root.digest}
+            enter_unchanged(image, present, root.digest, selected.source_digest)
+        changed = {place: there for place, there in present.items() if there != root.digest}
         self._conflicts.settle(image, changed)
         if not image.open:
             return
@@ -173,12 +241,12 @@ class ImageSync:
         try:
             head = await self._discovery.head_source(image.source)
             if image.memory is not None and recalled:
-                looks += self._begin_looks(_enter_recalled(image, image.memory, head))
+                looks += self._begin_looks(enter_recalled(image, image.memory, head))
             return head, await self._end_looks(image, looks)
         finally:
-            _abandon(looks)
+            abandon(looks)
 
-    def _begin_looks(self, destinations: list[Reference]) -> list[_Look]:
+    def _begin_looks(self, destinations: list[Reference]) -> list[Look]:
         creates = self._preparation is not None and self._preparation.creates
         create_task, head = self._loop.create_task, self._head if creates else self._discovery.head_destination
         surely = not self._conflicts.overwrites
@@ -195,7 +263,7 @@ class ImageSync:
                 raise
         return await self._discovery.head_destination(destination, surely=surely)
 
-    async def _end_looks(self, image: OpenImage, looks: list[_Look]) -> dict[Reference, Digest | None]:
+    async def _end_looks(self, image: OpenImage, looks: list[Look]) -> dict[Reference, Digest | None]:
         """What is at the destinations now; one that fails ends."""
         present: dict[Reference, Digest | None] = {}
         for destination, look in looks:
@@ -213,7 +281,7 @@ class ImageSync:
         try:
             return await self._end_looks(image, looks)
         finally:
-            _abandon(looks)
+            abandon(looks)
 
     async def _deliver(
         self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected, there: Digest | None
@@ -246,13 +314,13 @@ class ImageSync:
         except SyncError as error:
             explain(error, tree)
             if (reason := not_taken(error, tree)) is None:
-                _fail_delivery(image, destination, error, **facts, **delivery.facts())
+                fail_delivery(image, destination, error, **facts, **delivery.facts())
             else:
                 moved = {name: facts[name] for name in ("source_digest", "bytes_total")}
                 image.enter(destination, Outcome.SKIPPED, reason=reason, **moved, **delivery.facts())
         except asyncio.CancelledError:
             if watch.error is not None:
-                _fail_delivery(image, destination, watch.error, **facts, **delivery.facts())
+                fail_delivery(image, destination, watch.error, **facts, **delivery.facts())
                 return
             image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason, **facts, **delivery.facts())
             raise
@@ -330,59 +398,3 @@ class ImageSync:
                 self._holdings.note(registry, blob.digest)
                 total += max(blob.size, 0)
         return total
-
-
-def _fail(image: OpenImage, error: SyncError) -> None:
-    error.located(repository=str(image.source.repository), reference=image.source.target)
-    for destination in image.open:
-        image.fail(destination, error)
-
-
-def _fail_delivery(image: OpenImage, destination: Reference, error: SyncError, **facts: Any) -> None:
-    if error.origin is Origin.LOCAL:
-        error.origin = Origin.DESTINATION
-    where = image.source if error.origin is Origin.SOURCE else destination
-    error.located(repository=str(where.repository), reference=where.target)
-    image.fail(destination, error, **facts)
-
-
-def _abandon(looks: list[_Look]) -> None:
-    """What has not ended is not wanted any more; and whatever became of the rest, nobody asks."""
-    for _, look in looks:
-        if not look.done():
-            look.cancel()
-        elif not look.cancelled():
-            look.exception()
-
-
-def _enter_recalled(image: OpenImage, memory: ImageMemory, head: ManifestHead | None = None) -> list[Reference]:
-    """What the journal has is unchanged: all of it or, with the source's `head`, where that is what was copied. The
-    others are returned, and nothing is recalled of them any more.
-    """
-    moved = []
-    for destination, done in list(memory.recalled.items()):
-        if head is not None and str(head.digest) != done.source_digest:
-            memory.revoke(destination)
-            moved.append(destination)
-            continue
-        image.enter(
-            destination,
-            Outcome.UNCHANGED,
-            reason=BY_JOURNAL,
-            source_digest=done.source_digest,
-            destination_digest=done.destination_digest,
-        )
-    return moved
-
-
-def _enter_unchanged(
-    image: OpenImage, present: dict[Reference, Digest | None], digest: Digest, source_digest: Digest
-) -> None:
-    for destination in image.open:
-        if present.get(destination) == digest:
-            image.enter(
-                destination,
-                Outcome.UNCHANGED,
-                source_digest=str(source_digest),
-                destination_digest=str(digest),
-            )

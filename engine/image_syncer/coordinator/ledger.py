@@ -68,6 +68,11 @@ class Ledger:
         self._planned = Tally()
         self._entered = Tally()
 
+    @property
+    def planned(self) -> int:
+        """How many images and destinations have come up so far."""
+        return self._planned.count
+
     def plan(self, source: Reference | str, destination: Reference | str) -> None:
         """One image and destination has come up, and is owed an outcome."""
         self._planned.add(str(source), str(destination))

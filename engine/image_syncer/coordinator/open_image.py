@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.ledger import failed
 from image_syncer.oci import Reference
-from image_syncer.telemetry import ImageResult
+from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.errors import SyncError
     from image_syncer.oci import Digest
-    from image_syncer.telemetry import Outcome
 
 __all__ = ["OpenImage"]
 
@@ -24,7 +24,8 @@ class OpenImage:
     """Enters each of its destinations into the ledger exactly once; a second outcome raises RuntimeError.
 
     `clock` gives seconds; `rule` is what a retry has to know of an image that fails; `memory` is what the journal knows
-    of it, where there is one.
+    of it, where there is one. `arrived` are the destinations that have it, or would have it (in a dry run).
+    With `holds`, a destination that is as wanted is entered when it is released: something is still to be done there.
     """
 
     def __init__(
@@ -35,6 +36,9 @@ class OpenImage:
         clock: Callable[[], float],
         memory: ImageMemory | None = None,
         rule: Mapping[str, Any] | None = None,
+        referrer_of: str | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
         self.source = source
         self._open = {str(destination): destination for destination in destinations}
@@ -43,7 +47,11 @@ class OpenImage:
         self._clock = clock
         self._began = clock()
         self.memory = memory
-        self._rule = rule
+        self.rule = rule
+        self._of = referrer_of
+        self._holds = holds
+        self._held: dict[Reference, ImageResult] = {}
+        self.arrived: list[Reference] = []
 
     @property
     def open(self) -> list[Reference]:
@@ -59,18 +67,46 @@ class OpenImage:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
         name = str(destination)
         seconds = self._close(name)
-        rule = self._rule if outcome.is_failure else None
-        result = ImageResult(str(self.source), name, outcome, seconds=seconds, rule=rule, **facts)
-        if self.memory is not None:
-            self.memory.note(destination, result)
-        self._ledger.enter(result, planned_as=self._planned_as.get(name))
+        rule = self.rule if outcome.is_failure else None
+        result = ImageResult(str(self.source), name, outcome, seconds=seconds, rule=rule, referrer_of=self._of, **facts)
+        if outcome.is_as_wanted or outcome is Outcome.PLANNED:
+            self.arrived.append(destination)
+        if outcome.is_as_wanted and self._holds:
+            self._held[destination] = result
+        else:
+            self._enter(destination, result)
 
     def fail(self, destination: Reference, error: SyncError, **facts: Any) -> None:
         """`destination` did not get the image."""
         name = str(destination)
         seconds = self._close(name)
-        result = failed(self.source, destination, error, seconds=seconds, rule=self._rule, **facts)
+        result = failed(self.source, destination, error, seconds=seconds, rule=self.rule, referrer_of=self._of, **facts)
         self._ledger.enter(result, planned_as=self._planned_as.get(name))
+
+    @property
+    def held(self) -> list[Reference]:
+        """The destinations that are as wanted and not entered yet."""
+        return list(self._held)
+
+    def release(self, destination: Reference, error: SyncError | None = None) -> None:
+        """Enter what was held: as wanted or, with `error`, as failed after all."""
+        result = self._held.pop(destination)
+        if error is not None:
+            told = failed(self.source, destination, error)
+            result = replace(
+                result, outcome=told.outcome, reason=told.reason, error=told.error, tries=told.tries, rule=self.rule
+            )
+        self._enter(destination, result)
+
+    def leave(self, destination: Reference, reason: str) -> None:
+        """Enter what was held as not tried: nobody knows whether what was still to be done there was done."""
+        result = replace(self._held.pop(destination), outcome=Outcome.NOT_TRIED, reason=reason, rule=self.rule)
+        self._enter(destination, result)
+
+    def _enter(self, destination: Reference, result: ImageResult) -> None:
+        if self.memory is not None:
+            self.memory.note(destination, result)
+        self._ledger.enter(result, planned_as=self._planned_as.get(str(destination)))
 
     def rename(self, digest: Digest) -> list[Reference]:
         """The open destinations without a tag, which go under `digest` from now on."""

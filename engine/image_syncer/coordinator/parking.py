@@ -13,6 +13,7 @@ from image_syncer.telemetry import ImageResult, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from image_syncer.config import ReferrerSelection
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.oci import PlatformFilter, Reference
     from image_syncer.planning import Breakers
@@ -22,11 +23,14 @@ __all__ = ["Parking", "PlannedImage"]
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image that is owed an outcome at each of its destinations; `wanted` are its platforms."""
+    """An image that is owed an outcome at each of its destinations; `wanted` are its platforms, `referrers` what its
+    rule says of those (None: nothing).
+    """
 
     source: Reference
     destinations: tuple[Reference, ...]
     wanted: PlatformFilter
+    referrers: ReferrerSelection | None = None
 
     @property
     def registries(self) -> frozenset[str]:
@@ -36,7 +40,7 @@ class PlannedImage:
     @property
     def facts(self) -> dict[str, Any] | None:
         """What the report has to say of it where it was not tried."""
-        return image_facts(self.wanted.platforms)
+        return image_facts(self.wanted.platforms, self.referrers)
 
 
 class Parking:

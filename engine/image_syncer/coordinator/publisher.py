@@ -8,7 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin
-from image_syncer.registry import build_put_manifest, parse_put_manifest
+from image_syncer.registry import build_put_manifest, parse_put_manifest, takes_subject
 
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
@@ -31,6 +31,8 @@ class Publisher:
         self._client = client
         self._endpoints = endpoints
         self._children = children
+        self.lists_referrers: dict[Repository, bool] = {}
+        """Whether a repository lists the referrers of its manifests, as its registry said of the last that was put."""
         self._running: dict[tuple[Repository, Digest], asyncio.Future[None]] = {}
 
     async def publish(self, tree: ImageTree, destination: Reference) -> None:
@@ -67,10 +69,12 @@ class Publisher:
         """One manifest, as it is, under `target`: a tag or its digest. What it names has to be there."""
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
         request = build_put_manifest(endpoint, repository, target, manifest.media_type, manifest.raw)
-        await self._client.send(
+        response = await self._client.send(
             request,
             endpoint,
             origin=Origin.DESTINATION,
             accept=_ACCEPTED,
             check=lambda response: parse_put_manifest(response, manifest.digest),
         )
+        if manifest.subject is not None:
+            self.lists_referrers[repository] = takes_subject(response)

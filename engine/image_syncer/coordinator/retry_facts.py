@@ -9,23 +9,27 @@ from image_syncer.config import CatalogRule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from image_syncer.config import Rule
+    from image_syncer.config import ReferrerSelection, Rule
     from image_syncer.oci import Platform
 
 __all__ = ["image_facts", "rule_facts"]
 
 
-def image_facts(platforms: Iterable[Platform]) -> dict[str, Any] | None:
-    """Of one image: the platforms of its rule; None where the rule has none of its own."""
-    names = [str(platform) for platform in platforms]
-    return {"platforms": names} if names else None
+def image_facts(platforms: Iterable[Platform], referrers: ReferrerSelection | None = None) -> dict[str, Any] | None:
+    """Of one image: the platforms and the referrers of its rule; None where the rule has nothing of its own."""
+    facts: dict[str, Any] = {}
+    if names := [str(platform) for platform in platforms]:
+        facts["platforms"] = names
+    if referrers is not None:
+        facts["referrers"] = str(referrers)
+    return facts or None
 
 
 def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
     """Of a rule whose tags, or whose repositories, are not known: which of those that the registry lists it means;
     empty for all of them.
     """
-    facts: dict[str, Any] = image_facts(rule.platforms) or {}
+    facts: dict[str, Any] = image_facts(rule.platforms, rule.referrers) or {}
     if isinstance(rule, CatalogRule):
         facts["catalog"] = {"pattern": rule.pattern, "exclude": list(rule.exclude)}
         if (flatten := rule.destinations[0].flatten) is not None:

@@ -47,9 +47,7 @@ END_S = 10.0
 class Images(Protocol):
     """What is done with each image: it is copied, or verified."""
 
-    def start(
-        self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
-    ) -> Coroutine[None, None, None]:
+    def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
         """The work that brings one image to an outcome at each of its destinations."""
 
     def close(self) -> None:
@@ -77,8 +75,6 @@ class RuleRunner:
 
     What is under way when a registry goes down gives its place to others, so more than `OPEN_IMAGES` may then be under
     way: as many again for each registry that is down. What was not begun then is begun when the registry is back.
-
-    `images_total` counts images and destinations that are known so far.
     """
 
     def __init__(
@@ -110,7 +106,6 @@ class RuleRunner:
         self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.images_total = 0
         self._began_at = time.time()
 
     @property
@@ -202,7 +197,7 @@ class RuleRunner:
                 async for tags, seen, last in pages:
                     listed += seen
                     images = [
-                        PlannedImage(source, _destinations(rule, source, position), wanted)
+                        PlannedImage(source, _destinations(rule, source, position), wanted, rule.referrers)
                         for position, source in enumerate(rule.references(tags), begun)
                     ]
                     self._plan(images)
@@ -262,7 +257,6 @@ class RuleRunner:
                 self._plan_one(name, str(destination))
 
     def _plan_one(self, source: str, destination: str) -> None:
-        self.images_total += 1
         self._ledger.plan(source, destination)
 
     async def _begin_images(self, images: list[PlannedImage]) -> None:
@@ -275,7 +269,7 @@ class RuleRunner:
                 if ready is None:
                     self._gate.leave()
                     continue
-                work = self._images.start(ready.source, list(ready.destinations), ready.wanted)
+                work = self._images.start(ready)
                 self._begin(_Work(self._gate, ready.registries), work)
         except BaseException:
             self._parking.enter_not_tried(images[begun:], self._ending.reason)
@@ -337,7 +331,7 @@ class RuleRunner:
         if rule.tags.needs_listing:
             self._enter(rule, Outcome.NOT_TRIED, self._ending.reason, rule_facts(rule))
             return
-        facts = image_facts(rule.platforms)
+        facts = image_facts(rule.platforms, rule.referrers)
         for position, source in enumerate(rule.references()):
             for destination in _destinations(rule, source, position):
                 self._plan_one(str(source), str(destination))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config.referrers import check_form
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.coordinator.discovery import Discovery
@@ -27,8 +28,10 @@ from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.quirks import Quirks
+from image_syncer.coordinator.referrer_copies import copies_of
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.sessions import UploadSessions
+from image_syncer.coordinator.snapshots import Snapshots
 from image_syncer.coordinator.told_settings import told_settings
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
@@ -45,7 +48,7 @@ from image_syncer.net import (
     Transport,
 )
 from image_syncer.planning import Breakers, BreakerState, decide_policies, decide_resources, split_connections
-from image_syncer.telemetry import RateMeter, Report, ReportWriter, Snapshot, estimate_time_left, get_logger
+from image_syncer.telemetry import Report, ReportWriter, get_logger
 from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
@@ -55,12 +58,11 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.planning import Breaker, Holdings, RetryPolicies
-    from image_syncer.telemetry import ImageResult
+    from image_syncer.telemetry import ImageResult, Snapshot
 
 __all__ = ["Run"]
 
 STOP_GRACE_S = 2.0
-SLOWEST_ROWS = 5
 CHILDREN_IN_MEMORY = 100_000
 """Manifests that indexes name, of those that were put: some 13 MB."""
 
@@ -81,6 +83,7 @@ class Run:
         on_progress: Callable[[Snapshot], None] | None,
         on_image: Callable[[ImageResult], None] | None,
     ) -> None:
+        check_form(configuration, settings)
         self._configuration = configuration
         self._settings = settings
         self._on_progress = on_progress
@@ -95,7 +98,6 @@ class Run:
         self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
-        self._rate = RateMeter()
         self._source = CredentialSource(os.environ)
         if (text := open_files(self._resources)) is not None:
             self._warnings.append(text)
@@ -235,11 +237,13 @@ class Run:
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
+        self._snapshots = Snapshots(self._ledger, self._transfers, self._began)
         self._preparation = Preparation(self._client, endpoints, self._lookup, policies, holdings, self._transfers)
+        self._listings = Listings(self._client, endpoints, self._preparation.own_api)
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
             self._configuration.rules,
-            Listings(self._client, endpoints, self._preparation.own_api),
+            self._listings,
             images,
             self._ledger,
             settings,
@@ -260,10 +264,12 @@ class Run:
         return build_check(self._client, endpoints, self._settings)
 
     def _new_images(self, discovery: Discovery, endpoints: EndpointBook, holdings: Holdings) -> Images:
+        publisher = Publisher(self._client, endpoints, self._children)
+        parts = (self._client, endpoints, discovery, publisher)
         return ImageSync(
             discovery,
             self._transfers,
-            Publisher(self._client, endpoints, self._children),
+            publisher,
             self._ledger,
             self._settings,
             holdings,
@@ -272,6 +278,7 @@ class Run:
             journal=self._journal,
             check=self._check,
             preparation=self._preparation,
+            referrers=copies_of(parts, self._listings, self._ledger, dry_run=self._settings.dry_run),
         )
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
@@ -303,26 +310,7 @@ class Run:
             _log.debug("progress cannot be shown any more", traceback=traceback.format_exc())
 
     def _snapshot(self, now: float) -> Snapshot:
-        scheduler = self._transfers.scheduler
-        in_flight = self._transfers.bytes_in_flight
-        done = scheduler.landed_bytes + in_flight
-        self._rate.update(now, self._transfers.moved_bytes + in_flight)
-        rate = self._rate.bytes_per_s(now)
-        return Snapshot(
-            elapsed_s=now - self._began,
-            images_total=self._rules.images_total,
-            images_done=self._ledger.totals.images,
-            outcomes=dict(self._ledger.totals.outcomes),
-            listing=self._rules.rules_left > 0,
-            blobs_total=scheduler.wanted_blobs,
-            blobs_done=scheduler.landed_blobs,
-            bytes_total=scheduler.wanted_bytes,
-            bytes_done=done,
-            bytes_per_s=rate,
-            eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
-            slowest=self._transfers.slowest(SLOWEST_ROWS),
-            waiting=self._waiting(now),
-        )
+        return self._snapshots.take(now, listing=self._rules.rules_left > 0, waiting=self._waiting(now))
 
     def _on_outage(self, breaker: Breaker) -> None:
         seconds = format_duration(self._loop.time() - breaker.failed_at)

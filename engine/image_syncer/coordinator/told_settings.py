@@ -19,6 +19,7 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         "retries": settings.retries,
         "force": settings.force,
         "on_conflict": str(settings.on_conflict),
+        "referrers": str(settings.referrers),
         "verify": settings.verify,
         "dry_run": settings.dry_run,
         "rate": str(settings.rate or "") or None,

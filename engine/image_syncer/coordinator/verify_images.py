@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ending import Ending
+    from image_syncer.coordinator.parking import PlannedImage
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.oci import Digest, PlatformFilter, Reference
     from image_syncer.telemetry import ImageResult
@@ -50,13 +51,11 @@ class ImageVerify:
         self._loop = asyncio.get_running_loop()
         self._under_way: set[OpenImage] = set()
 
-    def start(
-        self, source: Reference, destinations: list[Reference], wanted: PlatformFilter
-    ) -> Coroutine[None, None, None]:
+    def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
         """The work that compares one image with its destinations."""
-        image = OpenImage(source, destinations, self._ledger, self._loop.time)
+        image = OpenImage(planned.source, list(planned.destinations), self._ledger, self._loop.time)
         self._under_way.add(image)
-        return self._run(image, wanted)
+        return self._run(image, planned.wanted)
 
     def close(self) -> None:
         """Nothing runs any more: what has no outcome yet was not tried."""

@@ -75,6 +75,22 @@ from image_syncer.registry.redirect import (
     resolve_redirect,
 )
 from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
+from image_syncer.registry.referrers import (
+    COSIGN_TYPES,
+    NO_REFERRERS_API,
+    ReferrerEntry,
+    ReferrerPage,
+    build_list_referrers,
+    cosign_tags,
+    describe_referrer,
+    fallback_tag,
+    is_attached_tag,
+    is_fallback_tag,
+    merge_referrers,
+    parse_referrers,
+    read_referrers,
+    takes_subject,
+)
 from image_syncer.registry.retry_after import MAX_RETRY_AFTER_S, retry_after_s
 from image_syncer.registry.scope import CATALOG_SCOPE, Scope, pull_scope, push_scope
 from image_syncer.registry.tags import TagPage, build_list_tags, parse_tag_page
@@ -104,6 +120,7 @@ from image_syncer.registry.uploads import (
 
 __all__ = [
     "CATALOG_SCOPE",
+    "COSIGN_TYPES",
     "DEFAULT_EXPIRES_IN_S",
     "DIRECT",
     "GENERIC",
@@ -111,6 +128,7 @@ __all__ = [
     "MAX_REDIRECTS",
     "MAX_RETRY_AFTER_S",
     "NO_PROXY",
+    "NO_REFERRERS_API",
     "NO_REGISTRY_HINT",
     "OVERRIDABLE_FLAGS",
     "OVERRIDABLE_SIZES",
@@ -140,6 +158,8 @@ __all__ = [
     "Operation",
     "Profile",
     "RedirectPolicy",
+    "ReferrerEntry",
+    "ReferrerPage",
     "Request",
     "Response",
     "Scope",
@@ -163,6 +183,7 @@ __all__ = [
     "build_list_gitlab_repositories",
     "build_list_harbor_repositories",
     "build_list_hub_repositories",
+    "build_list_referrers",
     "build_list_tags",
     "build_patch_upload",
     "build_ping",
@@ -173,13 +194,19 @@ __all__ = [
     "candidate_endpoints",
     "content_digest",
     "content_length",
+    "cosign_tags",
     "denial_hint",
+    "describe_referrer",
     "environment_proxies",
+    "fallback_tag",
     "find_gitlab",
     "follow_redirect",
+    "is_attached_tag",
+    "is_fallback_tag",
     "is_page",
     "is_retryable_status",
     "may_carry_credentials",
+    "merge_referrers",
     "origin_of",
     "parse_allowance",
     "parse_blob_range",
@@ -194,6 +221,7 @@ __all__ = [
     "parse_proxy",
     "parse_put_manifest",
     "parse_put_upload",
+    "parse_referrers",
     "parse_start_upload",
     "parse_tag_page",
     "parse_token",
@@ -203,6 +231,7 @@ __all__ = [
     "pull_scope",
     "push_scope",
     "rank_challenges",
+    "read_referrers",
     "realm_allowed",
     "recognise_answer",
     "recognise_host",
@@ -213,5 +242,6 @@ __all__ = [
     "same_origin",
     "say_whose",
     "shown_proxy",
+    "takes_subject",
     "without_query",
 ]

@@ -36,6 +36,7 @@ class Operation(str, Enum):
     DELETE_BLOB = "delete blob"
     LIST_TAGS = "list tags"
     LIST_CATALOG = "list catalog"
+    LIST_REFERRERS = "list referrers"
     GET_TOKEN = "get token"  # noqa: S105 - the name of an operation, no secret
     PING = "ping"
     FIND_PROJECT = "find project"

@@ -76,6 +76,7 @@ class ImageResult:
     platform filter rewrote an index, or it was converted. `replaced_digest` is what the destination had under the tag
     before (in a dry run: has), where that is another. `source_moved` is what the source had under the tag after the
     copy, where it was asked again, and that is no longer what was copied.
+    `referrer_of` is the manifest at the source to which it belongs, where it was carried along with that.
     `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
     What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
     no other.
@@ -89,6 +90,7 @@ class ImageResult:
     destination_digest: str | None = None
     replaced_digest: str | None = None
     source_moved: str | None = None
+    referrer_of: str | None = None
     bytes_moved: int = 0
     bytes_total: int = 0
     blobs_moved: int = 0

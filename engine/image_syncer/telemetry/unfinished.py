@@ -19,6 +19,7 @@ from image_syncer.config import (
 )
 from image_syncer.config.catalogs import parse_pattern, parse_template
 from image_syncer.config.conflicts import OnConflict, parse_on_conflict
+from image_syncer.config.referrers import ReferrerSelection, parse_referrer_selection
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Unfinished", "find_unfinished"]
 
+_Own = tuple[tuple[Platform, ...], ReferrerSelection | None]
+"""What a rule has of its own, beside its names: platforms and referrers."""
 _HINT = "Give the file that --report of a sync or copy wrote."
 _OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
 
@@ -58,6 +61,7 @@ class Unfinished:
     missing_platform: MissingPlatform
     foreign_layers: ForeignLayers
     manifest_format: ManifestFormat
+    referrers: ReferrerSelection
     catalogs: tuple[CatalogRule, ...] = ()
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
@@ -79,9 +83,9 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
     """
     if recorded.report.kind != "sync":
         raise ConfigurationError("this is the report of a verification, which copies nothing", hint=_HINT)
-    whole: dict[tuple[Repository, TagSelection, tuple[Platform, ...]], dict[Destination, None]] = {}
+    whole: dict[tuple[Repository, TagSelection, _Own], dict[Destination, None]] = {}
     catalogs: list[CatalogRule] = []
-    single: dict[tuple[Reference, tuple[Platform, ...]], dict[Destination, None]] = {}
+    single: dict[tuple[Reference, _Own], dict[Destination, None]] = {}
     for image in recorded.unfinished:
         facts = image.rule or {}
         if facts.get("unusable") is True:
@@ -91,25 +95,23 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
                 catalogs.append(_catalog(image, facts))
                 continue
             source, destination = parse_reference(image.source), parse_reference(image.destination)
-            platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
+            own = _own(facts)
             if source.tag is None and source.digest is None:
                 selection = _selection(facts)
-                whole.setdefault((source.repository, selection, platforms), {})[Destination(destination.repository)] = (
-                    None
-                )
+                whole.setdefault((source.repository, selection, own), {})[Destination(destination.repository)] = None
             else:
-                single.setdefault((source, platforms), {})[_destination(source, destination)] = None
+                single.setdefault((source, own), {})[_destination(source, destination)] = None
         except (InvalidReference, InvalidPlatform, ValueError) as error:
             raise _foreign(image, error) from None
     rules = [
-        Rule(repository, selection, tuple(destinations), platforms)
-        for (repository, selection, platforms), destinations in whole.items()
+        Rule(repository, selection, tuple(destinations), own[0], referrers=own[1])
+        for (repository, selection, own), destinations in whole.items()
     ]
-    for (source, platforms), destinations in single.items():
-        left = [each for each in destinations if not any(_covers(rule, source, each, platforms) for rule in rules)]
+    for (source, own), destinations in single.items():
+        left = [each for each in destinations if not any(_covers(rule, source, each, own) for rule in rules)]
         if left:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
-            rules.append(Rule(source.repository, one, tuple(left), platforms))
+            rules.append(Rule(source.repository, one, tuple(left), own[0], referrers=own[1]))
     settings = recorded.report.settings
     try:
         # Of an older release: the only ones that there were.
@@ -117,6 +119,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         missing_platform = MissingPlatform(settings.get("missing_platform", "skip"))
         foreign_layers = ForeignLayers(settings.get("foreign_layers", "leave"))
         manifest_format = ManifestFormat(settings.get("format", "keep"))
+        referrers = parse_referrer_selection(str(settings.get("referrers", "none")))
     except ValueError as error:
         raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
     forced = settings.get("force") is True
@@ -128,6 +131,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         missing_platform,
         foreign_layers,
         manifest_format,
+        referrers,
         tuple(catalogs),
     )
 
@@ -146,8 +150,17 @@ def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
         raise ValueError(f"a pattern cannot be used: {error}") from None
     registry, _ = parse_pattern(image.source)
     template = parse_template(image.destination, groups, flatten)
+    platforms, referrers = _own(facts)
+    selection, templates = _selection(facts), (template,)
+    return CatalogRule(
+        registry, patterns[0], image.source, patterns[1:], selection, templates, platforms, referrers=referrers
+    )
+
+
+def _own(facts: Mapping[str, Any]) -> _Own:
     platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
-    return CatalogRule(registry, patterns[0], image.source, patterns[1:], _selection(facts), (template,), platforms)
+    referrers = facts.get("referrers")
+    return platforms, None if referrers is None else parse_referrer_selection(str(referrers))
 
 
 def _destination(source: Reference, destination: Reference) -> Destination:
@@ -214,10 +227,10 @@ def _versions(data: object) -> VersionSelection:
     )
 
 
-def _covers(rule: Rule, source: Reference, destination: Destination, platforms: tuple[Platform, ...]) -> bool:
+def _covers(rule: Rule, source: Reference, destination: Destination, own: _Own) -> bool:
     return (
         rule.tags.needs_listing
-        and (rule.source, rule.platforms) == (source.repository, platforms)
+        and (rule.source, rule.platforms, rule.referrers) == (source.repository, *own)
         and destination in rule.destinations
         and source.tag is not None
         and source.tag in rule.tags.select((source.tag,))

@@ -11,6 +11,7 @@ from image_syncer.config import MAX_FILE_BYTES, load_configuration, load_registr
 from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.go_format import GO_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.referrer_fields import REFERRER_KEYS
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
 from image_syncer.config.tree import MAX_DEPTH, MAX_NODES
 from image_syncer.credentials.helper import HELPER_TIMEOUT_S
@@ -37,6 +38,7 @@ def tables(heading):
         ("key of a rule", [tuple(key for key in RULE_KEYS if key not in CATALOG_KEYS)]),
         ("key of such a rule", [CATALOG_KEYS]),
         ("key of `tags`", [TAG_KEYS]),
+        ("key of `referrers`", [REFERRER_KEYS]),
     ],
 )
 def test_tables_hold_every_key(heading, keys):

@@ -14,6 +14,7 @@ from image_syncer.config import load_configuration
 from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.created import CREATED_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.referrer_fields import REFERRER_KEYS
 from image_syncer.config.registries import OWN_ENTRY_KEYS
 from image_syncer.config.registry_cloud import _FIELDS as CLOUD_FIELDS
 from image_syncer.config.registry_cloud import CLOUDS
@@ -45,12 +46,13 @@ def test_it_is_a_schema():
         (DEFS["rule"], RULE_KEYS),
         (DEFS["tags"], TAG_KEYS),
         (DEFS["created"], CREATED_KEYS),
+        (DEFS["referrers"], REFERRER_KEYS),
         (DEFS["profile"], PROFILE_FIELDS),
         (DEFS["cloud"], CLOUD_FIELDS),
         (DEFS["creation"], CREATION_FIELDS),
         (DEFS["registry"]["properties"]["rate"]["anyOf"][1]["items"], WINDOW_KEYS),
     ],
-    ids=["top", "registry", "rule", "tags", "created", "profile", "cloud", "create_repositories", "rate"],
+    ids=["top", "registry", "rule", "tags", "created", "referrers", "profile", "cloud", "create_repositories", "rate"],
 )
 def test_it_has_every_key_and_says_what_it_is_for(place, keys):
     assert sorted(place["properties"]) == sorted(keys)
@@ -109,6 +111,10 @@ def registry(text):
         rule(", tags: {include: 1.10, exclude: ['*-rc*'], regex: ^1, exclude_regex: 9$, newest: 5}"),
         rule(", tags: {versions: '>=1', prereleases: true, suffix: -alpine}"),
         rule(", tags: "),
+        rule(", referrers: all"),
+        rule(", referrers: 'sbom,require=signature,depth=2'"),
+        rule(", referrers: {types: [sbom, application/*], exclude: text/x, annotations: a.b=c, require: signature}"),
+        rule(", referrers: {depth: 2, cosign: false}", source="a.io/**", destination="b.io/**"),
         rule(", tags: {created: {newest: 5, after: '2026-01-31', within: 90d}}"),
         rule(source="a.io/p:1,2", destination="['b.io/p', 'b.io/q:x,y']"),
         rule(source="a.io:5000/p:/^v.*$/"),
@@ -147,6 +153,9 @@ def test_both_take_it(tmp_path, text):
         rule(source=""),
         rule(destination="[]"),
         rule(destination="{to: b.io/p}"),
+        rule(", referrers: {depth: 17}"),
+        rule(", referrers: {type: sbom}"),
+        rule(", referrers: [sbom]"),
         rule(", platform: linux/amd64"),
         rule(", platforms: []"),
         rule(", platforms: {os: linux}"),

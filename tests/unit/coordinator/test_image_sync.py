@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from image_syncer.config import Settings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
+from image_syncer.coordinator.parking import PlannedImage
 from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import PlatformFilter, Reference, digest_of, parse_reference
@@ -56,7 +57,17 @@ def sync_of(registries: Registries, results: list[ImageResult]) -> ImageSync:
 def test_where_the_source_fails_no_destination_is_waited_for() -> None:
     async def scenario() -> None:
         registries, results = Registries(), []
-        work = sync_of(registries, results).start(SOURCE, [FAST, SLOW, BROKEN], PlatformFilter())
+        work = sync_of(registries, results).start(
+            PlannedImage(
+                SOURCE,
+                (
+                    FAST,
+                    SLOW,
+                    BROKEN,
+                ),
+                PlatformFilter(),
+            )
+        )
         running = asyncio.ensure_future(work)
         for _ in range(3):
             await asyncio.sleep(0)
@@ -75,7 +86,16 @@ def test_a_destination_that_fails_leaves_the_others_alone() -> None:
     async def scenario() -> None:
         registries, results = Registries(), []
         registries.answer.set_result(ManifestHead(DIGEST, None, None))
-        await sync_of(registries, results).start(SOURCE, [BROKEN, FAST], PlatformFilter())
+        await sync_of(registries, results).start(
+            PlannedImage(
+                SOURCE,
+                (
+                    BROKEN,
+                    FAST,
+                ),
+                PlatformFilter(),
+            )
+        )
         outcomes = {result.destination: result.outcome for result in results}
         assert outcomes == {str(BROKEN): Outcome.FAILED, str(FAST): Outcome.UNCHANGED}
 
@@ -86,7 +106,18 @@ def test_a_run_that_is_broken_off_leaves_nothing_behind() -> None:
     async def scenario() -> None:
         registries, results = Registries(), []
         images = sync_of(registries, results)
-        running = asyncio.ensure_future(images.start(SOURCE, [FAST, SLOW], PlatformFilter()))
+        running = asyncio.ensure_future(
+            images.start(
+                PlannedImage(
+                    SOURCE,
+                    (
+                        FAST,
+                        SLOW,
+                    ),
+                    PlatformFilter(),
+                )
+            )
+        )
         for _ in range(3):
             await asyncio.sleep(0)
         registries.answer.set_result(ManifestHead(DIGEST, None, None))

@@ -18,7 +18,7 @@ from image_syncer.planning import Breakers
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
-    from image_syncer.oci import Reference
+    from image_syncer.coordinator.parking import PlannedImage
 
 DOG = Watchdog(math.inf, on_hopeless=lambda _stuck: True)
 
@@ -30,8 +30,8 @@ class Images:
         self._bad = bad
         self.closed = False
 
-    async def start(self, source: Reference, _destinations: object, _wanted: object) -> None:
-        if source.tag == self._bad:
+    async def start(self, planned: PlannedImage) -> None:
+        if planned.source.tag == self._bad:
             raise ZeroDivisionError
 
     def close(self) -> None:
