@@ -6,8 +6,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.creation_times import CreationTimes
-from image_syncer.coordinator.owner_lists import PING_STATUSES, find_owner_list
-from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RefusedError, RegistryError
+from image_syncer.coordinator.owner_lists import find_owner_list
+from image_syncer.errors import (
+    AuthenticationError,
+    Origin,
+    ProtocolViolation,
+    RefusedError,
+    RegistryDownError,
+    RegistryError,
+)
 from image_syncer.registry import (
     GENERIC,
     Listing,
@@ -65,17 +72,19 @@ class Listings:
     async def lists_by_owner(self, registry: str) -> bool:
         """Whether `registry` has a list for each project or namespace, which `repositories` asks for.
 
-        One that is not known by its name is asked once for what it is. Raises TransportError where none answers.
+        It is asked once whether it is there, since its own API goes through no health check, and what it is, where its
+        name does not tell. Raises TransportError and RegistryDownError where it is not there.
         """
         endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
-        if endpoint.profile is GENERIC:
-            try:
-                await self._own_api.ask(
-                    build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=PING_STATUSES
-                )
-            except RegistryError:
-                return False  # the list itself will tell what is wrong
-            endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
+        if endpoint.profile is not GENERIC and endpoint.profile.listing is Listing.CATALOG:
+            return False
+        try:
+            await self._client.send(build_ping(endpoint), endpoint, origin=Origin.SOURCE)
+        except RegistryDownError:
+            raise
+        except RegistryError:
+            pass  # it has answered; what it has against us, the list itself will tell
+        endpoint = await self._endpoints.resolve(registry, Origin.SOURCE)
         return endpoint.profile.listing is not Listing.CATALOG
 
     async def repositories(self, registry: str, owner: str = "") -> AsyncGenerator[tuple[list[str], bool], None]:

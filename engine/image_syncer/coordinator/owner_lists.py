@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.own_api import OwnApi
     from image_syncer.registry import Endpoint, Request, Response
 
-__all__ = ["PING_STATUSES", "Page", "PagedList", "find_owner_list"]
+__all__ = ["Page", "PagedList", "find_owner_list"]
 
-PING_STATUSES = (200, 401, 403, 404)
-"""What an answer to `/v2/` may have that tells what kind of registry it is."""
+_PING_STATUSES = (200, 401, 403, 404)
 _log = get_logger(__name__)
 
 
@@ -60,7 +59,7 @@ async def find_owner_list(own_api: OwnApi, endpoint: Endpoint, owner: str) -> Pa
     listing = endpoint.profile.listing
     if listing is Listing.GITLAB_API:
         answer = await own_api.ask(
-            build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=PING_STATUSES
+            build_ping(endpoint), endpoint, origin=Origin.SOURCE, authorization=None, accept=_PING_STATUSES
         )
         gitlab_url = find_gitlab(answer, endpoint)
         if gitlab_url is None:
