@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, RefusedError
-from image_syncer.oci import NotConvertible
+from image_syncer.oci import ManifestFormat, NotConvertible
 from image_syncer.planning import convert_tree
 from image_syncer.registry import Operation
 
 if TYPE_CHECKING:
-    from image_syncer.oci import ManifestFormat
     from image_syncer.planning import ImageTree
 
 __all__ = ["converted"]
+
+_KEEP = "Copy it as it is: --format keep."
+_ATTESTATIONS = "If this is an attestation: docker buildx build --provenance=false --sbom=false makes none."
 
 
 def converted(tree: ImageTree, wanted: ManifestFormat) -> ImageTree:
@@ -25,5 +27,5 @@ def converted(tree: ImageTree, wanted: ManifestFormat) -> ImageTree:
             f"it cannot be converted: {error}",
             origin=Origin.SOURCE,
             operation=Operation.GET_MANIFEST.value,
-            hint="Copy it as it is (--format keep), or without the platforms that this is about.",
+            hint=_KEEP if wanted is ManifestFormat.OCI else f"{_KEEP} {_ATTESTATIONS}",
         ) from None
