@@ -11,7 +11,9 @@ from image_syncer.config.converters.own_writer import write_own
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.findings import Findings
+from image_syncer.config.model import canonical_prefix
 from image_syncer.config.own_format import read_own
+from image_syncer.config.registries import read_registries
 from image_syncer.config.tree import MappingNode
 from image_syncer.config.yaml_text import parse_yaml
 
@@ -50,7 +52,7 @@ def prove(draft: Draft, heading: Sequence[str]) -> str:
         if not findings.errors:
             _tell_collisions(draft, [rule for rule in rules if not isinstance(rule, CatalogRule)])
             return write_own(draft, heading)
-        _leave_out(draft, findings)
+        _leave_out(draft, root, findings)
     raise RuntimeError("what was written cannot be read")
 
 
@@ -59,24 +61,29 @@ def _dialect() -> Dialect:
     return Dialect(True, False, Expansion.BRACED, Expansion.BRACED, variables, lambda name: (name, True))
 
 
-def _leave_out(draft: Draft, findings: Findings) -> None:
+def _leave_out(draft: Draft, root: MappingNode, findings: Findings) -> None:
+    """Refuse the rules and the registries that the findings are about."""
     in_force = [rule for rule in draft.rules if not rule.refusal]
-    entries = [entry for entry in draft.registries.values() if not entry.refusal]
-    names = [name for name, entry in draft.registries.items() if not entry.refusal]
     for problem in findings.errors:
         match = _RULE.match(problem.key or "")
-        rule = in_force[int(match["index"])] if match else None
-        if rule is not None:
-            if not rule.refusal:
-                draft.refuse(rule, problem.what, problem.mend)
-            continue
-        parts = (problem.key or "").split(" › ")
-        index = next((at for at, name in enumerate(names) if len(parts) > 1 and parts[1] == name), None)
-        if index is None:
-            raise RuntimeError(f"what was written cannot be read: {problem}")
-        if not entries[index].refusal:
-            draft.lose(entries[index].notes, *entries[index].place, f"left out: {problem.what}", problem.mend)
-            entries[index].refusal = problem.what
+        if match and not in_force[int(match["index"])].refusal:
+            draft.refuse(in_force[int(match["index"])], problem.what, problem.mend)
+    # Paths of registries have their names as they may be shown, so each is looked at by itself.
+    registries = root.get("registries")
+    entries = [entry for entry in draft.registries.values() if not entry.refusal]
+    seen: set[str] = set()
+    for entry, one in zip(entries, registries.entries if isinstance(registries, MappingNode) else (), strict=True):
+        alone = Findings(findings.file)
+        read_registries(MappingNode((one,), one[0].line), "registries", alone, _dialect())
+        prefix = canonical_prefix(one[0].text)
+        errors = [(problem.what, problem.mend) for problem in alone.errors]
+        if prefix in seen:
+            errors.append(("another entry is for the same registry", None))
+        seen.add(prefix)
+        if errors:
+            what, mend = errors[0]
+            draft.lose(entry.notes, *entry.place, f"left out: {what}", mend)
+            entry.refusal = what
 
 
 def _tell_collisions(draft: Draft, rules: Sequence[PlacedRule]) -> None:

@@ -119,3 +119,27 @@ def test_two_repositories_of_one_name_are_told(convert):
     assert [(line, what) for line, _, what in done.told] == [
         (1, "b.example/app:1 is also written from a.example/x/app:1"),
     ]
+
+
+def test_an_entry_that_our_format_refuses_is_left_out_too(convert):
+    done = convert(
+        """
+        a.example: {images: {x: [1]}}
+        docker.io: {tls-verify: false, images: {z: [1]}}
+        index.docker.io: {tls-verify: false, images: {y: [1]}}
+        "not a host": {tls-verify: false}
+        """,
+        to="b.example",
+        source_format=FileFormat.SKOPEO,
+    )
+    assert done.plan({}) == {
+        ("a.example/x:1", "b.example/x:1"),
+        ("docker.io/library/z:1", "b.example/z:1"),
+        ("docker.io/library/y:1", "b.example/y:1"),
+    }
+    assert [line for line in done.in_force if line.endswith(":") or "insecure" in line][:3] == [
+        "registries:",
+        "  docker.io:",
+        "    insecure: true",
+    ]
+    assert [(line, what.partition(":")[0]) for line, _, what in done.told] == [(4, "left out"), (5, "left out")]
