@@ -10,7 +10,7 @@ import pytest
 
 from image_syncer import find_unfinished, load_report
 from image_syncer.config import parse_referrer_selection
-from image_syncer.embedded import Behaviour, Fault
+from image_syncer.embedded import Behaviour, Fault, FaultKind
 from image_syncer.registry import fallback_tag
 from image_syncer.telemetry import Outcome
 from support.client import Client
@@ -264,6 +264,48 @@ def test_a_referrer_that_fails_leaves_the_others_alone(lab: SyncLab, image: Sign
     assert done.failure.referrer_of == f"{lab.source.address}/{REPOSITORY}@{image.child.digest}"
     assert sum(result.outcome is Outcome.COPIED for result in done.images) == 4
     assert done.failure.rule == {"referrers": "all"}
+
+
+def test_a_list_that_says_little_is_completed(lab: SyncLab) -> None:
+    """Some list digests only; what is chosen by type and annotation is not missed."""
+    made = lab.push(lab.content.image(1))
+    sbom = lab.push(lab.content.artifact("application/spdx+json", subject=made), tags=())
+    source = lab.source.address
+    place = fallback_tag(made.digest)
+    bare = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [sbom.descriptor()]}
+    lab.source.behaviour = NO_API
+    with Client(lab.source.url) as client:
+        body = json.dumps(bare).encode()
+        sent = client.send("PUT", f"/v2/{REPOSITORY}/manifests/{place}", body, {"Content-Type": INDEX})
+        assert sent.status == 201
+    target = lab.add_registry(NO_API)
+    wanted = parse_referrer_selection("sbom,annotation=org.opencontainers.image.created=20*")
+    done = lab.run(lab.rule(to=[(target, REPOSITORY)]), referrers=wanted)
+    assert [image.source for image in done.images][1:] == [f"{source}/{REPOSITORY}@{sbom.digest}"]
+    with Client(target.url) as client:
+        assert discover(client, REPOSITORY, made.digest) == [described(sbom)]
+
+
+def test_a_run_that_ends_before_them_says_so_of_each(lab: SyncLab, image: SignedImage) -> None:
+    blob = image.sbom.blobs[1].digest
+    lab.source.behaviour = Behaviour(faults=(Fault("get blob", FaultKind.STALL, times=None, match=blob),))
+    done = lab.run(lab.rule(), exit_code=None, deadline_s=4.0, **ALL)
+    assert done.report.exit_code == 1
+    outcomes = {result.source.rpartition("app")[2]: result.outcome for result in done.images}
+    assert outcomes[f":{TAG}"] is Outcome.COPIED
+    assert outcomes[f"@{image.sbom.digest}"] is outcomes[f"@{image.sbom_signature.digest}"] is Outcome.NOT_TRIED
+    lab.source.behaviour = Behaviour()
+    unfinished = find_unfinished(load_report(str(lab.report_path)))
+    lab.run(*unfinished.rules, referrers=unfinished.referrers)
+    assert_whole(lab, image, lab.destination)
+
+
+def test_what_belongs_to_several_images_is_brought_once(lab: SyncLab, image: SignedImage) -> None:
+    lab.push(image.root, tags=("same", "other"))
+    tags = [TAG, "same", "other", image.cosign_tag]
+    done = lab.run(lab.rule(tags=tags), **ALL)
+    assert len(done.images) == len(tags) + len(image.by_subject)
+    assert_whole(lab, image, lab.destination)
 
 
 def test_dry_run_tells_them(lab: SyncLab, image: SignedImage) -> None:

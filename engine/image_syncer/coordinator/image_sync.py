@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["ImageSync"]
 
 LIST_OF_REFERRERS = "the tag is a list of referrers, which is kept for each image that has some"
-"""The reason of a tag that must not overwrite what the destination has under it."""
 _BLOB_UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
 """OCI distribution specification 1.1, "Error Codes": a manifest names a blob that is not there."""
 
@@ -104,7 +103,10 @@ class ImageSync:
     def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
         """The work that brings one image to its destinations, and what refers to it."""
         referrers = self._settings.referrers if planned.referrers is None else planned.referrers
-        return self._run(self.open(planned, holds=not referrers.is_empty), planned.wanted, referrers)
+        image = self.open(planned, holds=not referrers.is_empty)
+        if self._referrers is not None and not referrers.is_empty:
+            self._referrers.claim(image)
+        return self._run(image, planned.wanted, referrers)
 
     def open(self, planned: PlannedImage, referrer_of: str | None = None, *, holds: bool = False) -> OpenImage:
         """The image of `planned`; from here on it ends in the ledger."""
@@ -127,8 +129,7 @@ class ImageSync:
         for image in self._under_way:
             for destination in image.open:
                 image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
-            for destination in image.held:
-                image.leave(destination, self._ending.reason)
+            image.leave(self._ending.reason)
 
     async def _run(self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection) -> None:
         watch = TaskWatch(self._dog, f"image {image.source}", "asks both sides for the tag")
@@ -139,8 +140,7 @@ class ImageSync:
                 watch.watched.enter("carries its referrers along", lambda _now: True)  # each is watched for itself
                 await self._referrers.carry(self, image, found, referrers)
             elif not referrers.is_empty:
-                for destination in image.held:
-                    image.release(destination)
+                image.release_all()
         except SyncError as error:
             fail(image, error)
         except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ class OpenImage:
         self._holds = holds
         self._held: dict[Reference, ImageResult] = {}
         self.arrived: list[Reference] = []
+        self.settled = asyncio.Event()
+        """Set when no destination is open any more."""
 
     @property
     def open(self) -> list[Reference]:
@@ -98,10 +101,16 @@ class OpenImage:
             )
         self._enter(destination, result)
 
-    def leave(self, destination: Reference, reason: str) -> None:
-        """Enter what was held as not tried: nobody knows whether what was still to be done there was done."""
-        result = replace(self._held.pop(destination), outcome=Outcome.NOT_TRIED, reason=reason, rule=self.rule)
-        self._enter(destination, result)
+    def release_all(self) -> None:
+        """Enter all that was held, as wanted."""
+        for destination in self.held:
+            self.release(destination)
+
+    def leave(self, reason: str) -> None:
+        """Enter all that was held as not tried: nobody knows whether what was still to be done there was done."""
+        for destination in self.held:
+            result = replace(self._held.pop(destination), outcome=Outcome.NOT_TRIED, reason=reason, rule=self.rule)
+            self._enter(destination, result)
 
     def _enter(self, destination: Reference, result: ImageResult) -> None:
         if self.memory is not None:
@@ -121,4 +130,6 @@ class OpenImage:
     def _close(self, destination: str) -> float:
         if self._open.pop(destination, None) is None:
             raise RuntimeError(f"{destination} has an outcome already")
+        if not self._open:
+            self.settled.set()
         return self.seconds

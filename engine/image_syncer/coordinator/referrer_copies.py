@@ -11,6 +11,7 @@ from image_syncer.coordinator.parking import PlannedImage
 from image_syncer.coordinator.referrers import ReferrerSearch
 from image_syncer.errors import Origin, SyncError
 from image_syncer.oci import PlatformFilter, Reference
+from image_syncer.registry import is_attached_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,16 @@ class _Images(Protocol):
 
 
 class _Carried(NamedTuple):
+    """`image` brings what was found, or another image of the run does; True or False: whether that has arrived."""
+
     found: Referrer
-    image: OpenImage
+    key: int
+    image: OpenImage | bool
+    is_own: bool
+
+    @property
+    def has_arrived(self) -> bool:
+        return self.image if isinstance(self.image, bool) else bool(self.image.arrived)
 
 
 class ReferrerCopies:
@@ -56,6 +65,15 @@ class ReferrerCopies:
         self._fallback = fallback
         self._ledger = ledger
         self._dry_run = dry_run
+        self._claims: dict[int, OpenImage | bool] = {}
+        """By the hash of its names, who brings what, or whether it has arrived."""
+
+    def claim(self, image: OpenImage) -> None:
+        """A rule means `image` itself: where it belongs to another one too, it is not brought a second time."""
+        if image.source.digest is None and not is_attached_tag(image.source.tag or ""):
+            return
+        for destination in image.open:
+            self._claims[hash((image.source, destination))] = image
 
     async def carry(self, images: _Images, image: OpenImage, found: FoundReferrers, wanted: ReferrerSelection) -> None:
         """Bring what was found to every destination where `image` is as wanted. Every one of it is owed an outcome from
@@ -69,14 +87,21 @@ class ReferrerCopies:
                 [self._open(images, one, destination.repository, alone) for one in level] for level in found.levels
             ]
             work.append(self._carry_to(images, image, destination, levels, found))
+        if found.subject is None:
+            image.release_all()  # it is there, and nothing has to list it
         await asyncio.gather(*work)
 
     def _open(self, images: _Images, one: Referrer, repository: Repository, wanted: ReferrerSelection) -> _Carried:
         source = one.reference
         target = Reference(repository, source.tag, source.digest)
+        key = hash((source, target))
+        if (claimed := self._claims.get(key)) is not None:
+            return _Carried(one, key, claimed, is_own=False)
         self._ledger.plan(source, target)
         planned = PlannedImage(source, (target,), PlatformFilter(), wanted)
-        return _Carried(one, images.open(planned, referrer_of=f"{source.repository}@{one.subject}", holds=True))
+        image = images.open(planned, referrer_of=f"{source.repository}@{one.subject}", holds=True)
+        self._claims[key] = image
+        return _Carried(one, key, image, is_own=True)
 
     async def _carry_to(
         self,
@@ -87,17 +112,19 @@ class ReferrerCopies:
         found: FoundReferrers,
     ) -> None:
         for level in levels:
-            await asyncio.gather(*(images.bring(each.image) for each in level))
+            await asyncio.gather(*(_bring(images, each) for each in level))
         everything = [each for level in levels for each in level]
         errors: dict[Digest, SyncError] = {}
         if not self._dry_run:
-            lists = found.listed({each.image.source for each in everything if each.image.arrived})
+            lists = found.listed({each.found.reference for each in everything if each.has_arrived})
             ended = await asyncio.gather(*(self._list(destination, *item) for item in lists.items()))
             errors = {subject: error for subject, error in zip(lists, ended, strict=True) if error is not None}
         for each in everything:
             error = errors.get(each.found.subject) if each.found.entry is not None else None
-            for target in each.image.held:
-                each.image.release(target, error)
+            if not isinstance(each.image, bool) and each.is_own:
+                self._claims[each.key] = each.has_arrived
+                for target in each.image.held:
+                    each.image.release(target, error)
         if destination in image.held:
             image.release(destination, None if found.subject is None else errors.get(found.subject))
 
@@ -111,6 +138,15 @@ class ReferrerCopies:
             error.origin = Origin.DESTINATION
             return error.located(repository=str(destination.repository), reference=str(subject))
         return None
+
+
+async def _bring(images: _Images, one: _Carried) -> None:
+    if isinstance(one.image, bool):
+        return
+    if one.is_own:
+        await images.bring(one.image)
+    else:
+        await one.image.settled.wait()
 
 
 def copies_of(

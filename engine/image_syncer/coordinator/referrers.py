@@ -152,7 +152,7 @@ class ReferrerSearch:
         if tag in attached if attached is not None else entries is None:
             entries = [*(entries or ()), *await self._by_tag(Reference(repository, tag, None))]
         distinct = {entry.digest: entry for entry in entries or ()}
-        described = await asyncio.gather(*(self._describe(repository, entry) for entry in distinct.values()))
+        described = await asyncio.gather(*(self._describe(repository, entry, wanted) for entry in distinct.values()))
         return [
             *(
                 Referrer(Reference(repository, None, each.digest), subject, each.artifact_type, each)
@@ -200,9 +200,9 @@ class ReferrerSearch:
         except InvalidManifest as error:
             raise _violation(f"the tag {reference.tag}: {error}", reference.repository) from None
 
-    async def _describe(self, repository: Repository, entry: ReferrerEntry) -> ReferrerEntry:
-        """Lists that do not say of which type an entry is are not to be believed about its annotations either."""
-        if entry.artifact_type is not None:
+    async def _describe(self, repository: Repository, entry: ReferrerEntry, wanted: ReferrerSelection) -> ReferrerEntry:
+        """What a list leaves out, and the choice goes by, is read from the manifest."""
+        if entry.artifact_type is not None and (entry.annotations or not wanted.annotations):
             return entry
         return describe_referrer(await self._get(Reference(repository, None, entry.digest)))
 
