@@ -18,6 +18,8 @@ from image_syncer.config.converters.foreign_tags import Choice
 from image_syncer.oci import InvalidReference, parse_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from image_syncer.config.converters.draft import Draft, DraftEntry
     from image_syncer.config.tree import Node
 
@@ -32,13 +34,11 @@ _LOST: dict[str, tuple[str, str | None]] = {
     "schedule": ("no schedule in our format", _TIMES),
     "ratelimit": ("registries that ask for a pause are given it, whatever their limit", None),
     "parallel": ("how much moves at once is found out, or set by options", "sync --proc, or max_connections"),
-    "digestTags": ("tags that are named after a digest are not copied because of it", "select them as tags"),
-    "referrers": ("which referrers are copied is not said by a rule", "see docs/usage.md"),
-    "referrerFilters": ("which referrers are copied is not said by a rule", "see docs/usage.md"),
-    "referrerSource": ("which referrers are copied is not said by a rule", None),
-    "referrerTarget": ("which referrers are copied is not said by a rule", None),
+    "referrerFilters": ("which referrers are carried along is said by an option", "referrers: of the rule"),
+    "referrerSource": ("referrers come from the repository of their image", None),
+    "referrerTarget": ("referrers go into the repository of their image", None),
     "forceRecursive": ("an image that is there is not copied again", "sync --force"),
-    "includeExternal": ("no external layers by a rule", None),
+    "includeExternal": ("layers that lie elsewhere are copied by an option", "sync --foreign-layers copy"),
     "mediaTypes": ("images are not chosen by their media type", None),
     "hooks": ("no commands around an image", None),
     "blobLimit": ("memory is bounded by options", "sync --memory"),
@@ -76,9 +76,10 @@ def draft_regsync(draft: Draft, root: Node) -> None:
     if defaults.flag("skipDockerConfig"):
         what = "docker's configuration is always read"
         draft.lose(draft.notes, *defaults.place("skipDockerConfig"), what, "DOCKER_CONFIG=/nowhere before the command")
+    carried = {name: defaults.flag(name) is True for name in ("referrers", "digestTags")}
     defaults.lose_others(draft.notes, _LOST, _SILENT)
     for one in top.items("sync"):
-        _draft_sync(draft, one)
+        _draft_sync(draft, one, carried)
     top.lose_others(draft.notes, {}, [name for name in top.names() if name.startswith("x-")])
 
 
@@ -134,7 +135,7 @@ def _filled(draft: Draft, fields: ForeignFields, key: str) -> str:
     return ""
 
 
-def _draft_sync(draft: Draft, fields: ForeignFields) -> None:
+def _draft_sync(draft: Draft, fields: ForeignFields, carried: Mapping[str, bool]) -> None:
     source, kind = fields.text("source"), fields.text("type")
     target = _VARIABLE.sub(lambda match: as_reference(match["name"]), fields.text("target"))
     notes: list[str] = []
@@ -148,6 +149,7 @@ def _draft_sync(draft: Draft, fields: ForeignFields) -> None:
         elif text.startswith(("ocidir://", "ocifile://")):
             refusal = (f"the {name} is a folder", None)
     platforms = _platforms(draft, fields, notes)
+    _draft_referrers(draft, fields, carried, values, notes)
     if kind == "registry":
         repos = fields.fields("repos")
         refusal = refusal or _draft_repositories(repos, values)
@@ -167,6 +169,19 @@ def _draft_sync(draft: Draft, fields: ForeignFields) -> None:
         draft.rules.append(rule)
         if refusal is not None:
             draft.refuse(rule, *refusal)
+
+
+def _draft_referrers(
+    draft: Draft, fields: ForeignFields, carried: Mapping[str, bool], values: dict[str, object], notes: list[str]
+) -> None:
+    """Referrers, with the tags that cosign makes of digests where all such tags are wanted."""
+    said = {name: fields.flag(name) for name in carried}
+    wanted = {name: carried[name] if flag is None else flag for name, flag in said.items()}
+    if wanted["referrers"]:
+        values["referrers"] = "all" if wanted["digestTags"] else "cosign=false"
+    elif wanted["digestTags"]:
+        what = "tags that are named after a digest are carried along with referrers only"
+        draft.lose(notes, *fields.place("digestTags"), what, "referrers: all")
 
 
 def _platforms(draft: Draft, fields: ForeignFields, notes: list[str]) -> list[str]:

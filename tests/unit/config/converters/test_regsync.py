@@ -83,6 +83,30 @@ def test_a_registry_with_its_repositories(convert):
     )
 
 
+def test_referrers(convert):
+    done = convert("""
+        defaults: {referrers: true}
+        sync:
+          - {source: a.example/a, target: b.example/a, type: image}
+          - {source: a.example/b, target: b.example/b, type: image, digestTags: true}
+          - {source: a.example/c, target: b.example/c, type: image, referrers: false}
+          - {source: a.example/d, target: b.example/d, type: image, referrers: false, digestTags: true}
+          - {source: a.example/e, target: b.example/e, type: image, referrerFilters: [{artifactType: x}]}
+    """)
+    assert [line.strip() for line in done.in_force if "source" in line or "referrers" in line] == [
+        "- source: a.example/a:latest",
+        'referrers: "cosign=false"',
+        "- source: a.example/b:latest",
+        "referrers: all",
+        "- source: a.example/c:latest",
+        "- source: a.example/d:latest",
+        "- source: a.example/e:latest",
+        'referrers: "cosign=false"',
+    ]
+    assert [key for _, key, _ in done.told] == ["sync[3] › digestTags", "sync[4] › referrerFilters"]
+    assert len(done.plan({})) == 5
+
+
 def test_how_registries_are_reached(convert):
     done = convert("""
         creds:
@@ -136,7 +160,7 @@ def test_what_cannot_be_said_is_left_out_as_a_comment(convert):
     left_out = [(line, what.partition(":")[0]) for line, _, what in done.told if what.startswith("left out")]
     assert sorted(left_out) == [(line, "left out") for line in (3, 4, 5, 6, 7)]
     others = [key.rpartition(" ")[2] for _, key, what in done.told if not what.startswith("left out")]
-    assert others == ["platform", "referrers", "hooks", "colour"]
+    assert others == ["platform", "hooks", "colour"]
     comments = [line for line in done.text.splitlines() if line.lstrip().startswith("#")]
     assert "  # - source: ocidir://folder" in comments
     assert sum("colour" in line for line in comments) == 1
