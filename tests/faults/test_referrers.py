@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from image_syncer import find_unfinished, load_report
 from image_syncer.config import parse_referrer_selection
-from image_syncer.embedded import Behaviour, Fault, FaultKind
+from image_syncer.embedded import DOUBLES, Behaviour, Fault, FaultKind
 from image_syncer.registry import fallback_tag
 from image_syncer.telemetry import Outcome
 from support.client import Client
@@ -353,3 +354,17 @@ def test_a_list_in_pages(lab: SyncLab) -> None:
 def test_only_one_type_is_asked_for_where_only_one_is_wanted(lab: SyncLab, image: SignedImage) -> None:
     done = lab.run(lab.rule(), referrers=parse_referrer_selection(f"{SIGNATURE},cosign=false"))
     assert {result.source.rpartition("app")[2] for result in done.images} == {f":{TAG}", f"@{image.signature.digest}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(DOUBLES))
+def test_every_kind_of_registry_has_them_after_a_copy(lab: SyncLab, image: SignedImage, kind: str) -> None:
+    """With the behaviour of its double, but for logins; the repository is there."""
+    target = lab.add_registry(replace(DOUBLES[kind].behaviour, users={}, bearer=None, anonymous=()))
+    lab.push(lab.content.image(1), tags=("before",), to=target)
+    done = lab.run(lab.rule(to=[(target, REPOSITORY)]), **ALL)
+    assert done.outcomes == ["copied"] * 5
+    assert seen(target, image) == whole(image)
+    back = lab.add_registry()
+    assert lab.run(lab.rule(origin=target, to=[(back, REPOSITORY)]), **ALL).outcomes == ["copied"] * 5
+    assert_whole(lab, image, back)
