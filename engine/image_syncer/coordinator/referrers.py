@@ -210,6 +210,7 @@ class ReferrerSearch:
         task = self._attached.get(repository)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._attached[repository] = asyncio.ensure_future(self._list_attached(repository))
+            task.add_done_callback(_on_listed)
         self._attached.move_to_end(repository)
         if len(self._attached) > LISTINGS_KEPT:
             self._attached.popitem(last=False)
@@ -239,6 +240,12 @@ class ReferrerSearch:
                 reference=str(root.digest),
                 hint="Have it made, or leave it out of what --referrers, or `referrers` of the rule, requires.",
             )
+
+
+def _on_listed(task: asyncio.Task[frozenset[str]]) -> None:
+    """Where all who waited were cancelled, nobody else asks what became of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_wanted(referrer: Referrer, wanted: ReferrerSelection) -> bool:
