@@ -41,8 +41,9 @@ def test_callbacks_pauses_and_memory_of_large_blobs(at_once: int) -> None:
     figures = counted(LARGE, at_once)
     mebibytes = LARGE_BLOBS * LARGE_SIZE / MIB
     assert figures["requests"] == 3 * LARGE_BLOBS
-    # A call more for each chunk would be 64 more: 615 are counted (609 from Python 3.12 on), 590 with two at a time.
-    assert figures["calls"] / mebibytes <= 650
+    # A call more for each chunk would be 64 more: 615 are counted (609 from Python 3.12 on), 590 with two at a time. A
+    # busy machine, whose sockets have less for us at once, has shown 653.
+    assert figures["calls"] / mebibytes <= 670
     assert figures["copies"] == 0
     # libcurl hands out 16 KiB at most; a socket that had less for us costs a call more.
     assert 64 <= figures["receive"] / mebibytes <= 96

@@ -78,6 +78,7 @@ def test_operations_read_as_the_report_words_them() -> None:
         "delete blob",
         "list tags",
         "list catalog",
+        "list referrers",
         "get token",
         "ping",
         "find project",
