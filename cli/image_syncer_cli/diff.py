@@ -9,7 +9,7 @@ import click
 
 from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.options import RunOptions
-from image_syncer_cli.output import say
+from image_syncer_cli.output import json_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +43,8 @@ def diff(auth: str | None, images: str | None, config: str | None, as_json: bool
 
 def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -> int:
     import image_syncer
-    from image_syncer_cli.render import MAX_SKIPPED, say_failures, say_internal_error, say_skipped, say_unwritten
-    from image_syncer_cli.run import begin_telling, run_with_display, say_warnings
+    from image_syncer_cli.render import MAX_SKIPPED
+    from image_syncer_cli.run import begin_telling, run_with_display, say_end
 
     begin_telling(configuration, options)
     skipped: list[ImageResult] = []
@@ -53,24 +53,18 @@ def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -
     def on_image(result: ImageResult) -> None:
         if result.outcome is image_syncer.Outcome.PLANNED:
             counts["new" if result.replaced_digest is None else "changed"] += 1
-            say(_as_json(_data_of(result)) if as_json else _line_of(result))
+            say(json_line(_data_of(result)) if as_json else _line_of(result))
         elif result.outcome is image_syncer.Outcome.SKIPPED and len(skipped) < MAX_SKIPPED:
             skipped.append(result)
 
     engine: Callable[..., Report] = image_syncer.plan
     report = run_with_display(configuration, options, on_image, engine)
-    logs_as_json = options.log_format == "json"
-    say_warnings(report, configuration, as_json=logs_as_json)
-    if not options.quiet:
-        say_skipped(skipped, report, as_json=logs_as_json)
-    say_failures(report, as_json=logs_as_json)
-    say(
-        _as_json({"summary": {**counts, **report.as_data()}})
+    summary = (
+        json_line({"summary": {**counts, **report.as_data()}})
         if as_json
         else f"{counts['new']} new, {counts['changed']} changed · {report.summary_line()}"
     )
-    say_unwritten(report, as_json=logs_as_json)
-    say_internal_error(report, as_json=logs_as_json)
+    say_end(report, configuration, options, skipped=skipped, summary=summary)
     return report.exit_code or (EXIT_DIFFERENT if any(counts.values()) else 0)
 
 
@@ -89,9 +83,3 @@ def _data_of(result: ImageResult) -> dict[str, Any]:
         "expected": result.destination_digest,
         "found": result.replaced_digest,
     }
-
-
-def _as_json(value: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -6,9 +6,9 @@ import errno
 import io
 import os
 import sys
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
-__all__ = ["GONE", "clip", "forgive", "mistake_lines", "printable", "reopen", "say", "silence"]
+__all__ = ["GONE", "clip", "forgive", "json_line", "mistake_lines", "printable", "reopen", "say", "silence"]
 
 GONE = (errno.EPIPE, errno.EIO)
 """What a write says when the reader of a pipe, or the terminal, is no longer there."""
@@ -77,3 +77,10 @@ def clip(line: str) -> str:
 def printable(text: str) -> str:
     """`text` without what could move a terminal's cursor or change its colours: it may be a stranger's."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """One JSON object, for a line of standard output."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)

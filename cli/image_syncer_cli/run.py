@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from image_syncer import Configuration, ImageResult, Report
     from image_syncer_cli.options import RunOptions
 
-__all__ = ["begin_telling", "run_images", "run_with_display", "say_warnings"]
+__all__ = ["begin_telling", "run_images", "run_with_display", "say_end"]
 
 COLLECT_AFTER_OBJECTS = 20_000
 """More objects made than freed before Python looks for cycles among the young ones; it would do so after 700, and spend
@@ -41,7 +41,6 @@ def run_images(configuration: Configuration, options: RunOptions, ways: Sequence
     """Copies, shows how it goes and how it went, and returns the exit code. `ways` are those of `doctor_hint`."""
     import image_syncer
 
-    as_json = options.log_format == "json"
     begin_telling(configuration, options)
     path = options.output_success_images
     wanted = image_syncer.ImageList(path, list_format=options.output_images_format) if path else None
@@ -62,17 +61,35 @@ def run_images(configuration: Configuration, options: RunOptions, ways: Sequence
         if wanted is not None:
             wanted.abandon()
         raise
-    say_warnings(report, configuration, as_json=as_json)
-    if not options.quiet:
-        say_skipped(skipped, report, as_json=as_json)
-    say_failures(report, as_json=as_json)
-    say_doctor(report, ways, as_json=as_json)
-    say("\n".join([report.summary_line(), *report.creation_lines(), *report.limit_lines()]))
-    say_unwritten(report, as_json=as_json)
-    say_internal_error(report, as_json=as_json)
+    summary = "\n".join([report.summary_line(), *report.creation_lines(), *report.limit_lines()])
+    say_end(report, configuration, options, skipped=skipped, ways=ways, summary=summary)
     if wanted is not None:
         wanted.close()
     return report.exit_code
+
+
+def say_end(
+    report: Report,
+    configuration: Configuration,
+    options: RunOptions,
+    *,
+    skipped: Sequence[ImageResult],
+    summary: str,
+    ways: Sequence[str] | None = None,
+) -> None:
+    """What is said when a run is over: what it warns of, what was skipped and what failed, with the doctor's command
+    where `ways` are its words, the summary, and what kept the report from being written.
+    """
+    as_json = options.log_format == "json"
+    _say_warnings(report, configuration, as_json=as_json)
+    if not options.quiet:
+        say_skipped(skipped, report, as_json=as_json)
+    say_failures(report, as_json=as_json)
+    if ways is not None:
+        say_doctor(report, ways, as_json=as_json)
+    say(summary)
+    say_unwritten(report, as_json=as_json)
+    say_internal_error(report, as_json=as_json)
 
 
 def begin_telling(configuration: Configuration, options: RunOptions) -> None:
@@ -89,7 +106,7 @@ def begin_telling(configuration: Configuration, options: RunOptions) -> None:
         say_warning(str(warning), as_json=options.log_format == "json")
 
 
-def say_warnings(report: Report, configuration: Configuration, *, as_json: bool) -> None:
+def _say_warnings(report: Report, configuration: Configuration, *, as_json: bool) -> None:
     """What the run warns of, but for what was said at its begin."""
     told = [str(warning) for warning in configuration.warnings]
     for text in report.warnings:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.options import RunOptions
-from image_syncer_cli.output import say
+from image_syncer_cli.output import json_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,9 +50,8 @@ def _verify(
     configuration: Configuration, options: RunOptions, *, deep: bool, as_json: bool, ways: Sequence[str]
 ) -> int:
     import image_syncer
-    from image_syncer_cli.doctor_hint import say_doctor
-    from image_syncer_cli.render import MAX_SKIPPED, say_failures, say_internal_error, say_skipped, say_unwritten
-    from image_syncer_cli.run import begin_telling, run_with_display, say_warnings
+    from image_syncer_cli.render import MAX_SKIPPED
+    from image_syncer_cli.run import begin_telling, run_with_display, say_end
 
     begin_telling(configuration, options)
     skipped: list[ImageResult] = []
@@ -65,19 +64,12 @@ def _verify(
 
     engine: Callable[..., Report] = functools.partial(image_syncer.verify, deep=deep)
     report = run_with_display(configuration, options, on_image, engine)
-    logs_as_json = options.log_format == "json"
-    say_warnings(report, configuration, as_json=logs_as_json)
-    if not options.quiet:
-        say_skipped(skipped, report, as_json=logs_as_json)
-    say_failures(report, as_json=logs_as_json)
-    say_doctor(report, ways, as_json=logs_as_json)
-    say(
-        _as_json({"summary": report.as_data()})
+    summary = (
+        json_line({"summary": report.as_data()})
         if as_json
         else "\n".join([report.summary_line(), *report.limit_lines()])
     )
-    say_unwritten(report, as_json=logs_as_json)
-    say_internal_error(report, as_json=logs_as_json)
+    say_end(report, configuration, options, skipped=skipped, ways=ways, summary=summary)
     return report.exit_code
 
 
@@ -90,12 +82,6 @@ def _tell_json(result: ImageResult) -> None:
     """What is not as it should be: each difference, and each image that could not be checked."""
     names = {"source": result.source, "destination": result.destination}
     for difference in result.differences or ():
-        say(_as_json({**names, "outcome": result.outcome.value, **difference.as_data()}))
+        say(json_line({**names, "outcome": result.outcome.value, **difference.as_data()}))
     if result.error is not None:
-        say(_as_json({**names, "outcome": "not checked", "error": dict(result.error)}))
-
-
-def _as_json(value: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=str)
+        say(json_line({**names, "outcome": "not checked", "error": dict(result.error)}))

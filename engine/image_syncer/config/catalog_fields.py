@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.catalogs import (
     CatalogRule,
-    parse_match,
     parse_pattern,
     parse_template,
     translate_glob,
@@ -15,7 +14,7 @@ from image_syncer.config.catalogs import (
 from image_syncer.config.environment import BROKEN_REFERENCE, ExpansionError, expand
 from image_syncer.config.fields import read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
-from image_syncer.config.rules import RuleError
+from image_syncer.config.rules import RuleError, parse_expression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +79,7 @@ def _groups(pattern: str) -> int:
 
 def _read_match(node: Node, path: str, findings: Findings) -> str | None:
     try:
-        return parse_match(read_text(node, path, findings) or "")
+        return parse_expression(read_text(node, path, findings) or "")
     except RuleError as error:
         findings.error(node.line, path, error.what, error.mend)
         return None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.model import Destination, Rule, TagSelection
-from image_syncer.config.regex import RegexError, translate_regex
 from image_syncer.config.rules import RuleError
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
 
@@ -27,7 +26,6 @@ __all__ = [
     "CatalogRule",
     "Template",
     "is_pattern",
-    "parse_match",
     "parse_pattern",
     "parse_template",
     "translate_glob",
@@ -91,16 +89,6 @@ def written_glob(pattern: str) -> str:
     for regex, wildcard in (("(.+)", "**"), ("([^/]*)", "*"), ("[^/]", "?")):
         pattern = pattern.replace(regex, wildcard)
     return re.sub(r"\\(.)", r"\1", pattern)
-
-
-def parse_match(text: str) -> str:
-    """The regular expression that whole names have to match, in Python's spelling. Raises RuleError."""
-    try:
-        return translate_regex(text)
-    except RegexError as error:
-        raise RuleError(
-            f"the regular expression cannot be used: {error}", "see https://golang.org/s/re2syntax"
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)

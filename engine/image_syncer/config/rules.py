@@ -21,6 +21,7 @@ __all__ = [
     "check_destination",
     "check_globs",
     "parse_destination",
+    "parse_expression",
     "parse_regex",
     "parse_source",
 ]
@@ -77,6 +78,11 @@ def parse_regex(text: str) -> str:
         raise RuleError("several regular expressions", "write one, with the alternatives joined by |")
     if "/" in text:
         raise RuleError("a regular expression with a slash, which no tag has", "leave the slash out")
+    return parse_expression(text)
+
+
+def parse_expression(text: str) -> str:
+    """A regular expression, in Python's spelling. Raises RuleError."""
     try:
         return translate_regex(text)
     except RegexError as error:

@@ -43,26 +43,7 @@ _ALL = (
     REGISTRY3,
     ZOT,
 )
-DOUBLES: Mapping[str, Double] = {
-    double.name: double
-    for double in (
-        ECR,
-        ECR_PUBLIC,
-        GAR,
-        HUB,
-        ACR_ALIYUN,
-        ACR_AZURE,
-        GHCR,
-        QUAY,
-        HARBOR,
-        GITLAB,
-        NEXUS,
-        ARTIFACTORY,
-        REGISTRY2,
-        REGISTRY3,
-        ZOT,
-    )
-}
+DOUBLES: Mapping[str, Double] = {double.name: double for double in _ALL}
 """By the name that `Behaviour.double` has."""
 
 _NONE = Double("", "a registry that keeps to the specification", Behaviour())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.profile import MIB, WRITES, Creation, Limit, Mark, Meaning, Mounts, Profile, Sign
 
-__all__ = ["ECR", "SIGNS"]
+__all__ = ["ECR"]
 
-SIGNS = (
+_SIGNS = (
     Sign(
         Meaning.CREATE_FIRST,
         "The repository {repository} does not exist, and a push does not create it: create it (aws ecr "
@@ -79,5 +79,5 @@ ECR = Profile(
         Limit(frozenset({Operation.START_UPLOAD}), 100.0),
         Limit(frozenset({Operation.PUT_UPLOAD}), 100.0),
     ),
-    signs=SIGNS,
+    signs=_SIGNS,
 )

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from image_syncer.registry.message import Operation
-from image_syncer.registry.profiles.ecr import SIGNS
-from image_syncer.registry.profiles.profile import MIB, Creation, Limit, Mark, Mounts, Profile
+from image_syncer.registry.profiles.ecr import ECR
+from image_syncer.registry.profiles.profile import Limit, Mark
 
 __all__ = ["ECR_PUBLIC"]
 
-ECR_PUBLIC = Profile(
-    "ecr-public",
-    "Amazon ECR Public",
+ECR_PUBLIC = replace(
+    ECR,
+    name="ecr-public",
+    title="Amazon ECR Public",
     hosts=("public.ecr.aws", "ecr-public.aws.com"),
     marks=(Mark("WWW-Authenticate", '*service="public.ecr.aws"*'),),
-    creation=Creation.ECR_API,
-    tells_many_blobs=True,
-    mounts=Mounts.NOWHERE,
-    mounts_from_itself=False,
-    keeps_partial=False,
-    cancels_uploads=False,
-    piece_bytes=10 * MIB,
-    least_piece_bytes=5 * MIB,
     limits=(
         Limit(frozenset({Operation.PUT_MANIFEST}), 10.0),
         Limit(frozenset({Operation.PUT_UPLOAD}), 10.0),
         Limit(frozenset({Operation.START_UPLOAD}), 10.0),
     ),
-    signs=SIGNS,
 )
+"""As the private ones, but for its one host and its limits."""
