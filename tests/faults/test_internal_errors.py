@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.coordinator.holdings import BoundedHoldings
-from image_syncer.coordinator.image_sync import ImageSync
+from image_syncer.coordinator.image_delivery import ImageDelivery
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.supervisor import Supervisor
@@ -36,7 +36,7 @@ async def crash_later(*_arguments: object) -> None:
         (Transfers, "_want", crash),  # a callback of the loop: nobody would ever hear of the image again
         (Transfers, "on_worker_ready", crash),  # what a worker says
         (Supervisor, "_check", crash_later),  # a task on which nobody waits
-        (ImageSync, "_count", crash),
+        (ImageDelivery, "_count", crash),
     ],
 )
 def test_a_crash_ends_the_run_with_a_report(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import Origin
-from image_syncer.oci import Digest, Reference
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.image_memory import ImageMemory
     from image_syncer.coordinator.open_image import OpenImage
     from image_syncer.errors import SyncError
+    from image_syncer.oci import Digest, Reference
     from image_syncer.registry import ManifestHead
 
-__all__ = ["BY_JOURNAL", "Look", "abandon", "enter_recalled", "enter_unchanged", "fail", "fail_delivery"]
+__all__ = ["BY_JOURNAL", "enter_recalled", "enter_unchanged", "fail", "fail_delivery"]
 
 BY_JOURNAL = "the journal has it; the destination was not asked"
 """The reason of an image that was done in an earlier run."""
-
-Look = tuple[Reference, asyncio.Task[Digest | None]]
-"""A destination, and the question what is there."""
 
 
 def fail(image: OpenImage, error: SyncError) -> None:
@@ -38,15 +34,6 @@ def fail_delivery(image: OpenImage, destination: Reference, error: SyncError, **
     where = image.source if error.origin is Origin.SOURCE else destination
     error.located(repository=str(where.repository), reference=where.target)
     image.fail(destination, error, **facts)
-
-
-def abandon(looks: list[Look]) -> None:
-    """What has not ended is not wanted any more; and whatever became of the rest, nobody asks."""
-    for _, look in looks:
-        if not look.done():
-            look.cancel()
-        elif not look.cancelled():
-            look.exception()
 
 
 def enter_recalled(image: OpenImage, memory: ImageMemory, head: ManifestHead | None = None) -> list[Reference]:

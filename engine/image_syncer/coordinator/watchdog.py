@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Settings
+    from image_syncer.oci import Reference
     from image_syncer.planning import RetryPolicies
 
 __all__ = ["HELPER_S", "LOOK_S", "Stuck", "Watchdog", "Watched", "longest_quiet_s"]
@@ -111,6 +112,10 @@ class Watchdog:
     def turn(self, *registries: str) -> Callable[[float], bool]:
         """An excuse: requests to one of the registries have to wait for their turn."""
         return lambda now: any(self._holds_back(registry, now) for registry in registries)
+
+    def turn_at(self, *places: Reference) -> Callable[[float], bool]:
+        """The same, of the registries at which `places` are."""
+        return self.turn(*{place.repository.registry for place in places})
 
     def forget(self, watched: Watched) -> None:
         """It has ended; nothing happens where it had before."""

@@ -1,0 +1,187 @@
+"""The delivery of one image to one destination: its blobs, its manifests, what is compared then, and an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.coordinator.delivery import Delivery
+from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain
+from image_syncer.coordinator.guard import TaskWatch
+from image_syncer.coordinator.image_outcomes import fail_delivery
+from image_syncer.coordinator.schema1 import not_taken
+from image_syncer.coordinator.source_moves import ask_whether_moved
+from image_syncer.errors import RegistryError, SyncError
+from image_syncer.planning import BlobNeed
+from image_syncer.telemetry import Outcome, get_logger
+
+if TYPE_CHECKING:
+    from image_syncer.config import Settings
+    from image_syncer.coordinator.conflicts import Conflicts
+    from image_syncer.coordinator.discovery import Discovery, Selected
+    from image_syncer.coordinator.ending import Ending
+    from image_syncer.coordinator.open_image import OpenImage
+    from image_syncer.coordinator.preparation import Preparation
+    from image_syncer.coordinator.publisher import Publisher
+    from image_syncer.coordinator.transfers import Transfers
+    from image_syncer.coordinator.verify_tree import TreeCheck
+    from image_syncer.coordinator.watchdog import Watchdog, Watched
+    from image_syncer.oci import Digest, Reference
+    from image_syncer.planning import Holdings, ImageTree
+
+__all__ = ["ImageDelivery"]
+
+_BLOB_UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
+"""OCI distribution specification 1.1, "Error Codes": a manifest names a blob that is not there."""
+
+_log = get_logger(__name__)
+
+
+class ImageDelivery:
+    """What all deliveries of a run share."""
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        transfers: Transfers,
+        publisher: Publisher,
+        conflicts: Conflicts,
+        settings: Settings,
+        holdings: Holdings,
+        *,
+        ending: Ending,
+        dog: Watchdog,
+        check: TreeCheck | None,
+        preparation: Preparation | None,
+    ) -> None:
+        """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
+        blobs are brought.
+        """
+        self._discovery = discovery
+        self._transfers = transfers
+        self._publisher = publisher
+        self._conflicts = conflicts
+        self._settings = settings
+        self._holdings = holdings
+        self._ending = ending
+        self._dog = dog
+        self._check = check
+        self._preparation = preparation
+        self._ids = itertools.count(1)
+
+    async def deliver(
+        self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected, there: Digest | None
+    ) -> None:
+        """Bring `tree` to `destination`, where under this tag `there` is now, and enter what became of it."""
+        blobs = blobs_to_bring(tree, self._settings.foreign_layers)
+        facts: dict[str, Any] = {
+            "source_digest": str(selected.source_digest),
+            "destination_digest": str(tree.manifest.digest),
+            "bytes_total": self._count(destination, tree),
+        }
+        if there is not None:
+            facts["replaced_digest"] = str(there)
+        if self._settings.dry_run:
+            image.enter(destination, Outcome.PLANNED, **facts)
+            return
+        delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
+        watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
+        try:
+            kept = await self._bring(image, destination, tree, delivery, watch.watched, there)
+            if kept is not None:
+                facts["reason"] = f"what was there is kept under the tag {kept}"
+            if self._check is not None:
+                watch.watched.enter("compares what is there", self._dog.turn_at(destination))
+                findings = await self._check.compare(destination, tree.manifest.digest)
+                facts.update(findings.facts())
+                for blob in blobs if findings.differences else ():
+                    self._holdings.forget(destination.repository, blob.digest)
+                findings.raise_if_wrong()
+        except SyncError as error:
+            explain(error, tree)
+            if (reason := not_taken(error, tree)) is None:
+                fail_delivery(image, destination, error, **facts, **delivery.facts())
+            else:
+                moved = {name: facts[name] for name in ("source_digest", "bytes_total")}
+                image.enter(destination, Outcome.SKIPPED, reason=reason, **moved, **delivery.facts())
+        except asyncio.CancelledError:
+            if watch.error is not None:
+                fail_delivery(image, destination, watch.error, **facts, **delivery.facts())
+                return
+            image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason, **facts, **delivery.facts())
+            raise
+        else:
+            await self._end_copied(image, destination, selected, watch, {**facts, **delivery.facts()}, delivery.tries)
+        finally:
+            watch.watched.leave()
+            self._transfers.release(delivery)
+
+    async def _end_copied(
+        self,
+        image: OpenImage,
+        destination: Reference,
+        selected: Selected,
+        watch: TaskWatch,
+        facts: dict[str, Any],
+        tries: int,
+    ) -> None:
+        watch.watched.enter("asks the source for the tag once more", self._dog.turn_at(image.source))
+        try:
+            surely, copied = self._settings.verify, selected.source_digest
+            facts.update(await ask_whether_moved(self._discovery, image, copied, surely=surely))
+        except asyncio.CancelledError:
+            if watch.error is None:
+                raise
+        finally:
+            image.enter(destination, Outcome.COPIED, **facts, tries=tries)
+
+    async def _bring(
+        self,
+        image: OpenImage,
+        destination: Reference,
+        tree: ImageTree,
+        delivery: Delivery,
+        watched: Watched,
+        there: Digest | None,
+    ) -> str | None:
+        """The blobs that are missing, then the manifests; both once more where the registry does not have what it had
+        when this run, or an earlier one, last looked. The tag under which what was there is kept, if it is.
+        """
+        source, target = image.source.repository, destination.repository
+        blobs = blobs_to_bring(tree, self._settings.foreign_layers)
+        if self._preparation is not None:
+            watched.enter("prepares the repository", lambda _now: True)  # the cloud's calls have an end of their own
+            await self._preparation.prepare(target, [blob.digest for blob in blobs])
+        for is_last in (False, True):
+            needs = [BlobNeed(blob.digest, blob.size, source, target, delivery.id) for blob in blobs]
+            self._transfers.deliver(delivery, needs)
+            watched.enter(f"waits for {len(needs)} blobs", lambda _now: self._transfers.scheduler.expects(delivery.id))
+            await delivery.settled()
+            if image.memory is not None:
+                await image.memory.settled()
+            watched.enter("puts the manifests", self._dog.turn_at(destination))
+            kept = await self._conflicts.keep(destination, there)
+            try:
+                await self._publisher.publish(tree, destination)
+            except RegistryError as error:
+                if is_last or not _BLOB_UNKNOWN.intersection(error.codes):
+                    raise
+                _log.info("blobs are gone", destination=str(destination), reason=error.message)
+            else:
+                return kept
+            for blob in blobs:
+                self._holdings.forget(target, blob.digest)
+            self._transfers.release(delivery)
+            delivery.begin(next(self._ids), {blob.digest for blob in blobs})
+        raise RuntimeError("the last try ends with its error")
+
+    def _count(self, destination: Reference, tree: ImageTree) -> int:
+        """Bytes that this image is the first of the run to need at that registry."""
+        total = 0
+        registry = destination.repository.registry
+        for blob in blobs_to_bring(tree, self._settings.foreign_layers):
+            if not self._holdings.knows(registry, blob.digest):
+                self._holdings.note(registry, blob.digest)
+                total += max(blob.size, 0)
+        return total
