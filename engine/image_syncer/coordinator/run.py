@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import traceback
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.referrers import check_form
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
-from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.guard import end_run, guard
@@ -26,9 +23,11 @@ from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.preparation import Preparation
+from image_syncer.coordinator.progress import Progress
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.referrer_copies import copies_of
+from image_syncer.coordinator.registry_access import RegistryAccess
 from image_syncer.coordinator.rules import RuleRunner
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.snapshots import Snapshots
@@ -37,19 +36,8 @@ from image_syncer.coordinator.transfers import Transfers
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
-from image_syncer.net import (
-    CurlDriver,
-    EndpointBook,
-    RegistryClient,
-    RegistryHealth,
-    Throttle,
-    Timeouts,
-    TokenBroker,
-    Transport,
-)
-from image_syncer.planning import Breakers, BreakerState, decide_policies, decide_resources, split_connections
+from image_syncer.planning import decide_policies, decide_resources
 from image_syncer.telemetry import Report, ReportWriter, get_logger
-from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +45,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration, Settings
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
+    from image_syncer.net import EndpointBook
     from image_syncer.planning import Breaker, Holdings, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
 
@@ -86,13 +75,13 @@ class Run:
         check_form(configuration, settings)
         self._configuration = configuration
         self._settings = settings
-        self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = journal_of(settings)
+        self._progress = Progress(self._snapshot, on_progress, self._journal)
         self._writer = self._open_report()
         self._ledger = self._new_ledger(on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
@@ -130,7 +119,7 @@ class Run:
                 self._crashes.note(error)
             finally:
                 await self._wind_up(watching, guarding)
-        self._tell_progress()
+        self._progress.tell()
         return self._report()
 
     async def _wind_up(self, *watching: asyncio.Task[None]) -> None:
@@ -146,10 +135,10 @@ class Run:
             self._transfers.kill()
         if self._check is not None:
             await self._check.close()
-        await self._health.close()
+        await self._access.health.close()
         self._warnings += self._source.take_warnings()
         # One that fails does not keep the others from being closed, nor the report from being written.
-        parts = (self._source, self._driver, self._blobs, self._children)
+        parts = (self._source, self._access.driver, self._blobs, self._children)
         for close in (*(part.close for part in parts), self._close_journal):
             try:
                 close()
@@ -170,47 +159,28 @@ class Run:
             return
         how = "complete" if self._main is not None and not self._main.cancelled() else "cancelled"
         ended = "crashed" if self._crashes.error is not None else self._ending.name or how
-        self._journal.note_progress(self._snapshot(self._loop.time()), ended=ended)
+        self._progress.note_end(ended)
         self._journal.close()
         self._warnings += self._journal.warnings
 
     def _build(self) -> None:
         settings, registries = self._settings, self._configuration.registries
-        self._driver = CurlDriver(connections=self._resources.connections)
-        timeouts = Timeouts(connect_s=settings.connect_timeout_s, stall_s=settings.stall_timeout_s)
-        self._transport = Transport(self._driver, timeouts)
         policies = decide_policies(settings)
-        self._health = RegistryHealth(
-            Breakers(settings.give_up_after_s),
-            lambda registry: endpoints.ping(registry),  # noqa: PLW0108 - it is made below
+        self._access = access = RegistryAccess(
+            settings,
+            registries,
+            self._source,
+            policies,
+            connections=self._resources.connections,
+            on_pause=self._leave_alone,
             on_outage=self._on_outage,
         )
-        self._lookup = CredentialLookup(self._source, registries)
-        self._client = RegistryClient(
-            self._transport,
-            TokenBroker(
-                self._transport,
-                self._lookup,
-                retry=policies.token,
-                chance=random.random,
-                wait_for_turn=self._wait_for_turn,
-            ),
-            Throttle(),
-            retry=policies.read,
-            write_retry=policies.write,
-            chance=random.random,
-            on_pause=self._leave_alone,
-            limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[0],
-            health=self._health,
-        )
-        endpoints = EndpointBook(
-            self._transport, registries, retry=policies.read, chance=random.random, health=self._health
-        )
+        self._client, endpoints = access.client, access.endpoints
         self._dog = Watchdog(
-            longest_quiet_s(settings, policies, request_s=timeouts.request_s),
+            longest_quiet_s(settings, policies, request_s=access.timeouts.request_s),
             on_hopeless=end_run(self._ending),
             excuse=self._waits,
-            holds_back=self._holds_back,
+            holds_back=access.holds_back,
         )
         self._check = self._new_check(endpoints, policies)
         self._blobs = BoundedHoldings(settings.blobs_in_memory)
@@ -232,13 +202,13 @@ class Run:
             holdings=holdings,
             sessions=sessions,
             quirks=quirks,
-            breakers=self._health.breakers,
+            breakers=access.health.breakers,
             mirrors=discovery.mirrors,
             on_transfer=self._writer.add_transfer if self._writer is not None else None,
             run_began_at=self._began,
         )
         self._snapshots = Snapshots(self._ledger, self._transfers, self._began)
-        self._preparation = Preparation(self._client, endpoints, self._lookup, policies, holdings, self._transfers)
+        self._preparation = Preparation(self._client, endpoints, access.lookup, policies, holdings, self._transfers)
         self._listings = Listings(self._client, endpoints, self._preparation.own_api)
         images = self._new_images(discovery, endpoints, holdings)
         self._rules = RuleRunner(
@@ -249,7 +219,7 @@ class Run:
             settings,
             ending=self._ending,
             dog=self._dog,
-            health=self._health,
+            health=access.health,
             catalogs=self._configuration.catalogs,
         )
 
@@ -284,53 +254,27 @@ class Run:
     def _leave_alone(self, registry: str, seconds: float) -> None:
         self._transfers.leave_alone(registry, seconds)
 
-    async def _wait_for_turn(self, registry: str) -> None:
-        await self._client.throttle.wait_for_turn(registry, self._settings.longest_wait_s)
-
     async def _watch(self) -> None:
         while True:
-            self._tell_progress()
+            self._progress.tell()
             self._transfers.pacing.sample()
             await asyncio.sleep(self._settings.progress_interval_s)
-
-    def _tell_progress(self) -> None:
-        due = self._journal is not None and self._journal.is_due(self._loop.time())
-        if self._on_progress is None and not due:
-            return
-        snapshot = self._snapshot(self._loop.time())
-        if self._journal is not None and due:
-            self._journal.note_progress(snapshot)
-        if self._on_progress is None:
-            return
-        try:
-            self._on_progress(snapshot)
-        except Exception as error:  # noqa: BLE001 - a run is worth more than its display
-            self._on_progress = None
-            self._warnings.append(f"progress could not be shown any more: {crash_words(error)}")
-            _log.debug("progress cannot be shown any more", traceback=traceback.format_exc())
 
     def _snapshot(self, now: float) -> Snapshot:
         return self._snapshots.take(now, listing=self._rules.rules_left > 0, waiting=self._waiting(now))
 
     def _on_outage(self, breaker: Breaker) -> None:
-        seconds = format_duration(self._loop.time() - breaker.failed_at)
-        if breaker.state is BreakerState.GIVEN_UP:
-            text = breaker.down_error().message  # which every image that needs it says
-        else:
-            text = f"the registry {breaker.registry} was down for {seconds}, since {breaker.since}"
+        text, is_given_up = self._access.tell_outage(breaker)
+        if not is_given_up:  # or every image that needs it says so
             self._warnings.append(text)
         _log.info("registry down", registry=breaker.registry, since=breaker.since, message=text)
 
     def _waiting(self, now: float) -> str | None:
-        for registry, seconds in self._health.outages():
-            return f"{registry} has not answered for {format_duration(seconds)}"
-        if longest := self._client.throttle.longest(now):
-            return f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
-        return self._transfers.pacing.waiting()
+        return self._access.waiting(now) or self._transfers.pacing.waiting()
 
     def _report(self) -> Report:
         totals = self._ledger.totals
-        totals.add_requests(self._transport.requests)
+        totals.add_requests(self._access.transport.requests)
         totals.add_requests(self._transfers.requests)
         self._transfers.pacing.sample()
         report = Report(
@@ -340,7 +284,7 @@ class Run:
             seconds=self._loop.time() - self._began,
             failures=tuple(self._ledger.failures),
             interrupted=self._ending.name,
-            warnings=(*self._warnings, *self._ledger.warnings()),
+            warnings=(*self._warnings, *self._progress.warnings, *self._ledger.warnings()),
             internal_error=self._internal_error(),
             resumes=self._transfers.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),
@@ -379,9 +323,4 @@ class Run:
     def _waits(self, now: float) -> bool:
         """Whether something is to happen at a time that is known."""
         wake_at = self._transfers.scheduler.wake_at
-        if self._health.outages() or self._client.throttle.longest(now) is not None:
-            return True
-        return wake_at is not None and wake_at > now
-
-    def _holds_back(self, registry: str, now: float) -> bool:
-        return self._health.breakers.is_held(registry) or self._client.holds_back(registry, now)
+        return self._access.is_awaited(now) or (wake_at is not None and wake_at > now)
