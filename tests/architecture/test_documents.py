@@ -10,7 +10,7 @@ import pytest
 
 from architecture.source_tree import PROJECT
 
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "perf").glob("*.md")])
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "perf").glob("*.md")])
 LISTED_ROOMS = ("planning", "net", "worker", "coordinator")
 """Rooms whose modules docs/architecture.md lists one by one."""
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)?(?:#([^)\s]+))?\)")

@@ -1,6 +1,7 @@
 """What the documents show works: their files load without a complaint, and their commands are taken as they stand.
 
-A block of YAML that begins with `# NAME` is the file NAME of the commands on its page.
+A block of YAML that begins with `# NAME` is the file NAME of the commands on its page. The recipes, whose commands
+are run between real registries, have tests of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 
 from image_syncer.coordinator.journal import open_journal
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, TransferRecord
+from support.shown import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,17 +31,13 @@ NOT_RUN = {"demo", "registry", "doctor", "login", "logout"}
 files of others, or a file of our own format.
 """
 
-_BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# (?P<name>[\w.-]+\.yaml)\n")
-
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [match["text"] for match in _BLOCK.finditer(page.read_text("utf-8")) if match["language"] == language]
+    return [block.text for block in blocks_of(page) if block.language == language]
 
 
 def shown_files(page: Path) -> dict[str, str]:
-    named = ((_NAME.match(text), text) for text in blocks(page, "yaml"))
-    return {match["name"]: text for match, text in named if match}
+    return {block.name: block.text for block in blocks_of(page) if block.language == "yaml" and block.name}
 
 
 def shown_commands(page: Path) -> Iterator[list[str]]:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROJECT = Path(__file__).parents[2]
-_SOURCE_ROOTS = (_PROJECT / "engine", _PROJECT / "cli")
+SOURCE_ROOTS = (_PROJECT / "engine", _PROJECT / "cli")
+"""What PYTHONPATH has to have for the command of this checkout."""
 _TIMEOUT_S = 240
-_MISTAKES_OF_OURS = ("Traceback", "this is a mistake of image-syncer", "worker crashed", "never retrieved")
+MISTAKES_OF_OURS = ("Traceback", "this is a mistake of image-syncer", "worker crashed", "never retrieved")
+"""Words that nothing a run tells may have in it."""
 _MOST_FAILURE_LINES = 3
 
 
@@ -108,7 +110,7 @@ class Command:
         )
         assert done.returncode == code, f"{done.returncode}, not {code}:\n{done.stdout}{done.stderr}"
         told = [done.stdout, done.stderr, *(path.read_text() for path in (report, log) if path.exists())]
-        for word in (*_MISTAKES_OF_OURS, *self.secrets):
+        for word in (*MISTAKES_OF_OURS, *self.secrets):
             assert not any(word in text for text in told), f"{word!r} is told:\n{done.stderr}"
         return Ran(done.returncode, done.stdout, done.stderr, json.loads(report.read_text()) if report.exists() else {})
 
@@ -116,7 +118,7 @@ class Command:
         docker = self.directory / "docker"  # whoever runs the tests may be logged in somewhere
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, _SOURCE_ROOTS)),
+            "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)),
             "DOCKER_CONFIG": str(docker),
             "REGISTRY_AUTH_FILE": "",
             "DOCKER_AUTH_CONFIG": "",

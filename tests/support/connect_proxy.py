@@ -21,7 +21,7 @@ class ConnectProxy:
 
     def __init__(self, refusal: str | None, names: Mapping[str, str], context: ssl.SSLContext | None) -> None:
         self._context = context
-        self._names = names
+        self.names = names
         self._refusal = refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.targets: list[str] = []
@@ -58,7 +58,7 @@ class ConnectProxy:
             if self._refusal is not None:
                 client.sendall(f"HTTP/1.1 {self._refusal}\r\nContent-Length: 0\r\n\r\n".encode())
                 return
-            host, _, port = self._names.get(target, target).rpartition(":")
+            host, _, port = self.names.get(target, target).rpartition(":")
             with socket.create_connection((host, int(port))) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
                 back = threading.Thread(target=pump, args=(server, client), daemon=True)
@@ -84,7 +84,7 @@ def run_connect_proxy(
     context: ssl.SSLContext | None = None,
 ) -> Iterator[ConnectProxy]:
     """A proxy that serves until the block is left."""
-    proxy = ConnectProxy(refusal, names or {}, context)
+    proxy = ConnectProxy(refusal, {} if names is None else names, context)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:
