@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from image_syncer.config import MissingPlatform, RegistryBook, Settings
 from image_syncer.coordinator.converted import converted
 from image_syncer.coordinator.image_config import read_config
-from image_syncer.coordinator.mirror_reads import MirrorReads
+from image_syncer.coordinator.manifest_reads import ManifestReads
 from image_syncer.coordinator.quirks import Quirks
+from image_syncer.coordinator.source_tree import SourceTree, hostile
 from image_syncer.errors import (
     AuthenticationError,
-    IntegrityError,
     NotFoundError,
     Origin,
     ProtocolViolation,
     RefusedError,
-    SyncError,
 )
 from image_syncer.oci import (
     Digest,
-    InvalidManifest,
     Manifest,
     ManifestFormat,
     ManifestKind,
@@ -30,36 +27,27 @@ from image_syncer.oci import (
     PlatformFilter,
     Reference,
     Repository,
-    digest_of,
     is_index,
-    parse_manifest,
     platform_of_config,
     platform_of_schema1,
     select_platforms,
 )
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.registry import (
-    NO_REGISTRY_HINT,
     ManifestHead,
     Operation,
-    build_get_manifest,
     build_head_manifest,
     content_digest,
-    is_page,
     parse_manifest_head,
 )
 from image_syncer.worker.habits import HEADS_MANIFESTS
 
 if TYPE_CHECKING:
+    from image_syncer.coordinator.mirror_reads import MirrorReads
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.oci import Descriptor
-    from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Discovery", "Selected"]
 
-MAX_MANIFEST_BYTES = 4 * 2**20
-MAX_TREE_BYTES = 64 * 2**20
-"""Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
 _ABSENT = (404,)
 _NOT_ALLOWED = 405
 _NO_HEAD = (400, 401, 403, 405)
@@ -82,16 +70,6 @@ class Selected:
     tree: ImageTree | None = None
 
 
-class _Below:
-    """What has been found under one root so far: trees that are there or on their way, and the bytes of their
-    manifests.
-    """
-
-    def __init__(self) -> None:
-        self.trees: dict[Digest, asyncio.Task[ImageTree]] = {}
-        self.bytes = 0
-
-
 class Discovery:
     """Asks registries through the client; every error says on which side and of which image. `quirks` says where a HEAD
     tells nothing, and learns it. What is asked for by its digest is asked first of the mirrors that are in
@@ -112,8 +90,13 @@ class Discovery:
         self._client = client
         self._endpoints = endpoints
         self._quirks = quirks or Quirks()
-        self.mirrors = MirrorReads(client, endpoints, registries or RegistryBook())
+        self._reads = ManifestReads(client, endpoints, registries or RegistryBook())
         self._refused: set[Reference] = set()
+
+    @property
+    def mirrors(self) -> MirrorReads:
+        """Where manifests of sources are asked for first."""
+        return self._reads.mirrors
 
     async def head_source(self, reference: Reference) -> ManifestHead:
         """What HEAD says of a source manifest; all None where only a GET can tell. Raises NotFoundError and others.
@@ -155,7 +138,7 @@ class Discovery:
             if digest is not None:
                 return digest
         try:
-            found = (await self._get(reference.repository, reference.target, Origin.DESTINATION)).digest
+            found = (await self._reads.get(reference.repository, reference.target, Origin.DESTINATION)).digest
         except NotFoundError:
             return None
         except ProtocolViolation:
@@ -172,11 +155,11 @@ class Discovery:
 
     async def get_destination(self, repository: Repository, digest: Digest) -> Manifest:
         """A manifest that the destination has."""
-        return await self._get(repository, str(digest), Origin.DESTINATION, digest)
+        return await self._reads.get(repository, str(digest), Origin.DESTINATION, digest)
 
     async def get_destination_tag(self, reference: Reference) -> Manifest:
         """What a destination has under a tag now. Raises NotFoundError and others."""
-        return await self._get(reference.repository, reference.target, Origin.DESTINATION)
+        return await self._reads.get(reference.repository, reference.target, Origin.DESTINATION)
 
     async def get_root(self, reference: Reference, head: ManifestHead) -> Manifest:
         """The source's manifest as it was when `head` was read: a tag that moves in between does not mix two images."""
@@ -184,7 +167,7 @@ class Discovery:
         target = str(wanted) if wanted is not None else reference.target
         refused = reference in self._refused
         self._refused.discard(reference)
-        root = await self._get(reference.repository, target, Origin.SOURCE, wanted)
+        root = await self._reads.get(reference.repository, target, Origin.SOURCE, wanted)
         if refused:
             self._quirks.learn(reference.repository.registry, HEADS_MANIFESTS, value=False)
         return root
@@ -239,59 +222,7 @@ class Discovery:
         assert selected.root is not None
         if selected.tree is not None:
             return selected.tree
-        below = _Below()
-        try:
-            return await self._tree(repository, selected.root, selected.indexes, below, depth=0)
-        finally:
-            for task in below.trees.values():
-                task.cancel()
-            await asyncio.gather(*below.trees.values(), return_exceptions=True)
-
-    async def _tree(
-        self,
-        repository: Repository,
-        manifest: Manifest,
-        indexes: dict[Digest, Manifest],
-        below: _Below,
-        depth: int,
-    ) -> ImageTree:
-        if depth > MAX_DEPTH:
-            raise _hostile(repository, manifest, f"indexes are nested more than {MAX_DEPTH} deep")
-        children = []
-        for child in manifest.children:
-            if child.digest not in below.trees:
-                if len(below.trees) >= MAX_MANIFESTS:
-                    raise _hostile(repository, manifest, f"more than {MAX_MANIFESTS} manifests are under it")
-                work = self._child(repository, child, indexes, below, depth + 1)
-                below.trees[child.digest] = asyncio.ensure_future(work)
-            children.append(below.trees[child.digest])
-        return ImageTree(manifest, tuple(await asyncio.gather(*children)))
-
-    async def _child(
-        self,
-        repository: Repository,
-        child: Descriptor,
-        indexes: dict[Digest, Manifest],
-        below: _Below,
-        depth: int,
-    ) -> ImageTree:
-        manifest = indexes.get(child.digest) or await self._get_child(repository, child)
-        below.bytes += len(manifest.raw)
-        if below.bytes > MAX_TREE_BYTES:
-            raise _hostile(repository, manifest, f"the manifests beside it have more than {MAX_TREE_BYTES} bytes")
-        return await self._tree(repository, manifest, indexes, below, depth)
-
-    async def _get_child(self, repository: Repository, child: Descriptor) -> Manifest:
-        manifest = await self._get(repository, str(child.digest), Origin.SOURCE, child.digest)
-        if child.size >= 0 and len(manifest.raw) != child.size:
-            raise IntegrityError(
-                f"the index names {child.size} bytes for this child, it has {len(manifest.raw)}",
-                origin=Origin.SOURCE,
-                operation="get manifest",
-                repository=str(repository),
-                reference=str(child.digest),
-            )
-        return manifest
+        return await SourceTree(self._reads, repository, selected.indexes).read(selected.root)
 
     async def _select_index(
         self,
@@ -305,13 +236,13 @@ class Discovery:
         however often and in however many ways it is named.
         """
         if depth > MAX_DEPTH:
-            raise _hostile(repository, index, f"indexes are nested more than {MAX_DEPTH} deep")
+            raise hostile(repository, index, f"indexes are nested more than {MAX_DEPTH} deep")
         for child in index.children:
             if is_index(child.media_type) and child.digest not in nested:
                 if len(nested) >= MAX_MANIFESTS:
-                    raise _hostile(repository, index, f"more than {MAX_MANIFESTS} indexes are under it")
+                    raise hostile(repository, index, f"more than {MAX_MANIFESTS} indexes are under it")
                 nested[child.digest] = None
-                inner = await self._get_child(repository, child)
+                inner = await self._reads.get_child(repository, child)
                 nested[child.digest] = await self._select_index(repository, inner, wanted, nested, depth + 1)
         return select_platforms(index, wanted, nested)
 
@@ -320,64 +251,3 @@ class Discovery:
             return platform_of_schema1(manifest.raw)
         config = await read_config(self._client, self._endpoints, repository, manifest)
         return None if config is None else platform_of_config(config)
-
-    async def _get(self, repository: Repository, target: str, origin: Origin, wanted: Digest | None = None) -> Manifest:
-        places: dict[str, Any] = {
-            "origin": origin,
-            "repository": str(repository),
-            "reference": target,
-            "operation": "get manifest",
-        }
-
-        read: list[Manifest] = []
-
-        def check(response: Response) -> None:
-            read[:] = [_read_manifest(response, wanted, places)]
-
-        def build(endpoint: Endpoint, place: Repository) -> Request:
-            return build_get_manifest(endpoint, place, target)
-
-        by_digest = wanted is not None and origin is Origin.SOURCE
-        if by_digest and await self.mirrors.try_read(repository, build, check):
-            return read[0]
-        endpoint = await self._endpoints.resolve(repository.registry, origin)
-        await self._client.send(build(endpoint, repository), endpoint, origin=origin, check=check)
-        return read[0]
-
-
-def _read_manifest(response: Response, wanted: Digest | None, places: dict[str, Any]) -> Manifest:
-    """The manifest of an answer. Bytes that were damaged on the way may be whole the next time; those that have the
-    digest that was asked for never change.
-    """
-    raw = response.body
-    if len(raw) > MAX_MANIFEST_BYTES:
-        raise ProtocolViolation(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes", **places)
-    algorithm = wanted.algorithm if wanted is not None else "sha256"
-    try:
-        manifest = parse_manifest(raw, response.headers.get("Content-Type"), algorithm=algorithm)
-    except InvalidManifest as error:
-        raise ProtocolViolation(
-            f"the manifest cannot be used: {error}",
-            hint=NO_REGISTRY_HINT if is_page(response) else None,
-            retryable=wanted is not None and not is_page(response) and digest_of(raw, algorithm) != wanted,
-            **places,
-        ) from None
-    if wanted is not None and manifest.digest != wanted:
-        raise IntegrityError(
-            "the manifest's bytes do not have the digest under which it was asked for",
-            expected=str(wanted),
-            actual=str(manifest.digest),
-            retryable=True,
-            **places,
-        )
-    return manifest
-
-
-def _hostile(repository: Repository, manifest: Manifest, what: str) -> SyncError:
-    return ProtocolViolation(
-        f"the index cannot be used: {what}",
-        origin=Origin.SOURCE,
-        operation="get manifest",
-        repository=str(repository),
-        reference=str(manifest.digest),
-    )

@@ -5,32 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from image_syncer.config import CatalogRule, Rule
 from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.guard import TaskWatch
-from image_syncer.coordinator.ledger import failed, not_begun
 from image_syncer.coordinator.parking import Parking, PlannedImage
-from image_syncer.coordinator.retry_facts import image_facts, rule_facts
-from image_syncer.errors import Origin, ProtocolViolation, SyncError
+from image_syncer.coordinator.rule_outcomes import RuleOutcomes, destinations_of
+from image_syncer.coordinator.rule_tags import pages_of_tags
+from image_syncer.errors import SyncError
 from image_syncer.net import Gate
 from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BreakerState
-from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from image_syncer.config import Settings
+    from image_syncer.config import CatalogRule, Rule, Settings
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import RegistryHealth
-    from image_syncer.oci import Reference
     from image_syncer.planning import Breaker
 
 __all__ = ["OPEN_IMAGES", "Images", "RuleRunner"]
@@ -101,6 +99,7 @@ class RuleRunner:
         self._health = health
         self._breakers = health.breakers
         self._breakers.listen(self._on_breaker)
+        self._outcomes = RuleOutcomes(ledger, self._breakers)
         self._parking = Parking(self._breakers, ledger, self._await_registry)
         self._works: set[_Work] = set()
         self._gate = Gate(OPEN_IMAGES)
@@ -137,9 +136,9 @@ class RuleRunner:
                 task.cancel()
             await self._wait_for_ends()
             for catalog in self._catalogs:
-                self._enter(catalog, Outcome.NOT_TRIED, self._ending.reason, rule_facts(catalog))
+                self._outcomes.leave(catalog, self._ending.reason)
             for rule in self._unresolved.values():
-                self._leave(rule)
+                self._outcomes.leave(rule, self._ending.reason)
             self._parking.close(self._ending.reason)
             self._images.close()
             raise
@@ -158,21 +157,7 @@ class RuleRunner:
         finally:
             watch.watched.leave()
         self._catalogs = []
-        for catalog, error in expanded.failed:
-            error.located(repository=catalog.registry, operation="list catalog")
-            for destination in _repositories(catalog):
-                self._plan_one(catalog.written, destination)
-                self._ledger.enter(failed(catalog.written, destination, error.copy(), rule=rule_facts(catalog)))
-        for catalog, name in expanded.unusable:
-            error = ProtocolViolation(f"the registry lists a repository that nobody can name: {name}")
-            error.origin = Origin.SOURCE
-            error.located(repository=catalog.registry, operation="list catalog")
-            for destination in _repositories(catalog):
-                self._plan_one(f"{catalog.registry}/{name}", destination)
-                source = f"{catalog.registry}/{name}"
-                self._ledger.enter(failed(source, destination, error.copy(), rule={"unusable": True}))
-        for catalog in expanded.empty:
-            self._enter(catalog, Outcome.SKIPPED, "no repository of the registry is meant by the rule")
+        self._outcomes.enter_expanded(expanded)
         self._unresolved.update(enumerate(expanded.rules, len(self._unresolved)))
 
     async def _wait_for_ends(self) -> None:
@@ -187,17 +172,17 @@ class RuleRunner:
         """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
         begun = listed = 0
         if self._breakers.is_given_up(rule.source.registry):
-            self._enter_given_up(number, rule)
+            self._outcomes.enter_given_up(self._unresolved.pop(number))
             return
         wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
         watch = TaskWatch(self._dog, f"rule {rule.source}", "lists tags")
         turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
         try:
-            async with aclosing(self._pages(rule)) as pages:
+            async with aclosing(pages_of_tags(rule, self._listings, self._began_at)) as pages:
                 async for tags, seen, last in pages:
                     listed += seen
                     images = [
-                        PlannedImage(source, _destinations(rule, source, position), wanted, rule.referrers)
+                        PlannedImage(source, destinations_of(rule, source, position), wanted, rule.referrers)
                         for position, source in enumerate(rule.references(tags), begun)
                     ]
                     self._plan(images)
@@ -208,56 +193,25 @@ class RuleRunner:
                     await self._begin_images(images)
                     watch.watched.enter("lists tags", turn)
         except SyncError as error:
-            self._fail(number, rule, error)
+            self._outcomes.fail(self._unresolved.pop(number), error)
             return
         except asyncio.CancelledError:
             if watch.error is None or number not in self._unresolved:
                 raise
-            self._fail(number, rule, watch.error)
+            self._outcomes.fail(self._unresolved.pop(number), watch.error)
             return
         finally:
             watch.watched.leave()
         if not begun:
             what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
-            self._enter(rule, Outcome.SKIPPED, what)
-
-    def _fail(self, number: int, rule: Rule, error: SyncError) -> None:
-        """The tags of a rule cannot be listed."""
-        del self._unresolved[number]
-        error.located(repository=str(rule.source), operation="list tags")
-        for destination in _repositories(rule):
-            self._plan_one(str(rule.source), destination)
-            self._ledger.enter(failed(str(rule.source), destination, error, rule=rule_facts(rule)))
-
-    async def _pages(self, rule: Rule) -> AsyncGenerator[tuple[list[str], int, bool], None]:
-        """Tags out of which the rule selects, how many the registry listed for them, and whether they are the last."""
-        if not rule.tags.needs_listing:
-            yield [], 0, True
-            return
-        kept: list[str] = []
-        listed, least, created = 0, rule.tags.min_tags, rule.tags.created
-        async with aclosing(self._listings.tags(rule.source)) as pages:
-            async for tags, last in pages:
-                kept = rule.tags.select([*kept, *tags]) if rule.tags.compares else kept + rule.tags.select(tags)
-                listed += len(tags)
-                if not last and (rule.tags.compares or created is not None or len(kept) < least):
-                    continue
-                if created is not None:
-                    kept = created.select(kept, await self._listings.times.find(rule.source, kept), self._began_at)
-                if len(kept) < least:
-                    raise _too_few(len(kept), listed, least)
-                yield kept, listed, last
-                kept, listed, least = [], 0, 0  # there were enough, whatever comes
+            self._outcomes.enter(rule, Outcome.SKIPPED, what)
 
     def _plan(self, images: list[PlannedImage]) -> None:
         """From here on each of `images` is owed an outcome at each of its destinations."""
         for image in images:
             name = str(image.source)
             for destination in image.destinations:
-                self._plan_one(name, str(destination))
-
-    def _plan_one(self, source: str, destination: str) -> None:
-        self._ledger.plan(source, destination)
+                self._ledger.plan(name, str(destination))
 
     async def _begin_images(self, images: list[PlannedImage]) -> None:
         begun = 0
@@ -313,55 +267,3 @@ class RuleRunner:
         """Begin what waits for `registry` when it is back; where it was given up, that is the outcome."""
         await self._health.settled(registry)
         await self._begin_images(self._parking.take(registry))
-
-    def _enter_given_up(self, number: int, rule: Rule) -> None:
-        del self._unresolved[number]
-        for destination in _repositories(rule):
-            error = self._breakers.of(rule.source.registry).down_error()
-            error.origin = Origin.SOURCE
-            error.located(repository=str(rule.source), operation="list tags")
-            self._plan_one(str(rule.source), destination)
-            self._ledger.enter(not_begun(str(rule.source), destination, error, rule=rule_facts(rule)))
-
-    def _leave(self, rule: Rule) -> None:
-        """Not all of the rule was tried: its images are entered, or the rule where they are not known.
-
-        Of one whose tags are listed, those that were begun have entries of their own.
-        """
-        if rule.tags.needs_listing:
-            self._enter(rule, Outcome.NOT_TRIED, self._ending.reason, rule_facts(rule))
-            return
-        facts = image_facts(rule.platforms, rule.referrers)
-        for position, source in enumerate(rule.references()):
-            for destination in _destinations(rule, source, position):
-                self._plan_one(str(source), str(destination))
-                result = ImageResult(str(source), str(destination), Outcome.NOT_TRIED, reason=self._ending.reason)
-                self._ledger.enter(replace(result, rule=facts))
-
-    def _enter(
-        self, rule: Rule | CatalogRule, outcome: Outcome, reason: str, facts: Mapping[str, Any] | None = None
-    ) -> None:
-        """A rule without images of its own still has an entry for each destination: nothing ends silently."""
-        source = str(rule.source) if isinstance(rule, Rule) else rule.written
-        for destination in _repositories(rule):
-            self._plan_one(source, destination)
-            self._ledger.enter(ImageResult(source, destination, outcome, reason=reason, rule=facts))
-
-
-def _destinations(rule: Rule, source: Reference, position: int) -> tuple[Reference, ...]:
-    """Where an image goes, each place once, whatever was written twice."""
-    return tuple(dict.fromkeys(destination.reference_for(source, position) for destination in rule.destinations))
-
-
-def _too_few(chosen: int, listed: int, least: int) -> SyncError:
-    return SyncError(
-        f"the rule means {chosen:,} of the {listed:,} tags that the registry lists, and wants {least:,} at least",
-        origin=Origin.SOURCE,
-        hint="See what is gone at the source, or lower `min_tags`.",
-    )
-
-
-def _repositories(rule: Rule | CatalogRule) -> list[str]:
-    if isinstance(rule, CatalogRule):
-        return [str(template) for template in rule.destinations]
-    return list(dict.fromkeys(str(destination.repository) for destination in rule.destinations))

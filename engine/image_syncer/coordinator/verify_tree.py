@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from image_syncer.config import ForeignLayers
-from image_syncer.coordinator.discovery import MAX_MANIFEST_BYTES
 from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.coordinator.manifest_reads import MAX_MANIFEST_BYTES
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError
 from image_syncer.oci import InvalidManifest, parse_manifest
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS
