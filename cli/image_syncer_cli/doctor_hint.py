@@ -48,8 +48,10 @@ def _place(result: ImageResult) -> str | None:
     """The repository in which an image has failed, where it was for a reason that the doctor can find."""
     error: Mapping[str, Any] = result.error or {}
     kind = error.get("kind")
-    if kind not in _HELPS_WITH or (kind == _REFUSED and error.get("operation") == _OF_CONTENT):
+    if kind not in _HELPS_WITH:
         return None
+    if kind == _REFUSED and ("request" not in error or error.get("operation") == _OF_CONTENT):
+        return None  # without a request it was not a registry that refused, but a rule or an option
     if error.get("repository"):
         return str(error["repository"]).removesuffix(_CATALOG)
     sides = {"source": result.source, "destination": result.destination}

@@ -31,7 +31,8 @@ def hints(err: str) -> list[str]:
     "kind", ["transport", "authentication", "refused", "unavailable", "registry down", "protocol violation"]
 )
 def test_a_failure_in_which_it_can_help(command: Command, engine: FakeEngine, files: Files, kind: str) -> None:
-    engine.results = [failure(kind="integrity"), failure(kind=kind, repository="registry.example/mirror/app")]
+    answered = failure(kind=kind, repository="registry.example/mirror/app", request="GET https://registry.example/v2/")
+    engine.results = [failure(kind="integrity"), answered]
     ran = command(*files.words)
     assert ran.code == 1
     assert hints(ran.err) == [f"image-syncer doctor registry.example/mirror/app --auth {files.auth}"]
@@ -42,7 +43,8 @@ def test_a_failure_in_which_it_can_help(command: Command, engine: FakeEngine, fi
     [
         {"kind": "integrity"},
         {"kind": "not found"},
-        {"kind": "refused", "operation": "put manifest"},
+        {"kind": "refused", "operation": "put manifest", "request": "PUT https://registry.example/v2/x/manifests/1"},
+        {"kind": "refused", "operation": "list referrers"},
         {"kind": "worker"},
     ],
 )
