@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -53,13 +54,13 @@ def copy(
     A SRC without a tag means latest, a DST without a tag gets that of SRC. Credentials are those of --auth, else
     those that docker has.
     """
-    from image_syncer import Configuration, rule_from_arguments
+    from image_syncer import rule_from_arguments
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
     rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms)
     known = read_registries(auth, insecure_hosts)
-    configuration = Configuration((rule,), known.registries, known.warnings)
+    configuration = replace(known, rules=(rule,))
     return run_images(configuration, RunOptions.from_click(options), way_words(auth, None, insecure_hosts))
 
 
@@ -73,4 +74,4 @@ def read_registries(
         known = Configuration() if auth is None else load_registries(auth, environ=os.environ)
     # Of two entries for one prefix the first one wins: the password of the file stays.
     insecure = [RegistryEntry(host, insecure=True) for host in insecure_hosts]
-    return Configuration((), RegistryBook((*known.registries.entries, *insecure)), known.warnings)
+    return replace(known, rules=(), catalogs=(), registries=RegistryBook((*known.registries.entries, *insecure)))

@@ -44,7 +44,7 @@ def retry(
 
     What to copy, for which platforms, in which form, with which --referrers, whether with --force, and --on-conflict,
     is read from the report, and nothing else is: where tags could not be listed, they are listed again. Give the other
-    options anew.
+    options anew, and the file with the policies where the run had some.
     """
     if auth is not None and config is not None:
         raise click.UsageError("--auth and --config were given together: use one or the other.")
@@ -70,6 +70,7 @@ def retry(
     configuration = replace(
         _read_registries(auth, config, insecure_hosts), rules=unfinished.rules, catalogs=unfinished.catalogs
     )
+    unfinished.check_policies(configuration)
     if not (unfinished.rules or unfinished.catalogs) and not choice.quiet:
         say(f"{old}: nothing failed, and nothing was left out", err=True)
     return run_images(configuration, choice, way_words(auth, config, insecure_hosts))

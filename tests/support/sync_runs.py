@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from image_syncer.config import Policy
     from image_syncer.embedded import CounterValues, EmbeddedRegistry, MadeManifest, Storage
     from image_syncer.telemetry import ImageResult, Report, Snapshot
 
@@ -152,11 +153,13 @@ class SyncLab:
         exit_code: int | None = 0,
         on_progress: Callable[[Snapshot], None] | None = None,
         on_image: Callable[[ImageResult], None] = lambda _image: None,
+        policies: Sequence[Policy] = (),
         **settings: Any,
     ) -> Done:
         """Sync by `rules`, or everything that was pushed to the source, and hold the run to its promises."""
         rules = rules or self._all_rules()
-        configuration = Configuration(rules, RegistryBook(list(self._entries.values())))
+        registries = RegistryBook(list(self._entries.values()))
+        configuration = Configuration(rules, registries, policies=tuple(policies))
         before = {registry.address: registry.counters.values() for registry in self.registries}
         images: list[ImageResult] = []
         log = io.StringIO()

@@ -10,7 +10,7 @@ from image_syncer.config.catalogs import CatalogRule, Template
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.created import CreatedSelection
 from image_syncer.config.document import MAX_FILE_BYTES
-from image_syncer.config.explanation import Explanation, Reason, Seen, Verdict, explain_image, tags_to_date
+from image_syncer.config.explanation import Explanation, Seen, Verdict, explain_image, tags_to_date
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
@@ -23,7 +23,17 @@ from image_syncer.config.model import (
     TagSelection,
     canonical_prefix,
 )
+from image_syncer.config.policy import (
+    NameLists,
+    NamePattern,
+    OnRefusal,
+    Policy,
+    PolicyCommand,
+    parse_name_pattern,
+    refusal_by_name,
+)
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
+from image_syncer.config.reason import Reason
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection, parse_referrer_selection
 from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
@@ -45,7 +55,12 @@ __all__ = [
     "HostSettings",
     "Limits",
     "MissingPlatform",
+    "NameLists",
+    "NamePattern",
     "OnConflict",
+    "OnRefusal",
+    "Policy",
+    "PolicyCommand",
     "RateSchedule",
     "RateWindow",
     "Reason",
@@ -67,8 +82,10 @@ __all__ = [
     "explain_image",
     "load_configuration",
     "load_registries",
+    "parse_name_pattern",
     "parse_on_conflict",
     "parse_referrer_selection",
+    "refusal_by_name",
     "rule_from_arguments",
     "tags_to_date",
 ]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.catalogs import translate_glob, written_glob
+from image_syncer.config.policy_explanation import explain_policies
+from image_syncer.config.reason import Reason
 from image_syncer.config.rules import RuleError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.created import CreatedSelection
     from image_syncer.config.model import Configuration, Rule, TagSelection
+    from image_syncer.config.policy import Policy
     from image_syncer.oci import Reference
 
 __all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_image", "tags_to_date"]
@@ -24,14 +27,6 @@ __all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_
 MOST_NAMED = 8
 """Of many tags or patterns in one sentence."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One condition of a rule: whether it `holds` (None: the registry's list decides, and was not asked for)."""
-
-    holds: bool | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +87,14 @@ NOTHING_SEEN = Seen()
 def explain_image(configuration: Configuration, image: Reference, seen: Seen = NOTHING_SEEN) -> Explanation:
     """What each rule says of `image`. An image without tag and digest is a whole repository."""
     named = (Reason(True, "the source names its repository"),)
+    policies = configuration.policies
     verdicts = [
-        _verdict(rule, str(rule.source), named, image, seen)
+        _verdict(rule, str(rule.source), named, image, seen, policies)
         for rule in configuration.rules
         if rule.source == image.repository
     ]
     verdicts += [
-        _catalog_verdict(catalog, image, seen)
+        _catalog_verdict(catalog, image, seen, policies)
         for catalog in configuration.catalogs
         if catalog.registry == image.repository.registry
     ]
@@ -124,7 +120,14 @@ def tags_to_date(configuration: Configuration, image: Reference, listed: Sequenc
     return list(wanted)
 
 
-def _verdict(rule: Rule, source: str, reasons: tuple[Reason, ...], image: Reference, seen: Seen) -> Verdict:
+def _verdict(
+    rule: Rule,
+    source: str,
+    reasons: tuple[Reason, ...],
+    image: Reference,
+    seen: Seen,
+    policies: Sequence[Policy],
+) -> Verdict:
     verdict = Verdict(rule.origin, source, (*reasons, *_image_reasons(rule.tags, image, seen)))
     if verdict.meant is False:
         return verdict
@@ -133,11 +136,13 @@ def _verdict(rule: Rule, source: str, reasons: tuple[Reason, ...], image: Refere
     else:
         named = rule.tags.select(()) if not rule.tags.needs_listing else []
         position = named.index(image.tag) if image.tag in named else 0
-        places = [str(destination.reference_for(image, position)) for destination in rule.destinations]
+        targets = dict.fromkeys(destination.reference_for(image, position) for destination in rule.destinations)
+        asked, left = explain_policies(policies, image, list(targets))
+        return Verdict(rule.origin, source, (*verdict.reasons, *asked), tuple(map(str, left)))
     return Verdict(rule.origin, source, verdict.reasons, tuple(dict.fromkeys(places)))
 
 
-def _catalog_verdict(catalog: CatalogRule, image: Reference, seen: Seen) -> Verdict:
+def _catalog_verdict(catalog: CatalogRule, image: Reference, seen: Seen, policies: Sequence[Policy]) -> Verdict:
     name = image.repository.name
     fits = bool(automaton_of(catalog.pattern).fullmatch(name))
     pattern = written_glob(catalog.pattern)
@@ -155,7 +160,7 @@ def _catalog_verdict(catalog: CatalogRule, image: Reference, seen: Seen) -> Verd
         return Verdict(catalog.origin, catalog.written, (*reasons, Reason(False, error.what)))
     if rule is None:
         return Verdict(catalog.origin, catalog.written, tuple(reasons))
-    return _verdict(rule, catalog.written, tuple(reasons), image, seen)
+    return _verdict(rule, catalog.written, tuple(reasons), image, seen, policies)
 
 
 def _image_reasons(selection: TagSelection, image: Reference, seen: Seen) -> Iterator[Reason]:

@@ -21,6 +21,7 @@ from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
+from image_syncer.config.policy_fields import read_policies
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config.images import PlacedRule
     from image_syncer.config.model import RegistryEntry
+    from image_syncer.config.policy import Policy
     from image_syncer.config.tree import Node, Tree
 
 __all__ = ["MAX_PROBLEMS", "load_configuration", "load_registries"]
@@ -76,7 +78,11 @@ def load_configuration(
     if errors:
         raise ConfigurationError(_with_warnings(errors, warnings))
     return Configuration(
-        tuple(placed.rule for placed in placed_rules), RegistryBook(entries), _bounded(warnings), catalogs
+        tuple(placed.rule for placed in placed_rules),
+        RegistryBook(entries),
+        _bounded(warnings),
+        catalogs,
+        tuple(reader.policies),
     )
 
 
@@ -90,7 +96,7 @@ def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
     reader.warn_of_unused(auth, rules, "rules", "give the file to `sync` as --config")
     if reader.errors:
         raise ConfigurationError(_with_warnings(reader.errors, reader.warnings))
-    return Configuration((), RegistryBook(entries), _bounded(reader.warnings))
+    return Configuration((), RegistryBook(entries), _bounded(reader.warnings), policies=tuple(reader.policies))
 
 
 def _with_warnings(errors: list[Problem], warnings: list[Problem]) -> tuple[Problem, ...]:
@@ -111,7 +117,11 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.policies: dict[Policy, None] = {}
+        """Of every file, whatever it is given for, each once."""
         self._environ = environ
+        self._with_registries: set[str] = set()
+        """Files that say how registries are reached: whoever may write these is trusted."""
         self._trees: dict[str, Tree | None] = {}
 
     def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
@@ -119,6 +129,8 @@ class _Reader:
         pipe.
         """
         findings = Findings(shown(path))
+        if role != _IMAGES:
+            self._with_registries.add(path)
         if path not in self._trees:
             self._trees[path] = self._parse(path, findings)
         tree = self._trees[path]
@@ -173,7 +185,12 @@ class _Reader:
         self, root: Node, role: str, findings: Findings, path: str, *, any_case: bool
     ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
         if isinstance(root, MappingNode) and is_own_format(root):
-            return read_own(root, findings, self._dialect(path, strict=True, secrets=Expansion.BRACED))
+            dialect = self._dialect(path, strict=True, secrets=Expansion.BRACED)
+            if (policy := root.get("policy")) is not None:
+                runs_programs = path in self._with_registries
+                found = read_policies(policy, findings, dialect, runs_programs=runs_programs)
+                self.policies |= dict.fromkeys(found)
+            return read_own(root, findings, dialect)
         if lacks_version(root):
             findings.error(root.line, None, "the file has `rules` and does not say `version: 2`", "write it at its top")
             return (), []

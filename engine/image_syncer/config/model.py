@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.created import CreatedSelection
+    from image_syncer.config.policy import Policy
     from image_syncer.config.referrers import ReferrerSelection
     from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.config.versions import VersionSelection
@@ -303,11 +304,12 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything the user wrote, checked: the rules, the registries, what deserves a warning, and the rules for what
-    a registry lists.
+    """Everything the user wrote, checked: the rules, the registries, what deserves a warning, the rules for what
+    a registry lists, and the policies that hold for all of them.
     """
 
     rules: tuple[Rule, ...] = ()
     registries: RegistryBook = field(default_factory=RegistryBook)
     warnings: tuple[Problem, ...] = ()
     catalogs: tuple[CatalogRule, ...] = ()
+    policies: tuple[Policy, ...] = ()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version", "read_own"]
 
-OWN_KEYS = ("version", "registries", "rules")
+OWN_KEYS = ("version", "registries", "rules", "policy")
 """Keys at the top."""
 
 RULE_KEYS = ("source", "destination", "platforms", "tags", "referrers", "min_tags", *CATALOG_KEYS)

@@ -67,6 +67,10 @@ class CreationTimes:
             _log.warning("images do not say when they were created", repository=str(repository), tags=undated)
         return times
 
+    async def of_image(self, repository: Repository, root: Manifest) -> float | None:
+        """The same of one image, whose manifest is at hand."""
+        return await self._of(repository, root, depth=0)
+
     async def _work(self, repository: Repository, tags: Iterator[str], times: dict[str, float | None]) -> None:
         for tag in tags:
             root = await self._discovery.get_root(Reference(repository, tag, None), _UNTOLD)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.parking import PlannedImage
+    from image_syncer.coordinator.policy import PolicyGate
     from image_syncer.coordinator.preparation import Preparation
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.referrer_copies import ReferrerCopies
@@ -65,9 +66,10 @@ class ImageSync:
         check: TreeCheck | None = None,
         preparation: Preparation | None = None,
         referrers: ReferrerCopies | None = None,
+        policy: PolicyGate | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
-        blobs are brought; `referrers` what else goes with it.
+        blobs are brought; `referrers` what else goes with it; `policy` whether it may go at all.
         """
         self._discovery = discovery
         self._transfers = transfers
@@ -77,6 +79,7 @@ class ImageSync:
         self._dog = dog
         self._journal = journal
         self._referrers = referrers
+        self._policy = policy
         self._conflicts = conflicts = Conflicts(settings.on_conflict, discovery, publisher, datetime.now(timezone.utc))
         self._looks = Looks(discovery, conflicts, preparation, dry_run=settings.dry_run)
         self._delivery = ImageDelivery(
@@ -150,6 +153,8 @@ class ImageSync:
         self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, watched: Watched
     ) -> FoundReferrers | None:
         """What refers to the image, where that is to be carried along."""
+        if self._policy is not None:
+            self._policy.settle_by_name(image)
         self._recall(image, referrers)
         if not image.open:
             return None
@@ -217,18 +222,23 @@ class ImageSync:
             self._transfers.start()
         watched.enter("asks the source for the manifests under it", self._dog.turn_at(image.source))
         tree = await self._discovery.get_tree(image.source.repository, selected)
-        self._admit(image, tree)
+        watched.enter("asks what may go out", lambda _now: True)  # programs have an end of their own
+        await self._admit(image, selected, tree, changed)
         watched.enter("is being delivered", lambda _now: True)  # each delivery is watched for itself
         deliver = self._delivery.deliver
         await asyncio.gather(*(deliver(image, place, tree, selected, changed.get(place)) for place in image.open))
 
-    def _admit(self, image: OpenImage, tree: ImageTree) -> None:
+    async def _admit(
+        self, image: OpenImage, selected: Selected, tree: ImageTree, changed: dict[Reference, Digest | None]
+    ) -> None:
         """All of the image is known, and nothing of it is on its way: what must not go to a destination ends there."""
         for destination in image.open:
             try:
                 refuse_foreign(tree, self._settings.foreign_layers)
             except SyncError as error:  # noqa: PERF203 - each has its own
                 fail_delivery(image, destination, error)
+        if self._policy is not None:
+            await self._policy.settle(image, selected, tree, changed)
 
     async def _look(self, image: OpenImage) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
         """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone.

@@ -62,6 +62,11 @@ class OpenImage:
         return list(self._open.values())
 
     @property
+    def is_carried(self) -> bool:
+        """Whether it is carried along with another image."""
+        return self._of is not None
+
+    @property
     def seconds(self) -> float:
         """How long it has been under way."""
         return self._clock() - self._began

@@ -61,6 +61,7 @@ class ReferrerCopies:
         *,
         dry_run: bool,
     ) -> None:
+        self.search = search
         self.find = search.find
         self._fallback = fallback
         self._ledger = ledger

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from image_syncer.config import ReferrerSelection
 from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, RefusedError
 from image_syncer.oci import InvalidManifest, ManifestKind, Reference, is_index
 from image_syncer.planning import MAX_MANIFESTS
@@ -27,7 +28,6 @@ from image_syncer.registry import (
 )
 
 if TYPE_CHECKING:
-    from image_syncer.config import ReferrerSelection
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.listings import Listings
     from image_syncer.net import EndpointBook, RegistryClient
@@ -103,7 +103,7 @@ class ReferrerSearch:
             lists = await asyncio.gather(*(self._of(repository, each, wanted) for each in subjects))
             every = [each for found in lists for each in found]
             if depth == 1:
-                self._check_required(root, every, wanted)
+                _check_required(root, every, wanted)
             level = tuple(
                 each
                 for each in {each.reference: each for each in every}.values()
@@ -120,6 +120,15 @@ class ReferrerSearch:
         if is_rewritten or root.subject is None:
             return FoundReferrers(tuple(levels))
         return FoundReferrers(tuple(levels), root.subject.digest, describe_referrer(root))
+
+    async def find_lacking(self, repository: Repository, selected: Selected, required: tuple[str, ...]) -> list[str]:
+        """What of `required` the image does not have. Raises what registries have against being asked."""
+        assert selected.root is not None
+        root, wanted = selected.root, ReferrerSelection(depth=1, require=required)
+        below = await self._below(repository, root, selected.indexes)
+        subjects = dict.fromkeys([*([root.digest] if root.digest == selected.source_digest else []), *below])
+        lists = await asyncio.gather(*(self._of(repository, each, wanted) for each in subjects))
+        return _lacking(root, [each for found in lists for each in found], wanted)
 
     async def _below(self, repository: Repository, root: Manifest, known: dict[Digest, Manifest]) -> list[Digest]:
         """The digest of every manifest under `root`; only indexes are read for it."""
@@ -224,22 +233,29 @@ class ReferrerSearch:
         except NotFoundError:  # of a repository that has digests only
             return frozenset()
 
-    def _check_required(self, root: Manifest, found: list[Referrer], wanted: ReferrerSelection) -> None:
-        """What is required is there for the image itself, or for each of the platforms in it."""
-        kinds: dict[Digest, list[str]] = {}
-        for each in found:
-            kinds.setdefault(each.subject, []).append(each.artifact_type or "")
-        platforms = [child.digest for child in root.children if _is_platform(child)]
-        for name in wanted.missing(kinds.get(root.digest, ())):
-            if platforms and all(name not in wanted.missing(kinds.get(digest, ())) for digest in platforms):
-                continue
-            raise RefusedError(
-                f"the image has no {name}, which is required",
-                origin=Origin.SOURCE,
-                operation=Operation.LIST_REFERRERS.value,
-                reference=str(root.digest),
-                hint="Have it made, or leave it out of what --referrers, or `referrers` of the rule, requires.",
-            )
+
+def _lacking(root: Manifest, found: list[Referrer], wanted: ReferrerSelection) -> list[str]:
+    """What is required, and neither the image itself has nor each of the platforms in it."""
+    kinds: dict[Digest, list[str]] = {}
+    for each in found:
+        kinds.setdefault(each.subject, []).append(each.artifact_type or "")
+    platforms = [child.digest for child in root.children if _is_platform(child)]
+    return [
+        name
+        for name in wanted.missing(kinds.get(root.digest, ()))
+        if not platforms or any(name in wanted.missing(kinds.get(digest, ())) for digest in platforms)
+    ]
+
+
+def _check_required(root: Manifest, found: list[Referrer], wanted: ReferrerSelection) -> None:
+    for name in _lacking(root, found, wanted)[:1]:
+        raise RefusedError(
+            f"the image has no {name}, which is required",
+            origin=Origin.SOURCE,
+            operation=Operation.LIST_REFERRERS.value,
+            reference=str(root.digest),
+            hint="Have it made, or leave it out of what --referrers, or `referrers` of the rule, requires.",
+        )
 
 
 def _on_listed(task: asyncio.Task[frozenset[str]]) -> None:

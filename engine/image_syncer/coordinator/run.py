@@ -22,6 +22,7 @@ from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
+from image_syncer.coordinator.policy import PolicyGate
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.progress import Progress
 from image_syncer.coordinator.publisher import Publisher
@@ -236,6 +237,8 @@ class Run:
     def _new_images(self, discovery: Discovery, endpoints: EndpointBook, holdings: Holdings) -> Images:
         publisher = Publisher(self._client, endpoints, self._children)
         parts = (self._client, endpoints, discovery, publisher)
+        referrers = copies_of(parts, self._listings, self._ledger, dry_run=self._settings.dry_run)
+        policies, times = self._configuration.policies, self._listings.times
         return ImageSync(
             discovery,
             self._transfers,
@@ -248,7 +251,8 @@ class Run:
             journal=self._journal,
             check=self._check,
             preparation=self._preparation,
-            referrers=copies_of(parts, self._listings, self._ledger, dry_run=self._settings.dry_run),
+            referrers=referrers,
+            policy=PolicyGate(policies, referrers.search, times, self._settings) if policies else None,
         )
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
@@ -300,7 +304,7 @@ class Run:
         return report
 
     def _settings_data(self) -> dict[str, Any]:
-        return told_settings(self._settings, self._resources)
+        return told_settings(self._settings, self._resources, self._configuration.policies)
 
     def _internal_error(self) -> str | None:
         if self._crashes.error is not None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from image_syncer.config import Settings
+    from collections.abc import Sequence
+
+    from image_syncer.config import Policy, Settings
     from image_syncer.planning import Resources
 
 __all__ = ["told_settings"]
 
 
-def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
-    """What the report says of `settings`: enough to do again what was left undone (`retry --report`)."""
+def told_settings(settings: Settings, resources: Resources, policies: Sequence[Policy] = ()) -> dict[str, Any]:
+    """What the report says of `settings`: enough to do again what was left undone (`retry --report`); of `policies`,
+    their names.
+    """
     wanted = settings.platform_filter
     return {
         **resources.as_data(),
@@ -29,4 +33,5 @@ def told_settings(settings: Settings, resources: Resources) -> dict[str, Any]:
         "platforms": str(wanted) or None,
         "os": list(wanted.os_names),
         "arch": list(wanted.architectures),
+        "policies": [policy.name for policy in policies],
     }

@@ -34,6 +34,7 @@ from image_syncer.oci import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from image_syncer.config import Configuration
     from image_syncer.oci import Reference, Repository
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.recorded_report import RecordedReport
@@ -42,6 +43,7 @@ __all__ = ["Unfinished", "find_unfinished"]
 
 _Own = tuple[tuple[Platform, ...], ReferrerSelection | None]
 """What a rule has of its own, beside its names: platforms and referrers."""
+_MOST_NAMED = 3
 _HINT = "Give the file that --report of a sync or copy wrote."
 _OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
 
@@ -63,6 +65,17 @@ class Unfinished:
     manifest_format: ManifestFormat
     referrers: ReferrerSelection
     catalogs: tuple[CatalogRule, ...] = ()
+    policies: tuple[str, ...] = ()
+    """The names of those that the run had."""
+
+    def check_policies(self, given: Configuration) -> None:
+        """Raises ConfigurationError where the run had policies, and nobody is asked now: what was refused would go."""
+        if self.policies and not given.policies:
+            names = ", ".join(f"“{name}”" for name in self.policies[:_MOST_NAMED])
+            raise ConfigurationError(
+                f"the run had policies ({names}), and what is given now has none",
+                hint="Give the file that has them: --config FILE, or --auth FILE.",
+            )
 
     def filter_or(self, given: PlatformFilter) -> PlatformFilter:
         """The filter of the command line where one was given, else that of the run. Raises ConfigurationError where
@@ -120,6 +133,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         foreign_layers = ForeignLayers(settings.get("foreign_layers", "leave"))
         manifest_format = ManifestFormat(settings.get("format", "keep"))
         referrers = parse_referrer_selection(str(settings.get("referrers", "none")))
+        policies = _texts(settings, "policies")
     except ValueError as error:
         raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
     forced = settings.get("force") is True
@@ -133,6 +147,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         manifest_format,
         referrers,
         tuple(catalogs),
+        policies,
     )
 
 

@@ -11,6 +11,7 @@ from image_syncer.config import MAX_FILE_BYTES, load_configuration, load_registr
 from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.go_format import GO_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.policy_fields import POLICY_KEYS
 from image_syncer.config.referrer_fields import REFERRER_KEYS
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
 from image_syncer.config.tree import MAX_DEPTH, MAX_NODES
@@ -39,6 +40,7 @@ def tables(heading):
         ("key of such a rule", [CATALOG_KEYS]),
         ("key of `tags`", [TAG_KEYS]),
         ("key of `referrers`", [REFERRER_KEYS]),
+        ("key of `policy`", [POLICY_KEYS]),
     ],
 )
 def test_tables_hold_every_key(heading, keys):
@@ -53,9 +55,9 @@ def test_bounds_are_the_real_ones():
 
 def test_what_is_shown_can_be_loaded(tmp_path):
     """The blocks of the document, each in its role; what they name is set."""
-    auth, images, own, catalog, created = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    auth, images, own, catalog, policy, created = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     files = {}
-    contents = {"auth": auth, "images": images, "config": own, "catalog": catalog, "created": created}
+    contents = {"auth": auth, "images": images, "config": own, "catalog": catalog, "policy": policy, "created": created}
     for role, content in contents.items():
         files[role] = str(tmp_path / f"{role}.yaml")
         Path(files[role]).write_text(content, encoding="utf-8")
@@ -66,5 +68,7 @@ def test_what_is_shown_can_be_loaded(tmp_path):
     assert (len(whole.catalogs), whole.rules) == (2, ())
     assert (len(split.rules), len(split.registries.entries), split.warnings) == (5, 3, ())
     assert (len(single.rules), len(single.registries.entries), single.warnings) == (1, 1, ())
+    policies = load_configuration(config=files["policy"], environ={}).policies
+    assert [policy.on_refusal.value for policy in policies] == ["skip", "fail"]
     creating = load_registries(files["created"], environ={"HARBOR_PASSWORD": "p"}).registries.entries
     assert [entry.creation is not None and entry.creation.create for entry in creating] == [True, True]

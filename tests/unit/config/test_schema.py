@@ -14,6 +14,7 @@ from image_syncer.config import load_configuration
 from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.created import CREATED_KEYS
 from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.policy_fields import LIST_KEYS, POLICY_KEYS
 from image_syncer.config.referrer_fields import REFERRER_KEYS
 from image_syncer.config.registries import OWN_ENTRY_KEYS
 from image_syncer.config.registry_cloud import _FIELDS as CLOUD_FIELDS
@@ -48,11 +49,26 @@ def test_it_is_a_schema():
         (DEFS["created"], CREATED_KEYS),
         (DEFS["referrers"], REFERRER_KEYS),
         (DEFS["profile"], PROFILE_FIELDS),
+        (DEFS["policy"], POLICY_KEYS),
+        (DEFS["nameLists"], LIST_KEYS),
         (DEFS["cloud"], CLOUD_FIELDS),
         (DEFS["creation"], CREATION_FIELDS),
         (DEFS["registry"]["properties"]["rate"]["anyOf"][1]["items"], WINDOW_KEYS),
     ],
-    ids=["top", "registry", "rule", "tags", "created", "referrers", "profile", "cloud", "create_repositories", "rate"],
+    ids=[
+        "top",
+        "registry",
+        "rule",
+        "tags",
+        "created",
+        "referrers",
+        "profile",
+        "policy",
+        "name lists",
+        "cloud",
+        "create_repositories",
+        "rate",
+    ],
 )
 def test_it_has_every_key_and_says_what_it_is_for(place, keys):
     assert sorted(place["properties"]) == sorted(keys)
