@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator.journal import open_journal
+from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, TransferRecord
 from support.shown import blocks_of
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer import load_status
-from image_syncer.coordinator.journal import open_journal
+from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.embedded import ContentBuilder
 from image_syncer.oci import Repository, digest_of
 from process.conftest import MIB, Pair
@@ -172,7 +172,7 @@ def test_a_journal_whose_writer_is_killed_has_all_that_was_flushed(tmp_path: Pat
 
 _WRITER = """
 import asyncio, sys
-from image_syncer.coordinator.journal import open_journal
+from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.oci import Repository, digest_of
 
 async def write(path, number):

@@ -11,8 +11,7 @@ standing* is a record that is about to become wrong: before an image is brought 
 says something else, that record is dropped, and the drop is on the disk. Where that cannot be had, the file is set
 aside under another name.
 
-A journal belongs to one meaning: the settings that decide what an image becomes, and the release. Another is refused,
-with what differs. Whatever goes wrong with the file later never stops a run: it goes on without, and says so once.
+Whatever goes wrong with the file later never stops a run: it goes on without, and says so once.
 """
 
 from __future__ import annotations
@@ -23,15 +22,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from image_syncer.config import ForeignLayers, MissingPlatform
-from image_syncer.coordinator.journal_lock import JournalLock
 from image_syncer.coordinator.journal_records import (
-    HEADER,
-    NEW_JOURNAL,
     RUN,
     Change,
     DoneImage,
-    Header,
     JournalReadError,
     RunRecord,
     Trouble,
@@ -39,19 +33,18 @@ from image_syncer.coordinator.journal_records import (
     parse_record,
     split_key,
 )
-from image_syncer.errors import ConfigurationError, JournalError
-from image_syncer.oci import Digest, ManifestFormat, Repository
+from image_syncer.oci import Digest, Repository
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from image_syncer.config import Settings
     from image_syncer.coordinator.journal_file import JournalFile
+    from image_syncer.coordinator.journal_lock import JournalLock
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Snapshot
 
-__all__ = ["ASIDE", "Journal", "journal_of", "open_journal"]
+__all__ = ["ASIDE", "Journal"]
 
 ASIDE = ".set-aside"
 """What is added to the name of a journal that must not be read again."""
@@ -68,7 +61,7 @@ class Journal:
     """
 
     def __init__(self, path: str, lock: JournalLock, reader: JournalFile) -> None:
-        """See `open_journal`."""
+        """See `journal_opening`."""
         from image_syncer.coordinator.journal_writer import JournalWriter
 
         self._path = path
@@ -281,91 +274,6 @@ class Journal:
         """Once on the terminal, with the report's other warnings at the end; at once in the log."""
         self.warnings.append(f"{text}. {hint}")
         _log.info(text, hint=hint)
-
-
-def journal_of(settings: Settings) -> Journal | None:
-    """The journal that the settings name, if they do. Raises JournalError; ConfigurationError where there is nothing to
-    be written.
-    """
-    if settings.state_path is None:
-        return None
-    if settings.dry_run:
-        raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
-    platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
-    foreign, wanted = settings.foreign_layers, settings.manifest_format
-    # Skipped or failed, an image is not in the journal; copied whole, it is.
-    whole = settings.missing_platform is MissingPlatform.COPY
-    meaning = {
-        "--missing-platform": str(settings.missing_platform) if whole else "",
-        "--os and --arch": platforms,
-        "--force": "given" if settings.force else "",
-        "--foreign-layers": "" if foreign is ForeignLayers.LEAVE else str(foreign),
-        "--format": "" if wanted is ManifestFormat.KEEP else str(wanted),
-    }
-    return open_journal(settings.state_path, meaning)
-
-
-def open_journal(path: str, meaning: Mapping[str, str]) -> Journal:
-    """The journal in the file `path`, a new one where there is none.
-
-    `meaning` are the settings that decide what an image becomes, by the names that people know. Raises JournalError
-    where the journal is another run's, was written with another meaning or by another release, or cannot be used.
-    """
-    try:
-        from image_syncer.coordinator.journal_file import JournalFile, make_file
-    except ImportError as error:
-        raise JournalError(
-            f"there can be no journal: this Python was built without SQLite ({error})",
-            hint="Run it with another Python, or without --state.",
-        ) from None
-    path = os.path.realpath(path)
-    with contextlib.ExitStack() as undo:
-        lock = JournalLock(path)
-        undo.callback(lock.release)
-        make_file(path)
-        reader = JournalFile(path)
-        undo.callback(reader.close)
-        header = Header(_program_version(), dict(meaning), _now())
-        try:
-            if not reader.prepare(Change("fact", HEADER, header.to_body())):
-                _check_header(path, reader.get("fact", HEADER), header)
-            reader.load_names()
-            journal = Journal(path, lock, reader)
-        except JournalReadError as error:
-            raise JournalError(f"the journal {path} is damaged: {error}", hint=NEW_JOURNAL) from None
-        undo.pop_all()
-    return journal
-
-
-def _check_header(path: str, body: bytes | None, ours: Header) -> None:
-    theirs = None if body is None else parse_record(Header.from_body, body)
-    if theirs is None:
-        raise JournalError(f"the journal {path} is damaged: its header cannot be read", hint=NEW_JOURNAL)
-    if theirs.program != ours.program:
-        raise JournalError(
-            f"the journal {path} was written by release {theirs.program} of image-syncer, and this is {ours.program}",
-            hint=f"Go on with the release that wrote it. {NEW_JOURNAL}",
-        )
-    names = dict.fromkeys((*theirs.meaning, *ours.meaning))
-    differences = [
-        f"{name} was {theirs.meaning.get(name) or 'not given'} and is now {ours.meaning.get(name) or 'not given'}"
-        for name in names
-        if theirs.meaning.get(name, "") != ours.meaning.get(name, "")
-    ]
-    if differences:
-        raise JournalError(
-            f"the journal {path} is of a run with other settings: {'; '.join(differences)}",
-            hint=f"Run it with the settings that it had. {NEW_JOURNAL}",
-        )
-
-
-def _program_version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("image-syncer")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _load_run(reader: JournalFile) -> RunRecord | None:

@@ -17,8 +17,8 @@ from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.guard import end_run, guard
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
-from image_syncer.coordinator.journal import journal_of
 from image_syncer.coordinator.journal_holdings import JournaledHoldings
+from image_syncer.coordinator.journal_opening import journal_of
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files

@@ -12,7 +12,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
+from image_syncer.coordinator.errands import Errands
 from image_syncer.coordinator.guard import give_up_job
+from image_syncer.coordinator.leases import Leases
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
@@ -21,7 +23,6 @@ from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs, as_ta
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
 from image_syncer.coordinator.worker_setup import worker_setup
-from image_syncer.errors import SyncError
 from image_syncer.planning import (
     MOST_LOSSES,
     BlobFailed,
@@ -39,31 +40,27 @@ from image_syncer.planning import (
 )
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import (
-    AuthorizationGiven,
     AuthorizationWanted,
     Beat,
     FellBehind,
     JobEnded,
     Learnt,
-    LeaseJob,
     LeaveAlone,
     Message,
-    Place,
     SideBroke,
     TargetEnded,
-    TargetPlace,
     UploadOpened,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from image_syncer.config import RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.planning import Breakers, Holdings
-    from image_syncer.registry import Endpoint
     from image_syncer.telemetry import TransferRecord, TransferRow
 
 __all__ = ["Transfers"]
@@ -118,6 +115,7 @@ class Transfers:
         self._sessions = sessions or UploadSessions()
         self.resumes = Resumes()
         self.absent = AbsentBlobs()
+        self._leases = Leases(endpoints, self._sessions, self.absent, self.mirrors)
         self.pacing = Pacing(
             client.throttle,
             self._supervisor,
@@ -132,7 +130,7 @@ class Transfers:
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
         self._running = RunningJobs(run_began_at, on_transfer, dog, give_up_job(self._supervisor))
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands(client, self._supervisor)
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
         self._started = False
@@ -161,9 +159,7 @@ class Transfers:
         if self._timer is not None:
             self._timer.cancel()
         await self._supervisor.stop(grace_s)
-        for errand in list(self._errands):
-            errand.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        await self._errands.stop()
 
     async def cancel_uploads(self) -> None:
         """Give up what workers that died have left open and nobody went on with."""
@@ -240,7 +236,7 @@ class Transfers:
         elif isinstance(message, Learnt):
             self._on_learnt(worker, message)
         elif isinstance(message, AuthorizationWanted):
-            self._run_errand(self._authorize(worker, message))
+            self._errands.begin(worker, message)
         elif not self.pacing.on_message(worker, message):
             raise RuntimeError(f"a worker cannot say {type(message).__name__}")
 
@@ -326,62 +322,13 @@ class Transfers:
         for decision in decisions:
             if isinstance(decision, Lease):
                 self._running.begin(decision.worker, decision.job, self._loop.time())
-                self._send_lease(decision)
+                self._supervisor.send(decision.worker, self._leases.write(decision.job))
             elif isinstance(decision, BlobLanded):
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:
                     delivery.on_landed(decision)
             elif isinstance(decision, BlobFailed) and (delivery := self._deliveries.get(decision.delivery)) is not None:
                 delivery.on_failed(decision.error.copy().located(digest=str(decision.digest)))
         self._set_timer()
-
-    def _send_lease(self, lease: Lease) -> None:
-        job = lease.job
-        message = LeaseJob(
-            job.id,
-            str(job.digest),
-            job.size,
-            Place(self._endpoint_of(job.source.registry), job.source),
-            tuple(
-                TargetPlace(
-                    self._endpoint_of(target.repository.registry),
-                    target.repository,
-                    target.mount_from,
-                    self._sessions.known(target.repository, job.digest),
-                    self.absent.take(target.repository, job.digest),
-                )
-                for target in job.targets
-            ),
-            may_split=job.may_split,
-            # Whoever tries again after an error asks no mirror, which may have been to blame.
-            mirrors=() if any(target.tries for target in job.targets) else self.mirrors.known_places(job.source),
-        )
-        self._supervisor.send(lease.worker, message)
-
-    def _endpoint_of(self, registry: str) -> Endpoint:
-        endpoint = self._endpoints.known(registry)
-        if endpoint is None:
-            raise RuntimeError(f"a blob is leased, and nobody has spoken to {registry} yet")
-        return endpoint
-
-    async def _authorize(self, worker: int, wanted: AuthorizationWanted) -> None:
-        authorizer = self._client.authorizer
-        try:
-            if wanted.renew:
-                given = await authorizer.renew(
-                    wanted.endpoint, wanted.repository, wanted.scopes, wanted.rejected, wanted.challenges
-                )
-            else:
-                given = await authorizer.authorize(wanted.endpoint, wanted.repository, wanted.scopes)
-        except SyncError as error:
-            answer = AuthorizationGiven(wanted.request_id, None, 0.0, error.to_data())
-        else:
-            answer = AuthorizationGiven(wanted.request_id, given.value, given.usable_s)
-        self._supervisor.send(worker, answer)
-
-    def _run_errand(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
     def _set_timer(self) -> None:
         wake_at = self._scheduler.wake_at

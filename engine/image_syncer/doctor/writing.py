@@ -1,30 +1,24 @@
 """What can be written, with `write` only: a blob in each form of upload, a mount, a session given up, a manifest.
 
-Whatever is made is noted, so that it is taken away again (`clean_up`).
+Whatever is made is noted, so that it is taken away again (`trail`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
 
 from image_syncer.doctor.check import Check, failed, fine, skipped, warned
 from image_syncer.doctor.rights import READ_ONLY
+from image_syncer.doctor.trail import Trail
 from image_syncer.errors import NotFoundError, RefusedError, RegistryError, SyncError
 from image_syncer.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Digest, digest_of
 from image_syncer.registry import (
     Mounted,
     UploadSession,
     append_query,
-    build_cancel_upload,
-    build_delete_blob,
-    build_delete_manifest,
     build_get_upload,
     build_head_blob,
     build_head_manifest,
@@ -47,7 +41,6 @@ if TYPE_CHECKING:
 
     from image_syncer.doctor.patient import Patient
     from image_syncer.oci import Repository
-    from image_syncer.registry import Request
 
     _Send = Callable[["Writing", UploadSession, bytes], Awaitable[None]]
 
@@ -56,8 +49,6 @@ __all__ = ["Writing"]
 SMALL_BYTES = 3 * 1024
 LARGE_BYTES = 2**20
 """Large enough to show how fast the way is, small enough for every registry and every line."""
-CLEAN_UP_S, DELETION_S = 28.0, 8.0
-"""For taking away all of it, and for one thing of it: what hangs must not keep the rest from being told."""
 TAG_PREFIX = "image-syncer-doctor-"
 _REFUSALS = frozenset({*range(400, 500), 501, 507})
 _OK, _CREATED, _NOT_ALLOWED = 200, 201, 405
@@ -66,21 +57,8 @@ _PATCH_STATUSES = (202, 201, 204)
 _STATUS_STATUSES = (204, 200, 202)
 _PUT_STATUSES = (201, 200, 202, 204)
 _BLOB_STATUSES = (201, 200, 204)
-_DELETE_STATUSES = (202, 200, 204)
 _MADE_BY_RUNS = "A run makes the repository, as create_repositories says, and the doctor does not: make it first."
 _CHANGED = "The registry changes what is put there, and digests are not kept."
-_SESSION, _BLOB = "open upload session", "blob"
-_MANY = (_SESSION, _BLOB)
-_LEFT = "Take it away by hand, where the registry allows that, and have the registry collect its garbage."
-
-
-@dataclass
-class _Trail:
-    """What was made, and has to be taken away."""
-
-    sessions: list[UploadSession] = field(default_factory=list)
-    blobs: list[Digest] = field(default_factory=list)
-    manifests: list[tuple[str, Digest]] = field(default_factory=list)
 
 
 class Writing:
@@ -90,9 +68,13 @@ class Writing:
         assert patient.repository is not None
         self._patient = patient
         self._repository: Repository = patient.repository
-        self._trail = _Trail()
+        self._trail = Trail(patient, self._repository)
         self._config: tuple[Digest, int] | None = None
         self._layer: tuple[Digest, int] | None = None
+
+    async def clean_up(self) -> Check:
+        """Take away whatever was made; what stays is told."""
+        return await self._trail.clean_up()
 
     async def put_small(self) -> Check:
         """POST, then one PUT: how runs upload."""
@@ -195,7 +177,7 @@ class Writing:
             told = "its state is told"
             self._trail.sessions[-1] = session = status.session
         try:
-            await self._delete(self._cancellation(session))
+            await self._trail.delete(self._trail.cancellation(session))
         except SyncError as error:
             self._facts["cancel"] = False
             if not self._patient.profile.cancels_uploads:
@@ -229,33 +211,6 @@ class Writing:
             self._trail.manifests[-1] = (tag, told)  # that is what the tag has, and what is to be deleted
             return failed(f"the tag {tag} is {told.short}, and {digest.short} was put", _CHANGED)
         return fine(f"the tag {tag} was put, and is there", size_bytes=len(body), tag=tag, digest=digest)
-
-    async def clean_up(self) -> Check:
-        """Take away whatever was made; what stays is told."""
-        endpoint, repository, trail = self._patient.endpoint, self._repository, self._trail
-        sessions = trail.sessions if self._patient.profile.cancels_uploads else []
-        deletions = [
-            *((f"the tag {tag}", build_delete_manifest(endpoint, repository, each)) for tag, each in trail.manifests),
-            *((_SESSION, self._cancellation(each)) for each in sessions),
-            *((_BLOB, build_delete_blob(endpoint, repository, each)) for each in trail.blobs),
-        ]
-        left: Counter[str] = Counter()
-        reason = ""
-        ends_at = time.monotonic() + CLEAN_UP_S
-        for what, request in deletions:
-            longest_s = min(DELETION_S, ends_at - time.monotonic())
-            if why := await self._why_it_stays(request, longest_s):
-                left[what] += 1
-                reason = reason or why
-        self._facts["delete"] = not left
-        if not deletions:
-            return skipped("nothing was made")
-        if not left:
-            return fine("everything that was made is gone again")
-        named = [
-            f"{count} {what}{'' if count == 1 else 's'}" if what in _MANY else what for what, count in left.items()
-        ]
-        return warned(f"what stays in {repository}: {', '.join(named)} ({reason})", _LEFT, left=named)
 
     @property
     def _facts(self) -> dict[str, object]:
@@ -311,27 +266,6 @@ class Writing:
         request = request._replace(headers=headers, body=data)
         response = await self._patient.ask(request, _PATCH_STATUSES)
         return parse_patch_upload(response, session.url)
-
-    def _cancellation(self, session: UploadSession) -> Request:
-        return build_cancel_upload(self._patient.endpoint, self._repository, session)
-
-    async def _delete(self, request: Request) -> None:
-        response = await self._patient.exchange(request)
-        if response.status not in _DELETE_STATUSES:
-            raise self._patient.failure(response, request)
-
-    async def _why_it_stays(self, request: Request, longest_s: float) -> str:
-        """Why it could not be taken away in that time, "" where it is gone."""
-        try:
-            await asyncio.wait_for(self._delete(request), longest_s)
-        except asyncio.TimeoutError:
-            return "the registry did not answer in time"
-        except NotFoundError:
-            return ""
-        except SyncError as error:
-            _, answered, said = error.message.partition(" answered ")
-            return f"the registry answered {said}" if answered else error.message
-        return ""
 
 
 def _is_refusal(error: SyncError) -> bool:

@@ -18,14 +18,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.blob_set import BlobNeed, BlobSet
 from image_syncer.planning.breaker import Breakers
-from image_syncer.planning.connections import refusal_of
 from image_syncer.planning.deliveries import Deliveries
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
 from image_syncer.planning.job_queue import JobQueue
 from image_syncer.planning.later import Later
 from image_syncer.planning.quarantine import Quarantine
+from image_syncer.planning.settlement import Settlement
 from image_syncer.planning.slots import Slots, Worker
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ class Scheduler:
         self._later = Later(retry, chance, self._breakers)
         self._stopped = False
         self._deliveries = Deliveries()
-        self.landed_blobs = 0
-        """Wanted blobs that have an outcome: they are there, or were given up."""
-        self.landed_bytes = 0
+        parts = (self._blobs, self._queue, self._later, self._deliveries, self._breakers)
+        self._settlement = Settlement(*parts, tuner)
 
     @property
     def in_flight(self) -> int:
@@ -103,6 +102,16 @@ class Scheduler:
     def wanted_bytes(self) -> int:
         """The bytes that are expected to move for them, as far as their sizes are known."""
         return self._blobs.target_bytes
+
+    @property
+    def landed_blobs(self) -> int:
+        """Wanted blobs that have an outcome: they are there, or were given up."""
+        return self._settlement.landed_blobs
+
+    @property
+    def landed_bytes(self) -> int:
+        """The bytes that were expected to move for them."""
+        return self._settlement.landed_bytes
 
     @property
     def wake_at(self) -> float | None:
@@ -156,7 +165,7 @@ class Scheduler:
                 if fatal is None:
                     self._queue.add(target)
                 else:
-                    decisions += self._give_up(target, fatal, source_failed=True)
+                    decisions += self._settlement.give_up(target, fatal, source_failed=True)
         return self._lease(decisions)
 
     def split(self, worker: int, job_id: int, behind: tuple[int, ...]) -> list[Decision]:
@@ -252,81 +261,19 @@ class Scheduler:
             self._breakers.answered(target.repository.registry, now)
             if result.bytes_moved:
                 self._breakers.answered(job.source.registry, now)
-            self._land(target, result.arrival, result.bytes_moved, decisions)
+            self._settlement.land(target, result.arrival, result.bytes_moved, decisions)
         elif result.error is not None:
             place = job.source if result.error.origin is Origin.SOURCE else target.repository
             if not told:
-                self._note_refusal(place.registry, result.error, now)
-            decisions += self._retry_or_give_up(target, place.registry, result.error, now)
+                self._settlement.note_refusal(place.registry, result.error, now)
+            decisions += self._settlement.retry_or_give_up(target, place.registry, result.error, now)
         else:
             raise RuntimeError(f"job {job.id} ended without an outcome for {target.repository}")
-
-    def _land(self, target: Target, arrival: Arrival, bytes_moved: int, decisions: list[Decision]) -> None:
-        if target.mounts and arrival is not Arrival.PRESENT:
-            self._queue.learn_mount(target.repository.registry, mounted=arrival is Arrival.MOUNTED)
-        if arrival is Arrival.MOVED:
-            self._later.patience.moved(target.source.registry, target.repository.registry)
-        served, released = self._blobs.landed(target)
-        for other in released:
-            self._queue.add(other)
-        digest, tries = target.digest, 1 + (target.tries.made if target.tries else 0)
-        for one in (target, *served):
-            for delivery in self._settle(one):
-                decisions.append(BlobLanded(delivery, digest, arrival, bytes_moved, tries))
-                arrival, bytes_moved = Arrival.PRESENT, 0
-
-    def _note_refusal(self, registry: str, error: SyncError, now: float) -> None:
-        """What a registry cannot serve now it is asked for less often, or not at all."""
-        self._breakers.failed(registry, error, now)
-        refusal = refusal_of(error)
-        if refusal is not None and self._queue.refused(registry, now, broken=refusal.broken) and self._tuner:
-            self._tuner.refused(now)
-
-    def _retry_or_give_up(self, target: Target, registry: str, error: SyncError, now: float) -> list[Decision]:
-        if not self._deliveries.want(target):
-            self._abandon(target)
-        elif not self._later.try_put(target, registry, error, now):
-            error = self._breakers.reason_of(registry, error)
-            return self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
-        return []
-
-    def _give_up(self, target: Target, error: SyncError, *, source_failed: bool) -> list[Decision]:
-        fallen, released = self._blobs.failed(target, source_failed=source_failed)
-        for other in released:
-            self._queue.add(other)
-        deliveries = [delivery for one in (target, *fallen) for delivery in self._settle(one)]
-        return [BlobFailed(delivery, target.digest, error) for delivery in deliveries]
-
-    def _give_up_registries(self, decisions: list[Decision]) -> None:
-        """Whatever waits for a registry that was given up fails with that reason; what is not the fault of its registry
-        fails by itself.
-        """
-        later = self._later
-        while later.failed:
-            target, error = later.failed.pop()
-            decisions += self._give_up(target, error, source_failed=error.origin is Origin.SOURCE)
-        for registry in later.given_up:
-            while targets := [*self._queue.take(registry), *later.take(registry)]:
-                for target in targets:
-                    error = self._breakers.of(registry).down_error()
-                    is_source = target.source.registry == registry
-                    error.origin = Origin.SOURCE if is_source else Origin.DESTINATION
-                    decisions += self._give_up(target, error, source_failed=is_source)
-
-    def _abandon(self, target: Target) -> None:
-        """Nobody waits for `target`; those behind it do not suffer from what happened to it."""
-        self._give_up(target, SyncError("nobody wants it"), source_failed=False)
-
-    def _settle(self, target: Target) -> list[int]:
-        """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""
-        self.landed_blobs += 1
-        self.landed_bytes += target.booked_bytes
-        return self._deliveries.settle(target)
 
     def _lease(self, decisions: list[Decision]) -> list[Decision]:
         """Add the leases that are possible now to `decisions`, which are returned."""
         if self._later.given_up or self._later.failed:
-            self._give_up_registries(decisions)
+            self._settlement.give_up_registries(decisions)
         queue, seen = self._queue, -1
         # A job that nobody wants any more may have held others back, which are added meanwhile.
         while len(queue) and not self._stopped and queue.made != seen:
@@ -380,12 +327,12 @@ class Scheduler:
         if not all(self._deliveries.want(target) for target in job.targets):
             for target in [one for one in job.targets if not self._deliveries.want(one)]:
                 job.targets.remove(target)
-                self._abandon(target)
+                self._settlement.abandon(target)
             if not job.targets:
                 return
         if (fatal := self.quarantine.find(job.source, job.digest)) is not None:
             for target in job.targets:
-                decisions += self._give_up(target, fatal, source_failed=True)
+                decisions += self._settlement.give_up(target, fatal, source_failed=True)
             return
         self._slots.open(worker, job)
         self._queue.occupy(job)

@@ -35,12 +35,10 @@ from image_syncer.transfer import (
     StreamRewound,
 )
 from image_syncer.worker.chores import Chores
-from image_syncer.worker.failures import located, may_pass, silence
+from image_syncer.worker.failures import located, may_pass
 from image_syncer.worker.habits import KEEPS_PARTIAL
 from image_syncer.worker.sending import Sending, StreamFeed
-from image_syncer.worker.sink import Upload
-from image_syncer.worker.source import Download, length_differs
-from image_syncer.worker.watch import SilenceWatch
+from image_syncer.worker.sides import Sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,23 +85,14 @@ class Mover:
         self._terms = terms
         self._loop = asyncio.get_running_loop()
         self._pipe = Pipe(len(lease.targets))
-        self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
-        self._download = Download(
-            client,
-            lease.sources,
-            digest,
-            on_asked=self._on_asked,
-            begin=self._begin,
-            resumption=terms.resumption(),
-            on_broken=self._on_source_broken,
-        )
+        self._sides = Sides(client, lease, digest, terms, begin=self._make_stream, on_broken=self._on_source_broken)
+        self._uploads, self._download = self._sides.uploads, self._sides.download
         self._stream: Stream | None = None
         self._told_verified = False
         self._told_answered = False
         self._ended = asyncio.Event()
         self._chores = Chores(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
-        self._watch = SilenceWatch(len(lease.targets), stall_s=terms.stall_s, answer_s=terms.answer_s)
         self._lag = LagWatch(terms.lag_s) if lease.may_split else None
         self._behind: set[int] = set()
         self._on_behind = on_behind
@@ -159,9 +148,7 @@ class Mover:
         if self._download.easy is not None and (stream is None or not stream.verified):
             # Without a handle it waits for its turn or for a token, and the source was not asked.
             waits = self._download.held_back or (stream is not None and stream.blocked)
-            silent = self._watch.source(self._download.progress, now, waits=waits)
-            if silent is not None:
-                self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
+            self._sides.look_at_source(now, waits=waits)
         if stream is None:
             if (
                 self._pipe.state is PipeState.OPENING
@@ -171,12 +158,7 @@ class Mover:
                 self._split_off(self._not_opened())
             return
         stream.hurry(now)
-        for index, upload in enumerate(self._uploads):
-            if upload.easy is None:
-                continue
-            silent = self._watch.sink(stream, index, now, waits=upload.held_back)
-            if silent is not None:
-                upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
+        self._sides.look_at_destinations(stream, now)
         if self._lag is not None and not stream.verified:
             self._split_off(self._lag.look(stream, now))
         self._client.transport.driver.settle()
@@ -220,22 +202,8 @@ class Mover:
             elif (flowing := self._flowing.pop(index, None)) is not None and not flowing.done():
                 flowing.set_result(None)
 
-    def _on_asked(self) -> None:
-        self._watch.source_asked(self._download.progress, self._loop.time())
-
     def _on_source_broken(self, error: SyncError) -> None:
         self._on_broken(None, error, self._stream is not None and self._stream.stood_idle())
-
-    def _begin(self, length: int | None) -> Stream:
-        size = self._lease.size if self._lease.size >= 0 else length
-        if size is None:
-            raise SyncError(
-                "the source does not say how long the blob is, and neither does the manifest",
-                origin=Origin.SOURCE,
-            )
-        if length is not None and length != size:
-            raise length_differs(self._digest, size, length)
-        return self._make_stream(size)
 
     def _make_stream(self, size: int) -> Stream:
         room = memoryview(self._window or bytearray(1))
@@ -341,7 +309,7 @@ class Mover:
     async def _wait_for_bytes(self, index: int) -> None:
         """Returns when there is something to send to this target, see `StreamFeed.flowing`."""
         assert self._stream is not None
-        self._watch.sink_begins(index)
+        self._sides.watch.sink_begins(index)
         if self._stream.senders[index].wait():
             flowing = self._flowing[index] = self._loop.create_future()
             await flowing

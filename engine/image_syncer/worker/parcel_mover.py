@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import Parcel
-from image_syncer.worker.failures import located, silence
-from image_syncer.worker.sink import Upload
-from image_syncer.worker.source import Download, length_differs
-from image_syncer.worker.watch import SilenceWatch
+from image_syncer.worker.failures import located
+from image_syncer.worker.sides import Sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,20 +56,18 @@ class ParcelMover:
         self._terms = terms
         self._fresh = terms.fresh
         self._loop = asyncio.get_running_loop()
-        self._uploads = [Upload(client, target, digest, terms) for target in lease.targets]
-        self._download = Download(
+        self._sides = Sides(
             client,
-            lease.sources,
+            lease,
             digest,
-            on_asked=self._on_asked,
-            begin=self._begin,
-            resumption=terms.resumption(),
+            terms,
+            begin=self._make_parcel,
             on_broken=lambda error: on_broken(None, error, False),
             small=True,
         )
+        self._uploads, self._download = self._sides.uploads, self._sides.download
         self._parcel: Parcel | None = None
         self._results: list[TargetResult | None] = [None] * len(lease.targets)
-        self._watch = SilenceWatch(len(lease.targets), stall_s=terms.stall_s, answer_s=terms.answer_s)
         self._source_fault: SyncError | None = None
         self._abandoned: SyncError | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -122,33 +118,19 @@ class ParcelMover:
         if self._parcel is not None and self._parcel.verified:
             self._download.break_off(SyncError("whatever comes after the last byte does not matter"))
         elif self._download.easy is not None:
-            silent = self._watch.source(self._download.progress, now, waits=self._download.held_back)
-            if silent is not None:
-                self._download.break_off(silence(silent, self._lease, Origin.SOURCE))
-        for index, upload in enumerate(self._uploads):
-            if self._parcel is None or upload.easy is None:
-                continue
-            silent = self._watch.sink(self._parcel, index, now, waits=upload.held_back)
-            if silent is not None:
-                upload.break_off(silence(silent, self._lease, Origin.DESTINATION, index))
+            self._sides.look_at_source(now, waits=self._download.held_back)
+        if self._parcel is not None:
+            self._sides.look_at_destinations(self._parcel, now)
 
-    def _on_asked(self) -> None:
-        self._watch.source_asked(self._download.progress, self._loop.time())
-
-    def _begin(self, length: int | None) -> Parcel:
-        if length is not None and length != self._lease.size:
-            raise length_differs(self._digest, self._lease.size, length)
-        self._parcel = self._make_parcel()
-        return self._parcel
-
-    def _make_parcel(self) -> Parcel:
-        return Parcel(
+    def _make_parcel(self, size: int) -> Parcel:
+        self._parcel = Parcel(
             self._digest,
-            self._lease.size,
+            size,
             memoryview(self._window or b""),
             senders=len(self._uploads),
             signals=self._terms.signals,
         )
+        return self._parcel
 
     async def _bring(self, index: int) -> None:
         """To one destination, which waits for no other: a session, the blob, which is fetched once, and the upload."""
@@ -178,8 +160,7 @@ class ParcelMover:
         error: SyncError | None = None
         try:
             if self._lease.size == 0:
-                self._parcel = self._make_parcel()
-                error = self._parcel.fault
+                error = self._make_parcel(0).fault
             elif self._abandoned is None:
                 self._window = await self._windows.lend()
                 await self._download.run()

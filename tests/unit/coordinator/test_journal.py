@@ -15,10 +15,11 @@ from random import Random
 import pytest
 
 from image_syncer.coordinator.image_memory import ImageMemory
-from image_syncer.coordinator.journal import ASIDE, Journal, open_journal
+from image_syncer.coordinator.journal import ASIDE, Journal
 from image_syncer.coordinator.journal_file import JournalFile
 from image_syncer.coordinator.journal_holdings import JournaledHoldings
 from image_syncer.coordinator.journal_lock import JournalLock
+from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.coordinator.journal_records import Change, DoneImage, JournalReadError, join_key
 from image_syncer.coordinator.journal_status import load_status
 from image_syncer.errors import JournalError
