@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
+    from image_syncer.layout import open_places
     from image_syncer.oci import ManifestFormat, PlatformFilter
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
@@ -168,6 +169,7 @@ __all__ = [
     "load_report",
     "load_status",
     "merge_bars",
+    "open_places",
     "parse_login_place",
     "parse_on_conflict",
     "parse_referrer_selection",
@@ -220,6 +222,7 @@ _ROOMS = {
     ),
     "registry": ("Credential",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
+    "layout": ("open_places",),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("ManifestFormat", "PlatformFilter"),
     "telemetry": (

@@ -14,6 +14,7 @@ from image_syncer.config.explanation import Explanation, Seen, Verdict, explain_
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.model import (
+    SOLE_IMAGE,
     Configuration,
     Destination,
     HostSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "NO_LIMITS",
     "NO_REFERRERS",
+    "SOLE_IMAGE",
     "CatalogRule",
     "Configuration",
     "ConflictPolicy",

@@ -13,7 +13,7 @@ from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
 from image_syncer.config.registry_profile import merge_profiles
 from image_syncer.config.registry_safety import merge_redirects
-from image_syncer.oci import InvalidReference, Reference, Repository, canonical_registry
+from image_syncer.oci import InvalidReference, Reference, Repository, canonical_registry, is_place
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from image_syncer.registry import Credential
 
 __all__ = [
+    "SOLE_IMAGE",
     "Configuration",
     "Destination",
     "HostSettings",
@@ -39,6 +40,9 @@ __all__ = [
     "TagSelection",
     "canonical_prefix",
 ]
+
+SOLE_IMAGE = ("",)
+"""The names of a `TagSelection` that means the one image of a place, whatever its name (`layout/sole_image.py`)."""
 
 _WILDCARDS = re.compile(r"[*?\[]")
 
@@ -50,6 +54,8 @@ def canonical_prefix(text: str) -> str:
     >>> canonical_prefix("https://index.docker.io/v1/")
     'docker.io'
     """
+    if is_place(text):
+        return text
     scheme, separator, rest = text.strip().partition("://")
     host, _, path = (rest if separator else scheme).strip("/").partition("/")
     if separator and path in ("v1", "v2"):
@@ -235,7 +241,8 @@ class RegistryBook:
         for entry in entries:
             prefix = canonical_prefix(entry.prefix)
             by_prefix.setdefault(prefix, entry)
-            by_host.setdefault(prefix.partition("/")[0], []).append(entry)
+            host = prefix if is_place(prefix) else prefix.partition("/")[0]
+            by_host.setdefault(host, []).append(entry)
         object.__setattr__(self, "entries", tuple(entries))
         object.__setattr__(self, "_by_prefix", by_prefix)
         object.__setattr__(self, "_has_mirrors", any(entry.mirrors for entry in entries))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-__all__ = ["abort", "continue_body", "read_small_body", "receive_body", "send_body", "stall"]
+__all__ = ["abort", "continue_body", "read_small_body", "receive_body", "refusal_of", "send_body", "stall"]
 
 _BATCH_BYTES = 2**20  # hashed and written at once, in a thread: large enough to make the switch of threads cheap
 _INLINE_BYTES = 64 * 1024  # below it the switch costs more than the work
@@ -155,9 +155,7 @@ class _Sink:
             try:
                 await asyncio.shield(running)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise _no_space(self._call) from error
-                raise
+                raise refusal_of(self._call, error) from error
 
     async def _flush(self) -> None:
         await self.settle()
@@ -167,6 +165,13 @@ class _Sink:
             self._upload.append(batch)
         else:
             self._running = asyncio.get_running_loop().run_in_executor(None, self._upload.append, batch)
+
+
+def refusal_of(call: Call, error: OSError) -> Refusal:
+    """What a client is told where the storage cannot be read or written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _no_space(call)
+    return Refusal(500, "UNKNOWN", f"the storage failed: {error.strerror or error}")
 
 
 def _no_space(call: Call) -> Refusal:
@@ -246,7 +251,7 @@ async def _try_sendfile(call: Call, reader: BlobReader, begin: int, end: int) ->
         call.counters.add_bytes_out(count)
         sent = 0
         try:
-            sent = await loop.sendfile(transport, reader.file, offset, count, fallback=False)
+            sent = await loop.sendfile(transport, reader.file, reader.file_begin + offset, count, fallback=False)
         except (NotImplementedError, asyncio.SendfileNotAvailableError):
             if offset > begin:
                 raise abort(call.request) from None

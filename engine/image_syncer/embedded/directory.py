@@ -18,25 +18,24 @@ from __future__ import annotations
 import os
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from image_syncer.embedded.catalogue import StoredManifest
-from image_syncer.embedded.storage import Storage
-from image_syncer.embedded.upload import BlobReader, Upload
+from image_syncer.embedded.catalogue_storage import CatalogueStorage
+from image_syncer.embedded.file_content import FileReader, FileUpload
 from image_syncer.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
+
+    from image_syncer.embedded.upload import BlobReader, Upload
 
 __all__ = ["DirectoryStorage"]
 
-_PIECE_BYTES = 2**20
-_IOV_MAX = 1024  # buffers in one writev; POSIX guarantees 16, Linux and macOS have 1024
 
-
-class DirectoryStorage(Storage):
+class DirectoryStorage(CatalogueStorage):
     """Keeps everything below `root`, which is made where it is missing. One storage at a time may use a
     root.
     """
@@ -58,20 +57,20 @@ class DirectoryStorage(Storage):
         return self.root / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
 
     def _new_upload(self, repository: str) -> Upload:
-        return _FileUpload(repository, self._uploads_path)
+        return _NamedUpload(repository, self._uploads_path / uuid.uuid4().hex)
 
     def _drop_upload(self, upload: Upload) -> None:
-        assert isinstance(upload, _FileUpload)
+        assert isinstance(upload, _NamedUpload)
         upload.close()
         upload.path.unlink(missing_ok=True)
 
     def _keep_upload(self, upload: Upload, digest: Digest) -> None:
-        assert isinstance(upload, _FileUpload)
+        assert isinstance(upload, _NamedUpload)
         upload.close()
         self._move(upload.path, self._content_path(digest))
 
     def _open(self, digest: Digest) -> BlobReader:
-        return _FileReader(self._content_path(digest))
+        return FileReader(os.open(self._content_path(digest), os.O_RDONLY | os.O_CLOEXEC))
 
     def _read(self, digest: Digest) -> bytes:
         return self._content_path(digest).read_bytes()
@@ -160,45 +159,7 @@ def _parse_manifest_record(name: str, raw: bytes) -> StoredManifest:
     )
 
 
-class _FileUpload(Upload):
-    def __init__(self, repository: str, directory: Path) -> None:
-        super().__init__(repository)
-        self.path = directory / self.id
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-
-    def kept(self) -> Iterable[bytes]:
-        offset = 0
-        while piece := os.pread(self._fd, _PIECE_BYTES, offset):
-            yield piece
-            offset += len(piece)
-
-    def _keep(self, pieces: Sequence[bytes]) -> None:
-        views = [memoryview(piece) for piece in pieces if piece]
-        while views:
-            written = os.writev(self._fd, views[:_IOV_MAX])
-            while written:
-                taken = min(written, len(views[0]))
-                written -= taken
-                views[0] = views[0][taken:]
-                if not views[0]:
-                    del views[0]
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        self.close()
-
-
-class _FileReader(BlobReader):
-    def __init__(self, path: Path) -> None:
-        self.file: BinaryIO = path.open("rb", buffering=0)
-        self.size = os.fstat(self.file.fileno()).st_size
-
-    def read(self, offset: int, limit: int) -> bytes | memoryview:
-        return os.pread(self.file.fileno(), limit, offset)
-
-    def close(self) -> None:
-        self.file.close()
+class _NamedUpload(FileUpload):
+    def __init__(self, repository: str, path: Path) -> None:
+        super().__init__(repository, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        self.path = path

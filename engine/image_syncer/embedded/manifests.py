@@ -14,7 +14,6 @@ from image_syncer.embedded.call import parse_digest
 from image_syncer.embedded.catalogue import StoredManifest
 from image_syncer.embedded.fault import FaultKind
 from image_syncer.embedded.refusal import Refusal
-from image_syncer.embedded.route import is_repository_name
 from image_syncer.oci import InvalidManifest, ManifestKind, is_tag, parse_manifest
 
 if TYPE_CHECKING:
@@ -154,6 +153,6 @@ def _check_references(call: Call, manifest: Manifest) -> None:
 
 
 def _unknown(call: Call) -> Refusal:
-    if not is_repository_name(call.repository) or not call.storage.has_repository(call.repository):
+    if not call.storage.has_repository(call.repository):
         return Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
-    return Refusal(404, "MANIFEST_UNKNOWN", "manifest unknown")
+    return Refusal(404, "MANIFEST_UNKNOWN", call.storage.lacks(call.repository, call.route.reference))

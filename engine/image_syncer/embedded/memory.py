@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from image_syncer.embedded.storage import Storage
+from image_syncer.embedded.catalogue_storage import CatalogueStorage
 from image_syncer.embedded.upload import BlobReader, Upload
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["MemoryStorage"]
 _SMALL_PIECE_BYTES = 16 * 1024  # pieces that are smaller on average are joined: each costs an object and a write
 
 
-class MemoryStorage(Storage):
+class MemoryStorage(CatalogueStorage):
     """Keeps everything in memory, in the pieces in which it came: nothing is copied on the way in or out."""
 
     def __init__(self) -> None:

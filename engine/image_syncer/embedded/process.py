@@ -11,6 +11,7 @@ import http.client
 import os
 import resource
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -29,11 +30,16 @@ from image_syncer.embedded.memory import MemoryStorage
 from image_syncer.embedded.server import EmbeddedRegistry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-__all__ = ["RegistryProcess", "serve_child"]
+    from image_syncer.embedded.storage import Storage
 
-_PROGRAM = "from image_syncer.embedded.process import serve_child; serve_child()"
+__all__ = ["FINISH", "RegistryProcess", "serve_child"]
+
+FINISH = b"finish"
+"""What a parent says before it closes the input of a child whose storage is to finish; one that dies says nothing."""
+
 _SOURCE_ROOT = str(Path(__file__).parents[2])
 _STOP_S = 5.0  # a child that has not ended by then is killed
 _CONTROL_TIMEOUT_S = 30.0
@@ -44,8 +50,12 @@ class RegistryProcess:
     """A registry that runs in a child process until `stop`, or until the block is left.
 
     With `root` it keeps everything below that directory, else in memory. `certificate` is the paths of a
-    certificate chain and its key (PEM): with it, the registry speaks TLS only.
+    certificate chain and its key (PEM): with it, the registry speaks TLS only. With `unix_socket`, it listens at that
+    path only. `storage` is for child classes whose `program` opens another storage: what to open, as plain data.
     """
+
+    program = "from image_syncer.embedded.process import serve_child; serve_child()"
+    """What the child runs."""
 
     def __init__(
         self,
@@ -56,8 +66,12 @@ class RegistryProcess:
         port: int = 0,
         certificate: tuple[str, str] | None = None,
         companion: bool = False,
+        unix_socket: str | None = None,
+        storage: Mapping[str, Any] | None = None,
     ) -> None:
         self._settings = {
+            "storage": storage,
+            "unix_socket": unix_socket,
             "root": None if root is None else os.fspath(root),
             "behaviour": behaviour_to_data(behaviour or Behaviour()),
             "host": host,
@@ -68,9 +82,11 @@ class RegistryProcess:
         self._certificate = certificate
         self._child: subprocess.Popen[bytes] | None = None
         self.address = ""
-        """Host and port, "127.0.0.1:5000"; empty until it was started."""
+        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
         self.companion_address = ""
         """Host and port of the second address; empty where there is none."""
+        self.described: dict[str, Any] = {}
+        """What its storage says of itself (`Storage.described`)."""
 
     @property
     def url(self) -> str:
@@ -90,7 +106,7 @@ class RegistryProcess:
         paths = [_SOURCE_ROOT, environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         child = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-c", self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -101,12 +117,15 @@ class RegistryProcess:
         child.stdin.write(orjson.dumps(self._settings) + b"\n")
         child.stdin.flush()
         line = child.stdout.readline()
-        started = orjson.loads(line) if line else {"error": "the registry's process ended before it answered"}
+        started: dict[str, Any] = (
+            orjson.loads(line) if line else {"error": "the registry's process ended before it answered"}
+        )
         if "error" in started:
             self.stop()
             raise OSError(started["error"])
         self.address = started["address"]
         self.companion_address = started["companion_address"]
+        self.described = started["storage"]
 
     def stop(self) -> None:
         """End the child; nothing happens where none runs."""
@@ -147,7 +166,10 @@ class RegistryProcess:
 
     def _control(self, method: str, path: str, body: bytes | None = None) -> bytes:
         self._running()
-        if self._certificate is None:
+        connection: http.client.HTTPConnection
+        if self._settings["unix_socket"] is not None:
+            connection = _UnixConnection(self.address)
+        elif self._certificate is None:
             connection = http.client.HTTPConnection(self.address, timeout=_CONTROL_TIMEOUT_S)
         else:
             connection = http.client.HTTPSConnection(
@@ -164,6 +186,17 @@ class RegistryProcess:
             connection.close()
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_CONTROL_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_CONTROL_TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
 def _trusting(certificate_path: str) -> ssl.SSLContext:
     """Trusts exactly the certificate that we gave the child, under whatever name it is reached."""
     context = ssl.create_default_context(cafile=certificate_path)
@@ -172,57 +205,78 @@ def _trusting(certificate_path: str) -> ssl.SSLContext:
     return context
 
 
-def serve_child() -> None:
+def serve_child(open_storage: Callable[[dict[str, Any]], Storage] | None = None) -> None:
     """What the child runs: reads its settings from standard input, tells its address on standard output,
-    serves.
+    serves. `open_storage` is given the settings and returns what is served; an OSError that it raises is told to the
+    parent.
     """
     settings = orjson.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
     _raise_descriptor_limit()
-    asyncio.run(_serve(settings))  # not uvloop: it knows no sendfile, and saves nothing here
+    asyncio.run(_serve(settings, open_storage or _open_own))  # not uvloop: it knows no sendfile, and saves nothing here
 
 
-async def _serve(settings: dict[str, Any]) -> None:
+def _open_own(settings: dict[str, Any]) -> Storage:
+    return MemoryStorage() if settings["root"] is None else DirectoryStorage(settings["root"])
+
+
+async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any]], Storage]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     parent = os.getppid()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    threading.Thread(target=_watch_input, args=(loop, ended), daemon=True).start()
+    said = bytearray()
+    threading.Thread(target=_watch_input, args=(loop, ended, said), daemon=True).start()
     try:
-        registry = _build_registry(settings)
+        registry = _build_registry(settings, open_storage)
         await registry.start()
     except OSError as error:
         _tell({"error": str(error)})
         return
-    _tell({"address": registry.address, "companion_address": registry.companion_address})
+    described = dict(registry.storage.described())
+    _tell({"address": registry.address, "companion_address": registry.companion_address, "storage": described})
     while not ended.is_set() and os.getppid() == parent:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), _PARENT_POLL_S)
     await registry.stop()
+    with suppress(BrokenPipeError):  # the parent is gone, or does not want to know
+        _tell(_end(registry.storage, finishes=said.startswith(FINISH)))
 
 
-def _build_registry(settings: dict[str, Any]) -> EmbeddedRegistry:
+def _end(storage: Storage, *, finishes: bool) -> dict[str, str]:
+    """What the parent is told at the end."""
+    try:
+        if finishes:
+            storage.finish()
+        storage.close()
+    except OSError as error:
+        return {"error": str(error)}
+    return {}
+
+
+def _build_registry(settings: dict[str, Any], open_storage: Callable[[dict[str, Any]], Storage]) -> EmbeddedRegistry:
     context = None
     if settings["certificate"] is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*settings["certificate"])
     return EmbeddedRegistry(
-        MemoryStorage() if settings["root"] is None else DirectoryStorage(settings["root"]),
+        open_storage(settings),
         parse_behaviour(settings["behaviour"]),
         host=settings["host"],
         port=settings["port"],
         ssl_context=context,
         companion=settings["companion"],
         control=True,
+        unix_socket=settings["unix_socket"],
     )
 
 
-def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    sys.stdin.buffer.read()
+def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, said: bytearray) -> None:
+    said += sys.stdin.buffer.read()
     loop.call_soon_threadsafe(ended.set)
 
 
-def _tell(message: dict[str, str]) -> None:
+def _tell(message: dict[str, Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
     sys.stdout.buffer.flush()
 

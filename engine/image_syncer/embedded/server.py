@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import replace
 from email.utils import formatdate
@@ -20,7 +21,7 @@ from image_syncer.embedded.access import check_access
 from image_syncer.embedded.behaviour import Behaviour
 from image_syncer.embedded.behaviour_data import parse_behaviour
 from image_syncer.embedded.blobs import delete_blob, get_blob, get_redirected_blob, head_blob
-from image_syncer.embedded.bodies import abort, read_small_body, stall
+from image_syncer.embedded.bodies import abort, read_small_body, refusal_of, stall
 from image_syncer.embedded.call import Call, Service
 from image_syncer.embedded.counters import Counters, Seen
 from image_syncer.embedded.doubles import double_of
@@ -28,7 +29,7 @@ from image_syncer.embedded.fault import FaultKind, RetryAfter
 from image_syncer.embedded.listings import list_catalog, list_referrers, list_tags
 from image_syncer.embedded.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
 from image_syncer.embedded.refusal import Refusal, build_refusal_response
-from image_syncer.embedded.route import TOKEN_PATH, ExtraOperation, is_repository_name, parse_route
+from image_syncer.embedded.route import TOKEN_PATH, ExtraOperation, parse_route
 from image_syncer.embedded.tokens import TokenBook, get_token
 from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_upload, put_upload, start_upload
 from image_syncer.registry import Operation
@@ -103,8 +104,8 @@ class EmbeddedRegistry:
     elsewhere. Raises ValueError for a behaviour whose double there is not.
 
     `port` 0 takes a free one. With `control`, `GET /_counters` tells the counters and `PUT /_behaviour`
-    changes the behaviour; both are for whoever started the process. Belongs to the event loop that runs
-    `start`.
+    changes the behaviour; both are for whoever started the process. With `unix_socket`, it listens there (mode 600)
+    and at no host. Belongs to the event loop that runs `start`.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class EmbeddedRegistry:
         *,
         companion: bool = False,
         control: bool = False,
+        unix_socket: str | None = None,
     ) -> None:
         double_of(behaviour or Behaviour())  # a name that is none is told at once
         self.storage = storage
@@ -127,9 +129,10 @@ class EmbeddedRegistry:
         self._ssl_context = ssl_context
         self._companion = companion or self.behaviour.needs_companion
         self._control = control
+        self._unix_socket = unix_socket
         self._runners: list[web.ServerRunner] = []
         self.address = ""
-        """Host and port, "127.0.0.1:5000"; empty until it was started."""
+        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
         self.companion_address = ""
         """Host and port of the second address; empty where there is none."""
 
@@ -192,6 +195,10 @@ class EmbeddedRegistry:
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         self._runners.append(runner)
+        if self._unix_socket is not None and not on_companion:
+            await web.UnixSite(runner, self._unix_socket).start()
+            os.chmod(self._unix_socket, 0o600)  # noqa: PTH101 - quick, and the loop serves nobody yet
+            return self._unix_socket
         site = web.TCPSite(runner, self._host, port, ssl_context=self._ssl_context)
         await site.start()
         host, bound_port = runner.addresses[0][:2]
@@ -253,6 +260,10 @@ async def _answer(call: Call) -> web.StreamResponse:
         if refusal.quirk:
             call.meet(refusal.quirk)
         return build_refusal_response(double_of(call.behaviour).rephrase(call, refusal))
+    except ConnectionError:
+        raise
+    except OSError as error:  # of the storage
+        return build_refusal_response(refusal_of(call, error))
 
 
 async def _answer_or_refuse(call: Call) -> web.StreamResponse:
@@ -267,7 +278,7 @@ async def _answer_or_refuse(call: Call) -> web.StreamResponse:
             raise Refusal(404, "UNSUPPORTED", "the companion does not serve this")
     elif kind not in _WITHOUT_CHECK:
         check_access(call)
-    if call.repository and not is_repository_name(call.repository):
+    if call.repository and not call.storage.is_name(call.repository):
         raise Refusal(400, "NAME_INVALID", "invalid repository name")
     limit = call.service.mischief.refusing_limit(kind.value, time.monotonic())
     if limit is not None:

@@ -31,7 +31,8 @@ class BlobReader(ABC):
 
     size: int
     file: BinaryIO | None = None
-    """A file that holds exactly the content, for sendfile and for reading in a thread."""
+    """A file that holds the content from `file_begin` on, for sendfile and for reading in a thread."""
+    file_begin: int = 0
 
     @abstractmethod
     def read(self, offset: int, limit: int) -> bytes | memoryview:

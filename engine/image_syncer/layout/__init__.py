@@ -1,7 +1,12 @@
-"""Layout: images in files. Archives, without unpacking them."""
+"""Places that are no registry: image layouts in directories, and archives, served to a run as registries of their own.
+
+`open_places` is the door. A place is opened in a process of its own, as a storage of the embedded registry, and reached
+over a Unix socket; what is copied between registries opens none. Archives are read without unpacking them.
+"""
 
 from __future__ import annotations
 
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.archive_error import ArchiveError
+from image_syncer.layout.places import open_places
 
-__all__ = ["ArchiveError"]
+__all__ = ["ArchiveError", "open_places"]

@@ -42,6 +42,10 @@ def set_network(easy: pycurl.Curl, kind: NetworkKind) -> None:
     """All but what `set_trust` and `own_headers` do."""
     network, own, plain = kind
     setopt = easy.setopt
+    if network.unix_socket is not None and own:
+        setopt(pycurl.UNIX_SOCKET_PATH, network.unix_socket)
+        setopt(pycurl.PROXY, "")  # nobody stands between two processes of one machine, whatever the environment says
+        return
     proxy = network.proxy if not plain or network.plain_proxy is None else network.plain_proxy
     if proxy is not None:
         setopt(pycurl.PROXY, "" if proxy == NO_PROXY else proxy)

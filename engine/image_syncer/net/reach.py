@@ -57,6 +57,8 @@ class Reach:
         Raises ConfigurationError for what cannot work: a key without its password, a version of HTTP that this
         libcurl does not speak, a proxy in the environment that is none.
         """
+        if network.unix_socket is not None:
+            return network
         network = self._with_certificates(registry, network, ca_file)
         for path in (ca_file,) if ca_file else network.authorities:
             _read_pem(registry, path, _CERTIFICATES, "certificates", "name the PEM file of the authority as ca_file")

@@ -34,6 +34,7 @@ from image_syncer.oci.media_type import (
     is_schema1,
     media_type_of,
 )
+from image_syncer.oci.place import PLACE_KINDS, PlaceText, is_place, is_place_name, split_place
 from image_syncer.oci.platform import InvalidPlatform, Platform, PlatformFilter, parse_platform
 from image_syncer.oci.reference import (
     DOCKER_HUB,
@@ -44,6 +45,7 @@ from image_syncer.oci.reference import (
     is_tag,
     parse_reference,
     parse_repository,
+    repository_at,
 )
 from image_syncer.oci.schema1 import platform_of_schema1
 from image_syncer.oci.selection import platform_of_config, select_platforms
@@ -70,6 +72,7 @@ __all__ = [
     "OCI_LAYER_GZIP",
     "OCI_LAYER_ZSTD",
     "OCI_MANIFEST",
+    "PLACE_KINDS",
     "Descriptor",
     "Digest",
     "InvalidManifest",
@@ -79,6 +82,7 @@ __all__ = [
     "ManifestFormat",
     "ManifestKind",
     "NotConvertible",
+    "PlaceText",
     "Platform",
     "PlatformFilter",
     "Reference",
@@ -91,6 +95,8 @@ __all__ = [
     "is_image",
     "is_index",
     "is_nondistributable",
+    "is_place",
+    "is_place_name",
     "is_schema1",
     "is_tag",
     "media_type_of",
@@ -102,5 +108,7 @@ __all__ = [
     "parse_time",
     "platform_of_config",
     "platform_of_schema1",
+    "repository_at",
     "select_platforms",
+    "split_place",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from image_syncer.oci.digest import Digest
+from image_syncer.oci.place import PlaceText, is_place, is_place_name, split_place
 from image_syncer.oci.quotation import quoted
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "is_tag",
     "parse_reference",
     "parse_repository",
+    "repository_at",
 ]
 
 DOCKER_HUB = "docker.io"
@@ -43,12 +45,17 @@ class InvalidReference(ValueError):  # noqa: N818 - the field's word, and what t
 
 @dataclass(frozen=True, order=True, slots=True)
 class Repository:
-    """A repository: the registry's host (with its port, if it has one) and the name there, both complete."""
+    """A repository: the registry's host (with its port, if it has one) and the name there, both complete.
+
+    Instead of a registry it may be in a place that is none, such as "oci:/data/mirror" (`place.py`).
+    """
 
     registry: str
     name: str
 
     def __str__(self) -> str:
+        if is_place(self.registry):
+            return f"{self.registry}:{self.name}" if self.name else self.registry
         return f"{self.registry}/{self.name}"
 
 
@@ -102,6 +109,15 @@ def canonical_registry(host: str) -> str:
     return DOCKER_HUB if registry in _DOCKER_HUB_HOSTS else registry
 
 
+def repository_at(registry: str, name: str) -> Repository:
+    """The repository `name` of a registry, or of a place. Raises InvalidReference."""
+    if not is_place(registry):
+        return parse_repository(f"{registry}/{name}")
+    if name and not is_place_name(name):
+        raise InvalidReference(f"{quoted(name)} is not the name of a repository: write lower-case letters and digits")
+    return Repository(registry, name)
+
+
 def parse_repository(text: str) -> Repository:
     """The repository in "nginx", "quay.io/org/app" or "[::1]:5000/app", completed as Docker does.
 
@@ -120,6 +136,9 @@ def parse_reference(text: str) -> Reference:
 
     Raises InvalidReference.
     """
+    place = split_place(text)
+    if place is not None:
+        return _parse_at_place(place, text)
     if "://" in text:
         raise InvalidReference(f"{quoted(text)} is a URL: write the name without the part up to ://")
     named, at, digest_text = text.strip().partition("@")
@@ -138,6 +157,28 @@ def parse_reference(text: str) -> Reference:
     except ValueError as error:
         raise InvalidReference(f"{quoted(text)} has no usable digest: {error}") from None
     return Reference(repository, tag if colon else None, digest)
+
+
+def _parse_at_place(place: PlaceText, text: str) -> Reference:
+    if not place.path:
+        raise InvalidReference(f"{quoted(text)} has no path: write {place.kind}:PATH, or {place.kind}:PATH:NAME")
+    if not place.path.isprintable():
+        raise InvalidReference(f"{quoted(text)} has a path that cannot be shown: rename the file")
+    head, slash, last = place.rest.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if not slash and not colon:
+        name, tag = "", place.rest
+    name = f"{head}{slash}{name}"
+    if tag and not is_tag(tag):
+        raise InvalidReference(
+            f"{quoted(text)} names no image: after the second colon write a tag, or repository:tag, with letters, "
+            "digits, '_', '.' and '-'"
+        )
+    try:
+        digest = Digest(place.digest) if place.digest is not None else None
+    except ValueError as error:
+        raise InvalidReference(f"{quoted(text)} has no usable digest: {error}") from None
+    return Reference(repository_at(place.registry, name), tag or None, digest)
 
 
 def _complete(path: str, text: str) -> Repository:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.profiles import GENERIC, Profile, profile_from_text, profile_to_text, recognise_host
 from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
 
 __all__ = ["Endpoint", "candidate_endpoints"]
+
+_PLACE_HEX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,12 @@ def candidate_endpoints(
     verification out, `insecure` leaves it out and allows plain HTTP where HTTPS does not answer, as dockerd's
     `insecure-registries` does. `profile` is what the user says of the registry; otherwise its name tells. `host`
     ("mirror.example:5000") is asked instead of the registry's own API host
-    where it is given.
+    where it is given. Over a Unix socket it is plain HTTP, and the host is none (RFC 2606, section 2), but one of its
+    own.
     """
+    if network.unix_socket is not None:
+        own = sha256(registry.encode()).hexdigest()[:_PLACE_HEX]
+        return (Endpoint(registry, f"http://{own}.invalid", profile=profile or GENERIC, network=network),)
     by_name = recognise_host(registry)
     host = host or by_name.api_host or registry
     secure = Endpoint(

@@ -36,6 +36,9 @@ class Network:
     alone, which then are those of the registry. `interface` is a name or an address of this machine, `ip_version` 4 or
     6, `http_version` "1.1", "2" or "3". `headers` go to the registry itself, as the client certificate does: never to
     another host that it names.
+
+    `unix_socket` is the path of a socket of this machine that is connected to instead of any address
+    (CURLOPT_UNIX_SOCKET_PATH), for what we serve ourselves: no file can set it.
     """
 
     proxy: str | None = field(default=None, repr=False)
@@ -51,6 +54,7 @@ class Network:
     ip_version: int | None = None
     http_version: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    unix_socket: str | None = None
 
     def __post_init__(self) -> None:
         # It is a part of what handles are kept by, and so looked up for every small request.

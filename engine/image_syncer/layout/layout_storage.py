@@ -1,0 +1,237 @@
+"""An OCI image layout in a directory, as a storage: read, or read and written.
+
+A blob appears under its digest when it is whole, verified and on the disk; `index.json` is replaced as a whole. So
+whatever ends the process leaves a layout that is valid, with the blobs that had come.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from image_syncer.embedded import DigestMismatch, StoredManifest
+from image_syncer.embedded.file_content import FileReader, FileUpload
+from image_syncer.layout.index_file import MAX_INDEX_BYTES, IndexFile, Name, check_layout_file
+from image_syncer.layout.layout_files import LayoutFiles
+from image_syncer.layout.named_storage import NamedStorage
+from image_syncer.layout.place_error import PlaceError
+
+if TYPE_CHECKING:
+    from image_syncer.embedded.upload import BlobReader, Upload
+    from image_syncer.oci import Digest
+
+__all__ = ["LayoutStorage"]
+
+LAYOUT_FILE = orjson.dumps({"imageLayoutVersion": "1.0.0"})
+_LAYOUT_FILE_BYTES = 64 * 1024
+_SYNC_EVERY_BYTES = 64 * 2**20
+_SAVES_SHARE = 10
+"""Saving `index.json` takes at most a tenth of the time: one of 100,000 images is 30 MB, and as many are entered. A
+small one is on the disk before the registry answers."""
+
+
+class LayoutStorage(NamedStorage):
+    """The layout below the directory `root`, which is made where it is missing and written.
+
+    Raises PlaceError where it cannot be used.
+    """
+
+    def __init__(self, root: str, *, writes: bool, place: str = "") -> None:
+        self.writes = writes
+        self._files = LayoutFiles(root, writes=writes)
+        try:
+            super().__init__(place or root, self._read_index())
+        except BaseException:
+            self._files.close()
+            raise
+        self._loose: dict[Digest, dict[str, Any]] = {}
+        """Manifests that came under their digest alone: children of what comes later, most of them."""
+        self._entered: set[Digest] = set()
+        """Those that refer to another, and were entered by us without a name."""
+        self._whole: set[Digest] = set()
+        self._saved_at_s = self._save_took_s = 0.0
+        self._is_saved = True
+
+    def _read_index(self) -> IndexFile:
+        raw = self._files.read_top("oci-layout", _LAYOUT_FILE_BYTES)
+        index = self._files.read_top("index.json", MAX_INDEX_BYTES)
+        if raw is None and index is None and self.writes:
+            self._refuse_other_files()
+            made = IndexFile(None, self._files.root)
+            self._files.replace_top("index.json", made.to_bytes())
+            self._files.replace_top("oci-layout", LAYOUT_FILE)
+            return made
+        check_layout_file(raw, self._files.root)
+        if index is None and not self.writes:
+            raise PlaceError(f"{self._files.root} has no index.json, so it names no image", "make the layout anew")
+        return IndexFile(index, self._files.root)
+
+    def _refuse_other_files(self) -> None:
+        others = self._files.other_names()
+        if others:
+            raise PlaceError(
+                f"{self._files.root} is no image layout, and has {others[0]} in it",
+                "give a directory that is empty or not there yet, or that of a layout",
+            )
+
+    # Content
+
+    def content_size(self, digest: Digest) -> int | None:
+        """The size of the blob's file."""
+        return self._files.blob_size(digest)
+
+    def open_content(self, digest: Digest) -> BlobReader | None:
+        """A reader of the blob's file."""
+        descriptor = self._files.open_blob(digest)
+        return None if descriptor is None else FileReader(descriptor)
+
+    # Uploads
+
+    def _new_upload(self, repository: str) -> Upload:
+        if not self.writes:
+            return super()._new_upload(repository)
+        return _LayoutUpload(repository, *self._files.new_file())
+
+    def _drop_upload(self, upload: Upload) -> None:
+        assert isinstance(upload, _LayoutUpload)
+        upload.close()
+        self._files.drop_new(upload.name)
+
+    def commit_upload(self, upload: Upload, digest: Digest) -> None:
+        """Make the bytes of the session a blob. Raises DigestMismatch, and discards the session then."""
+        assert isinstance(upload, _LayoutUpload)
+        actual = upload.digest(digest.algorithm)
+        if actual != digest:
+            self.discard_upload(upload)
+            raise DigestMismatch(digest, actual)
+        self._uploads.pop(upload.id, None)
+        try:
+            if self.content_size(digest) != upload.offset:
+                upload.sync()
+                self._files.keep_as_blob(upload.name, digest)
+        finally:
+            self._drop_upload(upload)
+
+    # Manifests and tags
+
+    def manifest(self, repository: str, digest: Digest) -> StoredManifest | None:
+        """A manifest that something names; where we write, only one whose blobs are all there, so that what is missing
+        is brought.
+        """
+        found = super().manifest(repository, digest)
+        return found if found is None or self._is_whole(digest) else None
+
+    def tag(self, repository: str, name: str) -> Digest | None:
+        """The manifest for which a name stands; where we write, only a whole one."""
+        found = super().tag(repository, name)
+        return found if found is None or self._is_whole(found) else None
+
+    def _is_whole(self, digest: Digest) -> bool:
+        if not self.writes or digest in self._whole:
+            return True
+        parsed = self._parse(digest, "")
+        if parsed is None or parsed.digest != digest:
+            return False
+        blobs = all(blob.size in (-1, self.content_size(blob.digest)) for blob in parsed.blobs)
+        if not blobs or not all(self._is_whole(child.digest) for child in parsed.children):
+            return False
+        self._whole.add(digest)
+        return True
+
+    def put_manifest(self, repository: str, manifest: StoredManifest, raw: bytes, tag: str | None = None) -> None:
+        """Keep a manifest, and let the name stand for it. One that refers to another is entered without a name."""
+        if not self.writes:
+            super().put_manifest(repository, manifest, raw, tag)
+        digest = manifest.digest
+        if self.content_size(digest) != len(raw) or self._read_content(digest) != raw:
+            upload = self.start_upload(repository)
+            upload.expect_algorithm(digest.algorithm)
+            upload.append((raw,))
+            self.commit_upload(upload, digest)
+        self._known[digest] = manifest
+        self._note_subject(manifest)
+        entry = {"mediaType": manifest.media_type, "digest": digest, "size": len(raw)}
+        if manifest.artifact_type and manifest.subject is not None:
+            entry["artifactType"] = manifest.artifact_type
+        if tag is not None:
+            self._loose.pop(digest, None)
+            self._entered.discard(digest)
+            self.index.set_name(Name(repository, tag), entry)
+        elif manifest.subject is not None and not self.index.has(digest):
+            self.index.add(entry)
+            self._entered.add(digest)
+        elif not self.is_named(digest):
+            self._loose[digest] = entry
+        self._names().update((digest, *manifest.names))
+        for child in manifest.names:
+            self._loose.pop(child, None)
+            if child in self._entered:
+                self._entered.discard(child)
+                self.index.drop(child)
+        if tag is not None or manifest.subject is not None:
+            self._save_soon()
+
+    def delete_tag(self, repository: str, name: str) -> bool:
+        """Take a name away; the manifest and its blobs stay."""
+        if not self.writes:
+            return super().delete_tag(repository, name)
+        found = self.index.drop_name(Name(repository, name))
+        if found:
+            self._save_soon()
+        return found
+
+    def delete_manifest(self, repository: str, digest: Digest) -> bool:
+        """Take the names of the repository away that stand for a manifest, and what it is entered as without one. Its
+        bytes and its blobs stay.
+        """
+        if not self.writes:
+            return super().delete_manifest(repository, digest)
+        if not self.index.has(digest):
+            return False
+        names = [name for name, each in self.index.names.items() if each.digest == digest]
+        for name in names:
+            if name.repository == repository:
+                self.index.drop_name(name)
+        if all(name.repository == repository for name in names):
+            self.index.drop(digest)
+        self._save_soon()
+        return True
+
+    # index.json
+
+    def close(self) -> None:
+        """What has no name and is no part of anything is entered as it is; `index.json` is on the disk."""
+        try:
+            if self.writes:
+                for entry in self._loose.values():
+                    self.index.add(entry)
+                    self._is_saved = False
+                self._loose.clear()
+                for upload in list(self._uploads.values()):
+                    with suppress(OSError):
+                        self.discard_upload(upload)
+                if not self._is_saved:
+                    self._save()
+        finally:
+            self._files.close()
+
+    def _save_soon(self) -> None:
+        self._is_saved = False
+        if time.monotonic() - self._saved_at_s >= _SAVES_SHARE * self._save_took_s:
+            self._save()
+
+    def _save(self) -> None:
+        began_s = time.monotonic()
+        self._files.replace_top("index.json", self.index.to_bytes())
+        self._saved_at_s = time.monotonic()
+        self._save_took_s = self._saved_at_s - began_s
+        self._is_saved = True
+
+
+class _LayoutUpload(FileUpload):
+    def __init__(self, repository: str, descriptor: int, name: str) -> None:
+        super().__init__(repository, descriptor, _SYNC_EVERY_BYTES)
+        self.name = name

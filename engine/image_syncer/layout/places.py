@@ -1,0 +1,105 @@
+"""The places of a configuration, open for the time of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from image_syncer.config import RegistryBook, RegistryEntry
+from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.layout.gate import Gate
+from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.sole_image import with_sole_images
+from image_syncer.oci import is_place
+from image_syncer.registry import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from image_syncer.config import Configuration
+
+__all__ = ["open_places"]
+
+_LONGEST_DIRECTORY = 90
+"""The kernel takes 107 bytes for the path of a socket (unix(7)), with its name."""
+
+
+@dataclass
+class _Use:
+    """What a place is to a run."""
+
+    is_source: bool = False
+    is_destination: bool = False
+
+
+@contextmanager
+def open_places(configuration: Configuration, *, writes: bool = True) -> Iterator[Configuration]:
+    """The configuration with which a run reaches the places that its rules name. They are open until the block is left,
+    and what is made of what came, such as an archive, is made then. Without `writes`, destinations are only read, and
+    need not be there.
+
+    Raises ConfigurationError where places cannot be used, and at the end where one could not be finished. Where the
+    block raises, what came is kept, and nothing is made of it.
+    """
+    uses = _uses_of(configuration)
+    if not uses:
+        yield configuration
+        return
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-", dir=_short_directory()))
+        gates = []
+        for number, (registry, use) in enumerate(uses.items()):
+            gate = Gate(
+                registry,
+                str(Path(directory) / str(number)),
+                writes=use.is_destination and writes,
+                must_be_there=use.is_source,
+            )
+            stack.callback(gate.stop)
+            gates.append(gate)
+        _with_each(gates, Gate.start)
+        described = {gate.registry: gate.described for gate in gates}
+        entries = [RegistryEntry(gate.registry, network=Network(unix_socket=gate.address)) for gate in gates]
+        yield replace(
+            with_sole_images(configuration, described),
+            registries=RegistryBook((*configuration.registries.entries, *entries)),
+        )
+        _with_each(gates, Gate.finish)
+
+
+def _uses_of(configuration: Configuration) -> dict[str, _Use]:
+    """The places that rules name, each once."""
+    uses: dict[str, _Use] = {}
+    for source, destinations in _sides_of(configuration):
+        if is_place(source):
+            uses.setdefault(source, _Use()).is_source = True
+        for destination in filter(is_place, destinations):
+            uses.setdefault(destination, _Use()).is_destination = True
+    return uses
+
+
+def _sides_of(configuration: Configuration) -> Iterator[tuple[str, Iterable[str]]]:
+    for rule in configuration.rules:
+        yield rule.source.registry, (each.repository.registry for each in rule.destinations)
+    for catalog in configuration.catalogs:
+        yield catalog.registry, (each.registry for each in catalog.destinations)
+
+
+def _with_each(gates: Iterable[Gate], act: Callable[[Gate], None]) -> None:
+    """Raises ConfigurationError with the problems of all of them."""
+    problems = []
+    for gate in gates:
+        try:
+            act(gate)
+        except PlaceError as error:  # noqa: PERF203 - every mistake is told, not the first
+            problems.append(Problem(gate.registry, None, None, error.what, error.mend or None))
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _short_directory() -> str | None:
+    """Where the sockets can be: None for the directory of temporary files, unless its path is too long."""
+    return None if len(tempfile.gettempdir()) < _LONGEST_DIRECTORY else "/tmp"  # noqa: S108 - made with mkdtemp
