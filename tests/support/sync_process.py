@@ -37,6 +37,11 @@ class RunFiles:
         return self.directory / "images.json"
 
     @property
+    def config(self) -> Path:
+        """A file in our own format: where it is there, it stands for the other two."""
+        return self.directory / "own.json"
+
+    @property
     def report(self) -> Path:
         return self.directory / "report.json"
 
@@ -88,7 +93,8 @@ class SyncProcess:
             roots.insert(0, str(folder))
         self._out, self._err = files.directory / "stdout", files.directory / "stderr"
         if settings is None:
-            common = ["--auth", files.auth, "--images", files.images, "--report", files.report]
+            own = ["--config", files.config] if files.config.exists() else None
+            common = [*(own or ["--auth", files.auth, "--images", files.images]), "--report", files.report]
             command = ["-m", "image_syncer_cli", *common, "--log", files.log, "--log-format", "json", *words]
         else:
             given: dict[str, object] = {name: str(getattr(files, name)) for name in ("auth", "images", "log")}
