@@ -14,7 +14,7 @@ from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.rule_outcomes import RuleOutcomes, destinations_of
 from image_syncer.coordinator.rule_tags import pages_of_tags
-from image_syncer.errors import SyncError
+from image_syncer.errors import NotFoundError, SyncError
 from image_syncer.net import Gate
 from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BreakerState
@@ -37,6 +37,11 @@ OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
 OPEN_RULES = 8
 """Rules whose tags are listed, or whose images are being begun, at once: each holds its list of tags in memory."""
+
+GONE = "the registry lists the repository, and says that it is not there: it has no tags, or was deleted meanwhile"
+"""Of a repository that a catalog rule found. distribution 2.8 lists those, too, that only blobs were pushed to (an
+upload that was given up), and answers 404 to who asks for their tags.
+"""
 
 END_S = 10.0
 """What a task that was cancelled may take to end; it awaits nothing that takes so long."""
@@ -89,6 +94,8 @@ class RuleRunner:
         catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
+        self._written = len(self._unresolved)
+        """Rules with a higher number come from the list of a registry."""
         self._catalogs = list(catalogs)
         self._listings = listings
         self._images = images
@@ -193,7 +200,11 @@ class RuleRunner:
                     await self._begin_images(images)
                     watch.watched.enter("lists tags", turn)
         except SyncError as error:
-            self._outcomes.fail(self._unresolved.pop(number), error)
+            rule = self._unresolved.pop(number)
+            if number >= self._written and not begun and not rule.tags.min_tags and _is_gone(error):
+                self._outcomes.enter(rule, Outcome.SKIPPED, GONE)
+            else:
+                self._outcomes.fail(rule, error)
             return
         except asyncio.CancelledError:
             if watch.error is None or number not in self._unresolved:
@@ -267,3 +278,8 @@ class RuleRunner:
         """Begin what waits for `registry` when it is back; where it was given up, that is the outcome."""
         await self._health.settled(registry)
         await self._begin_images(self._parking.take(registry))
+
+
+def _is_gone(error: SyncError) -> bool:
+    """Whether a registry said itself, and no proxy before it, that it has no such repository."""
+    return isinstance(error, NotFoundError) and not {"NAME_UNKNOWN", "NOT_FOUND"}.isdisjoint(error.codes)
