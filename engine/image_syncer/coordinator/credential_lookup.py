@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.credentials import NEVER, Found
 from image_syncer.errors import SyncError
+from image_syncer.net import share, shared_result
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -61,11 +62,7 @@ class CredentialLookup:
             kept = self._ask(repository, NEVER, None)
         elif kept.task.done():
             kept = self._renewed(repository, kept)
-        try:
-            return await asyncio.shield(kept.task)
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place.
-            raise error.copy() from error
+        return await shared_result(kept.task)
 
     async def replace(self, repository: Repository, refused: Credential) -> bool:
         """Whether there is another credential than the one that was `refused`, after the source was asked anew."""
@@ -97,13 +94,11 @@ class CredentialLookup:
         return renewed
 
     def _ask(self, repository: Repository, after: float, otherwise: Found | None) -> _Kept:
-        task = asyncio.ensure_future(self._look_up(repository, after, otherwise))
+        task = share(self._look_up(repository, after, otherwise))
         kept = self._kept[repository] = _Kept(task)
 
-        def note_end(task: asyncio.Task[Found]) -> None:
+        def note_end(_task: asyncio.Task[Found]) -> None:
             kept.ended_at_s = self._clock()
-            if not task.cancelled():
-                task.exception()  # who asked may have been stopped meanwhile, and then nobody else looks at it
 
         task.add_done_callback(note_end)
         return kept

@@ -13,6 +13,7 @@ from image_syncer.coordinator.foreign_layers import blobs_to_bring
 from image_syncer.coordinator.image_outcomes import fail_delivery
 from image_syncer.coordinator.policy_command import AT_ONCE, PolicyError, ask_program
 from image_syncer.errors import SyncError
+from image_syncer.net import share, shared_result
 from image_syncer.oci import ManifestKind
 from image_syncer.registry import describe_referrer, is_attached_tag
 from image_syncer.telemetry import Outcome
@@ -133,8 +134,8 @@ class _Looks:
     async def refusal(self, policy: Policy, tree: ImageTree) -> str | None:
         """Why the image itself is reason enough to refuse it; None where it is not."""
         if policy not in self._found:
-            self._found[policy] = asyncio.ensure_future(self._refusal(policy, tree))
-        return await asyncio.shield(self._found[policy])
+            self._found[policy] = share(self._refusal(policy, tree))
+        return await shared_result(self._found[policy])
 
     def size(self, tree: ImageTree) -> int | None:
         """Bytes of all its blobs; None where a manifest does not tell."""

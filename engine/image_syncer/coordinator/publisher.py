@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin
+from image_syncer.net import share, shared_result
 from image_syncer.registry import build_put_manifest, parse_put_manifest, takes_subject
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ class Publisher:
             return
         running = self._running.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._put_child(repository, tree))
+            running = share(self._put_child(repository, tree))
             self._running[key] = running
             running.add_done_callback(lambda done: self._on_done(key, done))
-        await asyncio.shield(running)
+        await shared_result(running)
 
     async def _put_child(self, repository: Repository, tree: ImageTree) -> None:
         await self._put_children(repository, tree)

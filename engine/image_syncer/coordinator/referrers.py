@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config import ReferrerSelection
 from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, RefusedError
+from image_syncer.net import share, shared_result
 from image_syncer.oci import InvalidManifest, ManifestKind, Reference, is_index
 from image_syncer.planning import MAX_MANIFESTS
 from image_syncer.registry import (
@@ -218,12 +219,11 @@ class ReferrerSearch:
     async def _attached_tags(self, repository: Repository) -> frozenset[str]:
         task = self._attached.get(repository)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._attached[repository] = asyncio.ensure_future(self._list_attached(repository))
-            task.add_done_callback(_on_listed)
+            task = self._attached[repository] = share(self._list_attached(repository))
         self._attached.move_to_end(repository)
         if len(self._attached) > LISTINGS_KEPT:
             self._attached.popitem(last=False)
-        return await asyncio.shield(task)
+        return await shared_result(task)
 
     async def _list_attached(self, repository: Repository) -> frozenset[str]:
         try:
@@ -256,12 +256,6 @@ def _check_required(root: Manifest, found: list[Referrer], wanted: ReferrerSelec
             reference=str(root.digest),
             hint="Have it made, or leave it out of what --referrers, or `referrers` of the rule, requires.",
         )
-
-
-def _on_listed(task: asyncio.Task[frozenset[str]]) -> None:
-    """Where all who waited were cancelled, nobody else asks what became of it."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _is_wanted(referrer: Referrer, wanted: ReferrerSelection) -> bool:

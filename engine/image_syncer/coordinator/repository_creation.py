@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.credentials.clouds.ecr_api import EcrApi
 from image_syncer.errors import AuthenticationError, Origin, RefusedError, SyncError
+from image_syncer.net import share, shared_result
 from image_syncer.registry import (
     PROJECT_ABSENT,
     PROJECT_CREATED,
@@ -83,7 +84,6 @@ class RepositoryCreation:
         self._registries = registries
         self._apis = apis
         self._own_api = own_api
-        self._loop = asyncio.get_running_loop()
         self._ensured: dict[str, asyncio.Task[bool]] = {}
         self.created: list[str] = []
 
@@ -103,12 +103,8 @@ class RepositoryCreation:
         task = self._ensured.get(key)
         if task is None or (task.done() and _may_pass(task)):
             make = self._make_repository if kind is Creation.ECR_API else self._make_project
-            task = self._ensured[key] = self._loop.create_task(make(repository, endpoint, template, key))
-        try:
-            return await asyncio.shield(task)
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place.
-            raise error.copy() from error
+            task = self._ensured[key] = share(make(repository, endpoint, template, key))
+        return await shared_result(task)
 
     async def _make_repository(
         self, repository: Repository, _endpoint: Endpoint, template: RepositoryTemplate, key: str

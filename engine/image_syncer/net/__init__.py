@@ -14,6 +14,7 @@ from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.purses import Metered, Purses
 from image_syncer.net.reach import Reach
+from image_syncer.net.shared_work import share, shared_result
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.token_broker import TokenBroker
 from image_syncer.net.transport import Timeouts, Transport
@@ -47,5 +48,7 @@ __all__ = [
     "set_download",
     "set_request",
     "set_upload",
+    "share",
+    "shared_result",
     "transport_error",
 ]

@@ -13,6 +13,7 @@ from image_syncer.errors import Origin, RegistryDownError, SyncError
 from image_syncer.net.curl_errors import transport_error
 from image_syncer.net.handles import AnswerHead, set_request
 from image_syncer.net.reach import Reach
+from image_syncer.net.shared_work import share, shared_result
 from image_syncer.planning import Tries
 from image_syncer.registry import (
     GENERIC,
@@ -108,17 +109,14 @@ class EndpointBook:
             return known
         task = self._resolved.get(registry)
         if task is None:
-            task = asyncio.ensure_future(self._find(registry, origin))
-            self._resolved[registry] = task
+            task = self._resolved[registry] = share(self._find(registry, origin))
         try:
-            return await asyncio.shield(task)
+            return await shared_result(task)
         except SyncError as error:
             if self._resolved.get(registry) is task:
                 del self._resolved[registry]  # the next one tries again
-            # Every waiter gets an error of its own, since each fills in its own place.
-            own = error.copy()
-            own.origin = origin
-            raise own from error
+            error.origin = origin
+            raise
 
     def _look_at(self, request: Request, endpoint: Endpoint, response: Response) -> None:
         """Recognise the kind of a registry by one of its first answers, where its name does not tell."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import AuthenticationError, SyncError, keep_out
 from image_syncer.net.authorization import Authorization
+from image_syncer.net.shared_work import share, shared_result
 from image_syncer.net.token_services import TokenServices, leads_nowhere
 from image_syncer.planning import ONCE
 from image_syncer.registry import basic_authorization, build_ping, denial_hint, parse_challenges, rank_challenges
@@ -263,14 +264,10 @@ class TokenBroker:
     ) -> Authorization:
         running = self._fetching.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._fetch(key, endpoint, challenge, credential, repository))
+            running = share(self._fetch(key, endpoint, challenge, credential, repository))
             self._fetching[key] = running
             running.add_done_callback(lambda _done: self._fetching.pop(key, None))
-        try:
-            return await asyncio.shield(running)
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place and number of tries.
-            raise error.copy() from error
+        return await shared_result(running)
 
     async def _fetch(
         self,

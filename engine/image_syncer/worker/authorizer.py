@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import SyncError, keep_out
-from image_syncer.net import Authorization
+from image_syncer.net import Authorization, shared_result
 from image_syncer.worker.messages import AuthorizationGiven, AuthorizationWanted
 
 if TYPE_CHECKING:
@@ -105,11 +105,7 @@ class RemoteAuthorizer:
         return future
 
     async def _answer(self, future: asyncio.Future[Authorization]) -> Authorization:
-        try:
-            return await asyncio.shield(future)
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place.
-            raise error.copy() from error
+        return await shared_result(future)
 
     def _keep(self, key: _Key, done: asyncio.Future[Authorization]) -> None:
         if not done.cancelled() and done.exception() is None:
