@@ -21,6 +21,8 @@ from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
 from image_syncer_cli.diff import diff
 from image_syncer_cli.doctor import doctor
+from image_syncer_cli.export import export
+from image_syncer_cli.import_bundle import import_bundle
 from image_syncer_cli.login import login
 from image_syncer_cli.logout import logout
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
@@ -107,7 +109,25 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for verb in (sync, copy, plan, diff, verify, retry, status, report, doctor, login, logout, config, registry, demo):
+_VERBS = (
+    sync,
+    copy,
+    plan,
+    diff,
+    verify,
+    retry,
+    export,
+    import_bundle,
+    status,
+    report,
+    doctor,
+    login,
+    logout,
+    config,
+    registry,
+    demo,
+)
+for verb in _VERBS:
     cli.add_command(verb)
 config.add_command(show)
 config.add_command(convert)

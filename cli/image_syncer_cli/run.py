@@ -37,8 +37,15 @@ a tenth of the processor time of a run in which nothing changed, to find next to
 """
 
 
-def run_images(configuration: Configuration, options: RunOptions, ways: Sequence[str] = ()) -> int:
-    """Copies, shows how it goes and how it went, and returns the exit code. `ways` are those of `doctor_hint`."""
+def run_images(
+    configuration: Configuration,
+    options: RunOptions,
+    ways: Sequence[str] = (),
+    engine: Callable[..., Report] | None = None,
+) -> int:
+    """Copies, shows how it goes and how it went, and returns the exit code. `ways` are those of `doctor_hint`; `engine`
+    is called instead of `sync`.
+    """
     import image_syncer
 
     begin_telling(configuration, options)
@@ -56,7 +63,7 @@ def run_images(configuration: Configuration, options: RunOptions, ways: Sequence
             say(render_planned(result))
 
     try:
-        report = run_with_display(configuration, options, on_image)
+        report = run_with_display(configuration, options, on_image, engine)
     except BaseException:
         if wanted is not None:
             wanted.abandon()

@@ -74,7 +74,9 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
-    from image_syncer.layout import open_places
+    from image_syncer.layout import ArchiveError, open_places
+    from image_syncer.layout.export import Export, export_bundle
+    from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
     from image_syncer.oci import ManifestFormat, PlatformFilter
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
@@ -95,10 +97,12 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
 
 __all__ = [
+    "ArchiveError",
     "AuthenticationError",
     "Bar",
     "Check",
     "CheckState",
+    "CheckedBundle",
     "Configuration",
     "ConfigurationError",
     "Conversion",
@@ -110,6 +114,7 @@ __all__ = [
     "ErasedLogin",
     "Examination",
     "Explanation",
+    "Export",
     "FileFormat",
     "ForeignLayers",
     "ImageList",
@@ -145,6 +150,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "SyncError",
+    "Target",
     "Timeline",
     "Totals",
     "TransferRecord",
@@ -156,6 +162,7 @@ __all__ = [
     "WorkerError",
     "WorkerLane",
     "__version__",
+    "check_bundles",
     "check_login",
     "configure_logging",
     "convert_files",
@@ -163,7 +170,9 @@ __all__ = [
     "erase_login",
     "examine",
     "explain",
+    "export_bundle",
     "find_unfinished",
+    "import_bundle",
     "load_configuration",
     "load_registries",
     "load_report",
@@ -173,6 +182,7 @@ __all__ = [
     "parse_login_place",
     "parse_on_conflict",
     "parse_referrer_selection",
+    "parse_target",
     "plan",
     "rule_from_arguments",
     "schema_path",
@@ -222,7 +232,9 @@ _ROOMS = {
     ),
     "registry": ("Credential",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
-    "layout": ("open_places",),
+    "layout": ("ArchiveError", "open_places"),
+    "layout.export": ("Export", "export_bundle"),
+    "layout.importing": ("CheckedBundle", "Target", "check_bundles", "import_bundle", "parse_target"),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("ManifestFormat", "PlatformFilter"),
     "telemetry": (

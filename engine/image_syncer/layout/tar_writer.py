@@ -125,6 +125,8 @@ class TarWriter:
     def _write(self, raw: bytes) -> None:
         view = memoryview(raw)
         while view:
+            if self._part_bytes is not None and self._part_size >= self._part_bytes:
+                self._close_part()  # it was begun when parts were larger
             if self._file is None:
                 self._file = partial_path(self._part_path(len(self._parts) + 1)).open("wb")
             room = len(view) if self._part_bytes is None else self._part_bytes - self._part_size

@@ -1,0 +1,175 @@
+"""The storage behind the gate of an export: blobs go from their uploads into the parts of the bundle, manifests and
+tags into a list, from which the bundle is ended.
+
+A blob that the bundle has, it has for all repositories. One that the former bundle has is taken to be there too, but
+for the repositories of that bundle only: in these it is at the destination, once the former bundle has been imported.
+In another one it would not be found there.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import queue
+import shutil
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+import orjson
+
+from image_syncer.embedded.catalogue_storage import CatalogueStorage
+from image_syncer.embedded.file_content import FileUpload
+from image_syncer.layout.bundle_catalogue import CATALOGUE_FILE
+from image_syncer.layout.bundle_ending import end_bundle
+from image_syncer.layout.packing import UNFINISHED, Packing, finished_path
+from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.tar_parts import ArchiveError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from image_syncer.embedded.catalogue import StoredManifest
+    from image_syncer.embedded.upload import BlobReader, Upload
+    from image_syncer.layout.bundle_catalogue import Former
+    from image_syncer.oci import Digest
+
+__all__ = ["ExportStorage"]
+
+
+class ExportStorage(CatalogueStorage):
+    """Takes a run's images in for the bundle in `directory`, and goes on with what an export before has packed. Its
+    manifests are asked for again: which images the bundle has is for this run to say.
+
+    Packing is done in a thread: a blob of 100 GB takes minutes. Raises OSError.
+    """
+
+    def __init__(self, directory: Path, part_bytes: int, former: Former, created_at: str) -> None:
+        super().__init__()
+        self._directory = directory
+        self._part_bytes = part_bytes
+        self._former = former
+        self._created_at = created_at
+        self._uploads_path = self._directory / UNFINISHED / "uploads"
+        if self._uploads_path.exists():
+            shutil.rmtree(self._uploads_path)
+        self._uploads_path.mkdir(parents=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._catalogue = os.open(self._directory / UNFINISHED / CATALOGUE_FILE, flags, 0o600)
+        self._catalogue_bytes = 0
+        self._raw: dict[Digest, tuple[int, int]] = {}
+        self._packing = Packing(self._directory, part_bytes)
+        self._failed = self._ended = False
+        self._queue: queue.SimpleQueue[Digest | None] = queue.SimpleQueue()
+        for digest, member in self._packing.members.items():
+            self._add_size(digest, member.size)
+        for digest in self._packing.waiting():
+            self._add_size(digest, finished_path(self._directory, digest).stat().st_size)
+            self._queue.put(digest)
+        self._thread = threading.Thread(target=self._pack, daemon=True)
+        self._thread.start()
+
+    def blob_size(self, repository: str, digest: Digest) -> int | None:
+        """The size of a blob that the bundle has, or that the former one has for this repository."""
+        size = self._sizes.get(digest)
+        return self._former.blobs.get(repository, {}).get(digest) if size is None else size
+
+    def open_blob(self, repository: str, digest: Digest) -> BlobReader | None:  # noqa: ARG002 - as the class above has it
+        """None: a bundle that is being made is not read."""
+        return None
+
+    def put_manifest(self, repository: str, manifest: StoredManifest, raw: bytes, tag: str | None = None) -> None:
+        """As the class above does, even where an export that was killed had packed the manifest already."""
+        if manifest.digest in self._sizes and manifest.digest not in self._raw:
+            self._write(manifest.digest, raw)
+        super().put_manifest(repository, manifest, raw, tag)
+
+    def finish(self) -> None:
+        """Pack what waits, and make a bundle of all that came."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._failed:  # what it was about to append is cut off, and tried once more
+            self._packing.close()
+            self._packing = Packing(self._directory, self._part_bytes)
+        try:
+            end_bundle(self._directory, self._packing, self._former, self._created_at)
+        except ArchiveError as error:
+            raise PlaceError(error.message, error.hint or "") from None
+
+    def close(self) -> None:
+        """Leave what there is for the next export, which goes on with it."""
+        self._ended = True
+        self._queue.put(None)
+        self._thread.join()
+        self._packing.close()
+        os.close(self._catalogue)
+
+    def _pack(self) -> None:
+        while (digest := self._queue.get()) is not None and not self._ended:
+            try:
+                self._packing.pack(digest)
+            except (OSError, ArchiveError):  # noqa: PERF203 - a blob is worth more than a microsecond
+                self._failed = True  # no space, most likely: uploads meet that as well
+                return
+
+    def _new_upload(self, repository: str) -> Upload:
+        path = self._uploads_path / uuid.uuid4().hex
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return _SpoolUpload(repository, path, os.open(path, flags, 0o600))
+
+    def _drop_upload(self, upload: Upload) -> None:
+        assert isinstance(upload, _SpoolUpload)
+        upload.close()
+        upload.path.unlink(missing_ok=True)
+
+    def _keep_upload(self, upload: Upload, digest: Digest) -> None:
+        assert isinstance(upload, _SpoolUpload)
+        upload.close()
+        upload.path.replace(finished_path(self._directory, digest))
+        self._queue.put(digest)
+
+    def _open(self, digest: Digest) -> BlobReader:  # noqa: ARG002
+        raise RuntimeError("a bundle that is being made is not read")
+
+    def _read(self, digest: Digest) -> bytes:
+        offset, size = self._raw[digest]
+        return base64.b64decode(orjson.loads(os.pread(self._catalogue, size, offset))["raw"])
+
+    def _write(self, digest: Digest, raw: bytes) -> None:
+        self._raw[digest] = self._tell({"digest": digest, "raw": base64.b64encode(raw).decode()})
+
+    def _drop(self, digest: Digest) -> None:  # noqa: ARG002
+        raise RuntimeError("from a bundle that is being made nothing is deleted")
+
+    def _record_repository(self, name: str) -> None:
+        pass  # one without a manifest is none
+
+    def _record(self, repository: str, noun: str, name: str, value: str | StoredManifest) -> None:
+        if noun == "tags":
+            self._tell({"repository": repository, "tag": name, "digest": str(value)})
+        elif noun == "manifests":
+            assert not isinstance(value, str)
+            self._tell({"repository": repository, "manifest": value.digest, "media_type": value.media_type})
+
+    def _forget(self, repository: str, noun: str, name: str) -> None:
+        pass
+
+    def _tell(self, line: dict[str, str]) -> tuple[int, int]:
+        """Append a line, all of it or nothing; returns where it is, and its length."""
+        raw = orjson.dumps(line) + b"\n"
+        begin = self._catalogue_bytes
+        try:
+            written = 0
+            while written < len(raw):
+                written += os.pwrite(self._catalogue, raw[written:], begin + written)
+        except OSError:
+            os.ftruncate(self._catalogue, begin)
+            raise
+        self._catalogue_bytes += len(raw)
+        return begin, len(raw)
+
+
+class _SpoolUpload(FileUpload):
+    def __init__(self, repository: str, path: Path, descriptor: int) -> None:
+        super().__init__(repository, descriptor)
+        self.path = path

@@ -1,0 +1,225 @@
+"""bundle.json: what is in a bundle, where, and what a former bundle has to bring. Data only; nothing is believed that
+was not checked, since it may come from a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from image_syncer.embedded.route import is_repository_name
+from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.tar_writer import Part
+from image_syncer.oci import Digest, is_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BUNDLE_FILE",
+    "BundleImage",
+    "BundleManifest",
+    "BundleRecord",
+    "BundleRepository",
+    "blob_path",
+    "parse_bundle_record",
+]
+
+BUNDLE_FILE = "bundle.json"
+"""Written last: a directory without it is no bundle yet."""
+
+_FORMAT = "image-syncer bundle"
+_VERSION = 1
+_PART_NAME = re.compile(r"part-[0-9]{4,6}\.tar")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPE = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def blob_path(digest: Digest) -> str:
+    """Where content lies in an OCI layout. OCI image layout specification 1.1, "Blobs"."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleManifest:
+    """A manifest of the bundle; `offset` is where its bytes begin in the archive."""
+
+    media_type: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleImage:
+    """A tag and what it points at; without a tag, a manifest that was asked for by its digest."""
+
+    repository: str
+    tag: str | None
+    digest: Digest
+
+    @property
+    def name(self) -> str:
+        """The image as people write it."""
+        return f"{self.repository}@{self.digest}" if self.tag is None else f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRepository:
+    """What a repository has: its manifests (children and referrers among them), and the blobs that these name."""
+
+    manifests: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+
+
+@dataclass(frozen=True)
+class BundleRecord:
+    """All of it. `blobs` have size and offset, and no offset where a former bundle has to bring them; `needs` are the
+    identities of such bundles.
+    """
+
+    created_at: str
+    parts: tuple[Part, ...]
+    images: tuple[BundleImage, ...]
+    repositories: Mapping[str, BundleRepository]
+    manifests: Mapping[Digest, BundleManifest]
+    blobs: Mapping[Digest, tuple[int, int | None]]
+    needs: tuple[str, ...] = ()
+    identity: str = field(default="", compare=False)
+    """The SHA-256 of the file, in hexadecimal; "" where it was not read from one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.size for part in self.parts)
+
+    def needed(self) -> dict[str, tuple[Digest, ...]]:
+        """The blobs that a former bundle has to bring, by the repository that names them."""
+        found = {
+            name: tuple(digest for digest in repository.blobs if self.blobs[digest][1] is None)
+            for name, repository in self.repositories.items()
+        }
+        return {name: digests for name, digests in found.items() if digests}
+
+    def to_bytes(self) -> bytes:
+        """The file. Its own identity is not in it."""
+        data = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "created_at": self.created_at,
+            "parts": [part._asdict() for part in self.parts],
+            "images": [{"repository": one.repository, "tag": one.tag, "digest": one.digest} for one in self.images],
+            "repositories": {
+                name: {"manifests": list(one.manifests), "blobs": list(one.blobs)}
+                for name, one in self.repositories.items()
+            },
+            "manifests": {
+                digest: {"media_type": one.media_type, "size": one.size, "offset": one.offset}
+                for digest, one in self.manifests.items()
+            },
+            "blobs": {
+                digest: {"size": size} if offset is None else {"size": size, "offset": offset}
+                for digest, (size, offset) in self.blobs.items()
+            },
+            "needs": {"bundles": list(self.needs)},
+        }
+        # Digests are texts of a class of their own, which orjson takes for no texts where they are keys.
+        return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
+
+
+def parse_bundle_record(raw: bytes, where: str) -> BundleRecord:
+    """The record in the file `where`. Raises ArchiveError where it is none, is damaged, or is of a newer version."""
+    try:
+        data = orjson.loads(raw)
+        _check_version(data["format"], data["version"], where)
+        record = BundleRecord(
+            created_at=_text(data["created_at"]),
+            parts=tuple(_part(one) for one in data["parts"]),
+            images=tuple(_image(one) for one in data["images"]),
+            repositories={_repository(name): _contents(one) for name, one in data["repositories"].items()},
+            manifests={Digest(digest): _manifest(one) for digest, one in data["manifests"].items()},
+            blobs={Digest(digest): _blob(one) for digest, one in data["blobs"].items()},
+            needs=tuple(_matching(_SHA256, one) for one in data["needs"]["bundles"]),
+            identity=hashlib.sha256(raw).hexdigest(),
+        )
+        _check_whole(record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ArchiveError(
+            f"{where} is damaged, or is no {BUNDLE_FILE} of a bundle: {what}", hint="Copy this file again."
+        ) from None
+    return record
+
+
+def _check_version(kind: Any, version: Any, where: str) -> None:
+    if kind != _FORMAT:
+        raise ValueError("it does not say that it is of a bundle")
+    if version != _VERSION:
+        raise ArchiveError(
+            f"{where} is of version {version}, and this image-syncer reads version {_VERSION}",
+            hint="Import the bundle with the image-syncer that exported it, or a newer one.",
+        )
+
+
+def _check_whole(record: BundleRecord) -> None:
+    """Whether everything that is named is also listed. Raises ValueError."""
+    if len({part.name for part in record.parts}) != len(record.parts):
+        raise ValueError("a part is listed twice")
+    for image in record.images:
+        repository = record.repositories.get(image.repository)
+        if repository is None or image.digest not in repository.manifests:
+            raise ValueError(f"the manifest of {image.name} is not listed")
+    for name, repository in record.repositories.items():
+        listed = all(digest in record.manifests for digest in repository.manifests)
+        if not listed or not all(digest in record.blobs for digest in repository.blobs):
+            raise ValueError(f"what {name} has is not listed")
+
+
+def _part(data: Any) -> Part:
+    return Part(_matching(_PART_NAME, data["name"]), _count(data["size"]), _matching(_SHA256, data["sha256"]))
+
+
+def _image(data: Any) -> BundleImage:
+    tag = data["tag"]
+    if tag is not None and not is_tag(tag):
+        raise ValueError(f"{tag} is not a tag")
+    return BundleImage(_repository(data["repository"]), tag, Digest(data["digest"]))
+
+
+def _contents(data: Any) -> BundleRepository:
+    return BundleRepository(tuple(map(Digest, data["manifests"])), tuple(map(Digest, data["blobs"])))
+
+
+def _manifest(data: Any) -> BundleManifest:
+    return BundleManifest(_matching(_MEDIA_TYPE, data["media_type"]), _count(data["size"]), _count(data["offset"]))
+
+
+def _blob(data: Any) -> tuple[int, int | None]:
+    return _count(data["size"]), _count(data["offset"]) if "offset" in data else None
+
+
+def _repository(name: Any) -> str:
+    if not is_repository_name(name):
+        raise ValueError(f"{name} is not the name of a repository")
+    return str(name)
+
+
+def _matching(pattern: re.Pattern[str], text: Any) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{text} is not what stands there")
+    return str(text)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value} is no text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value} is no number of bytes")
+    return value

@@ -1,0 +1,141 @@
+"""`export_bundle`: what rules name, into a bundle that can be carried over a gap."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from image_syncer.config import RegistryBook, RegistryEntry
+from image_syncer.coordinator import sync
+from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.layout.bundle_catalogue import read_former
+from image_syncer.layout.bundle_gate import bundle_place, export_gate, socket_directory
+from image_syncer.layout.bundle_reading import open_bundle
+from image_syncer.layout.bundle_record import BUNDLE_FILE
+from image_syncer.layout.packing import UNFINISHED, check_bundle_directory, lock_bundle
+from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.places import open_places
+from image_syncer.oci import Repository
+from image_syncer.registry import Network
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from image_syncer.config import CatalogRule, Configuration, Rule, Settings
+    from image_syncer.layout.bundle_record import BundleRecord
+    from image_syncer.oci import Reference
+    from image_syncer.telemetry import ImageResult, Report, Snapshot
+
+__all__ = ["DEFAULT_PART_BYTES", "MIN_PART_BYTES", "Export", "export_bundle"]
+
+DEFAULT_PART_BYTES = 4 * 2**30 - 2**20
+"""FAT32, which many a stick and disk has, takes files up to one byte less than 4 GiB."""
+MIN_PART_BYTES = 2**20
+"""Below, there would be more parts than anybody wants to count."""
+
+_NOWHERE = "bundle.invalid"  # a name that nobody can have (RFC 2606, section 2)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What came of an export: the report of its run, and what is in the bundle; None where there is no bundle yet,
+    since something failed.
+    """
+
+    report: Report
+    bundle: BundleRecord | None
+
+
+def export_bundle(
+    configuration: Configuration,
+    settings: Settings,
+    directory: str | os.PathLike[str],
+    *,
+    part_bytes: int = DEFAULT_PART_BYTES,
+    against: Sequence[str | os.PathLike[str]] = (),
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_image: Callable[[ImageResult], None] | None = None,
+) -> Export:
+    """Bring what the rules name into a bundle in `directory`, in parts of `part_bytes`. Images have the repository and
+    tag there that they have at the rules' destinations; the registries of these do not count.
+
+    An export that was cut off goes on when it is called again; a bundle that is whole is never changed. Blobs that one
+    of the former bundles `against` (directories, or their bundle.json) has are left out. With `settings.dry_run`,
+    nothing is written.
+
+    Raises ConfigurationError where it cannot begin, ArchiveError where a former bundle cannot be read, OSError where
+    the disk fails.
+    """
+    directory = Path(directory)
+    files = [path / BUNDLE_FILE if path.is_dir() else path for path in map(Path, against)]
+    read_former(files)
+    check_bundle_directory(directory)
+    created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    _check_names(configuration.rules)
+    with ExitStack() as stack:
+        # Sources may be places themselves; the destinations that were written are none of this run.
+        opened = stack.enter_context(open_places(_to_registry(configuration, _NOWHERE)))
+        inward = _to_registry(opened, bundle_place(directory))
+        place = directory
+        if settings.dry_run:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-")))
+        (place / UNFINISHED).mkdir(parents=True, exist_ok=True)
+        stack.enter_context(lock_bundle(place))
+        socket = Path(stack.enter_context(socket_directory())) / "0"
+        gate = export_gate(place, str(socket), part_bytes=part_bytes, against=files, created_at=created_at)
+        stack.callback(gate.stop)
+        try:
+            gate.start()
+            entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
+            book = RegistryBook((*inward.registries.entries, entry))
+            report = sync(
+                replace(inward, registries=book),
+                replace(settings, state_path=None, trust_state=False),
+                on_progress=on_progress,
+                on_image=on_image,
+            )
+            if settings.dry_run or report.exit_code != 0:
+                return Export(report, None)
+            gate.finish()
+        except PlaceError as error:
+            raise ConfigurationError([Problem(str(directory), None, None, error.what, error.mend or None)]) from None
+    return Export(report, open_bundle(directory).record)
+
+
+def _to_registry(configuration: Configuration, registry: str) -> Configuration:
+    """The same with every destination in `registry`, under the name that it has in its own."""
+
+    def moved(rule: Rule) -> Rule:
+        places = (replace(each, repository=Repository(registry, each.repository.name)) for each in rule.destinations)
+        return replace(rule, destinations=tuple(dict.fromkeys(places)))
+
+    def moved_catalog(rule: CatalogRule) -> CatalogRule:
+        places = (replace(each, registry=registry) for each in rule.destinations)
+        return replace(rule, destinations=tuple(dict.fromkeys(places)))
+
+    return replace(
+        configuration,
+        rules=tuple(map(moved, configuration.rules)),
+        catalogs=tuple(map(moved_catalog, configuration.catalogs)),
+    )
+
+
+def _check_names(rules: Sequence[Rule]) -> None:
+    """Raises ConfigurationError where two images would have one name in the bundle."""
+    written: dict[tuple[str, str | None], tuple[Reference, Rule]] = {}
+    problems = []
+    for rule in rules:
+        for source, target in () if rule.tags.needs_listing else rule.pairs():
+            name = target.repository.name
+            other, first = written.setdefault((name, target.tag), (source, rule))
+            if other != source and target.digest is None:
+                what = f"{source} and {other} ({first.origin}) would both be {name}:{target.tag} in the bundle"
+                mend = "give one of them another repository or tag: the registry of a destination does not count here"
+                problems.append(Problem(rule.origin, None, None, what, mend))
+    if problems:
+        raise ConfigurationError(problems)
