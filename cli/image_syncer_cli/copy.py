@@ -58,7 +58,7 @@ def copy(
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
-    rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms)
+    rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms, directory=os.getcwd())  # noqa: PTH109
     known = read_registries(auth, insecure_hosts)
     configuration = replace(known, rules=(rule,))
     return run_images(configuration, RunOptions.from_click(options), way_words(auth, None, insecure_hosts))

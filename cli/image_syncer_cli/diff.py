@@ -58,7 +58,7 @@ def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -
             skipped.append(result)
 
     engine: Callable[..., Report] = image_syncer.plan
-    report = run_with_display(configuration, options, on_image, engine)
+    report = run_with_display(configuration, options, on_image, engine, writes=False)
     summary = (
         json_line({"summary": {**counts, **report.as_data()}})
         if as_json

@@ -60,7 +60,8 @@ def _explain(configuration: Configuration, image: str, options: RunOptions, *, a
     from image_syncer_cli.run import begin_telling
 
     begin_telling(configuration, options)
-    found = image_syncer.explain(configuration, image, options.build_settings())
+    with image_syncer.open_places(configuration, writes=False) as opened:
+        found = image_syncer.explain(opened, image, options.build_settings())
     say(_as_json(found) if as_json else "\n".join(_lines(found)))
     return 0 if found.meant else EXIT_NOT_MEANT
 

@@ -126,15 +126,22 @@ def run_with_display(
     options: RunOptions,
     on_image: Callable[[ImageResult], None] | None = None,
     engine: Callable[..., Report] | None = None,
+    *,
+    writes: bool = True,
 ) -> Report:
-    """The run itself, with the display that fits taken away at its end. `engine` is called instead of `sync`."""
+    """The run itself, with its places open (`image_syncer.open_places`), and the display that fits taken away at its
+    end. `engine` is called instead of `sync`; without `writes`, and in a dry run, nothing is written at its places.
+    """
     import image_syncer
 
     engine = engine or image_syncer.sync
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
-    with contextlib.closing(_choose_display(options)) as display:
-        return engine(configuration, options.build_settings(), on_progress=display.update, on_image=on_image)
+    with (
+        image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
+        contextlib.closing(_choose_display(options)) as display,
+    ):
+        return engine(opened, options.build_settings(), on_progress=display.update, on_image=on_image)
 
 
 def _choose_display(options: RunOptions) -> Display:

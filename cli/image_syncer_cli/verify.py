@@ -63,7 +63,7 @@ def _verify(
         tell(result)
 
     engine: Callable[..., Report] = functools.partial(image_syncer.verify, deep=deep)
-    report = run_with_display(configuration, options, on_image, engine)
+    report = run_with_display(configuration, options, on_image, engine, writes=False)
     summary = (
         json_line({"summary": report.as_data()})
         if as_json

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.model import Destination, Rule, TagSelection
+from image_syncer.config.place_texts import place_of
 from image_syncer.config.rules import RuleError
-from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
+from image_syncer.oci import InvalidReference, Repository, canonical_registry, is_place, repository_at, split_place
 
 if TYPE_CHECKING:
     from image_syncer.config.referrers import ReferrerSelection
@@ -43,11 +44,16 @@ _TEMPLATE = re.compile(r"(?:[a-z0-9._/-]|\*\*|\\[0-9])+", re.ASCII)
 
 def is_pattern(source: str) -> bool:
     """Whether a source means the repositories that fit, and not one by its name."""
-    return _WILDCARDS.search(source.partition(":/")[0]) is not None
+    place = split_place(source)
+    pattern = source if place is None else place.rest
+    return not pattern.startswith("/") and _WILDCARDS.search(pattern.partition(":/")[0]) is not None
 
 
 def parse_pattern(text: str) -> tuple[str, str]:
-    """Registry and pattern of a source such as `registry.example/team/**`. Raises RuleError."""
+    """Registry and pattern of a source such as `registry.example/team/**`, or `oci:DIR:team/**`. Raises RuleError."""
+    place = place_of(text, is_source=True)
+    if place is not None:
+        return place.registry, _checked_pattern(place.rest)
     host, slash, pattern = text.partition("/")
     try:
         registry = canonical_registry(host)
@@ -57,6 +63,10 @@ def parse_pattern(text: str) -> tuple[str, str]:
         raise RuleError(
             f"“{shown(text)}” has a pattern, and does not begin with a registry", "write registry.example.com/team/**"
         )
+    return registry, _checked_pattern(pattern)
+
+
+def _checked_pattern(pattern: str) -> str:
     if not _NAME_PATTERN.fullmatch(pattern):
         raise RuleError(
             f"“{shown(pattern)}” fits no repository",
@@ -66,7 +76,7 @@ def parse_pattern(text: str) -> tuple[str, str]:
         raise RuleError(
             f"more than {MOST_WILDCARDS} * in a pattern", "write ** for several components, or choose with `match`"
         )
-    return registry, pattern
+    return pattern
 
 
 def translate_glob(pattern: str) -> str:
@@ -102,7 +112,7 @@ class Template:
     flatten: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.registry}/{self.path}"
+        return f"{self.registry}{':' if is_place(self.registry) else '/'}{self.path}"
 
     def repository_for(self, match: re.Match[str]) -> Repository:
         """Where the repository goes whose name matched. Raises RuleError where that is no name."""
@@ -113,7 +123,7 @@ class Template:
 
         name = _FILLED_IN.sub(value, self.path)
         try:
-            repository = parse_repository(f"{self.registry}/{name}")
+            repository = repository_at(self.registry, name)
         except InvalidReference:
             repository = None
         if repository is None or repository.registry != self.registry:
@@ -123,12 +133,18 @@ class Template:
 
 def parse_template(text: str, groups: int, flatten: str | None) -> Template:
     """A destination of a catalog rule whose pattern has so many groups. Raises RuleError."""
-    host, slash, path = text.partition("/")
-    try:
-        registry = canonical_registry(host)
-    except InvalidReference:
-        registry = ""
-    if not slash or not registry or not re.search(r"[.:]|^localhost$", host) or not _TEMPLATE.fullmatch(path):
+    place = place_of(text, is_source=False)
+    if place is not None:
+        registry, path = place.registry, place.rest
+        is_host = True
+    else:
+        host, slash, path = text.partition("/")
+        try:
+            registry = canonical_registry(host)
+        except InvalidReference:
+            registry = ""
+        is_host = bool(slash and registry and re.search(r"[.:]|^localhost$", host))
+    if not is_host or not _TEMPLATE.fullmatch(path):
         raise RuleError(
             f"“{shown(text)}” is no destination for repositories that a pattern finds",
             r"write registry.example.com/mirror/**, or \1 for what the first * stands for; without a tag",
@@ -172,6 +188,8 @@ class CatalogRule:
     @property
     def owner(self) -> str:
         """The first component of every name that is meant; "" where it varies, or there is no other."""
+        if is_place(self.registry):
+            return ""
         first, slash, _ = self.written.partition("/")[2].partition("/")
         return first if slash and not _WILDCARDS.search(first) else ""
 
@@ -183,7 +201,7 @@ class CatalogRule:
         match = _compiled(self.pattern).fullmatch(name) if self.means(name) else None
         if match is None:
             return None
-        source = parse_repository(f"{self.registry}/{name}")
+        source = repository_at(self.registry, name)
         places = dict.fromkeys(template.repository_for(match) for template in self.destinations)
         destinations = tuple(Destination(place) for place in places)
         return Rule(source, self.tags, destinations, self.platforms, self.origin, self.referrers)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import select
 import stat
+from pathlib import Path
 
 from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.findings import shown
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.units import format_size
 
-__all__ = ["PIPE_TIMEOUT_S", "read_file"]
+__all__ = ["PIPE_TIMEOUT_S", "directory_of", "read_file"]
 
 PIPE_TIMEOUT_S = 120.0
 """What decrypts a file into a pipe may ask a person for a passphrase; one into which nobody writes for so long is
@@ -52,6 +53,11 @@ def read_file(path: str, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
         what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
         raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
     return content
+
+
+def directory_of(path: str) -> str:
+    """The full path of the directory from which a file means others; for a pipe it is the one we are in."""
+    return str(Path(path).parent.absolute() if Path(path).is_file() else Path.cwd())
 
 
 class _SilentPipeError(Exception):

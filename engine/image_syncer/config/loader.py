@@ -16,11 +16,12 @@ from image_syncer.config.document import parse_document
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.file_modes import mode_warning
-from image_syncer.config.file_reading import read_file
+from image_syncer.config.file_reading import directory_of, read_file
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
+from image_syncer.config.place_rules import rule_from
 from image_syncer.config.policy_fields import read_policies
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
@@ -136,7 +137,17 @@ class _Reader:
         tree = self._trees[path]
         found: tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]] = ((), [])
         if tree is not None and tree.root is not None:
-            found = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
+            entries, rules = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
+            directory = directory_of(path)
+            found = (
+                entries,
+                [
+                    rule_from(directory, rule)
+                    if isinstance(rule, CatalogRule)
+                    else replace(rule, rule=rule_from(directory, rule.rule))
+                    for rule in rules
+                ],
+            )
             self._check_mode(path, findings)
         self.errors += sorted(findings.errors, key=lambda problem: problem.line or 0)
         self.warnings += findings.warnings

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import has_userinfo, shown
 from image_syncer.config.model import Destination, TagSelection
+from image_syncer.config.place_texts import place_of, read_place_tags
 from image_syncer.config.regex import RegexError, translate_regex
+from image_syncer.config.rule_error import RuleError
 from image_syncer.oci import InvalidReference, is_tag, parse_reference
 
 if TYPE_CHECKING:
@@ -32,20 +34,19 @@ _BLANK = re.compile(r"\s")
 _GLOB = re.compile(r"(?:[\w.-]|[*?]|\[!?[\w.-]+\])+", re.ASCII)
 
 
-class RuleError(ValueError):
-    """A source or destination that cannot be used: what is wrong, and what to write instead."""
-
-    def __init__(self, what: str, mend: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.mend = mend
-
-
 def parse_source(text: str) -> tuple[Repository, TagSelection]:
     """What a source means: `repo` (all tags), `repo:tag`, `repo:t1,t2`, `repo@digest` or `repo:/regex/`.
 
     Raises RuleError.
     """
+    place = place_of(text, is_source=True)
+    if place is not None:
+        reference, tags, regex = read_place_tags(place, text)
+        if regex is not None:
+            return reference.repository, TagSelection(regex=parse_regex(regex))
+        if reference.digest is not None:
+            return reference.repository, TagSelection(digest=reference.digest)
+        return reference.repository, TagSelection(names=tags)
     _check_form(text, "source")
     head, separator, regex = text.partition(_REGEX_START)
     if separator:
@@ -63,10 +64,18 @@ def parse_source(text: str) -> tuple[Repository, TagSelection]:
 
 def parse_destination(text: str) -> Destination:
     """What a destination means: `repo`, `repo:tag`, `repo:t1,t2` or `repo@digest`. Raises RuleError."""
-    _check_form(text, "destination")
-    if _REGEX_START in text:
+    place = place_of(text, is_source=False)
+    regex: str | None = None
+    if place is not None:
+        reference, tags, regex = read_place_tags(place, text)
+    else:
+        _check_form(text, "destination")
+        if _REGEX_START in text:
+            regex = text
+        else:
+            reference, tags = _parse_tags(text)
+    if regex is not None:
         raise RuleError("a destination cannot have a regular expression", "leave out :/…/, the tags stay the same")
-    reference, tags = _parse_tags(text)
     if reference.digest is not None:
         return Destination(reference.repository, digest=reference.digest)
     return Destination(reference.repository, tags=tags)

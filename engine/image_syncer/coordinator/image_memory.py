@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from image_syncer.oci import is_place
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,7 @@ class ImageMemory:
         self.recalled: dict[Reference, DoneImage] = {}
         for destination in destinations:
             done = journal.recall(destination)
-            if done is None:
+            if done is None or is_place(destination.repository.registry):  # asking there is cheap; files get removed
                 continue
             if (done.source, done.wanted) == (str(source), self._wanted):
                 self.recalled[destination] = done

@@ -33,7 +33,7 @@ from image_syncer.coordinator.journal_records import (
     parse_record,
     split_key,
 )
-from image_syncer.oci import Digest, Repository
+from image_syncer.oci import Digest, Repository, is_place
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -123,7 +123,11 @@ class Journal:
         return None
 
     def note_blob(self, repository: Repository, digest: Digest) -> None:
-        """The blob has landed in `repository`."""
+        """The blob has landed in `repository`. Of places that are no registry nothing is noted: they are at hand, and
+        people remove files.
+        """
+        if is_place(repository.registry):
+            return
         key = join_key(str(repository), digest)
         self._forgotten.discard(key)
         self._put("blob", key, b"")
@@ -150,7 +154,9 @@ class Journal:
         return found
 
     def note_session(self, repository: Repository, digest: Digest, url: str | None) -> None:
-        """An upload session stands, or (None) is no more."""
+        """An upload session stands, or (None) is no more. Those of places end with the run."""
+        if is_place(repository.registry):
+            return
         self._put("session", join_key(str(repository), digest), None if url is None else url.encode())
 
     def quirks(self) -> dict[tuple[str, str], bool]:

@@ -44,6 +44,7 @@ _SOURCE_ROOT = str(Path(__file__).parents[2])
 _STOP_S = 5.0  # a child that has not ended by then is killed
 _CONTROL_TIMEOUT_S = 30.0
 _PARENT_POLL_S = 1.0
+_PIECE_BYTES = 4096
 
 
 class RegistryProcess:
@@ -272,7 +273,9 @@ def _build_registry(settings: dict[str, Any], open_storage: Callable[[dict[str, 
 
 
 def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, said: bytearray) -> None:
-    said += sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by a thread that waits, is fatal to an interpreter that ends.
+    while piece := os.read(0, _PIECE_BYTES):
+        said += piece
     loop.call_soon_threadsafe(ended.set)
 
 

@@ -40,6 +40,7 @@ class Gate(RegistryProcess):
             storage={"registry": registry, "writes": writes, "must_be_there": must_be_there},
         )
         self.registry = registry
+        self.writes = writes
 
     def start(self) -> None:
         """Start the process and wait until it answers. Raises PlaceError."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.errors import ConfigurationError, Problem
-from image_syncer.layout.gate import Gate
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.sole_image import with_sole_images
 from image_syncer.oci import is_place
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from image_syncer.config import Configuration
+    from image_syncer.layout.gate import Gate
 
 __all__ = ["open_places"]
 
@@ -48,26 +48,32 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
     if not uses:
         yield configuration
         return
+    # Not before: it brings a server, which takes longer to load than a run in which nothing changed takes in all.
+    from image_syncer.layout.gate import Gate
+
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-", dir=_short_directory()))
-        gates = []
-        for number, (registry, use) in enumerate(uses.items()):
-            gate = Gate(
+        gates = [
+            Gate(
                 registry,
                 str(Path(directory) / str(number)),
                 writes=use.is_destination and writes,
                 must_be_there=use.is_source,
             )
+            for number, (registry, use) in enumerate(uses.items())
+        ]
+        for gate in gates:
             stack.callback(gate.stop)
-            gates.append(gate)
-        _with_each(gates, Gate.start)
+        # What is written is made where it is missing: not before all else can be used.
+        _with_each((gate for gate in gates if not gate.writes), lambda gate: gate.start())
+        _with_each((gate for gate in gates if gate.writes), lambda gate: gate.start())
         described = {gate.registry: gate.described for gate in gates}
         entries = [RegistryEntry(gate.registry, network=Network(unix_socket=gate.address)) for gate in gates]
         yield replace(
             with_sole_images(configuration, described),
             registries=RegistryBook((*configuration.registries.entries, *entries)),
         )
-        _with_each(gates, Gate.finish)
+        _with_each(gates, lambda gate: gate.finish())
 
 
 def _uses_of(configuration: Configuration) -> dict[str, _Use]:

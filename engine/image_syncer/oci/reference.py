@@ -54,9 +54,11 @@ class Repository:
     name: str
 
     def __str__(self) -> str:
-        if is_place(self.registry):
-            return f"{self.registry}:{self.name}" if self.name else self.registry
-        return f"{self.registry}/{self.name}"
+        if not is_place(self.registry):
+            return f"{self.registry}/{self.name}"
+        # The colon at the end: or a name without a slash would be read as a tag.
+        colon = ":" if self.name and "/" not in self.name else ""
+        return f"{self.registry}:{self.name}{colon}" if self.name else self.registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Reference:
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
-        return f"{self.repository}{tag}{digest}"
+        start = str(self.repository)
+        return f"{start.removesuffix(':') if tag else start}{tag}{digest}"
 
 
 def is_tag(text: str) -> bool:
