@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def load(tmp_path: Path, rules: str) -> Configuration:
     path = tmp_path / "rules.yaml"
     path.write_text(f"version: 2\nrules:\n{rules}")
-    return load_configuration(config=str(path), environ={"HOME": "/home/me"})
+    return load_configuration(config=str(path), environ={"DATA": "/srv"})
 
 
 def pairs(tmp_path: Path, source: str, destination: str, listed: tuple[str, ...] = ("1.0", "2.0")) -> list[str]:
@@ -42,7 +42,7 @@ def pairs(tmp_path: Path, source: str, destination: str, listed: tuple[str, ...]
         ("r.io/app:1", "oci:out:app:", ["r.io/app:1 oci:HERE/out:app:1"]),
         ("r.io/app:1", "oci-archive:out.tar", ["r.io/app:1 oci-archive:HERE/out.tar:1"]),
         ("docker-archive:a.tar:app:1", "r.io/app", ["docker-archive:HERE/a.tar:app:1 r.io/app:1"]),
-        ("r.io/app:1", "oci:${HOME}/out", ["r.io/app:1 oci:/home/me/out:1"]),
+        ("r.io/app:1", "oci:${DATA}/out", ["r.io/app:1 oci:/srv/out:1"]),
     ],
 )
 def test_paths_are_meant_from_the_file(tmp_path: Path, source: str, destination: str, wanted: list[str]) -> None:
