@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.config import CreatedSelection, TagSelection
+from image_syncer.coordinator import creation_times
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.telemetry.recorded_report import load_report
 from image_syncer.telemetry.unfinished import find_unfinished
@@ -94,3 +95,52 @@ def test_min_tags_counts_what_is_left(lab: SyncLab) -> None:
     done = lab.run(lab.rule(tags=selection), exit_code=1)
     assert done.failure.error is not None
     assert "the rule means 2 of the 3 tags" in done.failure.error["message"]
+
+
+class Heard:
+    """What is logged of the cost, with how many manifests had been asked for by then."""
+
+    def __init__(self, lab: SyncLab) -> None:
+        self._lab = lab
+        self.lines: list[tuple[str, dict[str, object], int]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self._hear(f"info: {event}", fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._hear(f"warning: {event}", fields)
+
+    def _hear(self, event: str, fields: dict[str, object]) -> None:
+        self.lines.append((event, fields, self._lab.source.counters.values().count("get manifest")))
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["plan", "sync"])
+@pytest.mark.parametrize("tags", [3, 100])
+def test_the_cost_is_told_before_it_arises(
+    lab: SyncLab, monkeypatch: pytest.MonkeyPatch, tags: int, *, dry_run: bool
+) -> None:
+    lab.push(lab.content.image(1), tags=tuple(f"v{number}" for number in range(tags)))
+    heard = Heard(lab)
+    monkeypatch.setattr(creation_times, "_log", heard)
+    assert len(tags_of(lab, TagSelection(created=CreatedSelection(newest=2)), dry_run=dry_run)) == 2
+    level = "warning" if tags == 100 else "info"
+    where = f"{lab.source.address}/team/app"
+    told = {"repository": where, "tags": tags, "requests": f"{tags} to {3 * tags}"}
+    assert heard.lines == [(f"{level}: creation times are asked for", told, 0)]
+    asked = lab.source.counters.values()
+    copying = 2 + 2  # the manifests of the two that were chosen, and the blobs of their image
+    assert tags <= asked.count("get manifest") + asked.count("get blob") <= 3 * tags + copying
+
+
+def test_many_small_repositories_are_told_of_together(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = lab.content.image(1)
+    names = [f"team/app{number}" for number in range(12)]
+    for name in names:
+        lab.push(image, name, tuple(f"v{number}" for number in range(40)))
+    heard = Heard(lab)
+    monkeypatch.setattr(creation_times, "_log", heard)
+    selection = TagSelection(created=CreatedSelection(newest=1))
+    lab.run(*(lab.rule(name, selection) for name in names), dry_run=True)
+    assert [fields for event, fields, _ in heard.lines if event.startswith("warning")] == [
+        {"tags_so_far": 120, "requests": "120 to 360"}
+    ]

@@ -31,7 +31,9 @@ AT_ONCE = 16
 MOST_KEPT = 65_536
 """Images of which the time is kept, since many tags have the same one; some 150 bytes each."""
 MANY = 100
-"""From so many tags of one repository on, the cost is a warning; below, a catalog of small ones would give many."""
+"""From so many tags of one repository on, the cost is a warning. Of small ones it is one when they come to so many
+together, and with every tenfold of that: a catalog of them would otherwise give many, or none.
+"""
 
 _UNTOLD = ManifestHead(None, None, None)
 _log = get_logger(__name__)
@@ -45,14 +47,15 @@ class CreationTimes:
         self._endpoints = endpoints
         self._discovery = Discovery(client, endpoints)
         self._known: dict[Digest, float | None] = {}
+        self._asked = 0
+        self._next_told = MANY
 
     async def find(self, repository: Repository, tags: Sequence[str]) -> dict[str, float | None]:
         """When the image of each tag was created, in seconds since 1970; None where it does not say. Of an index, its
-        first image counts. Raises the first `SyncError` that keeps a tag from being known.
+        first image counts. Raises the first `SyncError` that keeps a tag from being known. What it costs is told before
+        the first request.
         """
-        tell = _log.warning if len(tags) >= MANY else _log.info
-        requests = f"{2 * len(tags)} to {3 * len(tags)}"
-        tell("creation times are asked for", repository=str(repository), tags=len(tags), requests=requests)
+        self._tell_cost(repository, len(tags))
         times: dict[str, float | None] = {}
         left = iter(tags)
         workers = [asyncio.ensure_future(self._work(repository, left, times)) for _ in range(min(AT_ONCE, len(tags)))]
@@ -70,6 +73,20 @@ class CreationTimes:
     async def of_image(self, repository: Repository, root: Manifest) -> float | None:
         """The same of one image, whose manifest is at hand."""
         return await self._of(repository, root, depth=0)
+
+    def _tell_cost(self, repository: Repository, tags: int) -> None:
+        tell = _log.warning if tags >= MANY else _log.info
+        tell("creation times are asked for", repository=str(repository), tags=tags, requests=_cost(tags))
+        self._asked += tags
+        if self._asked >= self._next_told:
+            if tags < self._asked:
+                _log.warning(
+                    "creation times are asked for in many repositories",
+                    tags_so_far=self._asked,
+                    requests=_cost(self._asked),
+                )
+            while self._asked >= self._next_told:
+                self._next_told *= 10
 
     async def _work(self, repository: Repository, tags: Iterator[str], times: dict[str, float | None]) -> None:
         for tag in tags:
@@ -102,3 +119,10 @@ def _first_image(index: Manifest) -> Descriptor | None:
     """The first entry that is an image: attestations have a platform that is none."""
     known = [child for child in index.children if child.platform is None or child.platform.os != "unknown"]
     return next(iter(known), None)
+
+
+def _cost(tags: int) -> str:
+    """Requests: a manifest of each tag; of each image that is not known yet its configuration, and of an index before
+    that the manifest of an image.
+    """
+    return f"{tags:,} to {3 * tags:,}"
