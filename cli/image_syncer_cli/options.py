@@ -66,6 +66,7 @@ class RunOptions:
     state: str | None = None
     trust_state: bool = False
     report: str | None = None
+    plan: str | None = None
     output_success_images: str | None = None
     output_images_format: str = "yaml"
     quiet: bool = False
@@ -131,6 +132,7 @@ class RunOptions:
             dry_run=self.dry_run,
             platform_filter=PlatformFilter(os_names=self.os_names, architectures=self.architectures),
             report_path=self.report,
+            plan_path=self.plan,
             state_path=self.state,
             trust_state=self.trust_state,
             **{name: value for name, value in others.items() if value is not None},

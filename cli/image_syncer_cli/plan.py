@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from image_syncer_cli.option_choice import verify_options
+from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
 
@@ -30,11 +32,25 @@ _WORDS = {True: "in", False: "out", None: "open"}
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--explain", "image", metavar="IMAGE", help="Say which rules mean this image, and why others do not.")
 @click.option("--json", "as_json", is_flag=True, help="With --explain: one JSON object.")
+@click.option(
+    "--save",
+    callback=file_name,
+    metavar="FILE",
+    help="Write the plan, with every blob and what is there already, into FILE, and say what it comes to.",
+)
 @verify_options
 def plan(
-    auth: str | None, images: str | None, config: str | None, image: str | None, as_json: bool, **options: object
+    auth: str | None,
+    images: str | None,
+    config: str | None,
+    image: str | None,
+    as_json: bool,
+    save: str | None,
+    **options: object,
 ) -> int:
     """Tell what a sync with these files would copy, as its --dry-run does; or why an image is in or out (--explain).
+
+    With --save, each blob is asked for at its destination (HEAD), so that what is there already is known.
 
     With --explain the exit code is 0 where some rule means the image, and 1 where none does. No registry is asked then,
     but for its list of tags where a rule takes the newest of them.
@@ -43,6 +59,8 @@ def plan(
         raise click.UsageError("nothing to plan: give --images FILE (and --auth FILE), or --config FILE.")
     if as_json and image is None:
         raise click.UsageError("--json goes with --explain; diff --json tells what would change.")
+    if save is not None and image is not None:
+        raise click.UsageError("--save goes with the whole plan: leave --explain out.")
     from image_syncer import load_configuration
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
@@ -52,7 +70,14 @@ def plan(
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
-    return run_images(configuration, replace(given, dry_run=True), way_words(auth, config))
+    planned = replace(given, dry_run=True, plan=save, quiet=given.quiet or save is not None)
+    code = run_images(configuration, planned, way_words(auth, config))
+    if save is not None and not given.quiet and Path(save).is_file():
+        from image_syncer import account_for, load_plan
+        from image_syncer_cli.plan_summary import summarize_plan
+
+        say("\n".join(summarize_plan(account_for(load_plan(save)))))
+    return code
 
 
 def _explain(configuration: Configuration, image: str, options: RunOptions, *, as_json: bool) -> int:

@@ -92,6 +92,8 @@ if TYPE_CHECKING:
         TransferRow,
         configure_logging,
     )
+    from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
+    from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.recorded_report import RecordedReport, load_report
     from image_syncer.telemetry.timeline import Bar, Curve, Timeline, WorkerLane, merge_bars, slow_side
     from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
@@ -133,6 +135,8 @@ __all__ = [
     "Origin",
     "Outcome",
     "PartialFile",
+    "PlanAccount",
+    "PlanFile",
     "PlatformFilter",
     "Problem",
     "ProtocolViolation",
@@ -162,6 +166,7 @@ __all__ = [
     "WorkerError",
     "WorkerLane",
     "__version__",
+    "account_for",
     "check_bundles",
     "check_login",
     "configure_logging",
@@ -174,6 +179,7 @@ __all__ = [
     "find_unfinished",
     "import_bundle",
     "load_configuration",
+    "load_plan",
     "load_registries",
     "load_report",
     "load_status",
@@ -192,6 +198,7 @@ __all__ = [
     "store_login",
     "sync",
     "verify",
+    "workload_of",
 ]
 
 _ROOMS = {
@@ -250,6 +257,8 @@ _ROOMS = {
         "TransferRow",
         "configure_logging",
     ),
+    "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),
+    "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.unfinished": ("Unfinished", "find_unfinished"),
     "telemetry.timeline": ("Bar", "Curve", "Timeline", "WorkerLane", "merge_bars", "slow_side"),

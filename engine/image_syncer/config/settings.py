@@ -80,6 +80,8 @@ class Settings:
     """Which signatures, SBOMs and attestations are carried along; a rule's own `referrers` come before it."""
     report_path: str | None = None
     """Where the JSON report goes."""
+    plan_path: str | None = None
+    """Where the plan of a dry run goes: every image with its blobs, and what is there already."""
     state_path: str | None = None
     """The journal: what was done in earlier runs is read from it, what this one does is written to it."""
     trust_state: bool = False

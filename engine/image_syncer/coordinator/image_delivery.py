@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.open_image import OpenImage
+    from image_syncer.coordinator.plan_maker import PlanMaker
     from image_syncer.coordinator.preparation import Preparation
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.coordinator.transfers import Transfers
@@ -54,6 +55,7 @@ class ImageDelivery:
         dog: Watchdog,
         check: TreeCheck | None,
         preparation: Preparation | None,
+        plan: PlanMaker | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
         blobs are brought.
@@ -68,6 +70,7 @@ class ImageDelivery:
         self._dog = dog
         self._check = check
         self._preparation = preparation
+        self._plan = plan
         self._ids = itertools.count(1)
 
     async def deliver(
@@ -83,7 +86,7 @@ class ImageDelivery:
         if there is not None:
             facts["replaced_digest"] = str(there)
         if self._settings.dry_run:
-            image.enter(destination, Outcome.PLANNED, **facts)
+            await self._enter_planned(image, destination, tree, facts)
             return
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
         watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
@@ -116,6 +119,18 @@ class ImageDelivery:
         finally:
             watch.watched.leave()
             self._transfers.release(delivery)
+
+    async def _enter_planned(
+        self, image: OpenImage, destination: Reference, tree: ImageTree, facts: dict[str, Any]
+    ) -> None:
+        try:
+            if self._plan is not None:
+                blobs = blobs_to_bring(tree, self._settings.foreign_layers)
+                await self._plan.survey(image.source, destination, tree, blobs)
+        except SyncError as error:
+            fail_delivery(image, destination, error, **facts)
+        else:
+            image.enter(destination, Outcome.PLANNED, **facts)
 
     async def _end_copied(
         self,

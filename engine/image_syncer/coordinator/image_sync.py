@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.parking import PlannedImage
+    from image_syncer.coordinator.plan_maker import PlanMaker
     from image_syncer.coordinator.policy import PolicyGate
     from image_syncer.coordinator.preparation import Preparation
     from image_syncer.coordinator.publisher import Publisher
@@ -67,9 +68,11 @@ class ImageSync:
         preparation: Preparation | None = None,
         referrers: ReferrerCopies | None = None,
         policy: PolicyGate | None = None,
+        plan: PlanMaker | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
         blobs are brought; `referrers` what else goes with it; `policy` whether it may go at all.
+        `plan` takes what a dry run finds.
         """
         self._discovery = discovery
         self._transfers = transfers
@@ -93,6 +96,7 @@ class ImageSync:
             dog=dog,
             check=check,
             preparation=preparation,
+            plan=plan,
         )
         self._loop = asyncio.get_running_loop()
         self._under_way: set[OpenImage] = set()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from image_syncer.coordinator.journal_opening import journal_of
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
+from image_syncer.coordinator.plan_maker import PlanMaker
 from image_syncer.coordinator.policy import PolicyGate
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.progress import Progress
@@ -30,6 +30,7 @@ from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.referrer_copies import copies_of
 from image_syncer.coordinator.registry_access import RegistryAccess
 from image_syncer.coordinator.rules import RuleRunner
+from image_syncer.coordinator.run_files import RunFiles
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.snapshots import Snapshots
 from image_syncer.coordinator.told_settings import told_settings
@@ -38,7 +39,7 @@ from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.planning import decide_policies, decide_resources
-from image_syncer.telemetry import Report, ReportWriter, get_logger
+from image_syncer.telemetry import Report, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ class Run:
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = journal_of(settings)
         self._progress = Progress(self._snapshot, on_progress, self._journal)
-        self._writer = self._open_report()
+        self._files = self._open_files()
         self._ledger = self._new_ledger(on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
         self._main: asyncio.Task[None] | None = None
@@ -109,12 +110,10 @@ class Run:
                     await self._main
             except asyncio.CancelledError:
                 if self._ending.name is None and self._crashes.error is None:
-                    if self._writer is not None:
-                        self._writer.abandon()
+                    self._files.abandon()
                     raise
             except ConfigurationError:
-                if self._writer is not None:
-                    self._writer.abandon()
+                self._files.abandon()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, what was done until then is reported
                 self._crashes.note(error)
@@ -146,9 +145,9 @@ class Run:
             except Exception as error:  # noqa: BLE001, PERF203 - as above
                 self._crashes.note(error)
 
-    def _open_report(self) -> ReportWriter | None:
+    def _open_files(self) -> RunFiles:
         try:
-            return ReportWriter(self._settings.report_path) if self._settings.report_path else None
+            return RunFiles(self._settings)
         except SyncError:
             if self._journal is not None:
                 self._journal.close()
@@ -205,7 +204,7 @@ class Run:
             quirks=quirks,
             breakers=access.health.breakers,
             mirrors=discovery.mirrors,
-            on_transfer=self._writer.add_transfer if self._writer is not None else None,
+            on_transfer=report.add_transfer if (report := self._files.report) is not None else None,
             run_began_at=self._began,
         )
         self._snapshots = Snapshots(self._ledger, self._transfers, self._began)
@@ -225,7 +224,7 @@ class Run:
         )
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
-        return Ledger(self._writer, on_image, self._journal)
+        return Ledger(self._files.report, self._files.listener(on_image), self._journal)
 
     def _new_check(self, endpoints: EndpointBook, _policies: RetryPolicies) -> TreeCheck | None:
         if not self._settings.verify:
@@ -239,6 +238,7 @@ class Run:
         parts = (self._client, endpoints, discovery, publisher)
         referrers = copies_of(parts, self._listings, self._ledger, dry_run=self._settings.dry_run)
         policies, times = self._configuration.policies, self._listings.times
+        plan = self._files.plan
         return ImageSync(
             discovery,
             self._transfers,
@@ -252,6 +252,7 @@ class Run:
             check=self._check,
             preparation=self._preparation,
             referrers=referrers,
+            plan=PlanMaker(plan, self._client, endpoints) if plan is not None else None,
             policy=PolicyGate(policies, referrers.search, times, self._settings) if policies else None,
         )
 
@@ -296,12 +297,7 @@ class Run:
             kind=self.kind,
             created=tuple(self._preparation.created),
         )
-        if self._writer is not None:
-            try:
-                self._writer.close(report)
-            except SyncError as error:  # what was copied is copied, and wants to be told
-                return replace(report, unwritten=str(error))
-        return report
+        return self._files.close(report)
 
     def _settings_data(self) -> dict[str, Any]:
         return told_settings(self._settings, self._resources, self._configuration.policies)

@@ -51,7 +51,7 @@ class VerifyRun(Run):
         super().__init__(configuration, settings, on_progress=on_progress, on_image=on_image)
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
-        return VerifyLedger(self._writer, on_image)
+        return VerifyLedger(self._files.report, on_image)
 
     def _new_check(self, endpoints: EndpointBook, policies: RetryPolicies) -> TreeCheck:
         if self._deep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from image_syncer.registry.message import Operation
-from image_syncer.registry.profiles.profile import WRITES, Limit, Listing, Mark, Meaning, Profile, Sign
+from image_syncer.registry.profiles.profile import WRITES, Limit, Listing, Mark, Meaning, Profile, Quota, Sign
 
 __all__ = ["HUB"]
 
@@ -19,6 +19,11 @@ HUB = Profile(
     # Pulls are counted over hours, by GET of manifests; blobs, HEAD and pushes are let in all the while. The figure
     # binds nobody: what counts is that a manifest which is refused makes nobody wait but other manifests.
     limits=(Limit(frozenset({Operation.GET_MANIFEST}), 100.0),),
+    # docs.docker.com/docker-hub/usage: of an address, and of a personal account; paid ones have none.
+    quotas=(
+        Quota(frozenset({Operation.GET_MANIFEST}), 100, 6, "without a login"),
+        Quota(frozenset({Operation.GET_MANIFEST}), 200, 6, "with a personal account"),
+    ),
     signs=(
         Sign(
             Meaning.WAIT,

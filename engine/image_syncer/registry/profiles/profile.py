@@ -7,7 +7,7 @@ from enum import Enum
 
 from image_syncer.registry.message import Operation
 
-__all__ = ["Creation", "Limit", "Listing", "Mark", "Meaning", "Mounts", "Profile", "Sign"]
+__all__ = ["Creation", "Limit", "Listing", "Mark", "Meaning", "Mounts", "Profile", "Quota", "Sign"]
 
 MIB = 2**20
 READS = frozenset(
@@ -118,6 +118,16 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """What the operator lets an account do over hours: `count` of the `operations` in `hours`; `whose` says which."""
+
+    operations: frozenset[Operation]
+    count: int
+    hours: float
+    whose: str
+
+
+@dataclass(frozen=True)
 class Profile:
     """What one kind of registry does otherwise than the OCI distribution specification lets expect.
 
@@ -160,6 +170,8 @@ class Profile:
     least_piece_bytes: int = MIB
     """What every piece but the last has at least."""
     limits: tuple[Limit, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    """For plans; what counts in a run is what the registry says."""
     signs: tuple[Sign, ...] = field(default=(), repr=False)
     """What its failures mean; the first that fits counts."""
 

@@ -1,0 +1,246 @@
+"""What a plan comes to: blobs, bytes and requests. Arithmetic over a `PlanFile`, without asking anybody.
+
+Which repository moves a blob and which mounts it follows `planning.BlobSet`: the first of a registry that needs it gets
+it from the source, the others mount it from there. In a run, two images that are planned at the same moment may change
+places; the sums stay, but where a repository that comes later has the blob already.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from image_syncer.oci import Digest, Repository, parse_reference
+from image_syncer.planning.workload import WorkBlob, WorkImage, Workload
+from image_syncer.registry import Operation
+from image_syncer.registry.profiles import recognise_host
+from image_syncer.telemetry.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from image_syncer.telemetry.plan_file import PlanFile, PlannedImage
+
+__all__ = ["PlanAccount", "Share", "SizeClass", "Wait", "account_for", "workload_of"]
+
+SHOWN = 10
+"""Largest and most shared blobs that are told."""
+SIZE_CLASSES = tuple(4**power * 1024 for power in range(14))
+"""Upper bounds of the histogram, in bytes: 1 KiB, 4 KiB, … 64 GiB."""
+
+
+@dataclass(frozen=True)
+class SizeClass:
+    """Distinct blobs of more than the class before, and up to `most_bytes` (None: whatever is larger)."""
+
+    most_bytes: int | None
+    blobs: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long the planned requests of a kind take at least, by what the operator of a registry publishes: `rate` says
+    it in words ("200 in 6 h with a personal account").
+    """
+
+    registry: str
+    operations: str
+    count: int
+    rate: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """What is planned for one repository: images, blobs and bytes that move there."""
+
+    images: int = 0
+    blobs: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class PlanAccount:
+    """Sums over a plan. `bytes_named` counts a blob for each image and destination that names it, `bytes_distinct`
+    once, `bytes_to_move` once for each destination registry that gets it from a source. `requests` is what a sync of
+    the plan will ask, by kind; `requests_of` the same for each registry, without lists of tags and tokens. `largest`
+    and `shared` are digests, with their size and with how many images name them.
+    """
+
+    outcomes: dict[Outcome, int]
+    images: int
+    blobs: int
+    bytes_named: int
+    bytes_distinct: int
+    bytes_to_move: int
+    blobs_to_move: int
+    blobs_to_mount: int
+    blobs_present: int
+    requests: dict[str, int]
+    requests_of: dict[str, dict[str, int]]
+    largest: tuple[tuple[str, int], ...]
+    shared: tuple[tuple[str, int, int], ...]
+    sizes: tuple[SizeClass, ...]
+    repositories: dict[str, Share] = field(default_factory=dict)
+
+    def waits(self) -> list[Wait]:
+        """What published limits make of the requests, the longest first; what takes less than a second is left out."""
+        found: list[Wait] = []
+        for registry, counts in self.requests_of.items():
+            profile = recognise_host(registry)
+            bounds = [(one.operations, one.per_s, f"{one.per_s:g} a second") for one in profile.limits]
+            for quota in profile.quotas:
+                per_s = quota.count / (quota.hours * 3600)
+                bounds.append((quota.operations, per_s, f"{quota.count} in {quota.hours:g} h {quota.whose}"))
+            for operations, per_s, words in bounds:
+                count = sum(counts.get(operation.value, 0) for operation in operations)
+                if count > per_s:
+                    names = ", ".join(sorted(operation.value for operation in operations))
+                    found.append(Wait(registry, names, count, words, count / per_s))
+        return sorted(found, key=lambda wait: -wait.seconds)
+
+
+@dataclass
+class _Places:
+    """The repositories of one registry, or of that part of it in which blobs are mounted, that need one blob."""
+
+    first: Repository
+    others: set[Repository] = field(default_factory=set)
+
+
+def account_for(plan: PlanFile) -> PlanAccount:
+    """The sums over `plan`."""
+    tally = _Tally(plan)
+    for image in plan.images:
+        tally.add(image)
+    return tally.account()
+
+
+def workload_of(plan: PlanFile) -> Workload:
+    """The plan for the simulation: images of one source together, as a run begins them."""
+    images: dict[str, list[PlannedImage]] = {}
+    for image in plan.images:
+        if image.outcome in (Outcome.PLANNED, Outcome.UNCHANGED):
+            images.setdefault(image.source, []).append(image)
+    work: list[WorkImage] = []
+    present: set[tuple[str, Digest]] = set()
+    for source, group in images.items():
+        planned = [one for one in group if one.outcome is Outcome.PLANNED]
+        destinations = tuple(parse_reference(one.destination).repository for one in planned)
+        blobs = tuple(
+            WorkBlob(Digest(plan.blobs[place].digest), max(0, plan.blobs[place].size))
+            for place in (planned[0].blobs if planned else ())
+        )
+        for one, destination in zip(planned, destinations, strict=True):
+            present.update((destination.registry, Digest(plan.blobs[place].digest)) for place in one.present)
+        manifests = max((one.manifests for one in planned), default=1)
+        work.append(WorkImage(parse_reference(source).repository, destinations, blobs, manifests, len(group)))
+    return Workload(tuple(work), frozenset(present))
+
+
+class _Tally:
+    def __init__(self, plan: PlanFile) -> None:
+        self._plan = plan
+        self._outcomes: Counter[Outcome] = Counter()
+        self._named: Counter[int] = Counter()
+        self._places: dict[tuple[str, str, int], _Places] = {}
+        self._requests: Counter[str] = Counter(plan.requests)
+        self._requests[Operation.HEAD_BLOB.value] -= plan.surveyed
+        self._of: dict[str, Counter[str]] = {}
+        self._downloads: set[int] = set()
+        self._shares: dict[str, Share] = {}
+        self._asked: set[str] = set()
+        self._moved = self._mounted = self._there = self._moved_bytes = self._named_bytes = 0
+
+    def add(self, image: PlannedImage) -> None:
+        self._outcomes[image.outcome] += 1
+        source, target = parse_reference(image.source).repository, parse_reference(image.destination).repository
+        first = image.source not in self._asked
+        self._asked.add(image.source)
+        if image.outcome in (Outcome.PLANNED, Outcome.UNCHANGED):
+            self._ask(source.registry, Operation.HEAD_MANIFEST, int(first), told=True)
+            self._ask(target.registry, Operation.HEAD_MANIFEST, 1, told=True)
+        if image.outcome is not Outcome.PLANNED:
+            return
+        self._ask(source.registry, Operation.GET_MANIFEST, image.manifests if first else 0, told=True)
+        self._ask(target.registry, Operation.PUT_MANIFEST, image.manifests)
+        blobs = bytes_moved = 0
+        for place in image.blobs:
+            size = max(0, self._plan.blobs[place].size)
+            self._named[place] += 1
+            self._named_bytes += size
+            if self._take(source, target, place, there=place in image.present):
+                blobs, bytes_moved = blobs + 1, bytes_moved + size
+        share = self._shares.get(str(target), Share())
+        self._shares[str(target)] = Share(share.images + 1, share.blobs + blobs, share.size_bytes + bytes_moved)
+
+    def _take(self, source: Repository, target: Repository, place: int, *, there: bool) -> bool:
+        """One blob for one repository; whether it is moved there."""
+        realm = recognise_host(target.registry).mounts.realm(target.name)
+        key = (target.registry, realm, place)
+        known = self._places.get(key)
+        if known is None:
+            self._places[key] = _Places(target)
+        elif target == known.first or target in known.others:
+            return False
+        else:
+            known.others.add(target)
+        self._ask(target.registry, Operation.START_UPLOAD, 1)
+        near = source.registry == target.registry and realm != target.name and source.name.startswith(realm)
+        if known is not None or near:
+            self._mounted += 1
+        elif there:
+            self._there += 1
+        else:
+            self._moved += 1
+            self._moved_bytes += max(0, self._plan.blobs[place].size)
+            self._ask(target.registry, Operation.PUT_UPLOAD, 1)
+            if place not in self._downloads:  # one download serves all destinations
+                self._downloads.add(place)
+                self._ask(source.registry, Operation.GET_BLOB, 1)
+            return True
+        return False
+
+    def _ask(self, registry: str, operation: Operation, count: int, *, told: bool = False) -> None:
+        """`told`: it is among the requests of the plan already."""
+        if not told:
+            self._requests[operation.value] += count
+        if count:
+            self._of.setdefault(registry, Counter())[operation.value] += count
+
+    def account(self) -> PlanAccount:
+        blobs = self._plan.blobs
+        sizes = {place: max(0, blobs[place].size) for place in self._named}
+        largest = sorted(sizes, key=lambda place: -sizes[place])[:SHOWN]
+        shared = [place for place, count in self._named.most_common(SHOWN) if count > 1]
+        return PlanAccount(
+            outcomes=dict(self._outcomes),
+            images=self._outcomes[Outcome.PLANNED],
+            blobs=len(sizes),
+            bytes_named=self._named_bytes,
+            bytes_distinct=sum(sizes.values()),
+            bytes_to_move=self._moved_bytes,
+            blobs_to_move=self._moved,
+            blobs_to_mount=self._mounted,
+            blobs_present=self._there,
+            requests={kind: count for kind, count in sorted(self._requests.items()) if count > 0},
+            requests_of={registry: dict(sorted(counts.items())) for registry, counts in sorted(self._of.items())},
+            largest=tuple((blobs[place].digest, sizes[place]) for place in largest),
+            shared=tuple((blobs[place].digest, sizes[place], self._named[place]) for place in shared),
+            sizes=_histogram(sizes.values()),
+            repositories=self._shares,
+        )
+
+
+def _histogram(sizes: Iterable[int]) -> tuple[SizeClass, ...]:
+    counts: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
+    for size in sizes:
+        number = bisect_left(SIZE_CLASSES, size)
+        counts[number] += 1
+        totals[number] += size
+    bounds = (*SIZE_CLASSES, None)
+    return tuple(SizeClass(bounds[number], counts[number], totals[number]) for number in sorted(counts))

@@ -1,0 +1,238 @@
+"""The plan file: what a sync would do, image by image and blob by blob, written by `plan --save` and read back.
+
+It is one JSON object with one image a line, so that a plan of a million images is written and read in pieces. A blob is
+spelt out where it comes first, `["sha256:…", size]`, and is a number from then on: its place among those that came
+before, counted from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from image_syncer.errors import ConfigurationError, SyncError
+from image_syncer.telemetry.outcome import Outcome
+from image_syncer.telemetry.partial_file import PartialFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from image_syncer.telemetry.outcome import ImageResult
+    from image_syncer.telemetry.report import Report
+
+__all__ = ["ImageShape", "PlanFile", "PlanWriter", "PlannedBlob", "PlannedImage", "load_plan"]
+
+FORMAT = 1
+"""Of the file; one that is newer is refused."""
+_HINT = "Give the file that plan --save wrote."
+_MOST_BYTES = 2**63
+_FACTS = ("source", "destination", "reason", "source_digest", "destination_digest", "replaced_digest", "rule")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBlob:
+    """A blob that images name. `size` in bytes, -1 where nobody knows it."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """What an image is made of: its manifests (an index and its children), its blobs, and those of them that its
+    destination has already.
+    """
+
+    manifests: int
+    blobs: tuple[PlannedBlob, ...]
+    present: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """One image and one destination. `blobs` and `present` are places in `PlanFile.blobs`; there are none where nothing
+    would be copied. `digest` is what would be pushed, `replaced_digest` what is under the tag now.
+    """
+
+    source: str
+    destination: str
+    outcome: Outcome
+    reason: str | None = None
+    source_digest: str | None = None
+    digest: str | None = None
+    replaced_digest: str | None = None
+    rule: Mapping[str, Any] | None = None
+    manifests: int = 0
+    blobs: tuple[int, ...] = ()
+    present: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A plan. `settings` are those with which it was made, `requests` what it took to make it, by kind; `surveyed` of
+    them (HEAD of blobs) a sync does not need. `started_at` is ISO 8601 in UTC.
+    """
+
+    images: tuple[PlannedImage, ...]
+    blobs: tuple[PlannedBlob, ...]
+    started_at: str
+    seconds: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    surveyed: int = 0
+
+    @property
+    def planned(self) -> tuple[PlannedImage, ...]:
+        """The images that would be copied."""
+        return tuple(image for image in self.images if image.outcome is Outcome.PLANNED)
+
+
+class PlanWriter:
+    """Streams a plan into `FILE.partial` and makes it `FILE` at its end. Raises what `PartialFile` raises."""
+
+    def __init__(self, path: str) -> None:
+        self._file = PartialFile(path, noun="the plan", option="--save")
+        self._file.write(f'{{"kind": "plan", "format": {FORMAT}, "images": [\n'.encode())
+        self._separator = b""
+        self._places: dict[str, int] = {}
+        self._shapes: dict[tuple[str, str], ImageShape] = {}
+        self._failure: SyncError | None = None
+        self.surveyed = 0
+        """Requests that were made for the plan alone."""
+
+    def note_shape(self, source: str, destination: str, shape: ImageShape) -> None:
+        """What the image is made of, whose result is to come."""
+        self._shapes[source, destination] = shape
+
+    def add(self, result: ImageResult) -> None:
+        """Writes one image. The planning goes on where that fails."""
+        shape = self._shapes.pop((result.source, result.destination), None)
+        if self._failure is None:
+            try:
+                self._write(result, shape)
+            except SyncError as error:
+                self._failure = error
+
+    def _write(self, result: ImageResult, shape: ImageShape | None) -> None:
+        data: dict[str, Any] = {"outcome": result.outcome.value}
+        data.update({name: value for name in _FACTS if (value := getattr(result, name)) is not None})
+        if shape is not None:
+            data["manifests"] = shape.manifests
+            data["blobs"] = [self._place(blob) for blob in shape.blobs]
+            data["present"] = sorted(self._places[digest] for digest in shape.present)
+        self._file.write(self._separator + orjson.dumps(data, default=str))
+        self._separator = b",\n"
+
+    def _place(self, blob: PlannedBlob) -> int | list[Any]:
+        place = self._places.get(blob.digest)
+        if place is not None:
+            return place
+        self._places[blob.digest] = len(self._places)
+        return [blob.digest, blob.size]
+
+    def close(self, report: Report) -> None:
+        """Writes everything else and gives the file its name. Raises SyncError, and leaves no file, where the plan
+        could not be written.
+        """
+        rest = {
+            "started_at": report.started_at,
+            "seconds": round(report.seconds, 3),
+            "settings": dict(report.settings),
+            "requests": dict(sorted(report.totals.requests.items())),
+            "surveyed": self.surveyed,
+        }
+        try:
+            if self._failure is not None:
+                raise self._failure
+            text = orjson.dumps(rest, default=str, option=orjson.OPT_INDENT_2)
+            self._file.write(b"\n],\n" + text.removeprefix(b"{\n") + b"\n")
+            self._file.commit()
+        except SyncError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Leaves no file behind."""
+        self._file.abandon()
+
+
+def load_plan(path: str) -> PlanFile:
+    """Reads what `PlanWriter` wrote. Raises `ConfigurationError` where the file is something else, or cut off."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the plan {path} cannot be read: {error.strerror}", hint=_HINT) from None
+    try:
+        return _parse(orjson.loads(raw))
+    except orjson.JSONDecodeError as error:
+        what = "is empty" if not raw.strip() else f"is not JSON: {error.msg} (line {error.lineno})"
+        raise ConfigurationError(f"the plan {path} {what}", hint=_HINT) from None
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigurationError(f"{path} is no plan of image-syncer: {what}", hint=_HINT) from None
+
+
+def _parse(data: Any) -> PlanFile:
+    if not isinstance(data, dict) or data.get("kind") != "plan":
+        raise ValueError("its kind is not “plan”")
+    if data.get("format") != FORMAT:
+        raise ValueError(f"its format is {data.get('format')!r}, and this release reads {FORMAT}")
+    blobs: list[PlannedBlob] = []
+    images = tuple(_image(one, blobs, number) for number, one in enumerate(data["images"], 1))
+    requests = {str(kind): _whole(count) for kind, count in data["requests"].items()}
+    return PlanFile(
+        images,
+        tuple(blobs),
+        _text(data["started_at"]),
+        float(data["seconds"]),
+        dict(data["settings"]),
+        requests,
+        _whole(data["surveyed"]),
+    )
+
+
+def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> PlannedImage:
+    try:
+        places: list[int] = []
+        for one in data.get("blobs", ()):
+            if isinstance(one, list):
+                digest, size = one
+                blobs.append(PlannedBlob(_text(digest), _whole(size, at_least=-1)))
+            places.append(len(blobs) - 1 if isinstance(one, list) else _place(one, blobs))
+        return PlannedImage(
+            source=_text(data["source"]),
+            destination=_text(data["destination"]),
+            outcome=Outcome(data["outcome"]),
+            reason=data.get("reason"),
+            source_digest=data.get("source_digest"),
+            digest=data.get("destination_digest"),
+            replaced_digest=data.get("replaced_digest"),
+            rule=data.get("rule"),
+            manifests=_whole(data.get("manifests", 0)),
+            blobs=tuple(places),
+            present=frozenset(_place(one, blobs) for one in data.get("present", ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"in image {number}, {what}") from None
+
+
+def _place(value: Any, blobs: list[PlannedBlob]) -> int:
+    if not isinstance(value, int) or not 0 <= value < len(blobs):
+        raise ValueError(f"{value!r} is no place of a blob")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _whole(value: Any, at_least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value < _MOST_BYTES:
+        raise ValueError(f"{value!r} is no whole number from {at_least} on")
+    return value
