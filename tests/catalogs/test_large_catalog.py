@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from image_syncer import SyncError, load_status
 from support.large_catalog import CatalogShape, LargeRegistry
 from support.memory import MemoryWatch
+from support.processes import wait_until
 from support.sync_process import RunFiles, SyncProcess
 
 if TYPE_CHECKING:
@@ -44,14 +47,17 @@ class Lab:
     directory: Path
     runs: int = 0
 
-    def run(self, rules: list[dict[str, Any]], *words: str) -> Ran:
+    def start(self, rules: list[dict[str, Any]], *words: str) -> SyncProcess:
         self.runs += 1
         files = RunFiles(self.directory / f"run{self.runs}")
         files.directory.mkdir()
         insecure = {each.address: {"insecure": True} for each in (self.source, self.destination)}
         files.config.write_text(json.dumps({"version": 2, "registries": insecure, "rules": rules}))
+        return SyncProcess(files, "--workers", "1", "--log-level", "warning", *words)
+
+    def run(self, rules: list[dict[str, Any]], *words: str) -> Ran:
         before = self.source.counters(), self.destination.counters()
-        with SyncProcess(files, "--workers", "1", "--log-level", "warning", *words) as run, MemoryWatch(run) as watch:
+        with self.start(rules, *words) as run, MemoryWatch(run) as watch:
             assert run.wait(patience_s=PATIENCE_S) == 0, run.err
         asked = self.source.counters().minus(before[0]), self.destination.counters().minus(before[1])
         return Ran(run.report, *asked, watch.peaks[run.process])
@@ -174,3 +180,38 @@ def test_ten_times_the_tags_take_no_more_memory(few: CatalogShape, many: Catalog
         peaks.append(ran.peak_bytes)
         print(f"\n{tags:,} tags, all selected: {ran.peak_bytes / MIB:.0f} MiB, {ran.report['seconds']:.1f} s")
     assert peaks[1] - peaks[0] < NOISE_BYTES
+
+
+def test_after_a_kill_the_lists_are_read_again_and_little_else(tmp_path: Path) -> None:
+    """With a journal, what is done costs a HEAD at the source: it may have changed there."""
+    shape, state = CatalogShape(20, 50, page=20), tmp_path / "state"
+    tags = shape.repositories * shape.tags
+    with LargeRegistry(shape) as source, LargeRegistry(None) as destination:
+        lab = Lab(source, destination, tmp_path)
+        rules = [{"source": f"{source.address}/**", "destination": f"{destination.address}/**"}]
+        with lab.start(rules, "--state", str(state)) as run:
+            wait_until(
+                lambda: done_of(state) >= tags // 10 or not run.process.is_alive, "a tenth of the images is done"
+            )
+            run.signal(signal.SIGKILL)
+            run.wait()
+            wait_until(lambda: not run.orphans, "the worker ends")
+        done = done_of(state)
+        assert tags // 10 <= done < tags
+        rerun = lab.run(rules, "--state", str(state))
+    assert set(rerun.outcomes) == {"copied", "unchanged"}
+    assert sum(rerun.outcomes.values()) == tags
+    assert rerun.outcomes["unchanged"] >= done  # some had arrived, and the journal had not heard of it
+    assert rerun.source.count("list catalog") == pages_of(shape.repositories, shape)
+    assert rerun.source.count("list tags") == shape.repositories * pages_of(shape.tags, shape)
+    assert rerun.source.count("head manifest") == tags
+    assert rerun.destination.count("head manifest") == tags - done
+    assert rerun.source.count("get manifest") <= tags - done
+
+
+def done_of(state: Path) -> int:
+    """The images that the journal has as done."""
+    try:
+        return load_status(str(state)).images_done
+    except SyncError:
+        return 0  # it is not there yet
