@@ -9,6 +9,7 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ def config() -> None:
 
 
 @config.command(short_help="Report every mistake in the files at once.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", "both", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @debug_option

@@ -10,6 +10,7 @@ import click
 
 from image_syncer_cli.options import RunOptions, debug_option, patience_options
 from image_syncer_cli.output import printable, say
+from image_syncer_cli.registry_options import auth_option
 from image_syncer_cli.resource_options import RATE_OPTION
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_pe
 
 
 @click.command(short_help="Tell what is in force: retries, time-outs, registries.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", "both", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")

@@ -10,6 +10,7 @@ import click
 from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import json_line, say
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ EXIT_DIFFERENT = 1
 
 
 @click.command(short_help="Tell which tags differ, and write nothing.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line to standard output.")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from image_syncer_cli.option_choice import doctor_options
-from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.output import say
+from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
 
 if TYPE_CHECKING:
-    from image_syncer import RegistryBook, Settings
+    from image_syncer import Settings
 
 __all__ = ["doctor"]
 
@@ -28,16 +27,9 @@ _DURATIONS = {
 
 @click.command(short_help="Find out what is wrong with a registry, and what to do.")
 @click.argument("subject", metavar="HOST[/REPO]")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--config", metavar="FILE", help="The file with both parts, instead of --auth.")
-@click.option(
-    "--insecure",
-    "insecure_hosts",
-    multiple=True,
-    metavar="HOST",
-    callback=insecure_hosts,
-    help="Take any certificate of this registry, or plain HTTP; may be given again.",
-)
+@insecure_option
 @click.option(
     "--write",
     is_flag=True,
@@ -63,7 +55,7 @@ def doctor(
     from image_syncer import configure_logging, examine
 
     configure_logging(level="debug" if options.get("debug") else "warning")
-    registries = _read_registries(auth, config, insecure_hosts)
+    registries = read_registries(auth, insecure_hosts, config).registries
     settings = _build_settings(options)
     if as_json:
         examination = examine(subject, registries, settings, write=write)
@@ -75,16 +67,6 @@ def doctor(
     examination = examine(subject, registries, settings, write=write, on_check=checklist.tell)
     checklist.conclude(examination)
     return examination.exit_code
-
-
-def _read_registries(auth: str | None, config: str | None, insecure_hosts: tuple[str, ...]) -> RegistryBook:
-    from image_syncer import load_configuration
-    from image_syncer_cli.copy import read_registries
-
-    if auth is not None and config is not None:
-        raise click.UsageError("--config has both parts: leave --auth out.")
-    known = None if config is None else load_configuration(config=config, environ=os.environ)
-    return read_registries(auth, insecure_hosts, known).registries
 
 
 def _build_settings(options: dict[str, Any]) -> Settings:

@@ -11,6 +11,7 @@ from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import parse_size_option
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from image_syncer import Configuration, Export, Report
@@ -24,7 +25,7 @@ _LEFT_OUT = ("state", "trust_state", "force", "on_conflict")
 
 @click.command(short_help="Copy what the files say into a bundle, for a registry behind a gap.")
 @click.argument("directory", metavar="BUNDLE_DIR")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to export, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_syncer_cli.option_choice import options_without
-from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
+from image_syncer_cli.registry_options import auth_option, insecure_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +27,8 @@ _TOLD_EVERY_S = 5.0
 @click.argument("former", nargs=-1, metavar="[FORMER_DIR]...")
 @click.option("--to", "target", metavar="REGISTRY[/PREFIX]", help="Where the repositories of the bundle go.")
 @click.option("--verify-only", is_flag=True, help="Check the bundle, and ask and write nothing.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
-@click.option(
-    "--insecure",
-    "insecure_hosts",
-    multiple=True,
-    metavar="HOST",
-    callback=insecure_hosts,
-    help="Take any certificate of this registry, or plain HTTP; may be given again.",
-)
+@auth_option
+@insecure_option
 @options_without()
 def import_bundle(
     directory: str,
@@ -56,8 +49,8 @@ def import_bundle(
     if target is not None and verify_only:
         raise click.UsageError("--verify-only writes nothing: leave --to out.")
     import image_syncer
-    from image_syncer_cli.copy import read_registries
     from image_syncer_cli.doctor_hint import way_words
+    from image_syncer_cli.registry_options import read_registries
     from image_syncer_cli.run import run_images
 
     given = RunOptions.from_click(options)

@@ -55,7 +55,7 @@ def login(
     them, in docker's format or by the credential helper that its file names.
     """
     from image_syncer import Credential, check_login, parse_login_place, store_login
-    from image_syncer_cli.copy import read_registries
+    from image_syncer_cli.registry_options import read_registries
 
     place = parse_login_place(host)
     if password_stdin and not username:

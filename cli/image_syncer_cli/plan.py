@@ -13,6 +13,7 @@ from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ _WORDS = {True: "in", False: "out", None: "open"}
 
 
 @click.command(short_help="Tell what a sync would copy, or why an image is in or out.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--explain", "image", metavar="IMAGE", help="Say which rules mean this image, and why others do not.")

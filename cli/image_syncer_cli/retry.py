@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
 from image_syncer_cli.option_choice import options_without
-from image_syncer_cli.option_values import insecure_hosts
 from image_syncer_cli.options import RunOptions
-
-if TYPE_CHECKING:
-    from image_syncer import Configuration
+from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
 
 __all__ = ["retry"]
 
@@ -21,16 +16,9 @@ __all__ = ["retry"]
 @click.command(short_help="Run again what failed in an earlier run, from its report.")
 @click.option("--report", "old", metavar="FILE", required=True, help="The report of the earlier run; it is only read.")
 @click.option("--new-report", metavar="FILE", help="Write one JSON document on this run: what --report is for sync.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--config", metavar="FILE", help="The same from a file that has the images too, which are not read.")
-@click.option(
-    "--insecure",
-    "insecure_hosts",
-    multiple=True,
-    metavar="HOST",
-    callback=insecure_hosts,
-    help="Take any certificate of this registry, or plain HTTP; may be given again.",
-)
+@insecure_option
 @options_without("report")
 def retry(
     old: str,
@@ -46,13 +34,12 @@ def retry(
     is read from the report, and nothing else is: where tags could not be listed, they are listed again. Give the other
     options anew, and the file with the policies where the run had some.
     """
-    if auth is not None and config is not None:
-        raise click.UsageError("--auth and --config were given together: use one or the other.")
     from image_syncer import find_unfinished, load_report
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.output import say
     from image_syncer_cli.run import run_images
 
+    registries = read_registries(auth, insecure_hosts, config)
     unfinished = find_unfinished(load_report(old))
     given = replace(RunOptions.from_click(options), report=new_report)
     wanted = unfinished.filter_or(given.build_settings().platform_filter)
@@ -67,20 +54,8 @@ def retry(
         on_conflict=given.on_conflict or str(unfinished.on_conflict),
         referrers=given.referrers or str(unfinished.referrers),
     )
-    configuration = replace(
-        _read_registries(auth, config, insecure_hosts), rules=unfinished.rules, catalogs=unfinished.catalogs
-    )
+    configuration = replace(registries, rules=unfinished.rules, catalogs=unfinished.catalogs)
     unfinished.check_policies(configuration)
     if not (unfinished.rules or unfinished.catalogs) and not choice.quiet:
         say(f"{old}: nothing failed, and nothing was left out", err=True)
     return run_images(configuration, choice, way_words(auth, config, insecure_hosts))
-
-
-def _read_registries(auth: str | None, config: str | None, insecure_hosts: tuple[str, ...]) -> Configuration:
-    from image_syncer import load_configuration
-    from image_syncer_cli.copy import read_registries
-
-    if config is None:
-        return read_registries(auth, insecure_hosts)
-    known = load_configuration(config=config, environ=os.environ)
-    return read_registries(None, insecure_hosts, known)

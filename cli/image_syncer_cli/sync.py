@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from image_syncer_cli.options import RunOptions, run_options
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 
 
 @click.command(short_help="Copy what the files say (the verb may be left out).")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @run_options

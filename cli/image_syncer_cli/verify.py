@@ -11,6 +11,7 @@ import click
 from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import json_line, say
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ __all__ = ["verify"]
 
 
 @click.command(short_help="Compare sources and destinations, and write nothing.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What should be where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option("--deep", is_flag=True, help="Read and hash every byte at the destinations.")

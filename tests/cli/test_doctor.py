@@ -81,7 +81,7 @@ def test_a_terminal_that_knows_ascii_only(capsys: pytest.CaptureFixture[str]) ->
         (("registry.example", "--write"), "--write needs a repository to write to"),
         (("https://registry.example",), "is a URL"),
         (("registry.example", "--auth", "missing.yaml"), "missing.yaml"),
-        (("registry.example", "--auth", "a", "--config", "b"), "leave --auth out"),
+        (("registry.example", "--auth", "a", "--config", "b"), "use one or the other"),
         (("registry.example", "--deadline", "soon"), "soon"),
     ],
 )
