@@ -23,6 +23,11 @@ class AnyVariable(dict[str, str]):
 
 def planned_copies(path: Path, listed: Mapping[str, Sequence[str]]) -> set[tuple[str, str]]:
     """Every (source, destination) of the rules in force. `listed` has the tags of each repository that there is."""
+    return {(source, destination) for source, destination, _ in planned_for_platforms(path, listed)}
+
+
+def planned_for_platforms(path: Path, listed: Mapping[str, Sequence[str]]) -> set[tuple[str, str, tuple[str, ...]]]:
+    """The same with the platforms of the rule, none where it takes all of them."""
     configuration = load_configuration(config=str(path), environ=AnyVariable())
     rules: list[Rule] = list(configuration.rules)
     for catalog in configuration.catalogs:
@@ -31,5 +36,7 @@ def planned_copies(path: Path, listed: Mapping[str, Sequence[str]]) -> set[tuple
         ]
         rules += [rule for name in names if (rule := catalog.rule_for(name)) is not None]
     return {
-        (str(source), str(target)) for rule in rules for source, target in rule.pairs(listed.get(str(rule.source), ()))
+        (str(source), str(target), tuple(map(str, rule.platforms)))
+        for rule in rules
+        for source, target in rule.pairs(listed.get(str(rule.source), ()))
     }

@@ -2,7 +2,7 @@
 
 The format: https://github.com/xelalexv/dregsy (README.md, doc/design-image-matching.md); what it means:
 internal/pkg/sync/mapping.go and internal/pkg/tags. A tag is meant where one of the items under `tags` says so; then
-every `keep:` has to match it, but for tags that are written out.
+every `keep:` has to match it.
 """
 
 from __future__ import annotations

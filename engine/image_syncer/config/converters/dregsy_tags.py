@@ -1,17 +1,29 @@
-"""The `tags` of dregsy's mappings: tags and digests that are written out, and conditions on those that are listed."""
+"""The `tags` of dregsy's mappings: tags and digests that are written out, and conditions on those that are listed.
+
+What is chosen by one of them is pruned by every `keep:`, tags that are written out as well as others
+(https://github.com/xelalexv/dregsy/blob/master/internal/pkg/tags/tagset.go, Expand).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from image_syncer.config.automaton import automaton_of
 from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
 from image_syncer.config.converters.foreign_regexes import anchored_where_it_is_not, in_portions
 from image_syncer.config.converters.foreign_tags import Choice
+from image_syncer.config.regex import RegexError, translate_regex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["DregsyTags", "UnsaidError", "read_dregsy_tags"]
 
 _NEWEST = "latest "
 _DIGEST = "sha256:"
+_SHORT_WITH_END = "^v?[0-9]+(?:\\.[0-9]+)?-"
+"""A prerelease of a version of fewer than three numbers, which is no version there (ParseTolerant of blang/semver)."""
 
 
 class UnsaidError(ValueError):
@@ -46,9 +58,12 @@ def read_dregsy_tags(items: list[str]) -> DregsyTags:
             found.exact.append(item)
     if kinds["js"]:
         raise UnsaidError("tags that a program chooses (js:)")
+    wants_all = not (found.exact or found.written or kinds["semver"] or kinds["regex"])
+    written, found.exact = found.exact, _kept(dict.fromkeys(found.exact), kinds["keep"])
+    if written and not found.exact:
+        found.differences.append("`keep:` leaves none of the tags that are written out")
     if found.exact:
-        found.written.insert(0, (f":{','.join(dict.fromkeys(found.exact))}", ""))
-    wants_all = not (found.written or kinds["semver"] or kinds["regex"])
+        found.written.insert(0, (f":{','.join(found.exact)}", ""))
     found.choices = [Choice()] if wants_all else [*_of_ranges(kinds["semver"]), *_of_regexes(kinds["regex"])]
     _prune(found, kinds["keep"], is_of_versions=bool(kinds["semver"]) and not kinds["regex"])
     return found
@@ -56,9 +71,10 @@ def read_dregsy_tags(items: list[str]) -> DregsyTags:
 
 def _of_ranges(texts: list[str]) -> list[Choice]:
     try:
-        return [Choice(within=one) for text in texts for one in by_precedence(text)]
+        ranges = [one for text in texts for one in by_precedence(text)]
     except RangeError as error:
         raise UnsaidError(f"the range of versions: {error}") from None
+    return [Choice(within=one, without=(_SHORT_WITH_END,)) for one in ranges]
 
 
 def _of_regexes(texts: list[str]) -> list[Choice]:
@@ -66,6 +82,20 @@ def _of_regexes(texts: list[str]) -> list[Choice]:
     inverted = [anchored_where_it_is_not(text[1:]) for text in texts if text.startswith("!")]
     joined = [Choice(regex="|".join(portion)) for portion in in_portions(wanted)]
     return joined + [Choice(without=(expression,)) for expression in inverted]
+
+
+def _kept(tags: Iterable[str], keeps: list[str]) -> list[str]:
+    """Those of the tags that are written out which every `keep:` leaves."""
+    kept = list(tags)
+    for text in keeps:
+        if text.startswith(_NEWEST):
+            continue
+        try:
+            expression = automaton_of(translate_regex(anchored_where_it_is_not(text.removeprefix("!"))))
+        except RegexError as error:
+            raise UnsaidError(f"tags that match {text}: {error}") from None
+        kept = [tag for tag in kept if expression.search(tag) is not text.startswith("!")]
+    return kept
 
 
 def _prune(found: DregsyTags, keeps: list[str], *, is_of_versions: bool) -> None:
@@ -80,8 +110,10 @@ def _prune(found: DregsyTags, keeps: list[str], *, is_of_versions: bool) -> None
         found.choices = [replace(choice, regex=wanted[0]) for choice in found.choices]
     if without:
         found.choices = [replace(choice, without=(*choice.without, *without)) for choice in found.choices]
-    if not newest or not found.choices:
+    if not newest:
         return
+    if not found.choices:
+        raise UnsaidError("the newest of tags that are written out")
     if not newest[-1].isdigit() or len(found.choices) > 1:
         raise UnsaidError("the newest of several choices together")
     if not is_of_versions:

@@ -58,6 +58,10 @@ _OF_CREDS: dict[str, tuple[str, str | None]] = {
     "scheme": ("https first, always", "insecure"),
 }
 _NUMBERS = {"reqPerSec": "requests_per_s", "reqConcurrent": "max_connections", "blobMax": "pieces_above"}
+_RANGES = (
+    "semverRange: 1.2.3.4 and 2024-01 are versions for regsync. Here they are none, and are left out: no more than",
+    "three numbers, and no zero in front of a number behind the hyphen.",
+)
 _SILENT = ("fastCopy", "fastCheck", "referrerSlow", "cacheCount", "cacheTime")
 """How regsync saves requests: it changes nothing that is copied."""
 
@@ -162,6 +166,8 @@ def _draft_sync(draft: Draft, fields: ForeignFields, carried: Mapping[str, bool]
             choices = _choices(fields)
         except RangeError as error:
             refusal = (f"the range of versions cannot be said in our format: {error}", "write it as `versions`")
+    if any(choice.within for choice in choices) and _RANGES[0] not in draft.notes:
+        draft.notes += _RANGES
     fields.lose_others(notes, _LOST, _SILENT)
     for choice in choices:
         rule = DraftRule(source, [target], (fields.line, fields.key), choice.tags(), dict(values), platforms, notes)

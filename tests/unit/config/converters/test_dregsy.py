@@ -110,7 +110,11 @@ BUSYBOX = [
             ["semver: >=1.31.0 <1.31.9", r"regex: 1\.26\.[0-9]-(glibc|uclibc|musl)", "1.29.4", "latest"],
             ["1.31", "1.31.1-glibc", "v1.31.8", "1.31.9-rc1", "1.26.2-glibc", "1.26.2-musl", "1.29.4", "latest"],
         ),
-        (["latest", "semver: >=1.31.0", "keep: .+-(glibc|musl)"], ["latest", "1.31.1-glibc"]),
+        (["latest", "semver: >=1.31.0", "keep: .+-(glibc|musl)"], ["1.31.1-glibc"]),
+        (
+            ["latest", "1.30.0", "semver: >=1.31.0", "keep: !.*-.*"],
+            ["latest", "1.30.0", "1.31", "v1.31.8", "1.31.9", "1.32.0"],
+        ),
         (["stable", "semver: >=1.30.0 <=1.32.0", "keep: latest 2"], ["stable", "1.31.9", "1.32.0"]),
         (["semver: >=1.32.0 || <1.26.0"], ["1.32.0", "1.25.0"]),
         (["regex: !.*[0-9].*"], ["latest", "stable"]),
@@ -124,6 +128,18 @@ def test_tags(convert, tags, wanted):
     done = convert(task([{"from": "busybox", "tags": tags}]))
     assert done.plan({"s.example/busybox": BUSYBOX}) == pairs("busybox", "busybox", *wanted)
     assert done.done.left_out == 0
+
+
+def test_short_versions_with_an_end_are_no_versions_there(convert):
+    done = convert(task([{"from": "x", "tags": ["semver: >=1.0.0"]}]))
+    listed = ["1.31", "1.31-glibc", "v2-rc1", "1.31.0-glibc", "2"]
+    assert done.plan({"s.example/x": listed}) == pairs("x", "x", "1.31", "1.31.0-glibc", "2")
+
+
+def test_a_mapping_of_which_nothing_is_kept_is_told(convert):
+    done = convert(task([{"from": "x", "tags": ["latest", "keep: 1.*"]}, {"from": "y", "tags": ["1"]}]))
+    assert done.plan({}) == pairs("y", "y", "1")
+    assert [what for _, _, what in done.told] == ["`keep:` leaves none of the tags that are written out"]
 
 
 def test_digests(convert):
@@ -174,6 +190,8 @@ def test_one_repository_under_a_changed_name(convert, to, path):
     [
         {"from": "x", "tags": ["js: return true"]},
         {"from": "x", "tags": ["regex: a", "keep: b"]},
+        {"from": "x", "tags": ["1.0", "2.0", "keep: latest 1"]},
+        {"from": "x", "tags": ["1.0", "keep: (?=a)"]},
         {"from": "x", "tags": ["semver: >=1.0.0-rc1"]},
         {"from": "x", "tags": ["semver: >=1.0.0", "regex: a", "keep: latest 3"]},
         {"from": "x", "to": "regex:(?=a),b"},
