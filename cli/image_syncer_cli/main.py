@@ -33,6 +33,7 @@ from image_syncer_cli.retry import retry
 from image_syncer_cli.status import status
 from image_syncer_cli.sync import sync
 from image_syncer_cli.verify import verify
+from image_syncer_cli.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +113,7 @@ def cli(ctx: click.Context) -> None:
 _VERBS = (
     sync,
     copy,
+    watch,
     plan,
     diff,
     verify,

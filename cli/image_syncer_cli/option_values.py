@@ -17,6 +17,7 @@ __all__ = [
     "insecure_hosts",
     "parse_any_size",
     "parse_duration_option",
+    "parse_duration_or_none",
     "parse_rate_option",
     "parse_size_option",
     "referrer_selection",
@@ -95,6 +96,13 @@ def whole_number(
         return number
 
     return parse
+
+
+def parse_duration_or_none(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """A callback for click: seconds, or 0."""
+    if value is not None and value.strip() in ("0", "0s"):
+        return 0.0
+    return parse_duration_option(_ctx, _param, value)
 
 
 def parse_duration_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from image_syncer import Configuration, ImageResult, Report
     from image_syncer_cli.options import RunOptions
 
-__all__ = ["begin_telling", "run_images", "run_with_display", "say_end"]
+__all__ = ["begin_logs", "begin_telling", "choose_display", "run_images", "run_with_display", "say_end"]
 
 COLLECT_AFTER_OBJECTS = 20_000
 """More objects made than freed before Python looks for cycles among the young ones; it would do so after 700, and spend
@@ -101,6 +101,13 @@ def say_end(
 
 def begin_telling(configuration: Configuration, options: RunOptions) -> None:
     """Logs go where they were wanted, and what the files deserve to be warned of is said."""
+    begin_logs(options)
+    for warning in configuration.warnings:
+        say_warning(str(warning), as_json=options.log_format == "json")
+
+
+def begin_logs(options: RunOptions) -> None:
+    """Logs go where they were wanted."""
     from image_syncer import configure_logging
 
     configure_logging(
@@ -109,8 +116,6 @@ def begin_telling(configuration: Configuration, options: RunOptions) -> None:
         log_file=options.log or None,
         colors=is_live_terminal() and not os.environ.get("NO_COLOR"),
     )
-    for warning in configuration.warnings:
-        say_warning(str(warning), as_json=options.log_format == "json")
 
 
 def _say_warnings(report: Report, configuration: Configuration, *, as_json: bool) -> None:
@@ -139,12 +144,12 @@ def run_with_display(
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
     with (
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
-        contextlib.closing(_choose_display(options)) as display,
+        contextlib.closing(choose_display(options)) as display,
     ):
         return engine(opened, options.build_settings(), on_progress=display.update, on_image=on_image)
 
 
-def _choose_display(options: RunOptions) -> Display:
+def choose_display(options: RunOptions) -> Display:
     """The display that fits where standard error goes, and what was asked for."""
     if options.quiet or options.no_progress:
         return Display()

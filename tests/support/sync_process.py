@@ -67,7 +67,7 @@ class RunFiles:
 
 
 class SyncProcess:
-    """`image-syncer WORDS…` with the auth and images file, report and log of `files`, in a session of its own.
+    """`image-syncer VERB WORDS…` with the auth and images file, report and log of `files`, in a session of its own.
 
     `settings` are fields of `Settings` for which the command has no option: with them a small program calls the engine
     instead. `launcher` goes before the command (`ulimit`, say). `sabotage` is the text of a `sitecustomize` for every
@@ -83,6 +83,7 @@ class SyncProcess:
         sabotage: str | None = None,
         launcher: Sequence[str] = (),
         directory: Path | None = None,
+        verb: str = "sync",
     ) -> None:
         self.files = files
         roots = list(SOURCE_ROOTS)
@@ -95,7 +96,7 @@ class SyncProcess:
         if settings is None:
             own = ["--config", files.config] if files.config.exists() else None
             common = [*(own or ["--auth", files.auth, "--images", files.images]), "--report", files.report]
-            command = ["-m", "image_syncer_cli", *common, "--log", files.log, "--log-format", "json", *words]
+            command = ["-m", "image_syncer_cli", verb, *common, "--log", files.log, "--log-format", "json", *words]
         else:
             given: dict[str, object] = {name: str(getattr(files, name)) for name in ("auth", "images", "log")}
             given["settings"] = {"report_path": str(files.report), **settings}

@@ -178,6 +178,8 @@ class CatalogRule:
     origin: str = ""
     referrers: ReferrerSelection | None = None
     """As in `Rule`."""
+    resting: frozenset[str] = frozenset()
+    """Repositories ("registry/name") that are meant, and not looked at in this run: see `watch.activity`."""
 
     def means(self, name: str) -> bool:
         """Whether the repository `name` of its registry is meant."""

@@ -80,7 +80,13 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
     problems += _collisions(found, rules)
     if problems:
         raise ConfigurationError(problems[:MOST_PROBLEMS])
-    return Expanded(tuple(found), tuple(failed), tuple(unusable), tuple(empty))
+    return Expanded(_awake(found, catalogs), tuple(failed), tuple(unusable), tuple(empty))
+
+
+def _awake(found: list[Rule], catalogs: Sequence[CatalogRule]) -> tuple[Rule, ...]:
+    """Without what rests, which counts as found, and may collide."""
+    resting = frozenset[str]().union(*(catalog.resting for catalog in catalogs))
+    return tuple(rule for rule in found if str(rule.source) not in resting) if resting else tuple(found)
 
 
 async def _names_of(listings: Listings, registry: str, owners: list[str]) -> dict[str, list[str] | SyncError]:

@@ -47,6 +47,14 @@ class Ending:
         _log.info("interrupted", by=name, reason=reason)
         self._on_begin()
 
+    def interrupt(self, name: str) -> None:
+        """As the signal of that name would, which somebody else has taken."""
+        self.begin(name, INTERRUPTED)
+
+    def hurry(self) -> None:
+        """The process is about to end: what would stay behind is ended at once."""
+        self._on_hurry()
+
     @contextlib.contextmanager
     def deadline(self, seconds: float | None) -> Iterator[None]:
         """End what runs inside when it has taken so long (None: never)."""
@@ -60,10 +68,12 @@ class Ending:
             timer.cancel()
 
     @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
-        """Take SIGINT, SIGTERM and SIGHUP (the terminal is gone; not where it is ignored, as `nohup` has it)."""
+    def signals(self, *, wanted: bool = True) -> Iterator[None]:
+        """Take SIGINT, SIGTERM and SIGHUP (the terminal is gone; not where it is ignored, as `nohup` has it). Not
+        `wanted`: they are somebody else's business.
+        """
         before = {}
-        for number in _SIGNALS:
+        for number in _SIGNALS if wanted else ():
             handler = signal.getsignal(number)
             if number == signal.SIGHUP and handler == signal.SIG_IGN:
                 continue

@@ -94,12 +94,17 @@ class Run:
             self._warnings.append(text)
         self._build()
 
-    async def execute(self) -> Report:
+    @property
+    def ending(self) -> Ending:
+        """By which others end it before all is done."""
+        return self._ending
+
+    async def execute(self, *, take_signals: bool = True) -> Report:
         """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once. So does
         a mistake of ours, which the report tells. Raises ConfigurationError where the rules turn out to collide before
         anything is done.
         """
-        with self._ending.signals(), self._crashes.listening(self._loop):
+        with self._ending.signals(wanted=take_signals), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
             watching.add_done_callback(tell_crash)
             guarding = self._loop.create_task(guard(self._dog))

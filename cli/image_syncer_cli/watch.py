@@ -1,0 +1,188 @@
+"""`image-syncer watch`: syncs again and again, until a signal ends it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from image_syncer_cli.option_choice import options_without
+from image_syncer_cli.option_values import file_name, parse_duration_or_none, whole_number
+from image_syncer_cli.options import RunOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer import Webhook
+
+__all__ = ["watch"]
+
+LEAST_TOKEN_CHARS = 16
+TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a variable, and no password
+
+
+def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """A callback for click, which has a function of the engine read the value."""
+
+    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        import image_syncer
+
+        try:
+            return getattr(image_syncer, name)(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
+
+    return parse
+
+
+def _webhooks(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[Webhook, ...]:
+    from image_syncer import parse_webhook
+
+    try:
+        return tuple(map(parse_webhook, values))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+@click.command(short_help="Sync again and again, at an interval or by a cron expression.")
+@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
+@click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@click.option(
+    "--every",
+    required=True,
+    metavar="WHEN",
+    help='A round every so often (10m), or at the times of a cron expression in local time ("*/10 * * * *").',
+)
+@click.option(
+    "--jitter",
+    callback=parse_duration_or_none,
+    metavar="DURATION",
+    help="Begin each round up to so much later, by chance; 0: never. [default: a tenth of an interval, at most 1m]",
+)
+@click.option(
+    "--rest",
+    callback=whole_number(1),
+    default="6",
+    show_default=True,
+    metavar="ROUNDS",
+    help="Look at repositories in which nothing changes less and less often, but once in so many rounds; 1: in each.",
+)
+@click.option(
+    "--listen",
+    callback=_parsed("parse_listen"),
+    metavar="HOST:PORT",
+    help="Answer there: /healthz, /readyz, /metrics, and POST /notify, by which registries tell of pushes.",
+)
+@click.option(
+    "--events-token-file",
+    callback=file_name,
+    metavar="FILE",
+    help=f"The token that notifications have to bring, where not only this machine can send them. [{TOKEN_VARIABLE}]",
+)
+@click.option(
+    "--notify", "webhooks", multiple=True, callback=_webhooks, metavar="URL", help="Post a summary of each run there."
+)
+@click.option(
+    "--notify-file",
+    callback=file_name,
+    metavar="FILE",
+    help="The same with addresses from a file, and header fields (Name: value) for them: for those with a secret.",
+)
+@click.option(
+    "--notify-when",
+    type=click.Choice(["always", "failure", "change"]),
+    default="always",
+    show_default=True,
+    help="After which runs: all, those that failed, or those that copied, failed, or are well again.",
+)
+@options_without("dry_run")
+def watch(
+    *,
+    auth: str | None,
+    images: str | None,
+    config: str | None,
+    every: str,
+    jitter: float | None,
+    rest: int,
+    listen: Any,
+    events_token_file: str | None,
+    webhooks: tuple[Webhook, ...],
+    notify_file: str | None,
+    notify_when: str,
+    **options: object,
+) -> int:
+    """Sync what the files name, again and again: what changed at the sources arrives without a restart.
+
+    SIGHUP has the files read again, SIGTERM ends it. Every round is a run of sync, with its options; --deadline bounds
+    each run, and --report is written anew by each ({time} in its name is when it began).
+    """
+    if images is None and config is None:
+        raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
+    given = RunOptions.from_click(options)
+    import image_syncer
+    from image_syncer_cli.run import begin_logs
+    from image_syncer_cli.watch_view import CommandView
+
+    try:
+        schedule = image_syncer.parse_schedule(every, zone=image_syncer.local_zone(os.environ), jitter_s=jitter)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="'--every'") from None
+    begin_logs(given)
+    settings = image_syncer.WatchSettings(
+        schedule,
+        rest=rest,
+        listen=listen,
+        events_token=_read_token(events_token_file),
+        webhooks=(*webhooks, *_read_webhooks(notify_file)),
+        notify_when=image_syncer.NotifyWhen(notify_when),
+    )
+
+    def load() -> image_syncer.Configuration:
+        return image_syncer.load_configuration(config=config, auth=auth, images=images, environ=os.environ)
+
+    gc.freeze()  # what was imported stays, and need not be looked at after each round
+    view = CommandView(given)
+    return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=image_syncer.__version__)
+
+
+def _read_token(path: str | None) -> str | None:
+    from image_syncer.errors import ConfigurationError, keep_out
+
+    token = os.environ.get(TOKEN_VARIABLE, "") if path is None else _read(path, "--events-token-file")
+    token = token.strip()
+    if not token and path is None:
+        return None
+    if len(token) < LEAST_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(
+            f"what {path or TOKEN_VARIABLE} has is no token of {LEAST_TOKEN_CHARS} characters or more without spaces",
+            hint="Make one with `openssl rand -hex 32`.",
+        )
+    keep_out(token)
+    return token
+
+
+def _read_webhooks(path: str | None) -> tuple[Webhook, ...]:
+    from image_syncer import ConfigurationError, parse_webhook_file
+
+    if path is None:
+        return ()
+    try:
+        return parse_webhook_file(_read(path, "--notify-file"))
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _read(path: str, option: str) -> str:
+    from image_syncer import ConfigurationError
+
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ConfigurationError(f"{path} cannot be read: {what}", hint=f"Give {option} a file of text.") from None

@@ -1,0 +1,155 @@
+"""Metrics of runs for Prometheus, from what runs tell: snapshots, results of images, reports.
+
+Names and units follow https://prometheus.io/docs/practices/naming/: seconds and bytes, `_total` for what only grows. No
+label holds a name that users or registries choose (repositories, tags, digests): outcomes, kinds of requests and sides
+are a few each, so the number of time series is bounded whatever is copied.
+
+Needs prometheus-client (the extra `metrics`), which nothing else loads. A registry of our own holds the metrics, not
+the client's global one: a program around the engine keeps its own.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.telemetry.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from image_syncer.telemetry.outcome import ImageResult
+    from image_syncer.telemetry.progress import Snapshot
+    from image_syncer.telemetry.report import Report
+
+__all__ = ["MISSING", "RunMetrics", "metrics_are_there"]
+
+MISSING = "metrics need the package prometheus-client: pip install 'image-syncer[metrics]'"
+"""What is said where it is not installed."""
+
+RUN_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
+"""Buckets of how long runs take: from one in which nothing changed to a migration."""
+
+_ENDS = ("success", "failure", "interrupted", "internal_error")
+
+
+def metrics_are_there() -> bool:
+    """Whether prometheus-client is installed."""
+    try:
+        import prometheus_client  # noqa: F401 - only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+class RunMetrics:
+    """Counts what runs tell. `registry` takes further metrics, and `clock` gives seconds of the epoch.
+
+    Raises ImportError where prometheus-client is not installed: ask `metrics_are_there`.
+    """
+
+    def __init__(self, version: str, clock: Callable[[], float] = time.time) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+        self.registry: CollectorRegistry = CollectorRegistry(auto_describe=True)
+        self._clock = clock
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"image_syncer_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"image_syncer_{name}", text, labels, registry=self.registry)
+
+        self._runs = counter("runs", "Runs that have ended, by how they ended.", "result")
+        self._seconds = Histogram(
+            "image_syncer_run_duration_seconds", "How long runs took.", buckets=RUN_SECONDS, registry=self.registry
+        )
+        self._last_end = gauge("last_run_end_timestamp_seconds", "When the last run ended.")
+        self._last_success = gauge("last_success_timestamp_seconds", "When the last run that went well ended; 0: none.")
+        self._images = counter("images", "Images and destinations that were brought to an outcome.", "outcome")
+        self._bytes = counter("copied_bytes", "Bytes of blobs that destinations took.")
+        self._blobs = counter("blobs", "Blobs, by how destinations got them.", "way")
+        self._requests = counter("requests", "Requests to registries and token services.", "operation")
+        self._breaks = counter("transfer_breaks", "Transfers that broke off and went on, by side.", "side")
+        self._running = gauge("run_in_progress", "1 while a run is under way.")
+        self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
+        self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
+        self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
+        build = Info("image_syncer_build", "The version that runs.", registry=self.registry)
+        build.info({"version": version})
+        # What has not happened yet is 0, and not unknown: rates and alerts want it so.
+        for end in _ENDS:
+            self._runs.labels(end)
+        for outcome in Outcome:
+            if not outcome.is_of_verification:
+                self._images.labels(_label(outcome))
+        for way in ("moved", "mounted", "present"):
+            self._blobs.labels(way)
+
+    def note_begin(self) -> None:
+        """A run begins."""
+        self._running.set(1)
+
+    def note_progress(self, snapshot: Snapshot) -> None:
+        """For `on_progress` of a run."""
+        self._run_images.labels("known").set(snapshot.images_total)
+        self._run_images.labels("done").set(snapshot.images_done)
+        self._run_bytes.labels("known").set(snapshot.bytes_total)
+        self._run_bytes.labels("done").set(snapshot.bytes_done)
+        self._rate.set(snapshot.bytes_per_s)
+
+    def note_image(self, result: ImageResult) -> None:
+        """For `on_image` of a run."""
+        self._images.labels(_label(result.outcome)).inc()
+        self._bytes.inc(result.bytes_moved)
+        self._blobs.labels("moved").inc(result.blobs_moved)
+        self._blobs.labels("mounted").inc(result.blobs_mounted)
+        self._blobs.labels("present").inc(result.blobs_present)
+
+    def note_report(self, report: Report) -> None:
+        """A run has ended, and this is its report."""
+        end = _end_of(report)
+        now = self._clock()
+        self._end()
+        self._runs.labels(end).inc()
+        self._seconds.observe(report.seconds)
+        self._last_end.set(now)
+        if end == "success":
+            self._last_success.set(now)
+        for operation, count in report.totals.requests.items():
+            self._requests.labels(operation.replace(" ", "_")).inc(count)
+        for side, count in report.resumes.items():
+            self._breaks.labels(side.replace(" ", "_")).inc(count)
+
+    def note_refused(self) -> None:
+        """A run could not begin, and has no report."""
+        self._end()
+        self._runs.labels("failure").inc()
+        self._last_end.set(self._clock())
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition in the form that fits an `Accept` field, and its content type."""
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(accept)
+        # Older versions leave the registry's type out of what they say of `encode`.
+        encoder: Callable[[Any], bytes] = encode
+        return encoder(self.registry), content_type
+
+    def _end(self) -> None:
+        self._running.set(0)
+        self._rate.set(0)
+
+
+def _end_of(report: Report) -> str:
+    if report.internal_error is not None:
+        return "internal_error"
+    if report.interrupted is not None:
+        return "interrupted"
+    return "failure" if report.exit_code else "success"
+
+
+def _label(outcome: Outcome) -> str:
+    return outcome.value.replace(" ", "_")

@@ -1,0 +1,181 @@
+"""The small HTTP server of a watch: is it well (`/healthz`), does it take notifications (`/readyz`), what has it done
+(`/metrics`), and something was pushed (`POST /notify`).
+
+Beyond loopback a notification needs the secret token, and without one none is taken. What a page in somebody's browser
+could send to a port of this machine without asking (a form, plain text) is none: it has to say that it is JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+from aiohttp import web
+
+from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry import get_logger
+from image_syncer.telemetry.metrics import MISSING
+from image_syncer.watch.events import MalformedEvent, parse_events
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from image_syncer.telemetry.metrics import RunMetrics
+    from image_syncer.watch.events import PushedRepository
+    from image_syncer.watch.settings import Listen
+    from image_syncer.watch.status import WatchStatus
+
+__all__ = ["MOST_BODY_BYTES", "WatchServer", "Watched"]
+
+MOST_BODY_BYTES = 2**20
+BODY_TIMEOUT_S = 10.0
+MOST_AT_ONCE = 16
+"""Notifications whose bodies are read at one time; each holds one in memory."""
+CLOSE_S = 1.0
+
+_log = get_logger(__name__)
+
+
+class Watched(Protocol):
+    """What the server is about."""
+
+    status: WatchStatus
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether notifications are acted on."""
+
+    def take(self, pushed: Sequence[PushedRepository]) -> int:
+        """Something was pushed there; how many of them some rule means."""
+
+
+class WatchServer:
+    """Serves from `start` to `stop`; `address` is where."""
+
+    def __init__(self, listen: Listen, watched: Watched, metrics: RunMetrics | None, token: str | None) -> None:
+        self._listen = listen
+        self._watched = watched
+        self._metrics = metrics
+        self._token = token
+        self._reading = 0
+        self._runner: web.ServerRunner | None = None
+        self.address = ""
+        self.notifications = dict.fromkeys(("taken", "ignored", "malformed", "refused"), 0)
+        """How many there were, by what became of them."""
+
+    async def start(self) -> None:
+        """Raises ConfigurationError where the address cannot be had."""
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=CLOSE_S)
+        await runner.setup()
+        site = web.TCPSite(runner, self._listen.host, self._listen.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ConfigurationError(
+                f"nobody can listen at {self._listen}: {error.strerror or error}",
+                hint="Give --listen an address of this machine, and a port that is free.",
+            ) from None
+        self._runner = runner
+        host, port = runner.addresses[0][:2]
+        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """No request is taken any more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        routes: dict[str, tuple[str, Callable[[web.BaseRequest], Awaitable[web.Response]]]] = {
+            "/healthz": ("GET", self._health),
+            "/readyz": ("GET", self._readiness),
+            "/metrics": ("GET", self._exposition),
+            "/notify": ("POST", self._notification),
+        }
+        known = routes.get(request.path)
+        if known is None:
+            return _text(404, "there are /healthz, /readyz, /metrics, and POST /notify")
+        method, answer = known
+        if request.method != method and (method, request.method) != ("GET", "HEAD"):
+            return _text(405, f"{request.path} takes {method}", {"Allow": method})
+        return await answer(request)
+
+    async def _health(self, request: web.BaseRequest) -> web.Response:
+        details = self._listen.is_loopback or self._knows_token(request)
+        return _json(200, self._watched.status.as_data(details=details))
+
+    async def _readiness(self, _request: web.BaseRequest) -> web.Response:
+        if self._watched.is_ready:
+            return _text(200, "ready")
+        return _text(503, f"not ready: {self._watched.status.state}")
+
+    async def _exposition(self, request: web.BaseRequest) -> web.Response:
+        if self._metrics is None:
+            return _text(501, MISSING)
+        body, content_type = self._metrics.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _notification(self, request: web.BaseRequest) -> web.Response:
+        if self._token is None and not self._listen.is_loopback:
+            self.notifications["refused"] += 1
+            return _text(403, "notifications are not taken here: give the watch a token (--events-token-file)")
+        if self._token is not None and not self._knows_token(request):
+            self.notifications["refused"] += 1
+            return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        if not request.content_type.endswith("json"):
+            return _text(415, "a notification is JSON, and its Content-Type says so")
+        if self._reading >= MOST_AT_ONCE:
+            return _text(503, "too many notifications at once", {"Retry-After": "1"})
+        self._reading += 1
+        try:
+            body = await asyncio.wait_for(_read(request), BODY_TIMEOUT_S)
+        except (TimeoutError, asyncio.TimeoutError):
+            return _text(408, "the body did not come")
+        finally:
+            self._reading -= 1
+        if body is None:
+            return _text(413, f"the body has more than {MOST_BODY_BYTES:,} bytes")
+        try:
+            pushed = parse_events(body)
+        except MalformedEvent as error:
+            self.notifications["malformed"] += 1
+            return _text(400, str(error))
+        taken = self._watched.take(pushed)
+        self.notifications["taken" if taken else "ignored"] += 1
+        _log.info("notification", repositories=len(pushed), meant=taken)
+        # A registry sends again what is not taken: one that tells of repositories that no rule means must not.
+        return _json(202, {"repositories": len(pushed), "meant": taken})
+
+    def _knows_token(self, request: web.BaseRequest) -> bool:
+        """Harbor sends the field's value as it was written, without a scheme."""
+        if self._token is None:
+            return False
+        given = request.headers.get("Authorization", "")
+        scheme, _, rest = given.partition(" ")
+        given = rest.strip() if scheme.lower() == "bearer" else given
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+async def _read(request: web.BaseRequest) -> bytes | None:
+    """The body; None where it is too large."""
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > MOST_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+
+def _json(status: int, data: object) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json"
+    )

@@ -1,0 +1,59 @@
+"""What a watch is told beside the settings of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_syncer.watch.schedule import Schedule
+    from image_syncer.watch.webhooks import NotifyWhen, Webhook
+
+__all__ = ["DEFAULT_REST", "Listen", "WatchSettings", "parse_listen"]
+
+DEFAULT_REST = 6
+"""Rounds in which a quiet repository is looked at once, at least: an hour, where rounds begin every ten minutes."""
+_MOST_PORT = 65535
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where requests are taken; port 0: any that is free."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in (_LOOPBACK, "::1", "localhost")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> Listen:
+    """From "127.0.0.1:8080", "[::1]:8080", or a port alone, which is on loopback. Raises ValueError with a sentence."""
+    host, colon, port = text.strip().rpartition(":")
+    host = (host.removeprefix("[").removesuffix("]") if host.startswith("[") else host) if colon else _LOOPBACK
+    if not host or not port.isascii() or not port.isdigit() or int(port) > _MOST_PORT:
+        raise ValueError(
+            f"{text!r} is no address to listen at: write such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080"
+        )
+    return Listen(host, int(port))
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """`schedule` says when rounds begin, `rest` in how many of them a quiet repository is looked at once at least (see
+    `activity`), `listen` where requests are taken, if at all, and `events_token` what those have to know that tell of
+    pushes. `webhooks` are told of runs, when `notify_when` says so.
+    """
+
+    schedule: Schedule
+    rest: int = DEFAULT_REST
+    listen: Listen | None = None
+    events_token: str | None = None
+    webhooks: tuple[Webhook, ...] = ()
+    notify_when: NotifyWhen | None = None

@@ -1,0 +1,366 @@
+"""The life of a watch: a round, a wait, a round, until a signal ends it.
+
+    starting ──► waiting ──► running ──► waiting ──► … ──► ending
+                    ▲  │ SIGHUP: files are read again; what is new in them is a round of its own
+                    └──┘
+
+A round is a run of the coordinator on the same loop, and there is never more than one: what becomes due while one is
+under way (a time of the schedule, a notification, SIGHUP) waits for its end. Three things begin a round: the schedule,
+for all that does not rest; a notification, for the rules about the repositories that it names; and files that were read
+again, for the rules that are new in them.
+
+SIGTERM and SIGINT end a watch that waits at once. A run that is under way they end as they end a `sync`, and a second
+one ends the process at once. Files with mistakes change nothing: what was read before stays in force, and that is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from image_syncer.coordinator.run import Run
+from image_syncer.errors import ConfigurationError, SyncError, redact
+from image_syncer.layout import open_places
+from image_syncer.telemetry import Outcome, get_logger
+from image_syncer.watch.activity import Activity
+from image_syncer.watch.collector import WatchCollector
+from image_syncer.watch.orders import Cause, Pushes, WatchOrder
+from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
+from image_syncer.watch.server import WatchServer
+from image_syncer.watch.service import ServiceManager
+from image_syncer.watch.status import State, WatchStatus
+from image_syncer.watch.webhook_post import WebhookPoster
+from image_syncer.watch.webhooks import NotifyWhen, is_wanted, summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from image_syncer.config import Configuration, Settings
+    from image_syncer.telemetry import ImageResult, Report, Snapshot
+    from image_syncer.telemetry.metrics import RunMetrics
+    from image_syncer.watch.events import PushedRepository
+    from image_syncer.watch.settings import WatchSettings
+
+__all__ = ["WatchView", "Watcher"]
+
+LONGEST_WAIT_S = 30.0
+"""How long the loop sleeps at most: clocks are set, and machines are suspended."""
+MOST_MISTAKES = 3
+"""Runs in a row that end by a mistake of ours before the process ends too: a new one may do better."""
+_EXIT_INTERNAL = 70
+_MOST_REASON_CHARS = 2000
+
+_log = get_logger(__name__)
+
+
+class WatchView(Protocol):
+    """Those who look on. They are called from the loop, and must not block."""
+
+    def on_line(self, text: str) -> None:
+        """Something happened that people like to know."""
+
+    def on_trouble(self, text: str) -> None:
+        """Something happened that people should know."""
+
+    def on_configuration(self, configuration: Configuration) -> None:
+        """These files are in force from now on."""
+
+    def on_begin(self, order: WatchOrder) -> None:
+        """A run begins."""
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        """As of `sync`."""
+
+    def on_image(self, result: ImageResult) -> None:
+        """As of `sync`."""
+
+    def on_end(self, order: WatchOrder, report: Report | None) -> None:
+        """The run that was begun has ended, or could not begin (None)."""
+
+
+class Watcher:
+    """One watch; `run` returns its exit code. `load` reads the files, and raises ConfigurationError where they have
+    mistakes. Must be made inside a loop.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Configuration],
+        settings: Settings,
+        watch: WatchSettings,
+        *,
+        view: WatchView,
+        metrics: RunMetrics | None,
+    ) -> None:
+        self._load = load
+        self._settings = settings
+        self._watch = watch
+        self._view = view
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._clock = time.time if watch.schedule.uses_wall_clock else self._loop.time
+        self._configuration = load()
+        self._index = RuleIndex(self._configuration)
+        self._activity = Activity(watch.rest)
+        self._pushes = Pushes()
+        self._poster = WebhookPoster(watch.webhooks)
+        self._service = ServiceManager(os.environ, os.getpid())
+        self.status = WatchStatus(time.time(), configuration_read_at=time.time())
+        self._server = WatchServer(watch.listen, self, metrics, watch.events_token) if watch.listen else None
+        self._start = watch.schedule.first(self._clock())
+        self._rounds = {**{cause.value: 0 for cause in Cause}, "idle": 0}
+        self._woken = asyncio.Event()
+        self._reload_wanted = False
+        self._signal: signal.Signals | None = None
+        self._run: Run | None = None
+        self._exit_code = 0
+        self._last_exit_code: int | None = None
+        self._mistakes = 0
+        if metrics is not None:
+            metrics.registry.register(WatchCollector(self.status, self._counts))
+
+    async def run(self) -> int:
+        """0 after a signal that came while it waited; else the exit code of the run that the signal ended, or 70.
+
+        Raises ConfigurationError where it cannot begin, the first run included.
+        """
+        beating = self._loop.create_task(self._beat())
+        try:
+            with self._signals():
+                if self._server is not None:
+                    await self._server.start()
+                    self._view.on_line(f"listening at {self._server.address}")
+                self._view.on_configuration(self._configuration)
+                self._service.tell("READY=1")
+                while (order := await self._next()) is not None:
+                    await self._do(order)
+        finally:
+            self._enter(State.ENDING)
+            self._service.tell("STOPPING=1")
+            beating.cancel()
+            if self._server is not None:
+                await self._server.stop()
+            await self._poster.close()
+        return self._exit_code
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether notifications are acted on."""
+        return self.status.state in (State.WAITING, State.RUNNING)
+
+    def take(self, pushed: Sequence[PushedRepository]) -> int:
+        """Something was pushed there: the rules about it are due soon. Returned is how many of them some rule means."""
+        meant = []
+        for each in pushed:
+            if rules := self._index.about(each):
+                meant.append(each)
+                self._activity.wake(str(rule.source) for rule in rules)
+        self._pushes.add(meant, self._loop.time())
+        self._woken.set()
+        return len(meant)
+
+    async def _next(self) -> WatchOrder | None:
+        """What is to be done, as soon as there is something; None: the end."""
+        while self._signal is None and self._mistakes < MOST_MISTAKES:
+            if self._reload_wanted:
+                self._reload_wanted = False
+                altered = self._reload()
+                if altered is not None and not is_empty(altered):
+                    return WatchOrder(Cause.RELOAD, altered)
+            if self._start.at <= self._clock():
+                return self._by_schedule()
+            due_at = self._pushes.due_at
+            if due_at is not None and due_at <= self._loop.time():
+                return WatchOrder(Cause.NOTIFICATION, self._pushes.take(self._configuration, self._index))
+            await self._wait(due_at)
+        if self._mistakes >= MOST_MISTAKES:
+            self._exit_code = _EXIT_INTERNAL
+        return None
+
+    async def _wait(self, due_at: float | None) -> None:
+        seconds = self._start.at - self._clock()
+        self.status.next_at = time.time() + seconds
+        self._enter(State.WAITING)
+        if due_at is not None:
+            seconds = min(seconds, due_at - self._loop.time())
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), min(max(seconds, 0.0), LONGEST_WAIT_S))
+        self._woken.clear()
+
+    def _by_schedule(self) -> WatchOrder:
+        resting = self._activity.begin_round()
+        self.status.left_alone = len(resting)
+        self._pushes.clear()  # what they are about does not rest
+        return WatchOrder(Cause.SCHEDULE, awake_part(self._configuration, resting))
+
+    def _plan_next(self) -> None:
+        """The round by the schedule is over."""
+        self._start = self._watch.schedule.next_start(self._start.planned, self._clock(), random.random())  # noqa: S311 - no secret
+        if left_out := self._start.left_out:
+            self.status.left_out += left_out
+            _log.warning("the round took longer than the time to the next one", left_out=left_out)
+            times = "time" if left_out == 1 else "times"
+            self._view.on_line(f"the round took longer than the schedule allows: {left_out:,} {times} of it left out")
+
+    async def _do(self, order: WatchOrder) -> None:
+        if is_empty(order.configuration):
+            self._rounds["idle"] += 1
+            _log.debug("nothing is due in this round", left_alone=self.status.left_alone)
+        else:
+            self._rounds[order.cause.value] += 1
+            await self._carry_out(order)
+        if order.cause is Cause.SCHEDULE:
+            self._plan_next()
+
+    async def _carry_out(self, order: WatchOrder) -> None:
+        seen: dict[str, bool] = {str(rule.source): False for rule in order.configuration.rules}
+
+        def on_image(result: ImageResult) -> None:
+            name = repository_of(result.source)
+            changed = result.outcome is Outcome.COPIED or result.outcome.is_failure
+            seen[name] = seen.get(name, False) or changed
+            if self._metrics is not None:
+                self._metrics.note_image(result)
+            self._view.on_image(result)
+
+        self.status.rounds += 1
+        self._enter(State.RUNNING)
+        self._view.on_begin(order)
+        if self._metrics is not None:
+            self._metrics.note_begin()
+        try:
+            with open_places(order.configuration) as opened:
+                self._run = Run(opened, self._round_settings(), on_progress=self._on_progress, on_image=on_image)
+                report = await self._run.execute(take_signals=False)
+        except SyncError as error:
+            self._on_refusal(order, error)
+            return
+        finally:
+            self._run = None
+            gc.collect()  # what a run leaves behind are cycles; between rounds nobody waits for it
+        self._on_report(order, report)
+        if order.cause is Cause.SCHEDULE and report.interrupted is None and report.internal_error is None:
+            for name, changed in seen.items():
+                self._activity.note(name, changed=changed)
+
+    def _on_progress(self, snapshot: Snapshot) -> None:
+        if self._metrics is not None:
+            self._metrics.note_progress(snapshot)
+        self._view.on_progress(snapshot)
+
+    def _on_report(self, order: WatchOrder, report: Report) -> None:
+        self.status.note_report(report, time.time(), cause=order.cause.value)
+        if self._metrics is not None:
+            self._metrics.note_report(report)
+        self._mistakes = self._mistakes + 1 if report.internal_error is not None else 0
+        if self._signal is not None and report.interrupted is not None:
+            self._exit_code = report.exit_code
+        self._view.on_end(order, report)
+        if is_wanted(self._watch.notify_when or NotifyWhen.ALWAYS, report, self._last_exit_code):
+            summary = summary_of(report, cause=order.cause.value, round_number=self.status.rounds)
+            self._poster.post(orjson.dumps(summary))
+        self._last_exit_code = report.exit_code
+
+    def _on_refusal(self, order: WatchOrder, error: SyncError) -> None:
+        """The run could not begin, or what it made could not be finished: what is wrong may be mended until the next
+        one, unless it is the first of all.
+        """
+        reason = _reason(error)
+        self.status.note_refused(reason, time.time(), cause=order.cause.value)
+        if self._metrics is not None:
+            self._metrics.note_refused()
+        self._view.on_end(order, None)
+        if self.status.rounds == 1:
+            raise error
+        _log.error("a round failed as a whole", reason=reason)
+        self._view.on_trouble(f"the round failed: {reason}")
+
+    def _round_settings(self) -> Settings:
+        """`{time}` in the report's name is when the run began, in UTC."""
+        path = self._settings.report_path
+        if path is None or "{time}" not in path:
+            return self._settings
+        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+        return replace(self._settings, report_path=path.replace("{time}", now))
+
+    def _reload(self) -> Configuration | None:
+        """What is new in the files; None where they cannot be read, or have mistakes."""
+        old = self._configuration
+        self._service.say("reads its files again")
+        try:
+            self._configuration = self._load()
+        except (SyncError, OSError) as error:
+            reason = _reason(error)
+            self.status.configuration_error = reason
+            _log.error("the files have mistakes; those read before stay in force", reason=reason)
+            self._view.on_trouble(f"{reason}\nThe files have mistakes: those that were read before stay in force.")
+            return None
+        self._index = RuleIndex(self._configuration)
+        self.status.configuration_read_at, self.status.configuration_error = time.time(), None
+        altered = altered_part(old, self._configuration)
+        if altered is self._configuration:
+            self._activity.forget()
+        _log.info("files were read again", rules=len(self._configuration.rules), new_rules=len(altered.rules))
+        self._view.on_line("the files were read again, and are in force")
+        self._view.on_configuration(self._configuration)
+        return altered
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        ends = (signal.SIGTERM, signal.SIGINT)
+        for number in ends:
+            self._loop.add_signal_handler(number, self._on_end_signal, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        try:
+            yield
+        finally:
+            for number in (*ends, signal.SIGHUP):
+                self._loop.remove_signal_handler(number)
+
+    def _on_end_signal(self, number: signal.Signals) -> None:
+        if self._signal is not None:
+            if self._run is not None:
+                self._run.ending.hurry()
+            os._exit(128 + number)
+        self._signal = number
+        if self._run is not None:
+            self._run.ending.interrupt(number.name)
+        self._woken.set()
+
+    def _on_hangup(self) -> None:
+        self._reload_wanted = True
+        self._woken.set()
+
+    def _enter(self, state: State) -> None:
+        self.status.state = state
+        self._service.say(self.status.sentence(time.time()))
+
+    async def _beat(self) -> None:
+        while self._service.beat_every_s:
+            self._service.beat()
+            await asyncio.sleep(self._service.beat_every_s)
+
+    def _counts(self) -> Mapping[str, tuple[str, Mapping[str, int]]]:
+        counts = {
+            "rounds": ("cause", self._rounds),
+            "webhooks": ("result", {"posted": self._poster.posted, "lost": self._poster.lost}),
+        }
+        if self._server is not None:
+            counts["notifications"] = ("result", self._server.notifications)
+        return counts
+
+
+def _reason(error: Exception) -> str:
+    problems: Iterable[object] = error.problems if isinstance(error, ConfigurationError) else ()
+    text = "\n".join(map(str, problems)) or str(error)
+    return redact(text)[:_MOST_REASON_CHARS]

@@ -1,0 +1,129 @@
+"""Metrics: what runs tell becomes series that Prometheus reads, and never more of them than there are outcomes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
+from image_syncer.telemetry.metrics import RunMetrics
+
+
+def report_of(*results: ImageResult, seconds: float = 3.0, **facts) -> Report:
+    totals = Totals()
+    for result in results:
+        totals.add(result)
+    totals.add_requests({"get manifest": 4, "put blob": 2})
+    return Report({}, totals, "2026-01-01T00:00:00+00:00", seconds, **facts)
+
+
+def image(outcome: Outcome, number: int = 0, **facts) -> ImageResult:
+    return ImageResult(f"src.example/app{number}:v1", f"dst.example/app{number}:v1", outcome, **facts)
+
+
+def samples(metrics: RunMetrics) -> dict[tuple[str, str], float]:
+    body, content_type = metrics.render()
+    assert content_type.startswith("text/plain")
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def metrics() -> RunMetrics:
+    return RunMetrics("1.2.3", clock=lambda: 1000.0)
+
+
+def test_what_has_not_happened_is_zero_and_not_unknown(metrics) -> None:
+    found = samples(metrics)
+    assert found["image_syncer_runs_total", "failure"] == 0
+    assert found["image_syncer_images_total", "not_tried"] == 0
+    assert found["image_syncer_blobs_total", "mounted"] == 0
+    assert found["image_syncer_last_success_timestamp_seconds", ""] == 0
+    assert found["image_syncer_build_info", "1.2.3"] == 1
+
+
+def test_images_and_runs_are_counted(metrics) -> None:
+    results = [image(Outcome.COPIED, bytes_moved=500, blobs_moved=2, blobs_mounted=1), image(Outcome.NOT_TRIED, 1)]
+    metrics.note_begin()
+    assert samples(metrics)["image_syncer_run_in_progress", ""] == 1
+    for result in results:
+        metrics.note_image(result)
+    metrics.note_report(report_of(*results, resumes={"source": 2, "while idle": 1}))
+    found = samples(metrics)
+    assert found["image_syncer_run_in_progress", ""] == 0
+    assert found["image_syncer_images_total", "copied"] == 1
+    assert found["image_syncer_images_total", "not_tried"] == 1
+    assert found["image_syncer_copied_bytes_total", ""] == 500
+    assert found["image_syncer_blobs_total", "moved"] == 2
+    assert found["image_syncer_requests_total", "get_manifest"] == 4
+    assert found["image_syncer_transfer_breaks_total", "while_idle"] == 1
+    assert found["image_syncer_runs_total", "failure"] == 1
+    assert found["image_syncer_run_duration_seconds_count", ""] == 1
+    assert found["image_syncer_run_duration_seconds_bucket", "5.0"] == 1
+    assert found["image_syncer_run_duration_seconds_bucket", "2.0"] == 0
+    assert found["image_syncer_last_run_end_timestamp_seconds", ""] == 1000
+    assert found["image_syncer_last_success_timestamp_seconds", ""] == 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "result"),
+    [
+        ({}, "success"),
+        ({"interrupted": "SIGTERM"}, "interrupted"),
+        ({"interrupted": "SIGTERM", "internal_error": "x"}, "internal_error"),
+        ({"unwritten": "the disk is full"}, "failure"),
+    ],
+)
+def test_how_a_run_ended(metrics, facts, result) -> None:
+    metrics.note_report(report_of(image(Outcome.UNCHANGED), **facts))
+    found = samples(metrics)
+    assert found["image_syncer_runs_total", result] == 1
+    assert sum(value for (name, _), value in found.items() if name == "image_syncer_runs_total") == 1
+
+
+def test_progress_is_what_was_told_last(metrics) -> None:
+    metrics.note_progress(Snapshot(1.0, images_total=9, images_done=4, bytes_total=100, bytes_done=40, bytes_per_s=7.5))
+    found = samples(metrics)
+    assert found["image_syncer_run_images", "done"] == 4
+    assert found["image_syncer_run_bytes", "known"] == 100
+    assert found["image_syncer_run_bytes_per_second", ""] == 7.5
+
+
+def test_a_run_that_could_not_begin_failed(metrics) -> None:
+    metrics.note_begin()
+    metrics.note_refused()
+    found = samples(metrics)
+    assert found["image_syncer_runs_total", "failure"] == 1
+    assert found["image_syncer_run_in_progress", ""] == 0
+
+
+def test_the_number_of_series_does_not_grow_with_what_is_copied(metrics) -> None:
+    def tell(first: int) -> int:
+        results = [image(outcome, first + number) for number, outcome in enumerate(Outcome)]
+        for result in results:
+            metrics.note_image(result)
+        metrics.note_report(report_of(*results))
+        return len(samples(metrics))
+
+    assert tell(0) == tell(100) == tell(200)
+
+
+def test_both_forms_of_exposition(metrics) -> None:
+    body, content_type = metrics.render("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there (package prometheus)")
+def test_promtool_has_nothing_to_say(metrics) -> None:
+    metrics.note_image(image(Outcome.COPIED, bytes_moved=1))
+    metrics.note_report(report_of(image(Outcome.COPIED)))
+    body, _ = metrics.render()
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

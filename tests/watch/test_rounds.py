@@ -1,0 +1,205 @@
+"""Many rounds in one process: never two at once, nothing that is left behind, and quiet repositories left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer import Settings, load_configuration, run_watch
+from image_syncer.embedded import Behaviour
+from image_syncer.watch import WatchSettings
+from image_syncer.watch.schedule import IntervalSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer import Configuration, ImageResult, Report, Snapshot, WatchOrder
+    from support.watch_world import World
+
+OFTEN = IntervalSchedule("", 0.01)
+
+
+@dataclass
+class Looker:
+    """Looks on, and ends the watch after so many runs."""
+
+    runs: int
+    after: Callable[[int], None] = lambda number: None
+    under_way: int = 0
+    reports: list[Report] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    most: int = 0
+
+    def on_line(self, text: str) -> None:
+        self.lines.append(text)
+
+    on_trouble = on_line
+
+    def on_configuration(self, configuration: Configuration) -> None: ...
+
+    def on_begin(self, order: WatchOrder) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+
+    def on_progress(self, snapshot: Snapshot) -> None: ...
+
+    def on_image(self, result: ImageResult) -> None: ...
+
+    def on_end(self, order: WatchOrder, report: Report | None) -> None:
+        self.under_way -= 1
+        assert report is not None
+        self.reports.append(report)
+        self.after(len(self.reports))
+        if len(self.reports) == self.runs:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def watch(world: World, looker: Looker, settings: WatchSettings, **more: object) -> int:
+    words = {"auth": str(world.files.auth), "images": str(world.files.images), "environ": {}}
+    return run_watch(
+        lambda: load_configuration(**words),  # type: ignore[arg-type]
+        Settings(workers=1, progress_interval_s=0.05, **more),  # type: ignore[arg-type]
+        settings,
+        view=looker,
+        version="1",
+    )
+
+
+def write_auth(world: World) -> None:
+    addresses = (world.source.address, world.destination.address)
+    entries = "".join(f'"{address}": {{"insecure": true, "username": "", "password": ""}},' for address in addresses)
+    world.files.auth.write_text(f"{{{entries[:-1]}}}")
+
+
+def resident_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+
+@pytest.mark.parametrize("runs", [30, pytest.param(600, marks=pytest.mark.slow)])
+def test_nothing_is_left_behind_by_many_rounds(world: World, runs: int) -> None:
+    """Every tenth run copies something, and so has a worker."""
+    seen: list[tuple[int, int, int]] = []
+
+    def after(number: int) -> None:
+        if number % 10 == 5:
+            world.push("team/app", f"v{number}")
+        if number % 10 == 9:
+            files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers of descriptors
+            seen.append((files, len(asyncio.all_tasks()), resident_kib()))
+
+    write_auth(world)
+    world.write_rules("team/app")
+    world.push("team/app", "v0")
+    looker = Looker(runs, after)
+    state = str(world.directory / "journal")
+    assert watch(world, looker, WatchSettings(OFTEN, rest=1), state_path=state) == 0
+    assert looker.most == 1
+    assert sum(report.totals.blobs_moved for report in looker.reports) == 2 + runs // 10 * 2
+    files, tasks, kib = zip(*seen, strict=True)
+    assert max(files[1:]) <= files[0], files
+    assert max(tasks[1:]) <= tasks[0], tasks
+    assert kib[-1] - kib[0] < 8 * 1024, kib
+
+
+def test_quiet_repositories_of_a_catalog_cost_nothing_but_the_list(world: World) -> None:
+    names = [f"team/app{number}" for number in range(6)]
+    for name in names:
+        world.push(name, "v1")
+    source, destination = world.source.address, world.destination.address
+    rule = f"  - source: {source}/team/**\n    destination: {destination}/mirror/**\n"
+    hosts = "".join(f"  {address}: {{insecure: true}}\n" for address in (source, destination))
+    config = world.directory / "own.yaml"
+    config.write_text(f"version: 2\nregistries:\n{hosts}rules:\n{rule}")
+    looked_at: list[int] = []
+
+    def after(number: int) -> None:
+        looked_at.append(looker.reports[-1].totals.images)
+        if number == 12:
+            world.push("team/app3", "v2")
+
+    looker = Looker(24, after)
+    code = run_watch(
+        lambda: load_configuration(config=str(config), environ={}),
+        Settings(workers=1),
+        WatchSettings(OFTEN, rest=4),
+        view=looker,
+        version="1",
+    )
+    assert code == 0
+    assert looked_at[:3] == [6, 6, 6]
+    assert sum(looked_at[4:12]) < 6 * 8 / 2
+    assert max(looked_at[4:12]) > 0
+    assert all(report.exit_code == 0 for report in looker.reports)
+    for first in range(3, 21):
+        assert sum(looked_at[first : first + 4]) >= 6, "each is looked at in four rounds once at least"
+    assert world.has("mirror/team/app3", "v2")
+
+
+def test_named_rules_rest_too_and_a_round_may_be_idle(world: World) -> None:
+    write_auth(world)
+    world.write_rules("team/app")
+    world.push("team/app", "v1")
+    looker = Looker(8)
+    assert watch(world, looker, WatchSettings(OFTEN, rest=1000)) == 0
+    assert world.source.counters.values().requests.get("list tags", 8) == 8
+    assert [report.totals.images for report in looker.reports] == [1] * 8
+
+
+def test_a_round_that_takes_longer_than_the_interval_is_alone(world: World) -> None:
+    write_auth(world)
+    world.write_rules("team/app")
+    world.source.behaviour = Behaviour(latency_s=0.05)
+    world.push("team/app", "v1")
+    looker = Looker(4)
+    assert watch(world, looker, WatchSettings(OFTEN, rest=1)) == 0
+    assert looker.most == 1
+    assert any("the round took longer than the schedule allows" in line for line in looker.lines)
+
+
+def test_a_run_that_cannot_begin_is_told_and_the_next_one_does(world: World) -> None:
+    write_auth(world)
+    world.write_rules("team/app")
+    world.push("team/app", "v1")
+    folder = world.directory / "reports"
+    folder.mkdir()
+
+    class Refused(Looker):
+        def on_end(self, order: WatchOrder, report: Report | None) -> None:
+            if report is None:
+                self.under_way -= 1
+                folder.mkdir()
+                return
+            if len(self.reports) == 0:
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
+            super().on_end(order, report)
+
+    looker = Refused(3)
+    settings = WatchSettings(OFTEN, rest=1)
+    assert watch(world, looker, settings, report_path=str(folder / "report-{time}.json")) == 0
+    assert any("the round failed: " in line for line in looker.lines)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_mistakes_of_ours_in_a_row_end_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.errors import InternalError
+
+    def check(self: Ledger) -> None:
+        raise InternalError("made up")
+
+    monkeypatch.setattr(Ledger, "check", check)
+    write_auth(world)
+    world.write_rules("team/app")
+    world.push("team/app", "v1")
+    looker = Looker(10)
+    assert watch(world, looker, WatchSettings(OFTEN, rest=1)) == 70
+    assert len(looker.reports) == 3

@@ -1,0 +1,184 @@
+"""The server of a watch: who may tell of pushes, and what becomes of strange requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.errors import ConfigurationError
+from image_syncer.watch import server as server_module
+from image_syncer.watch.server import MOST_BODY_BYTES, WatchServer
+from image_syncer.watch.settings import Listen
+from image_syncer.watch.status import State, WatchStatus
+from support.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from image_syncer.watch.events import PushedRepository
+    from support.client import Answer
+
+TOKEN = "a-token-of-more-than-16-characters"
+HERE = Listen("127.0.0.1", 0)
+ELSEWHERE = Listen("127.0.0.2", 0)
+"""This machine again, by an address that does not count as loopback."""
+BODY = json.dumps({"repositories": ["registry.example/team/app"]}).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Watched:
+    status: WatchStatus = field(
+        default_factory=lambda: WatchStatus(0.0, state=State.WAITING, configuration_error="images.yaml:3: no such key")
+    )
+    is_ready: bool = True
+    taken: list[PushedRepository] = field(default_factory=list)
+
+    def take(self, pushed: Sequence[PushedRepository]) -> int:
+        self.taken += pushed
+        return len(pushed)
+
+
+@dataclass
+class Served:
+    watched: Watched
+    server: WatchServer
+
+    def notify(self, body: bytes = BODY, **headers: str) -> Answer:
+        return self.ask("POST", "/notify", body, {**JSON, **headers})
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        with Client(self.server.address) as client:
+            return client.send(method, path, body, headers)
+
+
+@pytest.fixture
+def serve() -> Iterator[object]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    servers = []
+
+    def serve(listen: Listen = HERE, token: str | None = None) -> Served:
+        watched = Watched()
+        server = WatchServer(listen, watched, None, token)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+        servers.append(server)
+        return Served(watched, server)
+
+    yield serve
+    for server in servers:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_on_loopback_nothing_has_to_be_known(serve) -> None:
+    served = serve()
+    answer = served.notify()
+    assert (answer.status, answer.json()) == (202, {"repositories": 1, "meant": 1})
+    assert [each.name for each in served.watched.taken] == ["team/app"]
+
+
+@pytest.mark.parametrize("listen", [HERE, ELSEWHERE])
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (f"Bearer {TOKEN}", 202),
+        (f"bearer  {TOKEN}", 202),
+        (TOKEN, 202),
+        ("", 401),
+        (f"Bearer {TOKEN}x", 401),
+        (f"Bearer {TOKEN[:-1]}", 401),
+        (f"Basic {TOKEN}", 401),
+        ("Bearer é", 401),
+    ],
+)
+def test_a_token_that_was_given_has_to_be_known(serve, listen, authorization, status) -> None:
+    served = serve(listen, TOKEN)
+    assert served.notify(Authorization=authorization.encode().decode("latin-1")).status == status
+    assert len(served.watched.taken) == (status == 202)
+    assert served.server.notifications["refused"] == (status == 401)
+
+
+def test_beyond_loopback_no_notification_is_taken_without_a_token(serve) -> None:
+    served = serve(ELSEWHERE)
+    answer = served.notify()
+    assert answer.status == 403
+    assert b"--events-token-file" in answer.body
+    assert served.watched.taken == []
+
+
+def test_beyond_loopback_errors_are_told_to_those_who_know_the_token(serve) -> None:
+    served = serve(ELSEWHERE, TOKEN)
+    assert b"images.yaml" not in served.ask("GET", "/healthz").body
+    assert b"images.yaml" in served.ask("GET", "/healthz", headers={"Authorization": f"Bearer {TOKEN}"}).body
+    assert b"images.yaml" in serve(HERE).ask("GET", "/healthz").body
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data"])
+def test_a_page_in_a_browser_cannot_tell_of_pushes(serve, content_type) -> None:
+    served = serve()
+    assert served.notify(**{"Content-Type": content_type}).status == 415
+    assert served.watched.taken == []
+
+
+def test_the_type_of_distribution_is_json_too(serve) -> None:
+    for number in (1, 2):
+        content_type = f"application/vnd.docker.distribution.events.v{number}+json"
+        assert serve().notify(**{"Content-Type": content_type}).status == 202
+
+
+def test_bad_bodies(serve, monkeypatch) -> None:
+    served = serve()
+    answer = served.notify(b"{")
+    assert (answer.status, answer.body) == (400, b"the body is no JSON\n")
+    assert served.notify(b" " * (MOST_BODY_BYTES + 1)).status == 413
+    assert served.notify(b" " * MOST_BODY_BYTES + b"{}").status == 413
+    assert served.server.notifications["malformed"] == 1
+    assert served.watched.taken == []
+    monkeypatch.setattr(server_module, "BODY_TIMEOUT_S", 0.1)
+    with Client(served.server.address) as client:
+        connection = client.connect()
+        connection.putrequest("POST", "/notify")
+        for name, value in {**JSON, "Content-Length": "100"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == 408
+    assert served.notify().status == 202
+
+
+def test_a_body_in_chunks_has_the_same_bound(serve) -> None:
+    served = serve()
+    with Client(served.server.address) as client:
+        pieces = [b" " * 65536] * (MOST_BODY_BYTES // 65536 + 1)
+        assert client.send("POST", "/notify", iter(pieces), JSON).status == 413
+
+
+def test_other_paths_and_methods(serve) -> None:
+    served = serve()
+    assert served.ask("GET", "/").status == 404
+    assert served.ask("GET", "/notify").status == 405
+    assert served.ask("POST", "/healthz").status == 405
+    assert served.ask("HEAD", "/healthz").status == 200
+    assert served.ask("GET", "/readyz").status == 200
+    served.watched.is_ready = False
+    assert served.ask("GET", "/readyz").status == 503
+
+
+def test_without_prometheus_client_metrics_say_what_to_install(serve) -> None:
+    answer = serve().ask("GET", "/metrics")
+    assert answer.status == 501
+    assert b"pip install 'image-syncer[metrics]'" in answer.body
+
+
+def test_an_address_that_is_taken_is_told(serve) -> None:
+    taken = int(serve().server.address.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match=f"nobody can listen at 127.0.0.1:{taken}"):
+        serve(Listen("127.0.0.1", taken))
