@@ -13,7 +13,7 @@ from image_syncer_cli.output import json_line, say
 from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer import Configuration, ImageResult, Report
 
@@ -37,12 +37,13 @@ def diff(auth: str | None, images: str | None, config: str | None, as_json: bool
     if images is None and config is None:
         raise click.UsageError("nothing to compare: give --images FILE (and --auth FILE), or --config FILE.")
     from image_syncer import load_configuration
+    from image_syncer_cli.doctor_hint import way_words
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
-    return _diff(configuration, RunOptions.from_click(options), as_json=as_json)
+    return _diff(configuration, RunOptions.from_click(options), as_json=as_json, ways=way_words(auth, config))
 
 
-def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -> int:
+def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool, ways: Sequence[str]) -> int:
     import image_syncer
     from image_syncer_cli.render import MAX_SKIPPED
     from image_syncer_cli.run import begin_telling, run_with_display, say_end
@@ -65,7 +66,7 @@ def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool) -
         if as_json
         else f"{counts['new']} new, {counts['changed']} changed · {report.summary_line()}"
     )
-    say_end(report, configuration, options, skipped=skipped, summary=summary)
+    say_end(report, configuration, options, skipped=skipped, ways=ways, summary=summary)
     return report.exit_code or (EXIT_DIFFERENT if any(counts.values()) else 0)
 
 

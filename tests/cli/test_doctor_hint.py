@@ -89,6 +89,13 @@ def test_verify_names_it_too(command: Command, engine: FakeEngine, files: Files)
     ]
 
 
+def test_diff_names_it_too(command: Command, engine: FakeEngine, files: Files) -> None:
+    engine.results = [failure(kind="transport")]
+    assert hints(command("diff", *files.words).err) == [
+        f"image-syncer doctor registry.example:5000/mirror/app --auth {files.auth}"
+    ]
+
+
 def test_for_programs(command: Command, engine: FakeEngine, files: Files) -> None:
     engine.results = [failure(kind="transport")]
     events = [json.loads(line) for line in command(*files.words, "--log-format", "json").err.splitlines()]
