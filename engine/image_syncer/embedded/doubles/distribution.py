@@ -15,6 +15,7 @@ with the package docker-registry of Debian, which is 2.8.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.embedded.behaviour import Behaviour
@@ -62,34 +63,6 @@ def _refuse_long_catalog(call: Call) -> None:
         raise Refusal(400, "PAGINATION_NUMBER_INVALID", message, quirk="page too large")
 
 
-_BODIES = (_need_newest_address,)
-
-REGISTRY2 = Double(
-    "registry2",
-    "distribution 2.8",
-    Behaviour(
-        double="registry2",
-        single_post=False,
-        referrers=False,
-        deletes=False,
-        keep_partial=False,
-        strict_state=False,
-        content_range=False,
-        accepts_schema1=False,
-        tag_pages=False,
-        max_page_size=10**6,
-    ),
-    before={
-        Operation.LIST_CATALOG: (_refuse_long_catalog,),
-        Operation.START_UPLOAD: (ignore_post_body,),
-        Operation.PUT_UPLOAD: _BODIES,
-        ExtraOperation.PATCH_UPLOAD: _BODIES,
-        Operation.GET_BLOB: (_refuse_other_units,),
-        ExtraOperation.DELETE_MANIFEST: (_delete_digests_only,),
-    },
-    phrases={"session lost": _count_status},
-)
-
 REGISTRY3 = Double(
     "registry3",
     "distribution 3.0",
@@ -106,8 +79,20 @@ REGISTRY3 = Double(
     before={
         Operation.LIST_CATALOG: (_refuse_long_catalog,),
         Operation.START_UPLOAD: (ignore_post_body,),
-        Operation.PUT_UPLOAD: _BODIES,
-        ExtraOperation.PATCH_UPLOAD: _BODIES,
+        Operation.PUT_UPLOAD: (_need_newest_address,),
+        ExtraOperation.PATCH_UPLOAD: (_need_newest_address,),
     },
     phrases={"session lost": _count_status},
+)
+
+REGISTRY2 = replace(
+    REGISTRY3,
+    name="registry2",
+    title="distribution 2.8",
+    behaviour=replace(REGISTRY3.behaviour, double="registry2", content_range=False, tag_pages=False),
+    before={
+        **REGISTRY3.before,
+        Operation.GET_BLOB: (_refuse_other_units,),
+        ExtraOperation.DELETE_MANIFEST: (_delete_digests_only,),
+    },
 )

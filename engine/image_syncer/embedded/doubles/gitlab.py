@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.embedded.behaviour import Behaviour, TokenService
 from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
+from image_syncer.embedded.doubles.rules import names_below, refuse_catalog
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.registry import Operation
 
@@ -47,25 +48,16 @@ def _need_project(call: Call) -> None:
     raise Refusal(403, "DENIED", "requested access to the resource is denied", quirk="project missing")
 
 
-def _refuse_catalog(call: Call) -> None:  # noqa: ARG001 - a rule like the others
-    raise Refusal(401, "UNAUTHORIZED", "authentication required", quirk="catalog closed")
-
-
 async def _answer(call: Call) -> web.StreamResponse:
-    path = call.request.path
-    if not call.on_companion or not path.endswith(_REPOSITORIES):
-        raise Refusal(404, "NOT_FOUND", "there is nothing here")
-    if call.request.headers.get("Authorization", "").removeprefix("Bearer ") not in call.behaviour.users.values():
+    token = call.request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if call.on_companion and token not in call.behaviour.users.values():
         raise Refusal(401, "UNAUTHORIZED", "401 Unauthorized")
-    group = path[len(_GROUPS) : -len(_REPOSITORIES)]
-    names = [name for name in call.storage.repositories() if name.startswith(f"{group}/")]
-    if not names:
-        raise Refusal(404, "NOT_FOUND", "404 Group Not Found")
+    names = names_below(call, _GROUPS, _REPOSITORIES, "404 Group Not Found")
     page, size = int(call.request.query.get("page", "1")), int(call.request.query.get("per_page", "20"))
     size = min(size, _MOST_LISTED, call.behaviour.max_page_size)
     answer = json_answer([{"path": name} for name in names[(page - 1) * size : page * size]])
     if page * size < len(names):
-        answer.headers["Link"] = f'<{call.own_url}{path}?page={page + 1}&per_page={size}>; rel="next"'
+        answer.headers["Link"] = f'<{call.own_url}{call.request.path}?page={page + 1}&per_page={size}>; rel="next"'
     return answer
 
 
@@ -83,7 +75,7 @@ GITLAB = Double(
     before={
         Operation.START_UPLOAD: (_need_project,),
         Operation.PUT_MANIFEST: (_need_project,),
-        Operation.LIST_CATALOG: (_refuse_catalog,),
+        Operation.LIST_CATALOG: (refuse_catalog,),
     },
     owned=(("GET", _GROUPS),),
     answer=_answer,

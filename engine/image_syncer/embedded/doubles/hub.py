@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.embedded.behaviour import Behaviour, TokenService
 from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
-from image_syncer.embedded.doubles.rules import cut_page, refuse_mount_without_from
+from image_syncer.embedded.doubles.rules import cut_page, names_below, refuse_catalog, refuse_mount_without_from
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.registry import Operation
 
@@ -73,18 +73,9 @@ def _refuse_foreign_mount(call: Call) -> None:
         raise Refusal(400, "NAME_INVALID", "invalid repository name", quirk="mount refused")
 
 
-def _refuse_catalog(call: Call) -> None:  # noqa: ARG001 - a rule like the others
-    raise Refusal(401, "UNAUTHORIZED", "authentication required", quirk="catalog closed")
-
-
 async def _answer(call: Call) -> web.StreamResponse:
-    path = call.request.path
-    if not call.on_companion or not path.endswith(_REPOSITORIES):
-        raise Refusal(404, "NOT_FOUND", "there is nothing here")
-    namespace = path[len(_NAMESPACES) : -len(_REPOSITORIES)]
-    names = [name for name in call.storage.repositories() if name.startswith(f"{namespace}/")]
-    if not names:
-        raise Refusal(404, "NOT_FOUND", "object not found")
+    names = names_below(call, _NAMESPACES, _REPOSITORIES, "object not found")
+    path, namespace = call.request.path, names[0].partition("/")[0]
     page, following, size = cut_page(call, names, _MOST_LISTED)
     return json_answer(
         {
@@ -115,7 +106,7 @@ HUB = Double(
         Operation.HEAD_MANIFEST: (_need_namespace,),
         Operation.GET_MANIFEST: (_need_namespace, _count),
         Operation.LIST_TAGS: (_need_namespace,),
-        Operation.LIST_CATALOG: (_refuse_catalog,),
+        Operation.LIST_CATALOG: (refuse_catalog,),
         Operation.START_UPLOAD: (_need_namespace, refuse_mount_without_from, _refuse_foreign_mount),
     },
     after={Operation.HEAD_MANIFEST: (_tell_limit,), Operation.GET_MANIFEST: (_tell_limit,)},

@@ -18,8 +18,10 @@ __all__ = [
     "cut_page",
     "ignore_post_body",
     "mount_inside",
+    "names_below",
     "no_cancel",
     "no_status",
+    "refuse_catalog",
     "refuse_long_body",
     "refuse_mount_without_from",
 ]
@@ -45,6 +47,25 @@ def no_status(call: Call) -> None:  # noqa: ARG001 - a rule like the others
 def count_pull(call: Call, response: web.Response) -> None:  # noqa: ARG001 - a change like the others
     """A GET of a manifest counts as a pull, a HEAD does not."""
     call.meet("pull counted")
+
+
+def refuse_catalog(call: Call) -> None:  # noqa: ARG001 - a rule like the others
+    """`/v2/_catalog` is for nobody who uses the registry."""
+    raise Refusal(401, "UNAUTHORIZED", "authentication required", quirk="catalog closed")
+
+
+def names_below(call: Call, before: str, after: str, missing: str) -> list[str]:
+    """The repositories of the namespace, or group, that stands between `before` and `after` in the path of a request
+    to the host of the registry's own API; with the words of `missing`, there is none.
+    """
+    path = call.request.path
+    if not call.on_companion or not path.endswith(after):
+        raise Refusal(404, "NOT_FOUND", "there is nothing here")
+    place = path[len(before) : -len(after)]
+    names = [name for name in call.storage.repositories() if name.startswith(f"{place}/")]
+    if not names:
+        raise Refusal(404, "NOT_FOUND", missing)
+    return names
 
 
 def cut_page(call: Call, names: list[str], most: int) -> tuple[list[str], int | None, int]:
