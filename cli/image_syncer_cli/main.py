@@ -27,6 +27,7 @@ from image_syncer_cli.login import login
 from image_syncer_cli.logout import logout
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
 from image_syncer_cli.plan import plan
+from image_syncer_cli.prune import prune
 from image_syncer_cli.registry import registry
 from image_syncer_cli.report import report
 from image_syncer_cli.retry import retry
@@ -117,6 +118,7 @@ _VERBS = (
     plan,
     diff,
     verify,
+    prune,
     retry,
     export,
     import_bundle,

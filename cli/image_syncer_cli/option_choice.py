@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import click
 
-__all__ = ["doctor_options", "options_without", "verify_options"]
+__all__ = ["doctor_options", "options_without", "prune_run_options", "verify_options"]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -57,6 +57,11 @@ def doctor_options(command: _Command) -> _Command:
 def verify_options(command: _Command) -> _Command:
     """Gives a verb those options of a run that mean something where nothing is copied."""
     return _kept(command, lambda name: name in _OF_VERIFY)
+
+
+def prune_run_options(command: _Command) -> _Command:
+    """Gives a verb those, and the journal, which has to forget what is deleted."""
+    return _kept(command, lambda name: name in _OF_VERIFY or name == "state")
 
 
 def options_without(*names: str) -> Callable[[_Command], _Command]:

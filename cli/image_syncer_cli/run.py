@@ -26,7 +26,7 @@ from image_syncer_cli.render import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from image_syncer import Configuration, ImageResult, Report
+    from image_syncer import Configuration, ImageResult, Pruned, Report
     from image_syncer_cli.options import RunOptions
 
 __all__ = ["begin_logs", "begin_telling", "choose_display", "run_images", "run_with_display", "say_end"]
@@ -69,10 +69,21 @@ def run_images(
             wanted.abandon()
         raise
     summary = "\n".join([report.summary_line(), *report.creation_lines(), *report.limit_lines()])
+    if report.pruned is not None:
+        _say_pruned(report.pruned, options)
+        summary += f"\n{report.pruned.summary_line()}"
     say_end(report, configuration, options, skipped=skipped, ways=ways, summary=summary)
     if wanted is not None:
         wanted.close()
     return report.exit_code
+
+
+def _say_pruned(pruned: Pruned, options: RunOptions) -> None:
+    from image_syncer_cli.prune_lines import prune_lines, say_unpruned
+
+    for line in prune_lines(pruned) if not options.quiet else ():
+        say(line)
+    say_unpruned(pruned, as_json=options.log_format == "json")
 
 
 def say_end(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from image_syncer_cli.options import RunOptions, run_options
+from image_syncer_cli.prune_options import PruneOptions, sync_prune_options
 from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from image_syncer import Configuration, Pruning, Report, Settings
 
 __all__ = ["sync"]
 
@@ -40,19 +44,37 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @run_options
+@sync_prune_options
 @_dropped("--records")
 @_dropped("--registry")
 @_dropped("--namespace")
-def sync(auth: str | None, images: str | None, config: str | None, **options: object) -> int:
+def sync(auth: str | None, images: str | None, config: str | None, **options: Any) -> int:
     """Copy the images that the files name, from registry to registry.
 
     What the destination already has is found by two requests an image, and not copied again.
     """
     if images is None and config is None:
         raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
+    pruning = PruneOptions.take(options)
+    given = RunOptions.from_click(options)
+    if not pruning.prune and not pruning.is_empty:
+        raise click.UsageError("--yes and the options of a prune go with --prune, which was not given.")
+    if pruning.yes and given.dry_run:
+        raise click.UsageError("--dry-run deletes nothing: leave out --yes.")
     from image_syncer import load_configuration
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
-    return run_images(configuration, RunOptions.from_click(options), way_words(auth, config))
+    engine = _pruning_after(pruning.build(given.on_conflict)) if pruning.prune else None
+    return run_images(configuration, given, way_words(auth, config), engine)
+
+
+def _pruning_after(pruning: Pruning) -> Callable[..., Report]:
+    """A sync that does what is to be done when everything is there."""
+    import image_syncer
+
+    def engine(configuration: Configuration, settings: Settings, **callbacks: Any) -> Report:
+        return image_syncer.sync(configuration, replace(settings, pruning=pruning), **callbacks)
+
+    return engine

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ForeignLayers,
         MissingPlatform,
         OnConflict,
+        Pruning,
         RateSchedule,
         Reason,
         ReferrerSelection,
@@ -34,16 +35,18 @@ if TYPE_CHECKING:
         load_registries,
         parse_on_conflict,
         parse_referrer_selection,
+        parse_share,
         rule_from_arguments,
     )
     from image_syncer.config.conversion import Conversion, convert_files
     from image_syncer.config.converters import ConversionOptions, FileFormat
     from image_syncer.config.schema import describe_key, schema_path, schema_text
-    from image_syncer.coordinator import plan, sync, verify
+    from image_syncer.coordinator import plan, prune, sync, verify
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.coordinator.login_check import check_login
+    from image_syncer.coordinator.prune_plan import load_prune_plan
     from image_syncer.credentials import (
         CredentialError,
         ErasedLogin,
@@ -80,11 +83,14 @@ if TYPE_CHECKING:
     from image_syncer.oci import ManifestFormat, PlatformFilter
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
+        Deletion,
         Difference,
+        Held,
         ImageList,
         ImageResult,
         Outcome,
         PartialFile,
+        Pruned,
         Report,
         Snapshot,
         Totals,
@@ -125,6 +131,7 @@ __all__ = [
     "Credential",
     "CredentialError",
     "Curve",
+    "Deletion",
     "Difference",
     "ErasedLogin",
     "Examination",
@@ -132,6 +139,7 @@ __all__ = [
     "Export",
     "FileFormat",
     "ForeignLayers",
+    "Held",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -154,6 +162,8 @@ __all__ = [
     "PlatformFilter",
     "Problem",
     "ProtocolViolation",
+    "Pruned",
+    "Pruning",
     "RateLimitedError",
     "RateSchedule",
     "Reason",
@@ -198,6 +208,7 @@ __all__ = [
     "import_bundle",
     "load_configuration",
     "load_plan",
+    "load_prune_plan",
     "load_registries",
     "load_report",
     "load_status",
@@ -209,10 +220,12 @@ __all__ = [
     "parse_on_conflict",
     "parse_referrer_selection",
     "parse_schedule",
+    "parse_share",
     "parse_target",
     "parse_webhook",
     "parse_webhook_file",
     "plan",
+    "prune",
     "rule_from_arguments",
     "run_watch",
     "schema_path",
@@ -232,6 +245,7 @@ _ROOMS = {
         "ForeignLayers",
         "MissingPlatform",
         "OnConflict",
+        "Pruning",
         "RateSchedule",
         "Reason",
         "ReferrerSelection",
@@ -243,15 +257,17 @@ _ROOMS = {
         "load_registries",
         "parse_on_conflict",
         "parse_referrer_selection",
+        "parse_share",
         "rule_from_arguments",
     ),
     "config.conversion": ("Conversion", "convert_files"),
     "config.converters": ("ConversionOptions", "FileFormat"),
     "config.schema": ("describe_key", "schema_path", "schema_text"),
-    "coordinator": ("plan", "sync", "verify"),
+    "coordinator": ("plan", "prune", "sync", "verify"),
     "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),
     "coordinator.login_check": ("check_login",),
+    "coordinator.prune_plan": ("load_prune_plan",),
     "credentials": (
         "CredentialError",
         "ErasedLogin",
@@ -269,11 +285,14 @@ _ROOMS = {
     "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("ManifestFormat", "PlatformFilter"),
     "telemetry": (
+        "Deletion",
         "Difference",
+        "Held",
         "ImageList",
         "ImageResult",
         "Outcome",
         "PartialFile",
+        "Pruned",
         "Report",
         "Snapshot",
         "Totals",

@@ -33,6 +33,7 @@ from image_syncer.config.policy import (
     parse_name_pattern,
     refusal_by_name,
 )
+from image_syncer.config.pruning import DEFAULT_MOST, Pruning, parse_share
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
 from image_syncer.config.reason import Reason
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection, parse_referrer_selection
@@ -43,6 +44,7 @@ from image_syncer.config.settings import MissingPlatform, Settings
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
 
 __all__ = [
+    "DEFAULT_MOST",
     "MAX_FILE_BYTES",
     "NO_LIMITS",
     "NO_REFERRERS",
@@ -63,6 +65,7 @@ __all__ = [
     "OnRefusal",
     "Policy",
     "PolicyCommand",
+    "Pruning",
     "RateSchedule",
     "RateWindow",
     "Reason",
@@ -87,6 +90,7 @@ __all__ = [
     "parse_name_pattern",
     "parse_on_conflict",
     "parse_referrer_selection",
+    "parse_share",
     "refusal_by_name",
     "rule_from_arguments",
     "tags_to_date",

@@ -12,6 +12,7 @@ from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection
 from image_syncer.oci import ManifestFormat, PlatformFilter
 
 if TYPE_CHECKING:
+    from image_syncer.config.pruning import Pruning
     from image_syncer.config.rate_schedule import RateSchedule
 
 __all__ = ["MissingPlatform", "Settings"]
@@ -78,6 +79,8 @@ class Settings:
     """The form in which manifests arrive."""
     referrers: ReferrerSelection = NO_REFERRERS
     """Which signatures, SBOMs and attestations are carried along; a rule's own `referrers` come before it."""
+    pruning: Pruning | None = None
+    """What is deleted at destinations when everything is there, since no rule selects it any more; None: nothing."""
     report_path: str | None = None
     """Where the JSON report goes."""
     plan_path: str | None = None

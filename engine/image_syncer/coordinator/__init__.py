@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from image_syncer.coordinator.sync import plan, sync, verify
+from image_syncer.coordinator.sync import plan, prune, sync, verify
 
-__all__ = ["plan", "sync", "verify"]
+__all__ = ["plan", "prune", "sync", "verify"]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.pruner import Pruner
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.net import EndpointBook
@@ -85,7 +86,8 @@ class Run:
         self._journal = journal_of(settings)
         self._progress = Progress(self._snapshot, on_progress, self._journal)
         self._files = self._open_files()
-        self._ledger = self._new_ledger(on_image)
+        self._pruner = self._new_pruner()
+        self._ledger = self._new_ledger(self._pruner.listening(on_image) if self._pruner is not None else on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
@@ -109,7 +111,7 @@ class Run:
             watching.add_done_callback(tell_crash)
             guarding = self._loop.create_task(guard(self._dog))
             guarding.add_done_callback(tell_crash)
-            self._main = self._loop.create_task(self._rules.run())
+            self._main = self._loop.create_task(self._work())
             try:
                 with self._ending.deadline(self._settings.deadline_s):
                     await self._main
@@ -126,6 +128,12 @@ class Run:
                 await self._wind_up(watching, guarding)
         self._progress.tell()
         return self._report()
+
+    async def _work(self) -> None:
+        await self._rules.run()
+        if self._pruner is not None:
+            parts = (self._client, self._access.endpoints, self._discovery, self._listings)
+            await self._pruner.run(*parts, holdings=self._holdings, journal=self._journal)
 
     async def _wind_up(self, *watching: asyncio.Task[None]) -> None:
         for task in watching:
@@ -195,7 +203,8 @@ class Run:
             holdings = JournaledHoldings(self._blobs, journal)
             sessions = UploadSessions(journal.sessions(), journal.note_session)
             quirks = Quirks(journal.quirks(), journal.note_quirk)
-        discovery = Discovery(self._client, endpoints, quirks, registries, settings)
+        self._holdings = holdings
+        self._discovery = discovery = Discovery(self._client, endpoints, quirks, registries, settings)
         self._children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         self._transfers = Transfers(
             self._client,
@@ -216,6 +225,8 @@ class Run:
         self._preparation = Preparation(self._client, endpoints, access.lookup, policies, holdings, self._transfers)
         self._listings = Listings(self._client, endpoints, self._preparation.own_api)
         images = self._new_images(discovery, endpoints, holdings)
+        if self._pruner is not None:
+            images = self._pruner.around(images)
         self._rules = RuleRunner(
             self._configuration.rules,
             self._listings,
@@ -227,6 +238,13 @@ class Run:
             health=access.health,
             catalogs=self._configuration.catalogs,
         )
+
+    def _new_pruner(self) -> Pruner | None:
+        if self._settings.pruning is None:
+            return None
+        from image_syncer.coordinator.pruner import Pruner
+
+        return Pruner(self._configuration, self._settings.pruning, dry_run=self._settings.dry_run)
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
         return Ledger(self._files.report, self._files.listener(on_image), self._journal)
@@ -301,6 +319,7 @@ class Run:
             mirrors=self._transfers.mirrors.as_data(),
             kind=self.kind,
             created=tuple(self._preparation.created),
+            pruned=None if self._pruner is None else self._pruner.pruned,
         )
         return self._files.close(report)
 

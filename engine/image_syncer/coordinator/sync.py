@@ -1,10 +1,11 @@
-"""`sync`, `plan` and `verify`: the doors of the engine."""
+"""`sync`, `plan`, `verify` and `prune`: the doors of the engine."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from image_syncer.config import Pruning
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.run import Run
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report, Snapshot
 
-__all__ = ["plan", "sync", "verify"]
+__all__ = ["plan", "prune", "sync", "verify"]
 
 
 def sync(
@@ -67,5 +68,27 @@ def verify(
 
     async def run() -> Report:
         return await VerifyRun(configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image).execute()
+
+    return run_in_loop(run())
+
+
+def prune(
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_image: Callable[[ImageResult], None] | None = None,
+) -> Report:
+    """Delete at destinations what no rule selects any more, as `settings.pruning` says; copies nothing.
+
+    Without its `delete`, what would go is in `Report.pruned`, and nothing is deleted. Images end as selected, failed,
+    skipped or not tried. For the rest see `sync`, which does the same after a sync.
+    """
+    from image_syncer.coordinator.prune_run import PruneRun
+
+    wanted = replace(settings, pruning=settings.pruning or Pruning())
+
+    async def run() -> Report:
+        return await PruneRun(configuration, wanted, on_progress=on_progress, on_image=on_image).execute()
 
     return run_in_loop(run())

@@ -13,6 +13,18 @@ from image_syncer.planning.latency import LatencyWatch
 from image_syncer.planning.mirrors import Mirrors
 from image_syncer.planning.pacing import Pacer
 from image_syncer.planning.patience import Patience
+from image_syncer.planning.pruning import (
+    GoingManifest,
+    GoingTag,
+    Keep,
+    ManifestNode,
+    RepositoryPrune,
+    RepositoryView,
+    is_too_much,
+    most_tags,
+    named_subject,
+    plan_prune,
+)
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
 from image_syncer.planning.restarts import RestartBudget
 from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
@@ -35,18 +47,24 @@ __all__ = [
     "BreakerState",
     "Breakers",
     "Decision",
+    "GoingManifest",
+    "GoingTag",
     "Grant",
     "Holdings",
     "HoldingsInMemory",
     "ImageTree",
     "Job",
+    "Keep",
     "LatencyWatch",
     "Lease",
     "Machine",
+    "ManifestNode",
     "Mirrors",
     "Numbering",
     "Pacer",
     "Patience",
+    "RepositoryPrune",
+    "RepositoryView",
     "Resources",
     "RestartBudget",
     "RetryPolicies",
@@ -59,7 +77,11 @@ __all__ = [
     "convert_tree",
     "decide_policies",
     "decide_resources",
+    "is_too_much",
     "metered",
+    "most_tags",
+    "named_subject",
+    "plan_prune",
     "split_connections",
     "streams_for",
 ]

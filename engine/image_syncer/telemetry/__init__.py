@@ -11,6 +11,7 @@ from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logge
 from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.telemetry.progress import RateMeter, Snapshot, TransferRow, estimate_time_left
+from image_syncer.telemetry.pruned import Deletion, Held, Pruned
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
 
@@ -18,12 +19,15 @@ __all__ = [
     "LOG_LEVELS",
     "MAX_FAILURES",
     "TRANSFER_OUTCOMES",
+    "Deletion",
     "Difference",
+    "Held",
     "ImageList",
     "ImageResult",
     "LimitsLog",
     "Outcome",
     "PartialFile",
+    "Pruned",
     "RateMeter",
     "Report",
     "ReportWriter",

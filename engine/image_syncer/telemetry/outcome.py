@@ -24,6 +24,7 @@ class Outcome(str, Enum):
     EQUAL = "equal"
     DIFFERENT = "different"
     UNCHECKED = "not checked"
+    SELECTED = "selected"
 
     def __str__(self) -> str:
         return self.value
@@ -40,8 +41,8 @@ class Outcome(str, Enum):
 
     @property
     def is_of_verification(self) -> bool:
-        """Whether only `verify` gives this outcome."""
-        return self in (Outcome.EQUAL, Outcome.DIFFERENT, Outcome.UNCHECKED)
+        """Whether only `verify` or `prune` gives this outcome."""
+        return self in (Outcome.EQUAL, Outcome.DIFFERENT, Outcome.UNCHECKED, Outcome.SELECTED)
 
 
 @dataclass(frozen=True)

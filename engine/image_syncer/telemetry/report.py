@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
+    from image_syncer.telemetry.pruned import Pruned
     from image_syncer.telemetry.transfer_record import TransferRecord
 
 __all__ = ["MAX_FAILURES", "Report", "ReportWriter", "Totals"]
@@ -120,8 +121,9 @@ class Report:
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,
-    `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync" or "verify". `created` are
-    repositories and projects that had to be made ("registry/name").
+    `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync", "verify" or "prune". `created`
+    are repositories and projects that had to be made ("registry/name"). `pruned` is what was deleted, where that was
+    asked for.
     """
 
     settings: Mapping[str, Any]
@@ -138,17 +140,18 @@ class Report:
     mirrors: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "sync"
     created: tuple[str, ...] = ()
+    pruned: Pruned | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 all as wanted · 1 some image failed or was not tried, or the report could not be written · 70 a mistake of
-        ours · 129 the terminal is gone · 130 interrupted · 143 terminated.
+        """0 all as wanted · 1 some image failed or was not tried, something was to be pruned and was not, or the report
+        could not be written · 70 a mistake of ours · 129 the terminal is gone · 130 interrupted · 143 terminated.
         """
         if self.internal_error is not None:
             return _EXIT_INTERNAL
         if self.interrupted is not None:
             return _SIGNAL_EXIT_CODES.get(self.interrupted, 1)
-        if self.unwritten is not None:
+        if self.unwritten is not None or (self.pruned is not None and self.pruned.has_failed):
             return 1
         return int(any(count and outcome.is_failure for outcome, count in self.totals.outcomes.items()))
 
@@ -162,7 +165,9 @@ class Report:
             parts[0] = f"a mistake of image-syncer · {parts[0]}"
         elif self.interrupted:
             parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
-        if self.kind == "verify":
+        if self.kind == "prune":
+            parts.append(f"looked at in {format_duration(self.seconds)}")
+        elif self.kind == "verify":
             parts.append(self._checks())
         elif totals.outcomes.get(Outcome.PLANNED):
             parts.append(f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}")
@@ -208,6 +213,7 @@ class Report:
 
     def as_data(self) -> dict[str, Any]:
         """The report without its images, as plain data."""
+        pruned = {} if self.pruned is None else {"pruned": self.pruned.as_data()}
         return {
             "kind": self.kind,
             "started_at": self.started_at,
@@ -220,6 +226,7 @@ class Report:
             "resumes": dict(self.resumes),
             "limits": dict(self.limits),
             "repositories_created": list(self.created),
+            **pruned,
             "mirrors": dict(self.mirrors),
             "warnings": list(self.warnings),
         }

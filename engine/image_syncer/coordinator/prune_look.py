@@ -1,0 +1,187 @@
+"""A look at a destination repository for a prune: where its tags point, what is under and about their manifests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, RefusedError, SyncError
+from image_syncer.oci import Reference
+from image_syncer.planning import ManifestNode, RepositoryPrune, RepositoryView, named_subject, plan_prune
+from image_syncer.registry import NO_REFERRERS_API, Operation, build_list_referrers, parse_referrers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from typing import TypeVar
+
+    from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.listings import Listings
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Digest, Repository
+    from image_syncer.planning import Keep
+
+    _In = TypeVar("_In")
+    _Out = TypeVar("_Out")
+
+__all__ = ["PruneLook"]
+
+AT_ONCE = 64
+"""Requests under way at once for one repository; fewer where the registry's settings say so."""
+MAX_PAGES = 1000
+"""Of one list of referrers."""
+
+
+class PruneLook:
+    """Looks at one repository, as often as is asked for. What a manifest says never changes, so each is read once."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        client: RegistryClient,
+        endpoints: EndpointBook,
+        discovery: Discovery,
+        listings: Listings,
+    ) -> None:
+        self.repository = repository
+        self._client = client
+        self._endpoints = endpoints
+        self._discovery = discovery
+        self._listings = listings
+        self._read: dict[Digest, ManifestNode] = {}
+        self._has_api: bool | None = None
+
+    async def look(
+        self, selected: frozenset[str], keep: Keep, untagged: frozenset[Digest] = frozenset()
+    ) -> RepositoryPrune:
+        """What of what is there now goes. Raises what registries have against it, and RefusedError where what rules
+        select cannot be told from the rest. Where there are no tags but those that are `selected`, nothing else is
+        asked.
+        """
+        names = await self._list()
+        if selected.issuperset(names) and not untagged:
+            return RepositoryPrune(self.repository, len(names))
+        tags = await self._find(names, selected)
+        nodes: dict[Digest, ManifestNode] = {}
+        named = [subject for tag in tags if (subject := named_subject(tag)) is not None]
+        await self._explore(nodes, [*tags.values(), *keep.digests, *named, *untagged])
+        for digest in sorted(keep.digests - nodes.keys()):
+            raise self._refused(f"a rule brings {digest}, which is not there under this digest")
+        asked: set[Digest] = set()
+        while True:
+            plan = plan_prune(RepositoryView(self.repository, tags, nodes, untagged), keep)
+            new = [digest for digest in plan.going_digests if digest not in asked]
+            if not new or self._has_api is False:
+                return plan
+            asked.update(new)
+            found = await self._each(self._referrers, new)
+            await self._explore(nodes, [digest for digests in found for digest in digests])
+
+    def blobs_of(self, digest: Digest) -> tuple[Digest, ...]:
+        """The blobs that a manifest names which was looked at."""
+        node = self._read.get(digest)
+        return node.blobs if node is not None else ()
+
+    def forget(self, digest: Digest) -> None:
+        """The manifest is gone."""
+        self._read.pop(digest, None)
+
+    async def _list(self) -> list[str]:
+        names: list[str] = []
+        try:
+            async with aclosing(self._listings.tags(self.repository)) as pages:
+                async for page, _last in pages:
+                    names += page
+        except NotFoundError:
+            return []  # nothing was ever brought there
+        except SyncError as error:
+            error.origin = Origin.DESTINATION
+            raise
+        return names
+
+    async def _find(self, names: Sequence[str], selected: frozenset[str]) -> dict[str, Digest]:
+        tags: dict[str, Digest] = {}
+        for name, digest in zip(names, await self._each(self.head, names), strict=True):
+            if digest is not None:
+                tags[name] = digest
+            elif name in selected:
+                raise self._refused(f"the tag {name}, which a rule selects, is listed and cannot be found")
+        return tags
+
+    async def head(self, tag: str) -> Digest | None:
+        """Where a tag points now; None where it is not there."""
+        return await self._discovery.head_destination(Reference(self.repository, tag, None), surely=True)
+
+    async def _explore(self, nodes: dict[Digest, ManifestNode], begin: Iterable[Digest]) -> None:
+        """Read `begin`, and everything that these lead to. What is not there has no node."""
+        seen: set[Digest] = set(nodes)
+        waiting = [digest for digest in dict.fromkeys(begin) if digest not in seen]
+        while waiting:
+            seen.update(waiting)
+            found = await self._each(self._node, waiting)
+            waiting = []
+            for node in found:
+                if node is None:
+                    continue
+                nodes[node.digest] = node
+                leads = (*node.children, *([node.subject] if node.subject is not None else []))
+                waiting += [digest for digest in leads if digest not in seen]
+            waiting = list(dict.fromkeys(waiting))
+
+    async def _node(self, digest: Digest) -> ManifestNode | None:
+        if digest in self._read:
+            return self._read[digest]
+        try:
+            manifest = await self._discovery.get_destination(self.repository, digest)
+        except NotFoundError:
+            return None
+        node = ManifestNode(
+            digest,
+            tuple(child.digest for child in manifest.children),
+            manifest.subject.digest if manifest.subject is not None else None,
+            tuple(blob.digest for blob in manifest.named_blobs),
+        )
+        self._read[digest] = node
+        return node
+
+    async def _referrers(self, subject: Digest) -> list[Digest]:
+        """What the registry lists; nothing where it does not, and lists are kept under tags, which are known."""
+        if self._has_api is False:
+            return []
+        endpoint = await self._endpoints.resolve(self.repository.registry, Origin.DESTINATION)
+        found: list[Digest] = []
+        next_url: str | None = None
+        for number in range(MAX_PAGES):
+            request = build_list_referrers(endpoint, self.repository, subject, next_url=next_url)
+            accept = (200, *NO_REFERRERS_API) if number == 0 else (200,)
+            response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=accept)
+            page = parse_referrers(response, request.url)
+            if page is None:
+                self._has_api = False
+                return []
+            self._has_api = True
+            found += [entry.digest for entry in page.entries]
+            next_url = page.next_url
+            if next_url is None:
+                return found
+        raise ProtocolViolation(
+            f"the list of referrers has more than {MAX_PAGES:,} pages",
+            origin=Origin.DESTINATION,
+            operation=Operation.LIST_REFERRERS.value,
+            repository=str(self.repository),
+        )
+
+    async def _each(self, ask: Callable[[_In], Awaitable[_Out]], items: Sequence[_In]) -> list[_Out]:
+        done: list[_Out] = []
+        for begin in range(0, len(items), AT_ONCE):
+            done += await asyncio.gather(*(ask(item) for item in items[begin : begin + AT_ONCE]))
+        return done
+
+    def _refused(self, what: str) -> RefusedError:
+        return RefusedError(
+            what,
+            origin=Origin.DESTINATION,
+            operation=Operation.LIST_TAGS.value,
+            repository=str(self.repository),
+            hint="Run a sync of the same files first; nothing is pruned in this repository until then.",
+        )

@@ -1,0 +1,162 @@
+"""The scope of a prune: which destination repositories rules own, what they select there, and where something failed,
+so that nothing there may be taken for unselected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.oci import Digest, Repository
+from image_syncer.telemetry import ImageResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from image_syncer.config import Configuration
+    from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.parking import PlannedImage
+    from image_syncer.coordinator.rules import Images
+    from image_syncer.oci import Reference
+
+__all__ = ["PruneScope", "ScopedImages", "Selected", "SelectedImages", "listening"]
+
+
+@dataclass
+class Selected:
+    """What rules select in one repository: tags, and digests that are brought as such (by their sources)."""
+
+    tags: set[str] = field(default_factory=set)
+    digests: dict[str, Digest] = field(default_factory=dict)
+
+
+class PruneScope:
+    """Learns from a run what its rules select, and what became of it.
+
+    A rule that lets tags keep their names owns the repository that it writes to, with all its tags. One that names
+    tags of the destination, or brings a digest, owns nothing: others may have the rest of the repository.
+    """
+
+    def __init__(self, configuration: Configuration, *, empty_sources: bool) -> None:
+        self._empty_sources = empty_sources
+        self._templates = {str(place) for catalog in configuration.catalogs for place in catalog.destinations}
+        self._templates |= {catalog.written for catalog in configuration.catalogs}
+        self._owned: set[Repository] = set()
+        self._only_named: set[Repository] = set()
+        self._selected: dict[Repository, Selected] = {}
+        self._held: dict[Repository, str] = {}
+        self._held_registries: dict[str, str] = {}
+        for rule in configuration.rules:
+            for destination in rule.destinations:
+                owns = not destination.tags and destination.digest is None and rule.tags.digest is None
+                (self._owned if owns else self._only_named).add(destination.repository)
+
+    def select(self, planned: PlannedImage) -> None:
+        """An image has come up. What is a source of another rule is needed, too, wherever it is."""
+        for reference in (planned.source, *planned.destinations):
+            self._note(reference, str(planned.source))
+        for destination in planned.destinations:
+            if destination.repository not in self._only_named:
+                self._owned.add(destination.repository)
+
+    def _note(self, reference: Reference, source: str) -> None:
+        repository = reference.repository
+        selected = self._selected.setdefault(repository, Selected())
+        if reference.digest is not None:
+            selected.digests[source] = reference.digest
+        elif reference.tag is not None:
+            selected.tags.add(reference.tag)
+
+    def on_result(self, result: ImageResult) -> None:
+        """An image has ended, or a rule that has none."""
+        is_image = _repository_of(result.destination)[1]
+        is_empty = result.outcome is Outcome.SKIPPED and not is_image and not self._empty_sources
+        if result.outcome.is_failure or is_empty:
+            reason = f"{result.source}: {result.reason or result.outcome}"
+            for place in (result.destination, *([result.source] if result.outcome.is_failure else [])):
+                self._hold(place, reason)
+        elif result.destination_digest is not None and "@" in result.destination:
+            # With a choice of platforms, it has another digest there than at its source.
+            selected = self._selected.setdefault(_repository_of(result.destination)[0], Selected())
+            selected.digests[result.source] = Digest(result.destination_digest)
+
+    def _hold(self, place: str, reason: str) -> None:
+        if place in self._templates:  # it may write to any repository there
+            self._held_registries.setdefault(place.partition("/")[0], reason)
+        else:
+            self._held.setdefault(_repository_of(place)[0], reason)
+
+    @property
+    def owned(self) -> list[Repository]:
+        """The repositories that rules own, in order."""
+        return sorted(self._owned, key=str)
+
+    @property
+    def only_named(self) -> list[Repository]:
+        """Those to which rules write, and that they do not own."""
+        return sorted(self._only_named - self._owned, key=str)
+
+    def why_held(self, repository: Repository) -> str | None:
+        """Why nothing may be pruned in `repository`, or None."""
+        return self._held.get(repository) or self._held_registries.get(repository.registry)
+
+    def selected(self, repository: Repository) -> Selected:
+        """What rules select there."""
+        return self._selected.get(repository, Selected())
+
+
+class ScopedImages:
+    """Images of a run that are told to a scope as they come up."""
+
+    def __init__(self, images: Images, scope: PruneScope) -> None:
+        self._images = images
+        self._scope = scope
+
+    def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
+        """See `Images`."""
+        self._scope.select(planned)
+        return self._images.start(planned)
+
+    def close(self) -> None:
+        """See `Images`."""
+        self._images.close()
+
+
+class SelectedImages:
+    """Images with which nothing is done: that they are selected is all there is to know."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def start(self, planned: PlannedImage) -> Coroutine[None, None, None]:
+        """See `Images`."""
+        for destination in planned.destinations:
+            self._ledger.enter(ImageResult(str(planned.source), str(destination), Outcome.SELECTED))
+        return _nothing()
+
+    def close(self) -> None:
+        """See `Images`: each has its outcome as soon as it is begun, so none is left."""
+
+
+async def _nothing() -> None:
+    """What is left to do for an image that is only to be known."""
+
+
+def listening(scope: PruneScope, on_image: Callable[[ImageResult], Any] | None) -> Callable[[ImageResult], None]:
+    """What a run tells of each image that ends, told to `scope` first."""
+
+    def tell(result: ImageResult) -> None:
+        scope.on_result(result)
+        if on_image is not None:
+            on_image(result)
+
+    return tell
+
+
+def _repository_of(name: str) -> tuple[Repository, bool]:
+    """The repository in the name of an image, or of a rule, and whether a tag or digest follows it."""
+    head, at, _ = name.partition("@")
+    base, colon, last = head.rpartition(":")
+    is_tagged = bool(colon) and "/" not in last
+    registry, _, path = (base if is_tagged else head).partition("/")
+    return Repository(registry, path), is_tagged or bool(at)

@@ -1,0 +1,218 @@
+"""The pruning of a run: after every rule has come to its end, what none of them selects any more goes.
+
+First every repository is looked at, then it is decided whether that is too much, and only then is anything deleted;
+each repository is looked at again just before, and whatever has come up since stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from image_syncer.coordinator.prune_deletion import PruneDeletion
+from image_syncer.coordinator.prune_look import PruneLook
+from image_syncer.coordinator.prune_plan import save_prune_plan
+from image_syncer.coordinator.prune_scope import PruneScope, ScopedImages, listening
+from image_syncer.errors import SyncError
+from image_syncer.oci import Digest
+from image_syncer.planning import Keep, is_too_much, most_tags
+from image_syncer.telemetry import Deletion, Held, Pruned, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from image_syncer.config import Configuration, Pruning
+    from image_syncer.coordinator.discovery import Discovery
+    from image_syncer.coordinator.journal import Journal
+    from image_syncer.coordinator.listings import Listings
+    from image_syncer.coordinator.rules import Images
+    from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Repository
+    from image_syncer.planning import Holdings, RepositoryPrune
+    from image_syncer.telemetry import ImageResult
+
+__all__ = ["Pruner"]
+
+LOOKED_AT_ONCE = 8
+"""Repositories; each holds its tags and what it knows of their manifests in memory."""
+DELETED_BEFORE_A_LOOK = 100
+"""Manifests of one repository that are deleted before it is looked at again."""
+_NOT_OWNED = "rules write single tags or digests there, and do not own the rest of it"
+_PERCENT = 100
+
+_log = get_logger(__name__)
+
+
+class Pruner:
+    """One prune. It learns from the run what rules select (`around`, `listening`), and then does its work (`run`)."""
+
+    def __init__(self, configuration: Configuration, pruning: Pruning, *, dry_run: bool) -> None:
+        self._pruning = pruning
+        self._scope = PruneScope(configuration, empty_sources=pruning.empty_sources)
+        self.pruned = Pruned(deletes=pruning.delete and not dry_run)
+
+    def listening(self, on_image: Callable[[ImageResult], None] | None) -> Callable[[ImageResult], None]:
+        """`on_image`, and what the prune has to know of each image that ends."""
+        return listening(self._scope, on_image)
+
+    def around(self, images: Images) -> Images:
+        """`images`, of which the prune is told."""
+        return ScopedImages(images, self._scope)
+
+    async def run(
+        self,
+        client: RegistryClient,
+        endpoints: EndpointBook,
+        discovery: Discovery,
+        listings: Listings,
+        *,
+        holdings: Holdings,
+        journal: Journal | None,
+    ) -> None:
+        """All of it. What registries have against something is told in `pruned`."""
+        looks = {
+            repository: PruneLook(repository, client, endpoints, discovery, listings)
+            for repository in self._to_look_at()
+        }
+        gate = asyncio.Semaphore(LOOKED_AT_ONCE)
+
+        async def look(one: PruneLook) -> RepositoryPrune | None:
+            async with gate:
+                return await self._look(one)
+
+        plans = await asyncio.gather(*(look(one) for one in looks.values()))
+        self.pruned.plans = [plan for plan in plans if plan is not None]
+        self._check_share()
+        if self._pruning.save_path is not None and self.pruned.excess is None:
+            try:
+                save_prune_plan(self._pruning.save_path, self.pruned)
+            except SyncError as error:
+                self.pruned.unsaved = str(error)
+        if self.pruned.deletes and self.pruned.excess is None:
+            deletion = PruneDeletion(client, endpoints, discovery, holdings, journal)
+            for plan in self.pruned.plans:
+                if not plan.is_empty:
+                    await self._delete(looks[plan.repository], plan, deletion)
+        self.pruned.not_over = False
+
+    def _to_look_at(self) -> list[Repository]:
+        """The repositories that rules own, and in which nothing has failed. The others are held."""
+        found: list[Repository] = []
+        planned = None if self._pruning.plan is None else set(self._pruning.plan)
+        for repository in self._scope.owned:
+            if planned is not None and str(repository) not in planned:
+                continue
+            if planned is not None:
+                planned.discard(str(repository))
+            reason = self._scope.why_held(repository)
+            if reason is None:
+                found.append(repository)
+            else:
+                self._hold(repository, reason)
+        for repository in self._scope.only_named if planned is None else ():
+            self._hold(repository, _NOT_OWNED, is_failure=False)
+        for name in sorted(planned or ()):
+            self.pruned.held.append(Held(name, "it is in the plan, and no rule of these files owns it"))
+        return found
+
+    def _hold(self, repository: Repository, reason: str, *, is_failure: bool = True) -> None:
+        self.pruned.held.append(Held(str(repository), reason, is_failure))
+        _log.info("prune held", repository=str(repository), reason=reason)
+
+    async def _look(self, look: PruneLook) -> RepositoryPrune | None:
+        repository = look.repository
+        try:
+            bounds = None if self._pruning.plan is None else self._pruning.plan[str(repository)]
+            if bounds is None:
+                return await look.look(self._tags(repository), self._keep(repository))
+            tags, manifests = bounds
+            only = frozenset(Digest(each) for each in manifests)
+            return await look.look(self._tags(repository), self._keep(repository, tags, only), only)
+        except SyncError as error:
+            error.located(repository=str(repository))
+            self._hold(repository, str(error).splitlines()[0])
+            return None
+
+    def _tags(self, repository: Repository) -> frozenset[str]:
+        return frozenset(self._scope.selected(repository).tags)
+
+    def _keep(
+        self,
+        repository: Repository,
+        going: frozenset[tuple[str, str]] | None = None,
+        only: frozenset[Digest] | None = None,
+    ) -> Keep:
+        """What stays there; with `going`, everything but those tags, and with `only`, but those manifests."""
+        selected = self._scope.selected(repository)
+
+        def why(tag: str, digest: Digest) -> str | None:
+            if tag in selected.tags:
+                return ""
+            reason = self._pruning.why_kept(tag, digest.hex)
+            if reason is None and going is not None and (tag, digest) not in going:
+                return "it is not in the plan"
+            return reason
+
+        return Keep(why, frozenset(selected.digests.values()), only)
+
+    def _check_share(self) -> None:
+        most, plans = self._pruning.most, self.pruned.plans
+        if most is None or self._pruning.plan is not None:
+            return
+        there = sum(plan.tags_there for plan in plans)
+        beyond = [(str(plan.repository), plan.tag_count, plan.tags_there) for plan in is_too_much(plans, most)]
+        if not beyond and self.pruned.tag_count > most_tags(there, most):
+            beyond = [("all repositories", self.pruned.tag_count, there)]
+        if beyond:
+            name, count, of = beyond[0]
+            more = f", and too many of {len(beyond) - 1:,} more" if len(beyond) > 1 else ""
+            self.pruned.excess = (
+                f"{count:,} of the {of:,} tags of {name} would go{more}, and at most {most * _PERCENT:g} % may: "
+                "nothing is deleted. See whether that is meant; then give --prune-most with a larger share."
+            )
+
+    async def _delete(self, look: PruneLook, first: RepositoryPrune, deletion: PruneDeletion) -> None:
+        """What is in `first`, and still may go; see `PruneLook` for what a look costs."""
+        repository = look.repository
+        open_tags = {each.tag: each for each in first.tags}
+        open_manifests = {each.digest: each for each in first.manifests}
+        going = frozenset((tag, str(digest)) for tag, digest in first.going_tags)
+        while open_tags or open_manifests:
+            rest = frozenset(open_manifests)
+            try:
+                now = await look.look(self._tags(repository), self._keep(repository, going, rest), rest)
+            except SyncError as error:
+                error.located(repository=str(repository))
+                self._hold(repository, str(error).splitlines()[0])
+                break
+            tags = [each for each in now.tags if each.tag in open_tags]
+            manifests = now.manifests[:DELETED_BEFORE_A_LOOK]
+            if not tags and not manifests:
+                break
+            for tag in tags:
+                del open_tags[tag.tag]
+                with self._noting(repository, tag.digest, (tag.tag,), alone=True):
+                    self.pruned.deletions.append(await deletion.delete_tag(look, tag))
+            for manifest in manifests:
+                del open_manifests[manifest.digest]
+                with self._noting(repository, manifest.digest, manifest.tags):
+                    self.pruned.deletions.append(await deletion.delete_manifest(look, manifest))
+        reason = "it has changed since it was looked at: something that stays has it now"
+        for digest, tag_names, alone in (
+            *((each.digest, (each.tag,), True) for each in open_tags.values()),
+            *((each.digest, each.tags, False) for each in open_manifests.values()),
+        ):
+            self.pruned.deletions.append(Deletion(str(repository), str(digest), tag_names, "left", reason, alone))
+
+    @contextlib.contextmanager
+    def _noting(
+        self, repository: Repository, digest: Digest, tags: tuple[str, ...], *, alone: bool = False
+    ) -> Iterator[None]:
+        """A run that ends while it deletes something does not know whether it is gone."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            reason = "the run was ended while this was deleted: it may be gone"
+            self.pruned.deletions.append(Deletion(str(repository), str(digest), tags, "failed", reason, alone))
+            raise
