@@ -126,6 +126,7 @@ def watch(
         raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
     given = RunOptions.from_click(options)
     import image_syncer
+    from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import begin_logs
     from image_syncer_cli.watch_view import CommandView
 
@@ -147,7 +148,7 @@ def watch(
         return image_syncer.load_configuration(config=config, auth=auth, images=images, environ=os.environ)
 
     gc.freeze()  # what was imported stays, and need not be looked at after each round
-    view = CommandView(given)
+    view = CommandView(given, way_words(auth, config))
     return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=image_syncer.__version__)
 
 

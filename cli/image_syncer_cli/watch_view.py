@@ -13,6 +13,8 @@ from image_syncer_cli.render import MAX_SKIPPED, Display, say_json, say_warning
 from image_syncer_cli.run import choose_display, say_end
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from image_syncer import Configuration, ImageList, ImageResult, Report, Snapshot, WatchOrder
     from image_syncer_cli.options import RunOptions
 
@@ -20,10 +22,11 @@ __all__ = ["CommandView"]
 
 
 class CommandView:
-    """Looks on for the command line."""
+    """Looks on for the command line; `ways` are those of `doctor_hint`."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, ways: Sequence[str]) -> None:
         self._options = options
+        self._ways = ways
         self._as_json = options.log_format == "json"
         self._display = Display()
         self._wanted: ImageList | None = None
@@ -88,6 +91,7 @@ class CommandView:
             order.configuration,
             self._options,
             skipped=self._skipped,
+            ways=self._ways,
             summary=f"{_now()} {order.cause}: {summary}",
         )
         if wanted is not None:
