@@ -24,6 +24,7 @@ from image_syncer.config.model import (
     TagSelection,
     canonical_prefix,
 )
+from image_syncer.config.only import Only
 from image_syncer.config.policy import (
     NameLists,
     NamePattern,
@@ -63,6 +64,7 @@ __all__ = [
     "NamePattern",
     "OnConflict",
     "OnRefusal",
+    "Only",
     "Policy",
     "PolicyCommand",
     "Pruning",

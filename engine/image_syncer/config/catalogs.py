@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.model import Destination, Rule, TagSelection
+from image_syncer.config.only import Only
 from image_syncer.config.place_texts import place_of
 from image_syncer.config.rules import RuleError
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, is_place, repository_at, split_place
@@ -165,7 +166,8 @@ def parse_template(text: str, groups: int, flatten: str | None) -> Template:
 @dataclass(frozen=True, slots=True)
 class CatalogRule:
     """A rule for each repository of `registry` whose whole name matches `pattern`, and none of `exclude`: regular
-    expressions. `written` is the source as the user wrote it, `origin` where, for messages.
+    expressions; and in whose name `exclude_regex` is not found. `written` is the source as the user wrote it, `origin`
+    where, for messages. Where fewer than `min_repositories` are meant of those that are listed, the rule fails.
     """
 
     registry: str
@@ -178,13 +180,18 @@ class CatalogRule:
     origin: str = ""
     referrers: ReferrerSelection | None = None
     """As in `Rule`."""
+    only: Only = Only.ALL
+    exclude_regex: str | None = None
+    min_repositories: int = 0
     resting: frozenset[str] = frozenset()
     """Repositories ("registry/name") that are meant, and not looked at in this run: see `watch.activity`."""
 
     def means(self, name: str) -> bool:
         """Whether the repository `name` of its registry is meant."""
-        return automaton_of(self.pattern).fullmatch(name) and not any(
-            automaton_of(pattern).fullmatch(name) for pattern in self.exclude
+        return (
+            automaton_of(self.pattern).fullmatch(name)
+            and not any(automaton_of(pattern).fullmatch(name) for pattern in self.exclude)
+            and not (self.exclude_regex is not None and automaton_of(self.exclude_regex).search(name))
         )
 
     @property
@@ -206,7 +213,7 @@ class CatalogRule:
         source = repository_at(self.registry, name)
         places = dict.fromkeys(template.repository_for(match) for template in self.destinations)
         destinations = tuple(Destination(place) for place in places)
-        return Rule(source, self.tags, destinations, self.platforms, self.origin, self.referrers)
+        return Rule(source, self.tags, destinations, self.platforms, self.origin, self.referrers, self.only)
 
 
 @lru_cache(maxsize=1024)

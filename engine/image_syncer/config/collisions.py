@@ -55,6 +55,8 @@ def _overlaps(
     for repository, placed_rules in listings.items():
         first, *others = placed_rules[:_MOST_LISTINGS]
         for other in others:
+            if _is_one_list(other, first):
+                continue  # looked at when the tags are known, before anything moves
             if other.rule.source != first.rule.source:
                 what = (
                     f"tags that both {other.rule.source} and {first.rule.source} ({_place(first)}) have "
@@ -68,11 +70,17 @@ def _overlaps(
         for listing in listings.get(target.repository, ())[:_MOST_LISTINGS]:
             if target.tag is None or not listing.rule.tags.select([target.tag]):
                 continue
+            if _is_one_list(placed, listing):
+                continue
             if source.repository == listing.rule.source and source.tag == target.tag:
                 yield _problem(placed, f"{source} to {target} is already part of {_place(listing)}")
             else:
                 what = f"{target} may also be written from {listing.rule.source} ({_place(listing)})"
                 yield _problem(placed, what, _OTHER_PLACE)
+
+
+def _is_one_list(one: PlacedRule, other: PlacedRule) -> bool:
+    return one.rule.group is not None and one.rule.group == other.rule.group
 
 
 def _place(placed: PlacedRule) -> str:

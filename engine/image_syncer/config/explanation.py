@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.catalogs import translate_glob, written_glob
+from image_syncer.config.only import Only
 from image_syncer.config.policy_explanation import explain_policies
 from image_syncer.config.reason import Reason
 from image_syncer.config.rules import RuleError
@@ -137,6 +138,10 @@ def _verdict(
         named = rule.tags.select(()) if not rule.tags.needs_listing else []
         position = named.index(image.tag) if image.tag in named else 0
         targets = dict.fromkeys(destination.reference_for(image, position) for destination in rule.destinations)
+        if rule.only is not Only.ALL:
+            where = "has the tag with other content" if rule.only is Only.CHANGED else "does not have the tag"
+            taken = Reason(True, f"only: it is copied where the destination {where}")
+            verdict = replace(verdict, reasons=(*verdict.reasons, taken))
         asked, left = explain_policies(policies, image, list(targets))
         return Verdict(rule.origin, source, (*verdict.reasons, *asked), tuple(map(str, left)))
     return Verdict(rule.origin, source, verdict.reasons, tuple(dict.fromkeys(places)))
@@ -154,6 +159,13 @@ def _catalog_verdict(catalog: CatalogRule, image: Reference, seen: Seen, policie
     if catalog.exclude:
         hit = next((written_glob(each) for each in catalog.exclude if automaton_of(each).fullmatch(name)), None)
         reasons.append(_excluded("exclude", hit, [written_glob(each) for each in catalog.exclude]))
+    if catalog.exclude_regex is not None:
+        there = bool(automaton_of(catalog.exclude_regex).search(name))
+        said = f"exclude_regex: “{catalog.exclude_regex}” is {'found' if there else 'not found'} in {name}"
+        reasons.append(Reason(not there, said))
+    if catalog.min_repositories:
+        least = f"at least {catalog.min_repositories} repositories"
+        reasons.append(Reason(True, f"min_repositories: the rule fails where it does not mean {least}"))
     try:
         rule = catalog.rule_for(name)
     except RuleError as error:

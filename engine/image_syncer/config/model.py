@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
+from image_syncer.config.only import Only
 from image_syncer.config.registry_cloud import CloudSettings, merge_clouds
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
 from image_syncer.config.registry_network import merge_networks
@@ -167,6 +168,9 @@ class Rule:
     origin: str = ""
     referrers: ReferrerSelection | None = None
     """None: as the settings say."""
+    only: Only = Only.ALL
+    group: str | None = None
+    """The list of sources that it comes from, where a rule has several."""
 
     def references(self, listed: Iterable[str] = ()) -> list[Reference]:
         """The source images; `listed` are the registry's tags, needed only where `tags.needs_listing`."""

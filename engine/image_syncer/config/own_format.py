@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from image_syncer.config.catalog_fields import CATALOG_KEYS, read_catalog_rule
+from image_syncer.config.catalog_fields import CATALOG_KEYS, fill_destinations, read_catalog_rule
 from image_syncer.config.catalogs import CatalogRule, is_pattern
 from image_syncer.config.created import read_created
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
@@ -14,6 +14,7 @@ from image_syncer.config.images import PlacedRule, read_platforms, read_rule, re
 from image_syncer.config.model import TagSelection
 from image_syncer.config.referrer_fields import read_referrer_selection
 from image_syncer.config.registries import read_registries
+from image_syncer.config.rule_fields import read_only, read_sources
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
@@ -22,14 +23,14 @@ from image_syncer.oci import is_tag
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import Dialect
     from image_syncer.config.model import RegistryEntry
-    from image_syncer.oci import Repository
+    from image_syncer.oci import Platform, Repository
 
 __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version", "read_own"]
 
 OWN_KEYS = ("version", "registries", "rules", "policy")
 """Keys at the top."""
 
-RULE_KEYS = ("source", "destination", "platforms", "tags", "referrers", "min_tags", *CATALOG_KEYS)
+RULE_KEYS = ("source", "destination", "platforms", "tags", "referrers", "min_tags", "only", *CATALOG_KEYS)
 """Keys of a rule."""
 
 VERSION_KEYS = ("versions", "prereleases", "newest", "suffix")
@@ -76,15 +77,16 @@ def _read_rules(node: Node, findings: Findings, dialect: Dialect) -> list[Placed
     if not isinstance(node, SequenceNode):
         findings.error(node.line, "rules", "no list", "begin every rule with “- source: …”")
         return []
-    rules = (_read_rule(item, f"rules[{index}]", findings, dialect) for index, item in enumerate(node.items))
-    return [rule for rule in rules if rule is not None]
+    return [
+        rule for index, item in enumerate(node.items) for rule in _read_rule(item, f"rules[{index}]", findings, dialect)
+    ]
 
 
-def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> PlacedRule | CatalogRule | None:
+def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> list[PlacedRule | CatalogRule]:
+    """A rule for each of its sources."""
     mapping = read_mapping(node, key, findings)
     if mapping is None:
-        return None
-    errors_before = len(findings.errors)
+        return []
     fields = read_fields(mapping, RULE_KEYS, key, findings, strict=True)
     for name in ("source", "destination"):
         if name not in fields:
@@ -95,28 +97,54 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> Pl
     referrers = None
     if "referrers" in fields:
         referrers = read_referrer_selection(fields["referrers"], key_path(key, "referrers"), findings)
+    only = read_only(fields.get("only"), key_path(key, "only"), findings)
+    sources = read_sources(fields, key, findings)
+    if not any(isinstance(source, ScalarNode) and is_pattern(source.text) for source in sources):
+        for name in CATALOG_KEYS:
+            if name in fields and not (name == "flatten" and len(sources) > 1):
+                findings.error(
+                    fields[name].line,
+                    key_path(key, name),
+                    f"`{name}`, and the source is one repository",
+                    "write a pattern in the source: registry.example.com/team/**",
+                )
+    group = f"{findings.file} {key}" if len(sources) > 1 else None
+    rules: list[PlacedRule | CatalogRule] = []
+    for source in sources or (None,):
+        one = {name: value for name, value in fields.items() if name != "source"}
+        one |= {} if source is None else {"source": source}
+        rule = _read_one(one, (mapping.line, key), findings, dialect, platforms)
+        if isinstance(rule, CatalogRule):
+            rules.append(replace(rule, referrers=referrers, only=only))
+        elif rule is not None:
+            rules.append(replace(rule, rule=replace(rule.rule, referrers=referrers, only=only, group=group)))
+    return rules
+
+
+def _read_one(
+    fields: dict[str, Node],
+    place: tuple[int, str],
+    findings: Findings,
+    dialect: Dialect,
+    platforms: tuple[Platform, ...],
+) -> PlacedRule | CatalogRule | None:
+    """The rule of one source; `place` is its line and path."""
+    key = place[1]
+    errors_before = len(findings.errors)
     written = fields.get("source")
     if isinstance(written, ScalarNode) and is_pattern(written.text):
         tags = _read_tags(fields["tags"], key_path(key, "tags"), findings) if "tags" in fields else TagSelection()
         tags = _read_min_tags(tags, fields, key, findings)
-        found = read_catalog_rule(fields, (mapping.line, key), findings, dialect, tags=tags, platforms=platforms)
-        return None if found is None else replace(found, referrers=referrers)
-    for name in CATALOG_KEYS:
-        if name in fields:
-            findings.error(
-                fields[name].line,
-                key_path(key, name),
-                f"`{name}`, and the source is one repository",
-                "write a pattern in the source: registry.example.com/team/**",
-            )
+        return read_catalog_rule(fields, place, findings, dialect, tags=tags, platforms=platforms)
     source = _read_source(fields, key, findings)
     rule = None
     if "destination" in fields:
         path = key_path(key, "destination")
-        rule = read_rule(source, fields["destination"], path, (mapping.line, key), findings, dialect, platforms)
-    if rule is None or len(findings.errors) > errors_before:
-        return None
-    return replace(rule, rule=replace(rule.rule, referrers=referrers))
+        destination = fields["destination"]
+        if source is not None:
+            destination = fill_destinations(source[0].name, fields, key, findings, dialect)
+        rule = read_rule(source, destination, path, place, findings, dialect, platforms)
+    return None if len(findings.errors) > errors_before else rule
 
 
 def _read_source(fields: dict[str, Node], key: str, findings: Findings) -> tuple[Repository, TagSelection] | None:

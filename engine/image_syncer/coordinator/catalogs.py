@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Rule, RuleError
-from image_syncer.errors import AuthenticationError, ConfigurationError, Problem, SyncError, visible
+from image_syncer.errors import AuthenticationError, ConfigurationError, Origin, Problem, SyncError, visible
 from image_syncer.oci import InvalidReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from image_syncer.config import CatalogRule
     from image_syncer.coordinator.listings import Listings
@@ -59,8 +60,7 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
         if isinstance(names, SyncError):
             failed.append((catalog, names.copy()))
             continue
-        begun = len(found) + len(unusable)
-        circle: Problem | None = None
+        before, begun = len(found), len(found) + len(unusable)
         for number, name in enumerate(names, 1):
             if number % NAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -71,11 +71,14 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
             except RuleError as error:
                 problems.append(_problem(catalog.origin, error.what))
             else:
-                if rule is not None:
-                    found.append(rule)
-                    circle = circle or _circle(catalog, rule)
-        problems += [] if circle is None else [circle]
-        if len(found) + len(unusable) == begun:
+                found += [] if rule is None else [rule]
+        problems += islice((circle for rule in found[before:] for circle in _circles(catalog, rule)), 1)
+        meant = len(found) + len(unusable) - begun
+        too_few = _too_few(meant, len(names), catalog.min_repositories)
+        if too_few is not None:
+            del found[before:]
+            failed.append((catalog, too_few))
+        elif not meant:
             empty.append(catalog)
     problems += _collisions(found, rules)
     if problems:
@@ -112,14 +115,13 @@ async def _names(listings: Listings, registry: str, owner: str) -> list[str] | S
         return error
 
 
-def _circle(catalog: CatalogRule, rule: Rule) -> Problem | None:
-    """A copy that the same rule would take for a source: every run would copy the copies of the one before."""
+def _circles(catalog: CatalogRule, rule: Rule) -> Iterator[Problem]:
+    """Copies that the same rule would take for sources: every run would copy the copies of the one before."""
     for destination in rule.destinations:
         place = destination.repository
         if place.registry == catalog.registry and place != rule.source and catalog.means(place.name):
             what = f"{rule.source} would go to {place}, which the same rule would find and copy in the next run"
-            return _problem(catalog.origin, what, "exclude the names of the copies, or narrow the pattern")
-    return None
+            yield _problem(catalog.origin, what, "exclude the names of the copies, or narrow the pattern")
 
 
 def _collisions(found: Iterable[Rule], rules: Iterable[Rule]) -> list[Problem]:
@@ -137,6 +139,16 @@ def _collisions(found: Iterable[Rule], rules: Iterable[Rule]) -> list[Problem]:
                 what = f"{rule.source} and {other.source} ({other.origin}) would both go to {destination.repository}"
                 problems.append(_problem(rule.origin, what))
     return problems
+
+
+def _too_few(meant: int, listed: int, least: int) -> SyncError | None:
+    if meant >= least:
+        return None
+    return SyncError(
+        f"the rule means {meant:,} of the {listed:,} repositories that the registry lists; it wants {least:,} at least",
+        origin=Origin.SOURCE,
+        hint="See what is gone at the source, or lower `min_repositories`.",
+    )
 
 
 def _problem(origin: str, what: str, mend: str = "exclude one of them, or write another destination") -> Problem:

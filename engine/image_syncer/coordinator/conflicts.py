@@ -11,6 +11,7 @@ from image_syncer.registry import Operation
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from image_syncer.coordinator.discovery import Discovery
@@ -18,9 +19,25 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.oci import Digest
 
-__all__ = ["Conflicts"]
+__all__ = ["Conflicts", "leave_missing", "leave_there"]
 
 _DIGEST_CHARACTERS = 12
+
+
+def leave_missing(image: OpenImage, present: Mapping[Reference, Digest | None]) -> None:
+    """End `image` where nothing is: its rule takes only what changed."""
+    for destination in image.open:
+        if present.get(destination) is None:
+            reason = "the destination does not have the tag, and the rule has `only: changed`"
+            image.enter(destination, Outcome.SKIPPED, reason=reason)
+
+
+def leave_there(image: OpenImage, changed: Mapping[Reference, Digest | None]) -> None:
+    """End `image` where something else is: its rule takes only what is missing."""
+    for destination in image.open:
+        if (there := changed.get(destination)) is not None:
+            reason = f"the destination has the tag ({there}), and the rule has `only: missing`"
+            image.enter(destination, Outcome.SKIPPED, reason=reason)
 
 
 class Conflicts:

@@ -6,8 +6,8 @@ import asyncio
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from image_syncer.config import NO_REFERRERS
-from image_syncer.coordinator.conflicts import Conflicts
+from image_syncer.config import NO_REFERRERS, Only
+from image_syncer.coordinator.conflicts import Conflicts, leave_missing, leave_there
 from image_syncer.coordinator.foreign_layers import refuse_foreign
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_delivery import ImageDelivery
@@ -107,7 +107,7 @@ class ImageSync:
         image = self.open(planned, holds=not referrers.is_empty)
         if self._referrers is not None and not referrers.is_empty:
             self._referrers.claim(image)
-        return self._run(image, planned.wanted, referrers)
+        return self._run(image, planned.wanted, referrers, planned.only)
 
     def open(self, planned: PlannedImage, referrer_of: str | None = None, *, holds: bool = False) -> OpenImage:
         """The image of `planned`; from here on it ends in the ledger."""
@@ -132,11 +132,13 @@ class ImageSync:
                 image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
             image.leave(self._ending.reason)
 
-    async def _run(self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection) -> None:
+    async def _run(
+        self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, only: Only = Only.ALL
+    ) -> None:
         watch = TaskWatch(self._dog, f"image {image.source}", "asks both sides for the tag")
         watch.watched.excuse = self._dog.turn_at(image.source, *image.open)
         try:
-            found = await self._sync(image, wanted, referrers, watch.watched)
+            found = await self._sync(image, wanted, referrers, only, watch.watched)
             if found is not None and self._referrers is not None:
                 watch.watched.enter("carries its referrers along", lambda _now: True)  # each is watched for itself
                 await self._referrers.carry(self, image, found, referrers)
@@ -154,7 +156,7 @@ class ImageSync:
             self._under_way.discard(image)
 
     async def _sync(
-        self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, watched: Watched
+        self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, only: Only, watched: Watched
     ) -> FoundReferrers | None:
         """What refers to the image, where that is to be carried along."""
         if self._policy is not None:
@@ -162,13 +164,11 @@ class ImageSync:
         self._recall(image, referrers)
         if not image.open:
             return None
-        head, present = await self._look(image)
-        filtered = self._discovery.rewrites(wanted, head.media_type)
-        if head.digest is not None and not filtered and referrers.is_empty:
-            if not self._settings.force:
-                enter_unchanged(image, present, head.digest, head.digest)
-            if image.open and not self._settings.dry_run:
-                self._transfers.start()  # something will move: workers start while the manifests are read
+        head, present = await self._look(image, surely=only is not Only.ALL)
+        if only is Only.CHANGED:
+            leave_missing(image, present)
+        if head.digest is not None and referrers.is_empty and not self._discovery.rewrites(wanted, head.media_type):
+            self._settle_by_digest(image, head.digest, present, only)
         if not image.open:
             return None
         watched.enter("asks the source for the manifest", self._dog.turn_at(image.source, *image.open))
@@ -185,10 +185,21 @@ class ImageSync:
             watched.enter("looks for its referrers", self._dog.turn_at(image.source))
             found = await self._referrers.find(image.source.repository, selected, referrers)
         try:
-            await self._deliver_to_all(image, selected, selected.root, present, watched)
+            await self._deliver_to_all(image, selected, selected.root, present, only, watched)
         except SyncError as error:
             fail(image, error)  # not for those that have it: their referrers are carried along
         return found
+
+    def _settle_by_digest(
+        self, image: OpenImage, digest: Digest, present: dict[Reference, Digest | None], only: Only
+    ) -> None:
+        """What can be said of an image of which nothing but the `digest` is known, and nothing else will be written."""
+        if not self._settings.force:
+            enter_unchanged(image, present, digest, digest)
+        if only is Only.MISSING:
+            leave_there(image, {place: there for place, there in present.items() if there != digest})
+        if image.open and not self._settings.dry_run:
+            self._transfers.start()  # something will move: workers start while the manifests are read
 
     def _recall(self, image: OpenImage, referrers: ReferrerSelection) -> None:
         """What can be said of an image without asking anybody."""
@@ -210,6 +221,7 @@ class ImageSync:
         selected: Selected,
         root: Manifest,
         present: dict[Reference, Digest | None],
+        only: Only,
         watched: Watched,
     ) -> None:
         """Bring what was `selected`, with its `root`, to where it is not `present`."""
@@ -219,6 +231,8 @@ class ImageSync:
         if not self._settings.force:
             enter_unchanged(image, present, root.digest, selected.source_digest)
         changed = {place: there for place, there in present.items() if there != root.digest}
+        if only is Only.MISSING:
+            leave_there(image, changed)
         self._conflicts.settle(image, changed)
         if not image.open:
             return
@@ -244,18 +258,18 @@ class ImageSync:
         if self._policy is not None:
             await self._policy.settle(image, selected, tree, changed)
 
-    async def _look(self, image: OpenImage) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
+    async def _look(self, image: OpenImage, *, surely: bool) -> tuple[ManifestHead, dict[Reference, Digest | None]]:
         """HEAD on both sides at once. A destination that fails ends here, and leaves the others alone.
 
         A tag that has not changed is little more than this, so there is one task for each destination, and no other.
         A destination that the journal has is asked only where the source is not what was copied.
         """
         recalled = image.memory.recalled if image.memory is not None else {}
-        looks = self._looks.begin([destination for destination in image.open if destination not in recalled])
+        looks = self._looks.begin([place for place in image.open if place not in recalled], surely=surely)
         try:
             head = await self._discovery.head_source(image.source)
             if image.memory is not None and recalled:
-                looks += self._looks.begin(enter_recalled(image, image.memory, head))
+                looks += self._looks.begin(enter_recalled(image, image.memory, head), surely=surely)
             return head, await self._looks.end(image, looks)
         finally:
             self._looks.abandon(looks)

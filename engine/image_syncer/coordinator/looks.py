@@ -35,9 +35,11 @@ class Looks:
         self._surely = not conflicts.overwrites
         self._create_task = asyncio.get_running_loop().create_task
 
-    def begin(self, destinations: list[Reference]) -> list[Look]:
-        """One task for each of `destinations`: whoever begins them ends or abandons them."""
-        create_task, head, surely = self._create_task, self._head, self._surely
+    def begin(self, destinations: list[Reference], *, surely: bool = False) -> list[Look]:
+        """One task for each of `destinations`: whoever begins them ends or abandons them. With `surely`, what is not
+        found there is not there, whatever is done about conflicts.
+        """
+        create_task, head, surely = self._create_task, self._head, surely or self._surely
         return [(destination, create_task(head(destination, surely=surely))) for destination in destinations]
 
     async def _head_or_create(self, destination: Reference, *, surely: bool) -> Digest | None:

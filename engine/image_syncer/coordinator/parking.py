@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.config import Only
 from image_syncer.coordinator.ledger import not_begun
 from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.errors import Origin
@@ -24,13 +25,14 @@ __all__ = ["Parking", "PlannedImage"]
 @dataclass(frozen=True)
 class PlannedImage:
     """An image that is owed an outcome at each of its destinations; `wanted` are its platforms, `referrers` what its
-    rule says of those (None: nothing).
+    rule says of those (None: nothing), `only` at which of its destinations it is copied.
     """
 
     source: Reference
     destinations: tuple[Reference, ...]
     wanted: PlatformFilter
     referrers: ReferrerSelection | None = None
+    only: Only = Only.ALL
 
     @property
     def registries(self) -> frozenset[str]:
@@ -40,7 +42,7 @@ class PlannedImage:
     @property
     def facts(self) -> dict[str, Any] | None:
         """What the report has to say of it where it was not tried."""
-        return image_facts(self.wanted.platforms, self.referrers)
+        return image_facts(self.wanted.platforms, self.referrers, self.only)
 
 
 class Parking:

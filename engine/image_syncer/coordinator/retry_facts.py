@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import CatalogRule
+from image_syncer.config import CatalogRule, Only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 __all__ = ["image_facts", "rule_facts"]
 
 
-def image_facts(platforms: Iterable[Platform], referrers: ReferrerSelection | None = None) -> dict[str, Any] | None:
-    """Of one image: the platforms and the referrers of its rule; None where the rule has nothing of its own."""
+def image_facts(
+    platforms: Iterable[Platform], referrers: ReferrerSelection | None = None, only: Only = Only.ALL
+) -> dict[str, Any] | None:
+    """Of one image: platforms, referrers and `only` of its rule; None where the rule has nothing of its own."""
     facts: dict[str, Any] = {}
     if names := [str(platform) for platform in platforms]:
         facts["platforms"] = names
     if referrers is not None:
         facts["referrers"] = str(referrers)
+    if only is not Only.ALL:
+        facts["only"] = str(only)
     return facts or None
 
 
@@ -29,9 +33,13 @@ def rule_facts(rule: Rule | CatalogRule) -> dict[str, Any]:
     """Of a rule whose tags, or whose repositories, are not known: which of those that the registry lists it means;
     empty for all of them.
     """
-    facts: dict[str, Any] = image_facts(rule.platforms, rule.referrers) or {}
+    facts: dict[str, Any] = image_facts(rule.platforms, rule.referrers, rule.only) or {}
     if isinstance(rule, CatalogRule):
         facts["catalog"] = {"pattern": rule.pattern, "exclude": list(rule.exclude)}
+        if rule.exclude_regex is not None:
+            facts["catalog"]["exclude_regex"] = rule.exclude_regex
+        if rule.min_repositories:
+            facts["catalog"]["min_repositories"] = rule.min_repositories
         if (flatten := rule.destinations[0].flatten) is not None:
             facts["catalog"]["flatten"] = flatten
     regexes = {"regex": rule.tags.regex, "exclude_regex": rule.tags.exclude_regex}

@@ -73,7 +73,7 @@ class RuleOutcomes:
         if isinstance(rule, CatalogRule) or rule.tags.needs_listing:
             self.enter(rule, Outcome.NOT_TRIED, reason, rule_facts(rule))
             return
-        facts = image_facts(rule.platforms, rule.referrers)
+        facts = image_facts(rule.platforms, rule.referrers, rule.only)
         for position, source in enumerate(rule.references()):
             for destination in destinations_of(rule, source, position):
                 self._ledger.plan(str(source), str(destination))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.guard import TaskWatch
+from image_syncer.coordinator.merged_sources import MergedSources
 from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.rule_outcomes import RuleOutcomes, destinations_of
-from image_syncer.coordinator.rule_tags import pages_of_tags
 from image_syncer.errors import NotFoundError, SyncError
 from image_syncer.net import Gate
 from image_syncer.oci import PlatformFilter
@@ -112,7 +112,7 @@ class RuleRunner:
         self._gate = Gate(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._began_at = time.time()
+        self._merged = MergedSources(listings, time.time())
 
     @property
     def rules_left(self) -> int:
@@ -122,12 +122,14 @@ class RuleRunner:
     async def run(self) -> None:
         """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried.
 
-        Raises ConfigurationError, before anything is begun, where repositories of catalog rules collide.
+        Raises ConfigurationError, before anything is begun, where repositories of catalog rules collide, or tags of
+        several sources of one rule.
         """
         gate = Gate(OPEN_RULES)
         try:
             if self._catalogs:
                 await self._expand()
+            await self._merge()
             for number, rule in list(self._unresolved.items()):
                 await gate.enter()
                 needed = frozenset((rule.source.registry,)) if rule.tags.needs_listing else frozenset()
@@ -167,6 +169,23 @@ class RuleRunner:
         self._outcomes.enter_expanded(expanded)
         self._unresolved.update(enumerate(expanded.rules, len(self._unresolved)))
 
+    async def _merge(self) -> None:
+        """Tags of several sources that go into one repository are listed now, to see whether they collide."""
+        rules = self._merged.find(self._unresolved)
+        if not rules:
+            return
+        watch = TaskWatch(self._dog, "rules with several sources", "lists their tags")
+        watch.watched.excuse = self._dog.turn(*{rule.source.registry for rule in rules.values()})
+        try:
+            await self._merged.look(rules)
+        except asyncio.CancelledError:
+            if watch.error is None:
+                raise
+            for number in rules:
+                self._outcomes.fail(self._unresolved.pop(number), watch.error.copy())
+        finally:
+            watch.watched.leave()
+
     async def _wait_for_ends(self) -> None:
         """All tasks were cancelled; one that does not end all the same holds nobody up."""
         if self._tasks:
@@ -185,11 +204,11 @@ class RuleRunner:
         watch = TaskWatch(self._dog, f"rule {rule.source}", "lists tags")
         turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
         try:
-            async with aclosing(pages_of_tags(rule, self._listings, self._began_at)) as pages:
+            async with aclosing(self._merged.pages(number, rule)) as pages:
                 async for tags, seen, last in pages:
                     listed += seen
                     images = [
-                        PlannedImage(source, destinations_of(rule, source, position), wanted, rule.referrers)
+                        PlannedImage(source, destinations_of(rule, source, position), wanted, rule.referrers, rule.only)
                         for position, source in enumerate(rule.references(tags), begun)
                     ]
                     self._plan(images)

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from image_syncer.config import Only
+from image_syncer.coordinator.conflicts import leave_missing, leave_there
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.errors import Origin, SyncError
@@ -55,7 +57,7 @@ class ImageVerify:
         """The work that compares one image with its destinations."""
         image = OpenImage(planned.source, list(planned.destinations), self._ledger, self._loop.time)
         self._under_way.add(image)
-        return self._run(image, planned.wanted)
+        return self._run(image, planned.wanted, planned.only)
 
     def close(self) -> None:
         """Nothing runs any more: what has no outcome yet was not tried."""
@@ -63,9 +65,9 @@ class ImageVerify:
             for destination in image.open:
                 image.enter(destination, Outcome.NOT_TRIED, reason=self._ending.reason)
 
-    async def _run(self, image: OpenImage, wanted: PlatformFilter) -> None:
+    async def _run(self, image: OpenImage, wanted: PlatformFilter, only: Only) -> None:
         try:
-            await self._verify(image, wanted)
+            await self._verify(image, wanted, only)
         except SyncError as error:
             error.located(repository=str(image.source.repository), reference=image.source.target)
             for destination in image.open:
@@ -73,7 +75,7 @@ class ImageVerify:
         if not image.open:
             self._under_way.discard(image)
 
-    async def _verify(self, image: OpenImage, wanted: PlatformFilter) -> None:
+    async def _verify(self, image: OpenImage, wanted: PlatformFilter, only: Only) -> None:
         head = await self._discovery.head_source(image.source)
         if head.digest is not None and wanted.is_empty and not self._discovery.rewrites(wanted, head.media_type):
             source_digest = expected = head.digest
@@ -89,9 +91,24 @@ class ImageVerify:
             expected = selected.root.digest
             if expected != source_digest:
                 image.rename(expected)
+        if only is not Only.ALL:
+            await self._leave_out(image, expected, only)
         await asyncio.gather(
             *(self._compare(image, destination, expected, source_digest) for destination in image.open)
         )
+
+    async def _leave_out(self, image: OpenImage, expected: Digest, only: Only) -> None:
+        """End `image` where its rule does not bring it, whatever is there."""
+        present: dict[Reference, Digest | None] = {}
+        for destination in image.open:
+            try:
+                present[destination] = await self._discovery.head_destination(destination, surely=True)
+            except SyncError:  # noqa: PERF203 - the comparison meets it, too, and tells
+                present[destination] = expected
+        if only is Only.CHANGED:
+            leave_missing(image, present)
+        else:
+            leave_there(image, {place: there for place, there in present.items() if there != expected})
 
     async def _compare(self, image: OpenImage, destination: Reference, expected: Digest, source_digest: Digest) -> None:
         findings = await self._check.compare(destination, expected)

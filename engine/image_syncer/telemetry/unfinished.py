@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import (
@@ -12,6 +12,7 @@ from image_syncer.config import (
     Destination,
     ForeignLayers,
     MissingPlatform,
+    Only,
     Rule,
     TagSelection,
     VersionSelection,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Unfinished", "find_unfinished"]
 
-_Own = tuple[tuple[Platform, ...], ReferrerSelection | None]
-"""What a rule has of its own, beside its names: platforms and referrers."""
+_Own = tuple[tuple[Platform, ...], ReferrerSelection | None, Only]
+"""What a rule has of its own, beside its names: platforms, referrers, and which of its tags are copied."""
 _MOST_NAMED = 3
 _HINT = "Give the file that --report of a sync or copy wrote."
 _OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
@@ -117,14 +118,14 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         except (InvalidReference, InvalidPlatform, ValueError) as error:
             raise _foreign(image, error) from None
     rules = [
-        Rule(repository, selection, tuple(destinations), own[0], referrers=own[1])
+        Rule(repository, selection, tuple(destinations), own[0], referrers=own[1], only=own[2])
         for (repository, selection, own), destinations in whole.items()
     ]
     for (source, own), destinations in single.items():
         left = [each for each in destinations if not any(_covers(rule, source, each, own) for rule in rules)]
         if left:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
-            rules.append(Rule(source.repository, one, tuple(left), own[0], referrers=own[1]))
+            rules.append(Rule(source.repository, one, tuple(left), own[0], referrers=own[1], only=own[2]))
     settings = recorded.report.settings
     try:
         # Of an older release: the only ones that there were.
@@ -159,23 +160,24 @@ def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
     if flatten is not None and not isinstance(flatten, str):
         raise ValueError("flatten is no text")
     patterns = (data["pattern"], *_texts(data, "exclude"))
+    exclude_regex, least = _regex(data, "exclude_regex"), _least(data.get("min_repositories", 0))
     try:
         groups, *_ = (re.compile(pattern).groups for pattern in patterns)
     except re.error as error:
         raise ValueError(f"a pattern cannot be used: {error}") from None
     registry, _ = parse_pattern(image.source)
     template = parse_template(image.destination, groups, flatten)
-    platforms, referrers = _own(facts)
+    platforms, referrers, only = _own(facts)
     selection, templates = _selection(facts), (template,)
-    return CatalogRule(
-        registry, patterns[0], image.source, patterns[1:], selection, templates, platforms, referrers=referrers
-    )
+    rule = CatalogRule(registry, patterns[0], image.source, patterns[1:], selection, templates, platforms)
+    return replace(rule, referrers=referrers, only=only, exclude_regex=exclude_regex, min_repositories=least)
 
 
 def _own(facts: Mapping[str, Any]) -> _Own:
     platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
     referrers = facts.get("referrers")
-    return platforms, None if referrers is None else parse_referrer_selection(str(referrers))
+    only = Only(facts.get("only", "all"))
+    return platforms, None if referrers is None else parse_referrer_selection(str(referrers)), only
 
 
 def _destination(source: Reference, destination: Reference) -> Destination:
@@ -212,7 +214,7 @@ def _created(data: object) -> CreatedSelection:
 
 def _least(data: object) -> int:
     if not isinstance(data, int) or data < 0:
-        raise ValueError("min_tags is no number")
+        raise ValueError("the least that is wanted is no number")
     return data
 
 
@@ -245,7 +247,7 @@ def _versions(data: object) -> VersionSelection:
 def _covers(rule: Rule, source: Reference, destination: Destination, own: _Own) -> bool:
     return (
         rule.tags.needs_listing
-        and (rule.source, rule.platforms, rule.referrers) == (source.repository, *own)
+        and (rule.source, rule.platforms, rule.referrers, rule.only) == (source.repository, *own)
         and destination in rule.destinations
         and source.tag is not None
         and source.tag in rule.tags.select((source.tag,))

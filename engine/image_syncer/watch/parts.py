@@ -44,7 +44,8 @@ def awake_part(configuration: Configuration, resting: frozenset[str]) -> Configu
         return configuration
     if configuration.catalogs:
         return replace(configuration, catalogs=tuple(replace(each, resting=resting) for each in configuration.catalogs))
-    return replace(configuration, rules=tuple(rule for rule in configuration.rules if str(rule.source) not in resting))
+    awake = [rule for rule in configuration.rules if str(rule.source) not in resting]
+    return replace(configuration, rules=_with_mates(awake, configuration.rules))
 
 
 def part_of(configuration: Configuration, rules: Sequence[Rule]) -> Configuration:
@@ -52,11 +53,19 @@ def part_of(configuration: Configuration, rules: Sequence[Rule]) -> Configuratio
     return replace(configuration, rules=tuple(dict.fromkeys(rules)), catalogs=())
 
 
+def _with_mates(rules: Sequence[Rule], every: Sequence[Rule]) -> tuple[Rule, ...]:
+    """`rules`, and what comes from one list of sources with one of them: their tags must not collide."""
+    groups = {rule.group for rule in rules} - {None}
+    mates = [rule for rule in every if rule.group in groups] if groups else []
+    return tuple(dict.fromkeys([*rules, *mates]))
+
+
 class RuleIndex:
     """Finds the rules that mean a repository."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._catalogs = configuration.catalogs
+        self._rules = configuration.rules
         self._by_name: dict[str, list[Rule]] = {}
         for rule in configuration.rules:
             self._by_name.setdefault(rule.source.name, []).append(rule)
@@ -69,7 +78,8 @@ class RuleIndex:
         """
         host = _canonical(pushed.registry)
         wanted = {host} if host in self._registries else self._registries
-        found = [rule for rule in self._by_name.get(pushed.name, ()) if rule.source.registry in wanted]
+        named = [rule for rule in self._by_name.get(pushed.name, ()) if rule.source.registry in wanted]
+        found = [*_with_mates(named, self._rules)]
         catalogs = (catalog for catalog in self._catalogs if catalog.registry in wanted)
         return found + [rule for each in catalogs if (rule := _rule_of(each, pushed.name)) is not None]
 
@@ -83,7 +93,7 @@ def altered_part(old: Configuration, new: Configuration) -> Configuration:
     rules, catalogs = set(map(_unplaced, old.rules)), set(map(_unplaced, old.catalogs))
     return replace(
         new,
-        rules=tuple(rule for rule in new.rules if _unplaced(rule) not in rules),
+        rules=_with_mates([rule for rule in new.rules if _unplaced(rule) not in rules], new.rules),
         catalogs=tuple(rule for rule in new.catalogs if _unplaced(rule) not in catalogs),
     )
 

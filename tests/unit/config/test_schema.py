@@ -77,7 +77,8 @@ def test_it_has_every_key_and_says_what_it_is_for(place, keys):
 
 
 def test_it_has_the_words_and_bounds_of_the_loader():
-    assert sorted(DEFS["rule"]["then"]["properties"]) == sorted(CATALOG_KEYS)
+    otherwise = DEFS["rule"]["then"]
+    assert sorted([*otherwise["properties"], *otherwise["then"]["properties"]]) == sorted(CATALOG_KEYS)
     assert set(DEFS["kind"]["enum"]) - {"", None} == set(PROFILES)
     assert set(DEFS["profile"]["properties"]["mounts"]["enum"]) - {"", None} == {one.value for one in Mounts}
     assert set(DEFS["cloudName"]["enum"]) - {"", None, False, "off", "none", "no"} == set(CLOUDS)

@@ -141,3 +141,21 @@ def test_too_many_pushes_are_all_of_them(read) -> None:
     pushes.add([PushedRepository("src.example", f"team/{number}") for number in range(MOST_PUSHES + 1)], 1.0)
     assert pushes.take(configuration, RuleIndex(configuration)) is configuration
     assert pushes.due_at is None
+
+
+def test_sources_of_one_rule_stay_together(tmp_path) -> None:
+    """Else nobody would see that one has got a tag that the other has, too."""
+    path = tmp_path / "own.yaml"
+    text = "version: 2\nrules:\n- source: [a.example/app, b.example/app{more}]\n  destination: dst.example/app\n"
+    text += "- source: a.example/web\n  destination: dst.example/web\n"
+
+    def load(more: str = "") -> Configuration:
+        path.write_text(text.format(more=more))
+        return load_configuration(config=str(path), environ={})
+
+    both = ["a.example/app", "b.example/app"]
+    found = awake_part(load(), frozenset({"a.example/app", "a.example/web"}))
+    assert sorted(sources(found)) == both
+    assert sources(awake_part(load(), frozenset(both))) == ["a.example/web"]
+    assert sorted(sources(RuleIndex(load()).about(PushedRepository("b.example", "app")))) == both
+    assert sorted(sources(altered_part(load(), load(", c.example/app")))) == [*both, "c.example/app"]
