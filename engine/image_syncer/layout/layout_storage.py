@@ -54,6 +54,8 @@ class LayoutStorage(NamedStorage):
         self._whole: set[Digest] = set()
         self._saved_at_s = self._save_took_s = 0.0
         self._is_saved = True
+        self.has_changed = False
+        """Whether `index.json` says something else than it did."""
 
     def _read_index(self) -> IndexFile:
         raw = self._files.read_top("oci-layout", _LAYOUT_FILE_BYTES)
@@ -206,10 +208,7 @@ class LayoutStorage(NamedStorage):
         """What has no name and is no part of anything is entered as it is; `index.json` is on the disk."""
         try:
             if self.writes:
-                for entry in self._loose.values():
-                    self.index.add(entry)
-                    self._is_saved = False
-                self._loose.clear()
+                self.enter_loose()
                 for upload in list(self._uploads.values()):
                     with suppress(OSError):
                         self.discard_upload(upload)
@@ -218,8 +217,15 @@ class LayoutStorage(NamedStorage):
         finally:
             self._files.close()
 
+    def enter_loose(self) -> None:
+        """Enter what has no name and is no part of anything."""
+        for entry in self._loose.values():
+            self.index.add(entry)
+            self._is_saved, self.has_changed = False, True
+        self._loose.clear()
+
     def _save_soon(self) -> None:
-        self._is_saved = False
+        self._is_saved, self.has_changed = False, True
         if time.monotonic() - self._saved_at_s >= _SAVES_SHARE * self._save_took_s:
             self._save()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from image_syncer.layout.docker_archive import DockerArchive
 from image_syncer.layout.empty_storage import EmptyStorage
 from image_syncer.layout.layout_storage import LayoutStorage
+from image_syncer.layout.oci_archive import OciArchive
 from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.written_archive import WrittenArchive
 from image_syncer.oci import split_place
 
 if TYPE_CHECKING:
@@ -22,7 +25,21 @@ def _open_layout(path: str, registry: str, *, writes: bool) -> Storage:
     return LayoutStorage(path, writes=writes, place=registry)
 
 
-OPENERS: dict[str, Callable[..., Storage]] = {"oci": _open_layout}
+def _open_oci_archive(path: str, registry: str, *, writes: bool) -> Storage:
+    return WrittenArchive(path, registry) if writes else OciArchive(path, registry)
+
+
+def _open_docker_archive(path: str, registry: str, *, writes: bool) -> Storage:
+    if writes:
+        raise PlaceError("archives of docker are read, and not written", "write oci-archive:FILE")
+    return DockerArchive(path, registry)
+
+
+OPENERS: dict[str, Callable[..., Storage]] = {
+    "oci": _open_layout,
+    "oci-archive": _open_oci_archive,
+    "docker-archive": _open_docker_archive,
+}
 """By the kind of a place, what opens it: called with its path, the place for people, and whether it is written. Raises
 PlaceError.
 """

@@ -21,6 +21,7 @@ from image_syncer.oci.media_type import (
     DOCKER_CONFIG,
     DOCKER_FOREIGN_LAYER,
     DOCKER_LAYER,
+    DOCKER_LAYER_TAR,
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
     OCI_ARTIFACT_MANIFEST,
@@ -44,7 +45,7 @@ _DOCKER = "application/vnd.docker."
 _TO_OCI = {
     DOCKER_CONFIG: OCI_CONFIG,
     DOCKER_LAYER: OCI_LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
+    DOCKER_LAYER_TAR: OCI_LAYER,
     DOCKER_FOREIGN_LAYER: f"{_OCI_FOREIGN}+gzip",
     "application/vnd.docker.image.rootfs.foreign.diff.tar": _OCI_FOREIGN,
 }
