@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import Configuration, RegistryBook, RegistryEntry, Rule, Settings
+from image_syncer.config import (
+    Configuration,
+    RegistryBook,
+    RegistryEntry,
+    Rule,
+    Settings,
+    load_configuration,
+)
 from image_syncer.config.referrers import parse_referrer_selection
+from image_syncer.embedded import Behaviour
 from image_syncer.embedded.made import MadeBlob
+from image_syncer.errors import ConfigurationError
 from image_syncer.layout.export import Export, export_bundle
-from image_syncer.layout.importing import Target, check_bundles, import_bundle
+from image_syncer.layout.importing import Target, check_bundles, import_bundle, parse_target
+from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import OCI_LAYER_GZIP
 from support.signed_images import signed_image
 from support.sync_runs import SyncLab
@@ -100,25 +111,125 @@ def test_what_is_exported_and_imported_is_what_there_was(gap: Gap) -> None:
     assert gap.uploads(lab.destination) == before
 
 
-def test_names_are_those_of_the_rules_below_the_prefix(gap: Gap) -> None:
+def test_names_are_those_of_the_rules_below_the_prefix_and_a_dry_run_writes_nothing(gap: Gap) -> None:
     lab = gap.lab
     image = lab.image()
     rule = lab.rule(to=[(lab.destination, "mirror/app"), (lab.source, "copy")])
+    planned = gap.export(rule, dry_run=True)
+    assert planned.bundle is None
+    assert planned.report.totals.bytes_planned > 0
+    assert not (gap.directory / "bundle").exists()
     exported = gap.export(rule)
     assert exported.bundle is not None
     assert [each.name for each in exported.bundle.images] == ["copy:v1", "mirror/app:v1"]
+    with pytest.raises(ConfigurationError, match="cannot go to"):
+        gap.bring(prefix="p" * 250 + "/")
+    assert gap.bring(prefix="inside/", dry_run=True).totals.bytes_planned > 0
+    assert gap.uploads(lab.destination) == 0
     gap.bring(prefix="inside/")
     lab.assert_arrived(image, "inside/mirror/app")
     lab.assert_arrived(image, "inside/copy")
 
 
-def test_a_dry_run_writes_nothing(gap: Gap) -> None:
-    gap.lab.image()
-    done = gap.export(dry_run=True)
-    assert done.bundle is None
-    assert done.report.totals.bytes_planned > 0
+def test_only_what_is_new_is_in_a_bundle_against_a_former_one(gap: Gap) -> None:
+    lab = gap.lab
+    first = lab.content.image(2)
+    layers = [*first.blobs[1:], lab.content.layer(4096)]
+    lab.push(first)
+    gap.export(lab.rule(), name="june")
+    second = lab.push(lab.content.image(layers))
+    # Its record is all that an export needs of it.
+    record = shutil.copy(gap.directory / "june" / "bundle.json", gap.directory / "june.json")
+    july = gap.export(lab.rule(), name="july", against=[record]).bundle
+    assert july is not None
+    assert sorted(map(len, july.needed().values())) == [2]
+    with pytest.raises(ArchiveError, match="leaves out 2 blobs") as caught:
+        gap.bring("july")
+    assert "Nothing was written" in str(caught.value.hint)
+    assert gap.uploads(lab.destination) == 0
+    gap.bring("june")
+    assert gap.bring("july").totals.blobs_moved == 2
+    lab.assert_arrived(second)
+    # Behind another gap, where the former bundle has never been, it is named beside the new one.
+    gap.bring("july", "june", prefix="elsewhere/")
+    lab.assert_arrived(second, "elsewhere/team/app")
+
+
+def test_an_export_in_which_an_image_fails_is_no_bundle_until_it_is_there(gap: Gap) -> None:
+    lab = gap.lab
+    here = lab.image(repository="team/here")
+    there = lab.content.image(2)
+    rules = (lab.rule("team/here"), lab.rule("team/there"))
+    assert gap.export(*rules, exit_code=1).bundle is None
+    with pytest.raises(ArchiveError, match="not finished"):
+        check_bundles(gap.directory / "bundle")
+    lab.push(there, "team/there")
+    done = gap.export(*rules)
+    assert done.bundle is not None
+    assert done.report.totals.blobs_moved == 3  # those of the image that was not there
+    gap.bring()
+    lab.assert_arrived(here, "team/here")
+    lab.assert_arrived(there, "team/there")
+
+
+def test_repositories_that_are_listed_are_exported(gap: Gap) -> None:
+    lab = gap.lab
+    images = {name: lab.image(repository=name) for name in ("team/one", "team/two")}
+    lab.image(repository="other/app")
+    address = lab.source.address
+    (gap.directory / "own.yaml").write_text(
+        f"version: 2\nrules:\n- source: {address}/team/**\n  destination: registry.example/mirror/**\n"
+        f"registries:\n  {address}:\n    insecure: true\n"
+    )
+    configuration = load_configuration(config=str(gap.directory / "own.yaml"), environ={})
+    done = export_bundle(configuration, SETTINGS, gap.directory / "bundle")
+    assert done.bundle is not None
+    assert [image.name for image in done.bundle.images] == ["mirror/team/one:v1", "mirror/team/two:v1"]
+    gap.bring()
+    for name, image in images.items():
+        lab.assert_arrived(image, f"mirror/{name}")
+
+
+def test_two_images_of_one_name_are_refused_before_anything_moves(gap: Gap) -> None:
+    lab = gap.lab
+    lab.image(repository="team/one")
+    lab.image(repository="team/two")
+    rules = (
+        lab.rule("team/one", to=[(lab.destination, "app")]),
+        lab.rule("team/two", to=[(lab.source, "app")]),
+    )
+    with pytest.raises(ConfigurationError, match="would both be app:v1 in the bundle"):
+        gap.export(*rules)
     assert not (gap.directory / "bundle").exists()
-    gap.export()
-    assert gap.bring(dry_run=True).totals.bytes_planned > 0
-    assert gap.uploads(gap.lab.destination) == 0
-    assert "bundle.json" in {path.name for path in (gap.directory / "bundle").iterdir()}
+
+
+@pytest.mark.slow
+def test_a_destination_without_the_api_lists_what_refers_under_a_tag(gap: Gap) -> None:
+    lab = gap.lab
+    signed = signed_image(lab.content)
+    lab.push(signed.root)
+    lab.push(signed.signature, tags=())
+    gap.export(lab.rule())
+    lab.destination.behaviour = Behaviour(referrers=False)
+    gap.bring()
+    listed = lab.destination.storage.tag("team/app", signed.fallback_tags[signed.root.digest])
+    assert listed is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("registry.example", Target("registry.example", "")),
+        ("localhost:5000/mirror/", Target("localhost:5000", "mirror/")),
+        ("Registry.example/a/b", Target("registry.example", "a/b/")),
+        ("localhost", Target("localhost", "")),
+    ],
+)
+def test_where_a_bundle_goes(text: str, target: Target) -> None:
+    assert parse_target(text) == target
+
+
+@pytest.mark.parametrize("text", ["", "mirror", "mirror/app", "registry.example/UPPER", "registry.example/../x"])
+def test_what_is_no_place_for_a_bundle(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_target(text)

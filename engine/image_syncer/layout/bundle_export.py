@@ -78,6 +78,10 @@ class ExportStorage(CatalogueStorage):
         """None: a bundle that is being made is not read."""
         return None
 
+    def read_blob(self, repository: str, digest: Digest) -> bytes | None:  # noqa: ARG002
+        """None, for the same reason."""
+        return None
+
     def put_manifest(self, repository: str, manifest: StoredManifest, raw: bytes, tag: str | None = None) -> None:
         """As the class above does, even where an export that was killed had packed the manifest already."""
         if manifest.digest in self._sizes and manifest.digest not in self._raw:

@@ -107,7 +107,10 @@ def check_bundle(bundle: Bundle, on_bytes: Callable[[int], None] = lambda _size:
 def _check_members(bundle: Bundle) -> None:
     """The archive has the content that is listed, where it is listed, and nothing else."""
     record = bundle.record
-    index = index_tar(bundle.parts)
+    try:
+        index = index_tar(bundle.parts)
+    except ArchiveError as error:
+        raise _disagrees(bundle, error.message) from None
     listed = {blob_path(digest): Member(one.offset, one.size) for digest, one in record.manifests.items()}
     for digest, (size, offset) in record.blobs.items():
         if offset is not None:

@@ -62,7 +62,14 @@ class BundleSource(CatalogueStorage):
         return reader
 
     def _read(self, digest: Digest) -> bytes:
-        return self._bundle.read_manifest(digest).raw
+        if digest in self._bundle.record.manifests:
+            return self._bundle.read_manifest(digest).raw
+        reader = self._open(digest)
+        pieces, offset = [], 0
+        while piece := reader.read(offset, reader.size):
+            pieces.append(bytes(piece))
+            offset += len(piece)
+        return b"".join(pieces)
 
     def _new_upload(self, repository: str) -> Upload:  # noqa: ARG002 - as the class above has it
         _refuse()

@@ -44,11 +44,11 @@ def test_one_file_has_its_name_at_the_end_only(tmp_path: Path) -> None:
         assert tar.getnames() == ["a"]
 
 
-@pytest.mark.parametrize("part_bytes", [None, 512, 1000, 1536, 4096])
+@pytest.mark.parametrize("part_bytes", [None, 1000, 4096])
 def test_an_archive_goes_on_from_any_whole_member_as_if_it_had_not_stopped(
     tmp_path: Path, part_bytes: int | None
 ) -> None:
-    members = [(f"blobs/sha512/{n:0128}", bytes([n]) * (n * 321)) for n in range(5)]
+    members = [(f"blobs/sha512/{n:0128}", bytes([n]) * (n * 432)) for n in range(1, 4)]
     whole = tmp_path / "whole"
     whole.mkdir()
     writer = TarWriter(numbered_parts(whole), part_bytes=part_bytes)
@@ -57,8 +57,8 @@ def test_an_archive_goes_on_from_any_whole_member_as_if_it_had_not_stopped(
         writer.append_bytes(name, raw)
         ends.append(writer.size)
     wanted = writer.finish()
-    for kept in range(6):
-        for written in range(kept, 6):
+    for kept in range(4):
+        for written in range(kept, 4):
             broken = tmp_path / f"{kept}-{written}"
             broken.mkdir()
             writer = TarWriter(numbered_parts(broken), part_bytes=part_bytes)
