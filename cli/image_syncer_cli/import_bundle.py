@@ -69,7 +69,7 @@ def import_bundle(
         return 0
 
     def engine(configuration: Configuration, settings: Any, **calls: Any) -> Report:
-        return image_syncer.import_bundle(checked, place, settings, registries=configuration.registries, **calls)
+        return image_syncer.import_bundle(checked, place, settings, known=configuration, **calls)
 
     return run_images(known, given, way_words(auth, None, insecure_hosts), engine)
 

@@ -17,6 +17,7 @@ from image_syncer.config import (
     Settings,
     load_configuration,
 )
+from image_syncer.config.policy import NameLists, NamePattern, Policy
 from image_syncer.config.referrers import parse_referrer_selection
 from image_syncer.embedded import Behaviour
 from image_syncer.embedded.made import MadeBlob
@@ -49,9 +50,15 @@ class Gap:
         return RegistryBook([RegistryEntry(registry.address, insecure=True) for registry in self.lab.registries])
 
     def export(
-        self, *rules: Rule, name: str = "bundle", against: Sequence[Path] = (), exit_code: int = 0, **settings: Any
+        self,
+        *rules: Rule,
+        name: str = "bundle",
+        against: Sequence[Path] = (),
+        exit_code: int = 0,
+        policies: Sequence[Policy] = (),
+        **settings: Any,
     ) -> Export:
-        configuration = Configuration(rules or self.lab._all_rules(), self._book())
+        configuration = Configuration(rules or self.lab._all_rules(), self._book(), policies=tuple(policies))
         how = Settings(**{**vars(SETTINGS), **settings})
         done = export_bundle(configuration, how, self.directory / name, part_bytes=PART_BYTES, against=against)
         assert done.report.exit_code == exit_code, done.report.failures
@@ -60,7 +67,9 @@ class Gap:
     def bring(self, name: str = "bundle", *former: str, prefix: str = "", **settings: Any) -> Report:
         checked = check_bundles(self.directory / name, [self.directory / each for each in former])
         target = Target(self.lab.destination.address, prefix)
-        report = import_bundle(checked, target, Settings(**{**vars(SETTINGS), **settings}), registries=self._book())
+        report = import_bundle(
+            checked, target, Settings(**{**vars(SETTINGS), **settings}), known=Configuration((), self._book())
+        )
         assert report.exit_code == 0, report.failures
         return report
 
@@ -233,3 +242,15 @@ def test_where_a_bundle_goes(text: str, target: Target) -> None:
 def test_what_is_no_place_for_a_bundle(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_target(text)
+
+
+def test_policies_hold_for_bundles_whatever_places_they_are_written_for(gap: Gap) -> None:
+    lab = gap.lab
+    lab.image()
+    everywhere = NamePattern("**", ".*")
+    inside = NamePattern("inside/**", "inside/.*")
+    denying = Policy("no leaks", to=(inside,), sources=NameLists(deny=(everywhere,)))
+    with pytest.raises(ConfigurationError, match="names destinations"):
+        gap.export(policies=(Policy("by name", destinations=NameLists(deny=(inside,))),))
+    done = gap.export(exit_code=1, policies=(denying,))
+    assert "the policy “no leaks” refuses it" in str(done.report.failures[0].reason)

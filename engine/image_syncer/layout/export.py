@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    from image_syncer.config import CatalogRule, Configuration, Rule, Settings
+    from image_syncer.config import CatalogRule, Configuration, Policy, Rule, Settings
     from image_syncer.layout.bundle_record import BundleRecord
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Report, Snapshot
@@ -77,6 +77,7 @@ def export_bundle(
     check_bundle_directory(directory)
     created_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     _check_names(configuration.rules)
+    policies = tuple(map(_policy_of_bundles, configuration.policies))
     with ExitStack() as stack:
         # Sources may be places themselves; the destinations that were written are none of this run.
         opened = stack.enter_context(open_places(_to_registry(configuration, _NOWHERE)))
@@ -94,7 +95,7 @@ def export_bundle(
             entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
             book = RegistryBook((*inward.registries.entries, entry))
             report = sync(
-                replace(inward, registries=book),
+                replace(inward, registries=book, policies=policies),
                 replace(settings, state_path=None, trust_state=False),
                 on_progress=on_progress,
                 on_image=on_image,
@@ -139,3 +140,15 @@ def _check_names(rules: Sequence[Rule]) -> None:
                 problems.append(Problem(rule.origin, None, None, what, mend))
     if problems:
         raise ConfigurationError(problems)
+
+
+def _policy_of_bundles(policy: Policy) -> Policy:
+    """The policy for an export: where a bundle will go, nobody knows yet, so what holds for some places holds for it.
+    Raises ConfigurationError where the policy names destinations, which cannot be held against a bundle.
+    """
+    if policy.destinations.allow or policy.destinations.deny:
+        raise ConfigurationError(
+            f"the policy “{policy.name}” names destinations, and a bundle may go to any registry",
+            hint="Export with a file whose policies name sources, or say what images must be.",
+        )
+    return replace(policy, to=())

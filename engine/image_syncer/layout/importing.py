@@ -113,20 +113,20 @@ def import_bundle(
     target: Target,
     settings: Settings,
     *,
-    registries: RegistryBook | None = None,
+    known: Configuration | None = None,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
 ) -> Report:
     """Bring what a bundle has to `target`. Nothing is unpacked; what is there already is not moved again. What refers
-    to its images is brought with them.
+    to its images is brought with them. `known` are the registries, and the policies; it has no rules.
 
     Raises ArchiveError, before anything is written, where blobs that the bundle leaves out are neither in a former one
     nor at the target, ConfigurationError where it cannot begin, and what keeps the target from being asked.
     """
-    registries = registries or RegistryBook()
+    known = known or Configuration()
     place = bundle_place(checked.bundle.directory)
     rules = tuple(_rules(checked.record, place, target))
-    _check_needed(checked, target, registries, settings)
+    _check_needed(checked, target, known.registries, settings)
     with ExitStack() as stack:
         socket = Path(stack.enter_context(socket_directory())) / "0"
         former = [bundle.directory for bundle in checked.former]
@@ -138,7 +138,7 @@ def import_bundle(
             where = str(checked.bundle.directory)
             raise ConfigurationError([Problem(where, None, None, error.what, error.mend or None)]) from None
         entry = RegistryEntry(place, network=Network(unix_socket=gate.address))
-        configuration = Configuration(rules, RegistryBook((*registries.entries, entry)))
+        configuration = replace(known, rules=rules, registries=RegistryBook((*known.registries.entries, entry)))
         if settings.referrers.is_empty:
             # Tags such as sha256-….sig are images of the bundle themselves.
             settings = replace(settings, referrers=ReferrerSelection(MAX_DEPTH, cosign=False))
