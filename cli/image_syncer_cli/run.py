@@ -93,17 +93,18 @@ def say_end(
     *,
     skipped: Sequence[ImageResult],
     summary: str,
-    ways: Sequence[str],
+    ways: Sequence[str] | None = None,
 ) -> None:
     """What is said when a run is over: what it warns of, what was skipped and what failed, with the doctor's command
-    for it (`ways` are those of `doctor_hint`), the summary, and what kept the report from being written.
+    where `ways` are its words, the summary, and what kept the report from being written.
     """
     as_json = options.log_format == "json"
     _say_warnings(report, configuration, as_json=as_json)
     if not options.quiet:
         say_skipped(skipped, report, as_json=as_json)
     say_failures(report, as_json=as_json)
-    say_doctor(report, ways, as_json=as_json)
+    if ways is not None:
+        say_doctor(report, ways, as_json=as_json)
     say(summary)
     say_unwritten(report, as_json=as_json)
     say_internal_error(report, as_json=as_json)
