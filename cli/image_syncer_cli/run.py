@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from image_syncer import Configuration, ImageResult, Pruned, Report
     from image_syncer_cli.options import RunOptions
 
-__all__ = ["begin_logs", "begin_telling", "choose_display", "run_images", "run_with_display", "say_end"]
+__all__ = [
+    "COLLECT_AFTER_OBJECTS",
+    "begin_logs",
+    "begin_telling",
+    "choose_display",
+    "run_images",
+    "run_with_display",
+    "say_end",
+]
 
 COLLECT_AFTER_OBJECTS = 20_000
 """More objects made than freed before Python looks for cycles among the young ones; it would do so after 700, and spend

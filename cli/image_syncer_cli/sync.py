@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from image_syncer_cli.notify_options import notify_options, read_webhooks
 from image_syncer_cli.options import RunOptions, run_options
 from image_syncer_cli.prune_options import PruneOptions, sync_prune_options
 from image_syncer_cli.registry_options import auth_option
@@ -15,7 +16,7 @@ from image_syncer_cli.registry_options import auth_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer import Configuration, Pruning, Report, Settings
+    from image_syncer import Configuration, Pruning, Report, Settings, Webhook
 
 __all__ = ["sync"]
 
@@ -43,12 +44,22 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@notify_options
 @run_options
 @sync_prune_options
 @_dropped("--records")
 @_dropped("--registry")
 @_dropped("--namespace")
-def sync(auth: str | None, images: str | None, config: str | None, **options: Any) -> int:
+def sync(
+    *,
+    auth: str | None,
+    images: str | None,
+    config: str | None,
+    webhooks: tuple[Webhook, ...],
+    notify_file: str | None,
+    notify_when: str,
+    **options: Any,
+) -> int:
     """Copy the images that the files name, from registry to registry.
 
     What the destination already has is found by two requests an image, and not copied again.
@@ -67,7 +78,21 @@ def sync(auth: str | None, images: str | None, config: str | None, **options: An
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
     engine = _pruning_after(pruning.build(given.on_conflict)) if pruning.prune else None
+    if told := read_webhooks(webhooks, notify_file):
+        engine = _telling(told, notify_when, engine)
     return run_images(configuration, given, way_words(auth, config), engine)
+
+
+def _telling(webhooks: tuple[Webhook, ...], when: str, engine: Callable[..., Report] | None) -> Callable[..., Report]:
+    """An engine that tells webhooks how it went."""
+    import image_syncer
+
+    def run(*given: Any, **more: Any) -> Report:
+        report = (engine or image_syncer.sync)(*given, **more)
+        image_syncer.tell_webhooks(report, webhooks, image_syncer.NotifyWhen(when))
+        return report
+
+    return run
 
 
 def _pruning_after(pruning: Pruning) -> Callable[..., Report]:

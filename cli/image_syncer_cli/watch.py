@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from image_syncer_cli.notify_options import notify_options, read_text, read_webhooks
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import file_name, parse_duration_or_none, whole_number
 from image_syncer_cli.options import RunOptions
+from image_syncer_cli.registry_options import auth_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,17 +41,8 @@ def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     return parse
 
 
-def _webhooks(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[Webhook, ...]:
-    from image_syncer import parse_webhook
-
-    try:
-        return tuple(map(parse_webhook, values))
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-
-
 @click.command(short_help="Sync again and again, at an interval or by a cron expression.")
-@click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
+@auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
 @click.option(
@@ -85,22 +77,7 @@ def _webhooks(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     metavar="FILE",
     help=f"The token that notifications have to bring, where not only this machine can send them. [{TOKEN_VARIABLE}]",
 )
-@click.option(
-    "--notify", "webhooks", multiple=True, callback=_webhooks, metavar="URL", help="Post a summary of each run there."
-)
-@click.option(
-    "--notify-file",
-    callback=file_name,
-    metavar="FILE",
-    help="The same with addresses from a file, and header fields (Name: value) for them: for those with a secret.",
-)
-@click.option(
-    "--notify-when",
-    type=click.Choice(["always", "failure", "change"]),
-    default="always",
-    show_default=True,
-    help="After which runs: all, those that failed, or those that copied, failed, or are well again.",
-)
+@notify_options
 @options_without("dry_run")
 def watch(
     *,
@@ -127,7 +104,7 @@ def watch(
     given = RunOptions.from_click(options)
     import image_syncer
     from image_syncer_cli.doctor_hint import way_words
-    from image_syncer_cli.run import begin_logs
+    from image_syncer_cli.run import COLLECT_AFTER_OBJECTS, begin_logs
     from image_syncer_cli.watch_view import CommandView
 
     try:
@@ -140,7 +117,7 @@ def watch(
         rest=rest,
         listen=listen,
         events_token=_read_token(events_token_file),
-        webhooks=(*webhooks, *_read_webhooks(notify_file)),
+        webhooks=read_webhooks(webhooks, notify_file),
         notify_when=image_syncer.NotifyWhen(notify_when),
     )
 
@@ -148,6 +125,7 @@ def watch(
         return image_syncer.load_configuration(config=config, auth=auth, images=images, environ=os.environ)
 
     gc.freeze()  # what was imported stays, and need not be looked at after each round
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
     view = CommandView(given, way_words(auth, config))
     return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=image_syncer.__version__)
 
@@ -155,7 +133,7 @@ def watch(
 def _read_token(path: str | None) -> str | None:
     from image_syncer.errors import ConfigurationError, keep_out
 
-    token = os.environ.get(TOKEN_VARIABLE, "") if path is None else _read(path, "--events-token-file")
+    token = os.environ.get(TOKEN_VARIABLE, "") if path is None else read_text(path, "--events-token-file")
     token = token.strip()
     if not token and path is None:
         return None
@@ -166,24 +144,3 @@ def _read_token(path: str | None) -> str | None:
         )
     keep_out(token)
     return token
-
-
-def _read_webhooks(path: str | None) -> tuple[Webhook, ...]:
-    from image_syncer import ConfigurationError, parse_webhook_file
-
-    if path is None:
-        return ()
-    try:
-        return parse_webhook_file(_read(path, "--notify-file"))
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-
-
-def _read(path: str, option: str) -> str:
-    from image_syncer import ConfigurationError
-
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise ConfigurationError(f"{path} cannot be read: {what}", hint=f"Give {option} a file of text.") from None

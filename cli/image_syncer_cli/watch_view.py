@@ -22,7 +22,7 @@ __all__ = ["CommandView"]
 
 
 class CommandView:
-    """Looks on for the command line; `ways` are those of `doctor_hint`."""
+    """Looks on for the command line. `ways` are those of `doctor_hint`."""
 
     def __init__(self, options: RunOptions, ways: Sequence[str]) -> None:
         self._options = options

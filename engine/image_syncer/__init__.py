@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         parse_webhook,
         parse_webhook_file,
         run_watch,
+        tell_webhooks,
     )
 
 __all__ = [
@@ -234,6 +235,7 @@ __all__ = [
     "slow_side",
     "store_login",
     "sync",
+    "tell_webhooks",
     "verify",
     "workload_of",
 ]
@@ -316,6 +318,7 @@ _ROOMS = {
         "parse_webhook",
         "parse_webhook_file",
         "run_watch",
+        "tell_webhooks",
     ),
     "telemetry.timeline": ("Bar", "Curve", "Timeline", "WorkerLane", "merge_bars", "slow_side"),
 }

@@ -73,10 +73,13 @@ class World:
         rules = {f"{source}/{name}": f"{destination}/{name}" for name in repositories}
         self.files.images.write_text(json.dumps(rules))
 
-    def start(self, *words: str, repositories: tuple[str, ...] = ("team/app",), **more: Any) -> WatchProcess:
+    def write_auth(self) -> None:
         insecure = {"insecure": True, "username": "", "password": ""}
         addresses = (self.source.address, self.destination.address)
         self.files.auth.write_text(json.dumps(dict.fromkeys(addresses, insecure)))
+
+    def start(self, *words: str, repositories: tuple[str, ...] = ("team/app",), **more: Any) -> WatchProcess:
+        self.write_auth()
         self.write_rules(*repositories)
         common = ("--workers", "1", "--no-progress", "--listen", "127.0.0.1:0")
         return WatchProcess(self.files, *common, *words, verb="watch", **more)

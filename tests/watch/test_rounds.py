@@ -72,12 +72,6 @@ def watch(world: World, looker: Looker, settings: WatchSettings, **more: object)
     )
 
 
-def write_auth(world: World) -> None:
-    addresses = (world.source.address, world.destination.address)
-    entries = "".join(f'"{address}": {{"insecure": true, "username": "", "password": ""}},' for address in addresses)
-    world.files.auth.write_text(f"{{{entries[:-1]}}}")
-
-
 def resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
@@ -94,7 +88,7 @@ def test_nothing_is_left_behind_by_many_rounds(world: World, runs: int) -> None:
             files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers of descriptors
             seen.append((files, len(asyncio.all_tasks()), resident_kib()))
 
-    write_auth(world)
+    world.write_auth()
     world.write_rules("team/app")
     world.push("team/app", "v0")
     looker = Looker(runs, after)
@@ -143,7 +137,7 @@ def test_quiet_repositories_of_a_catalog_cost_nothing_but_the_list(world: World)
 
 
 def test_named_rules_rest_too_and_a_round_may_be_idle(world: World) -> None:
-    write_auth(world)
+    world.write_auth()
     world.write_rules("team/app")
     world.push("team/app", "v1")
     looker = Looker(8)
@@ -153,7 +147,7 @@ def test_named_rules_rest_too_and_a_round_may_be_idle(world: World) -> None:
 
 
 def test_a_round_that_takes_longer_than_the_interval_is_alone(world: World) -> None:
-    write_auth(world)
+    world.write_auth()
     world.write_rules("team/app")
     world.source.behaviour = Behaviour(latency_s=0.05)
     world.push("team/app", "v1")
@@ -164,7 +158,7 @@ def test_a_round_that_takes_longer_than_the_interval_is_alone(world: World) -> N
 
 
 def test_a_run_that_cannot_begin_is_told_and_the_next_one_does(world: World) -> None:
-    write_auth(world)
+    world.write_auth()
     world.write_rules("team/app")
     world.push("team/app", "v1")
     folder = world.directory / "reports"
@@ -197,7 +191,7 @@ def test_mistakes_of_ours_in_a_row_end_the_process(world: World, monkeypatch: py
         raise InternalError("made up")
 
     monkeypatch.setattr(Ledger, "check", check)
-    write_auth(world)
+    world.write_auth()
     world.write_rules("team/app")
     world.push("team/app", "v1")
     looker = Looker(10)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from image_syncer.embedded import Behaviour, MemoryStorage, serve_in_thread
 from support.processes import wait_until
+from support.sync_process import SyncProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,3 +209,15 @@ def test_the_first_run_has_to_begin(world: World) -> None:
     with world.start("--every", "1s", "--output-success-images", os.devnull, "--state", "/nowhere/at/all") as watch:
         assert watch.wait() == 2
     assert "/nowhere/at/all" in watch.err
+
+
+def test_a_single_sync_tells_webhooks_too(world: World, hook: Hook) -> None:
+    world.push("team/app", "v1")
+    world.write_auth()
+    world.write_rules("team/app")
+    for _ in range(2):  # in the second one nothing changes
+        with SyncProcess(world.files, "--workers", "1", "--notify", hook.url, "--notify-when", "change") as run:
+            assert run.wait() == 0
+        assert len(hook.told) == 1
+        assert hook.told[0]["outcomes"]["copied"] == 1
+    assert (hook.told[0]["cause"], hook.told[0]["ok"]) == ("command", True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.watch.door import run_watch
+from image_syncer.watch.door import run_watch, tell_webhooks
 from image_syncer.watch.local_zone import local_zone
 from image_syncer.watch.orders import Cause, WatchOrder
 from image_syncer.watch.schedule import parse_schedule
@@ -24,4 +24,5 @@ __all__ = [
     "parse_webhook",
     "parse_webhook_file",
     "run_watch",
+    "tell_webhooks",
 ]

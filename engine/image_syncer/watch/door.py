@@ -1,21 +1,30 @@
-"""`run_watch`: the door of this room."""
+"""`run_watch` and `tell_webhooks`: the doors of this room."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.telemetry.metrics import RunMetrics, metrics_are_there
 from image_syncer.watch.watcher import Watcher
+from image_syncer.watch.webhook_post import WebhookPoster
+from image_syncer.watch.webhooks import is_wanted, summary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.telemetry import Report
     from image_syncer.watch.settings import WatchSettings
     from image_syncer.watch.watcher import WatchView
+    from image_syncer.watch.webhooks import NotifyWhen, Webhook
 
-__all__ = ["run_watch"]
+__all__ = ["run_watch", "tell_webhooks"]
+
+ALONE_S = 45.0
+"""Time for every try of a webhook that does not answer, with the pauses."""
 
 
 def run_watch(
@@ -37,3 +46,16 @@ def run_watch(
         return await Watcher(load, settings, watch, view=view, metrics=metrics).run()
 
     return run_in_loop(run())
+
+
+def tell_webhooks(report: Report, webhooks: Sequence[Webhook], when: NotifyWhen) -> None:
+    """Post the summary of a single run, and wait for that (`ALONE_S` at most). Whether it was taken is in the log."""
+    if not is_wanted(when, report, None):
+        return
+
+    async def run() -> None:
+        poster = WebhookPoster(webhooks)
+        poster.post(orjson.dumps(summary_of(report, cause="command", round_number=1)))
+        await poster.close(ALONE_S)
+
+    run_in_loop(run())

@@ -141,6 +141,9 @@ class Watcher:
                     await self._server.start()
                     self._view.on_line(f"listening at {self._server.address}")
                 self._view.on_configuration(self._configuration)
+                if (seconds := self._start.at - self._clock()) > 0:
+                    first = datetime.fromtimestamp(time.time() + seconds).astimezone().isoformat(timespec="seconds")
+                    self._view.on_line(f"the first round begins at {first}")
                 self._service.tell("READY=1")
                 while (order := await self._next()) is not None:
                     await self._do(order)
@@ -235,10 +238,10 @@ class Watcher:
 
         self.status.rounds += 1
         self._enter(State.RUNNING)
-        self._view.on_begin(order)
         if self._metrics is not None:
             self._metrics.note_begin()
         try:
+            self._view.on_begin(order)
             with open_places(order.configuration) as opened:
                 self._run = Run(opened, self._round_settings(), on_progress=self._on_progress, on_image=on_image)
                 report = await self._run.execute(take_signals=False)
@@ -265,7 +268,10 @@ class Watcher:
         self._mistakes = self._mistakes + 1 if report.internal_error is not None else 0
         if self._signal is not None and report.interrupted is not None:
             self._exit_code = report.exit_code
-        self._view.on_end(order, report)
+        try:
+            self._view.on_end(order, report)
+        except SyncError as error:  # a list that was asked for, on a disk that is full
+            self._view.on_trouble(_reason(error))
         if is_wanted(self._watch.notify_when or NotifyWhen.ALWAYS, report, self._last_exit_code):
             summary = summary_of(report, cause=order.cause.value, round_number=self.status.rounds)
             self._poster.post(orjson.dumps(summary))

@@ -54,11 +54,11 @@ class WebhookPoster:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())
 
-    async def close(self) -> None:
-        """What waits is posted if that is soon done, and else given up."""
+    async def close(self, patience_s: float | None = None) -> None:
+        """What waits is posted if that is done soon (`END_S`, or `patience_s`), and else given up."""
         if self._task is None or self._task.done():
             return
-        _, left = await asyncio.wait((self._task,), timeout=END_S)
+        _, left = await asyncio.wait((self._task,), timeout=END_S if patience_s is None else patience_s)
         for task in left:
             task.cancel()
             _log.warning("webhooks were not told of everything before the end", summaries=len(self._waiting) + 1)
