@@ -70,7 +70,7 @@ def _prune(
         return image_syncer.prune(wanted, replace(settings, pruning=pruning), **callbacks)
 
     run: Callable[..., Report] = engine
-    report = run_with_display(configuration, options, on_image, run)
+    report = run_with_display(configuration, options, on_image, run, writes=pruning.delete)
     pruned = report.pruned
     assert pruned is not None
     if as_json:

@@ -51,6 +51,7 @@ class PruneOptions:
     prune_keep: tuple[str, ...] = ()
     prune_backups: bool = False
     prune_empty: bool = False
+    prune_orphans: bool = False
     backup_tag: str | None = None
     plan: str | None = None
     save: str | None = None
@@ -82,6 +83,7 @@ class PruneOptions:
             keep=self.prune_keep,
             keep_backups=not self.prune_backups,
             empty_sources=self.prune_empty,
+            orphans=self.prune_orphans,
             plan=None if self.plan is None else load_prune_plan(self.plan),
             save_path=self.save,
             **{name: value for name, value in others.items() if value is not None},
@@ -103,6 +105,11 @@ _COMMON = (
         help="Tags that stay although no rule selects them, such as ci-*; the option may be given again.",
     ),
     click.option("--prune-backups", is_flag=True, help="Backups made by --on-conflict backup may go, too."),
+    click.option(
+        "--prune-orphans",
+        is_flag=True,
+        help="Tags such as sha256-….sig may go, too, whose image is not in the repository.",
+    ),
     click.option(
         "--prune-empty",
         is_flag=True,

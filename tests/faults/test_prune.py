@@ -28,8 +28,10 @@ from image_syncer.embedded import (
     DOUBLES,
     Behaviour,
     ContentBuilder,
+    DigestHeader,
     DirectoryStorage,
     Fault,
+    LinkForm,
     MemoryStorage,
     push_to,
     serve_in_thread,
@@ -265,8 +267,29 @@ def test_a_signature_of_an_image_that_nobody_can_see_stays(lab: Lab) -> None:
     orphan = f"sha256-{'0' * 64}.sig"
     lab.put(lab.destination, orphan)
     lab.prune()
+    assert lab.tags() == sorted([tag, orphan, "v1"])
+    lab.prune(pruning=replace(DELETE, orphans=True))
     assert lab.tags() == sorted([tag, "v1"])
     assert lab.has(unseen)
+
+
+def test_a_list_of_tags_that_leaves_out_a_selected_one_is_not_trusted(lab: Lab) -> None:
+    """What is on a manifest is not known then: `v9`, which is selected, is on that of `old`, which is not."""
+    image = lab.put(lab.source, "v9")
+    lab.put(lab.source, "v1")
+    lab.destination = lab.add(MemoryStorage(), Behaviour(max_page_size=2, link_form=LinkForm.MISSING))
+    lab.put(lab.destination, "a", "old", "v9", made=image)
+    pruned = lab.prune(code=1)
+    assert "leaves out v9" in pruned.held[0].reason
+    assert lab.tags() == ["a", "old", "v9"]
+
+
+def test_a_selected_tag_whose_manifest_cannot_be_read_holds_the_repository(lab: Lab) -> None:
+    lab.both("v1")
+    lab.put(lab.destination, "old")
+    lab.destination.behaviour = Behaviour(digest_header_on_get=DigestHeader.WRONG)
+    lab.prune(code=1)
+    assert lab.tags() == ["old", "v1"]
 
 
 def test_repositories_of_no_rule_are_not_touched(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_syncer.oci import Digest, Repository, digest_of
-from image_syncer.planning import Keep, ManifestNode, RepositoryView, plan_prune
+from image_syncer.planning import Keep, ManifestNode, RepositoryView, named_subject, plan_prune
 from image_syncer.registry import cosign_tags, fallback_tag
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ class Graph:
     selected: frozenset[str]
     pinned: frozenset[Digest]
     only: frozenset[Digest] | None
+    orphans: bool
 
     @property
     def keep(self) -> Keep:
-        return Keep(lambda tag, _digest: "" if tag in self.selected else None, self.pinned, self.only)
+        return Keep(lambda tag, _digest: "" if tag in self.selected else None, self.pinned, self.only, self.orphans)
 
 
 @st.composite
@@ -62,7 +63,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     untagged = frozenset(draw(st.sets(there, max_size=2))) if nodes else frozenset()
     pinned = frozenset(draw(st.sets(there, max_size=1))) if nodes else frozenset()
     only = draw(st.none() | st.frozensets(there, max_size=4)) if nodes else None
-    return Graph(RepositoryView(REPOSITORY, tags, nodes, untagged), selected, pinned, only)
+    return Graph(RepositoryView(REPOSITORY, tags, nodes, untagged), selected, pinned, only, draw(st.booleans()))
 
 
 def reached_by_what_stays(graph: Graph, plan: RepositoryPrune) -> set[Digest]:
@@ -166,3 +167,11 @@ def test_when_all_of_it_is_gone_nothing_more_goes(graph: Graph) -> None:
 def test_where_every_tag_is_selected_nothing_goes(graph: Graph) -> None:
     view = RepositoryView(REPOSITORY, graph.view.tags, graph.view.nodes)
     assert plan_prune(view, Keep(lambda _tag, _digest: "")).is_empty
+
+
+@given(graphs())
+def test_what_is_about_a_manifest_that_is_not_there_stays_unless_it_is_asked_for(graph: Graph) -> None:
+    plan = plan_prune(graph.view, Keep(graph.keep.why))
+    for tag, target in plan.going_tags:
+        named = named_subject(tag)
+        assert named is None or named in graph.view.nodes or target in graph.view.untagged

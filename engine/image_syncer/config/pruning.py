@@ -33,7 +33,8 @@ class Pruning:
     repository, and of all, that may go; None: any. `keep` are patterns of tags that stay. Backups, which
     `--on-conflict backup` made under `backup_tag`, stay where `keep_backups`. With `empty_sources`, a source that has
     nothing the rule means counts; else nothing is pruned where it goes. `plan` has what may go at most, by
-    repository: tags with their digests, and digests of manifests.
+    repository: tags with their digests, and digests of manifests. With `orphans`, tags of cosign's and of lists of
+    referrers may go that are about a manifest which is not in the repository.
     """
 
     delete: bool = False
@@ -42,6 +43,7 @@ class Pruning:
     keep_backups: bool = True
     backup_tag: str = DEFAULT_BACKUP_TAG
     empty_sources: bool = False
+    orphans: bool = False
     plan: Mapping[str, tuple[frozenset[tuple[str, str]], frozenset[str]]] | None = None
     save_path: str | None = None
 

@@ -61,12 +61,16 @@ class PruneLook:
         names = await self._list()
         if selected.issuperset(names) and not untagged:
             return RepositoryPrune(self.repository, len(names))
+        await self._check_list(selected.difference(names))
         tags = await self._find(names, selected)
         nodes: dict[Digest, ManifestNode] = {}
         named = [subject for tag in tags if (subject := named_subject(tag)) is not None]
         await self._explore(nodes, [*tags.values(), *keep.digests, *named, *untagged])
         for digest in sorted(keep.digests - nodes.keys()):
             raise self._refused(f"a rule brings {digest}, which is not there under this digest")
+        for tag, digest in tags.items():
+            if digest not in nodes and keep.why(tag, digest) is not None:
+                raise self._refused(f"the tag {tag}, which stays, points at {digest}, and that cannot be found")
         asked: set[Digest] = set()
         while True:
             plan = plan_prune(RepositoryView(self.repository, tags, nodes, untagged), keep)
@@ -81,6 +85,10 @@ class PruneLook:
         """The blobs that a manifest names which was looked at."""
         node = self._read.get(digest)
         return node.blobs if node is not None else ()
+
+    def clear(self) -> None:
+        """Forget all manifests: nothing of them goes."""
+        self._read.clear()
 
     def forget(self, digest: Digest) -> None:
         """The manifest is gone."""
@@ -98,6 +106,13 @@ class PruneLook:
             error.origin = Origin.DESTINATION
             raise
         return names
+
+    async def _check_list(self, missing: frozenset[str]) -> None:
+        """A list that leaves out a tag which is there does not say what the tags of a manifest are."""
+        names = sorted(missing)
+        for name, digest in zip(names, await self._each(self.head, names), strict=True):
+            if digest is not None:
+                raise self._refused(f"the registry's list of tags leaves out {name}, which is there")
 
     async def _find(self, names: Sequence[str], selected: frozenset[str]) -> dict[str, Digest]:
         tags: dict[str, Digest] = {}

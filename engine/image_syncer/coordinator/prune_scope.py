@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.oci import Digest, Repository
+from image_syncer.oci import Digest, Repository, is_place
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
@@ -24,10 +24,19 @@ __all__ = ["PruneScope", "ScopedImages", "Selected", "SelectedImages", "listenin
 
 @dataclass
 class Selected:
-    """What rules select in one repository: tags, and digests that are brought as such (by their sources)."""
+    """What rules select in one repository: tags, and digests, by the image that is brought so. `brought` are those
+    under which a sync has brought them: with a choice of platforms, others than at the source.
+    """
 
     tags: set[str] = field(default_factory=set)
-    digests: dict[str, Digest] = field(default_factory=dict)
+    planned: dict[str, Digest] = field(default_factory=dict)
+    brought: dict[str, set[Digest]] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """Every digest that has to be there."""
+        planned = {digest for source, digest in self.planned.items() if source not in self.brought}
+        return frozenset(planned.union(*self.brought.values()))
 
 
 class PruneScope:
@@ -39,15 +48,19 @@ class PruneScope:
 
     def __init__(self, configuration: Configuration, *, empty_sources: bool) -> None:
         self._empty_sources = empty_sources
-        self._templates = {str(place) for catalog in configuration.catalogs for place in catalog.destinations}
-        self._templates |= {catalog.written for catalog in configuration.catalogs}
+        self._places: dict[str, Repository] = {}
+        self._templates = {str(place): place.registry for each in configuration.catalogs for place in each.destinations}
+        self._templates |= {catalog.written: catalog.registry for catalog in configuration.catalogs}
         self._owned: set[Repository] = set()
         self._only_named: set[Repository] = set()
         self._selected: dict[Repository, Selected] = {}
         self._held: dict[Repository, str] = {}
         self._held_registries: dict[str, str] = {}
+        self._held_everywhere: str | None = None
         for rule in configuration.rules:
+            self._places[str(rule.source)] = rule.source
             for destination in rule.destinations:
+                self._places[str(destination.repository)] = destination.repository
                 owns = not destination.tags and destination.digest is None and rule.tags.digest is None
                 (self._owned if owns else self._only_named).add(destination.repository)
 
@@ -61,44 +74,61 @@ class PruneScope:
 
     def _note(self, reference: Reference, source: str) -> None:
         repository = reference.repository
+        self._places[str(repository)] = repository
         selected = self._selected.setdefault(repository, Selected())
         if reference.digest is not None:
-            selected.digests[source] = reference.digest
+            selected.planned[source] = reference.digest
         elif reference.tag is not None:
             selected.tags.add(reference.tag)
 
     def on_result(self, result: ImageResult) -> None:
         """An image has ended, or a rule that has none."""
-        is_image = _repository_of(result.destination)[1]
+        repository, is_image = self._find(result.destination)
         is_empty = result.outcome is Outcome.SKIPPED and not is_image and not self._empty_sources
         if result.outcome.is_failure or is_empty:
             reason = f"{result.source}: {result.reason or result.outcome}"
             for place in (result.destination, *([result.source] if result.outcome.is_failure else [])):
                 self._hold(place, reason)
-        elif result.destination_digest is not None and "@" in result.destination:
-            # With a choice of platforms, it has another digest there than at its source.
-            selected = self._selected.setdefault(_repository_of(result.destination)[0], Selected())
-            selected.digests[result.source] = Digest(result.destination_digest)
+        elif result.destination_digest is not None and "@" in result.destination and repository is not None:
+            brought = self._selected.setdefault(repository, Selected()).brought
+            brought.setdefault(result.source, set()).add(Digest(result.destination_digest))
 
     def _hold(self, place: str, reason: str) -> None:
-        if place in self._templates:  # it may write to any repository there
-            self._held_registries.setdefault(place.partition("/")[0], reason)
+        registry = self._templates.get(place)
+        repository, _ = self._find(place)
+        if registry is not None:  # of a rule for a whole registry, which may write to any repository there
+            self._held_registries.setdefault(registry, reason)
+        elif repository is not None:
+            self._held.setdefault(repository, reason)
         else:
-            self._held.setdefault(_repository_of(place)[0], reason)
+            self._held_everywhere = self._held_everywhere or reason
+
+    def _find(self, name: str) -> tuple[Repository | None, bool]:
+        """The repository in the name of an image, or of a rule, and whether a tag or digest follows it."""
+        head, at, _ = name.partition("@")
+        base, colon, last = head.rpartition(":")
+        is_tagged = bool(colon) and "/" not in last
+        for text, is_image in ((name, False), (head, bool(at)), (base, True), (f"{base}:", True)):
+            if (known := self._places.get(text)) is not None:
+                return known, is_image
+        registry, slash, path = (base if is_tagged else head).partition("/")
+        found = None if is_place(name) or not slash else Repository(registry, path)
+        return found, is_tagged or bool(at)
 
     @property
     def owned(self) -> list[Repository]:
         """The repositories that rules own, in order."""
-        return sorted(self._owned, key=str)
+        return sorted(self._owned)
 
     @property
     def only_named(self) -> list[Repository]:
         """Those to which rules write, and that they do not own."""
-        return sorted(self._only_named - self._owned, key=str)
+        return sorted(self._only_named - self._owned)
 
     def why_held(self, repository: Repository) -> str | None:
         """Why nothing may be pruned in `repository`, or None."""
-        return self._held.get(repository) or self._held_registries.get(repository.registry)
+        held = self._held.get(repository) or self._held_registries.get(repository.registry)
+        return held or self._held_everywhere
 
     def selected(self, repository: Repository) -> Selected:
         """What rules select there."""
@@ -151,12 +181,3 @@ def listening(scope: PruneScope, on_image: Callable[[ImageResult], Any] | None) 
             on_image(result)
 
     return tell
-
-
-def _repository_of(name: str) -> tuple[Repository, bool]:
-    """The repository in the name of an image, or of a rule, and whether a tag or digest follows it."""
-    head, at, _ = name.partition("@")
-    base, colon, last = head.rpartition(":")
-    is_tagged = bool(colon) and "/" not in last
-    registry, _, path = (base if is_tagged else head).partition("/")
-    return Repository(registry, path), is_tagged or bool(at)

@@ -79,7 +79,10 @@ class Pruner:
 
         async def look(one: PruneLook) -> RepositoryPrune | None:
             async with gate:
-                return await self._look(one)
+                plan = await self._look(one)
+            if plan is None or plan.is_empty:
+                one.clear()
+            return plan
 
         plans = await asyncio.gather(*(look(one) for one in looks.values()))
         self.pruned.plans = [plan for plan in plans if plan is not None]
@@ -154,7 +157,7 @@ class Pruner:
                 return "it is not in the plan"
             return reason
 
-        return Keep(why, frozenset(selected.digests.values()), only)
+        return Keep(why, selected.digests, only, orphans=self._pruning.orphans)
 
     def _check_share(self) -> None:
         most, plans = self._pruning.most, self.pruned.plans

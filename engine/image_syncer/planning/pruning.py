@@ -65,12 +65,14 @@ class RepositoryView:
 @dataclass(frozen=True)
 class Keep:
     """What stays: `why` gives the reason for which a tag with a digest does, or None; `digests` are those of images
-    that rules bring by digest. Of manifests, only those of `only` may go (None: whichever).
+    that rules bring by digest. Of manifests, only those of `only` may go (None: whichever). With `orphans`, tags may go
+    that are about a manifest which is not there.
     """
 
     why: Callable[[str, Digest], str | None]
     digests: frozenset[Digest] = frozenset()
     only: frozenset[Digest] | None = None
+    orphans: bool = False
 
     def may_go(self, digest: Digest) -> bool:
         """Whether the manifest is one of those that may go at all."""
@@ -197,7 +199,7 @@ class _Pruning:
         for tag, subjects in self._attached.items():
             if self._reasons[tag] is not None:
                 roots |= subjects
-            if not subjects:  # it may be about anything
+            if not subjects or (self._is_orphan(tag) and not self._may_go_alone(tag)):  # it may be about anything
                 roots.add(self._view.tags[tag])
         while True:
             kept = self._closure(roots, self._all_ways, lambda _digest: True)
@@ -214,7 +216,7 @@ class _Pruning:
         begin = {
             digest
             for tag, digest in self._view.tags.items()
-            if self._reasons[tag] is None and (tag not in self._attached or self._is_orphan(tag))
+            if self._reasons[tag] is None and (tag not in self._attached or self._may_go_alone(tag))
         }
         begin |= self._view.untagged & self._view.nodes.keys()
         return self._closure(begin, self._ways_down, lambda digest: digest not in kept and self._may_go(digest))
@@ -226,6 +228,10 @@ class _Pruning:
         """Whether what the tag is about is known, and is not there. One that is cut off tells that of none."""
         named = named_subject(tag)
         return named is not None and named not in self._view.nodes
+
+    def _may_go_alone(self, tag: str) -> bool:
+        """Whether such an orphan may go: it is asked for, or it was to go with its subject, which is gone by now."""
+        return self._is_orphan(tag) and (self._keep.orphans or self._view.tags[tag] in self._view.untagged)
 
     def _closure(
         self, begin: set[Digest], ways: Callable[[Digest], Iterator[Digest]], enters: Callable[[Digest], bool]
