@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,15 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["diff"]
 
 EXIT_DIFFERENT = 1
+_AHEAD = {
+    "source": "the source is ahead",
+    "destination": "the destination is ahead",
+    "unknown": "which side is ahead is not known",
+}
 
 
 @click.command(short_help="Tell which tags differ, and write nothing.")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@click.option("--ahead", is_flag=True, help="Find out which side is ahead: two to some six requests a changed tag.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line to standard output.")
 @verify_options
-def diff(auth: str | None, images: str | None, config: str | None, as_json: bool, **options: object) -> int:
+def diff(
+    auth: str | None, images: str | None, config: str | None, ahead: bool, as_json: bool, **options: object
+) -> int:
     """Tell which tags the destinations lack, or have with other content; nothing is written.
 
     Digests of tags are compared, which costs two requests a tag; what is under them is for verify. The exit code is 1
@@ -40,7 +49,8 @@ def diff(auth: str | None, images: str | None, config: str | None, as_json: bool
     from image_syncer_cli.doctor_hint import way_words
 
     configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
-    return _diff(configuration, RunOptions.from_click(options), as_json=as_json, ways=way_words(auth, config))
+    given = replace(RunOptions.from_click(options), ahead=ahead)
+    return _diff(configuration, given, as_json=as_json, ways=way_words(auth, config))
 
 
 def _diff(configuration: Configuration, options: RunOptions, *, as_json: bool, ways: Sequence[str]) -> int:
@@ -74,14 +84,17 @@ def _line_of(result: ImageResult) -> str:
     if result.replaced_digest is None:
         return f"new: {result.source} → {result.destination}: {result.destination_digest}"
     change = f"{result.replaced_digest} → {result.destination_digest}"
-    return f"changed: {result.source} → {result.destination}: {change}"
+    ahead = "" if result.ahead is None else f"; {_AHEAD[result.ahead]}: {result.ahead_because}"
+    return f"changed: {result.source} → {result.destination}: {change}{ahead}"
 
 
 def _data_of(result: ImageResult) -> dict[str, Any]:
-    return {
+    data = {
         "source": result.source,
         "destination": result.destination,
         "difference": "new" if result.replaced_digest is None else "changed",
         "expected": result.destination_digest,
         "found": result.replaced_digest,
     }
+    ahead = {} if result.ahead is None else {"ahead": result.ahead, "because": result.ahead_because}
+    return data | ahead

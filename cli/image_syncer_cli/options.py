@@ -47,6 +47,7 @@ class RunOptions:
     referrers: str | None = None
     verify: bool = False
     dry_run: bool = False
+    ahead: bool = False
     retries: int = 2
     retry_for: float | None = None
     give_up_after: float | None = None
@@ -130,6 +131,7 @@ class RunOptions:
             force=self.force,
             verify=self.verify,
             dry_run=self.dry_run,
+            tell_ahead=self.ahead,
             platform_filter=PlatformFilter(os_names=self.os_names, architectures=self.architectures),
             report_path=self.report,
             plan_path=self.plan,

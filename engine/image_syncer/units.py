@@ -6,10 +6,12 @@ Sizes are bytes (int), rates bytes a second (float), durations seconds (float).
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 
 __all__ = [
     "LEAST_S",
     "format_duration",
+    "format_moment",
     "format_rate",
     "format_size",
     "mean_rate",
@@ -18,6 +20,7 @@ __all__ = [
     "parse_size",
 ]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LEAST_S = 1e-9
 """Less is no time at all: no clock tells it, and what is divided by it may be infinite."""
 
@@ -142,6 +145,12 @@ def parse_duration(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{text!r} is not a duration: it must not be negative or endless")
     return seconds
+
+
+def format_moment(seconds: float) -> str:
+    """A moment, in seconds since 1970, as people read it: "2026-01-31 12:00:00 UTC"."""
+    moment = _EPOCH + timedelta(seconds=seconds)
+    return moment.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") + " UTC"
 
 
 def format_duration(seconds: float) -> str:

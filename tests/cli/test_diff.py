@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,16 @@ def test_json(command: Command, engine: FakeEngine, files: Files) -> None:
         "found": "sha256:00",
     }
     assert (last["summary"]["new"], last["summary"]["changed"]) == (0, 1)
+
+
+def test_which_side_is_ahead(command: Command, engine: FakeEngine, files: Files) -> None:
+    engine.results = [replace(CHANGED, ahead="destination", ahead_because="it says so"), NEW]
+    ran = command("diff", *files.words, "--ahead", "--quiet")
+    changed, _new, _summary = ran.out.splitlines()
+    assert engine.settings.tell_ahead
+    assert changed.endswith("sha256:00 → sha256:cc; the destination is ahead: it says so")
+    first = json.loads(command("diff", *files.words, "--ahead", "--json").out.splitlines()[0])
+    assert (first["ahead"], first["because"]) == ("destination", "it says so")
 
 
 def test_without_files(command: Command) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from image_syncer.config.only import Only
 from image_syncer.config.policy_explanation import explain_policies
 from image_syncer.config.reason import Reason
 from image_syncer.config.rules import RuleError
+from image_syncer.units import format_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,6 @@ __all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_
 
 MOST_NAMED = 8
 """Of many tags or patterns in one sentence."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,17 +236,14 @@ def _created_reason(
     """What the time says of `tag`, and what is left of `chosen`; None where the times of some of them are not known."""
     times = seen.times or {}
     time = times.get(tag)
-    words = "its image does not say when it was created" if time is None else f"its image was created {_date(time)}"
+    said = "does not say when it was created" if time is None else f"was created {format_moment(time)}"
+    words = f"its image {said}"
     if all(each in times for each in chosen):
         left = created.select(chosen, times, seen.now)
         newest = "" if created.newest is None else f"; the newest {created.newest} are {_some(left) or 'none'}"
         return Reason(tag in left, f"created: {words}{newest}"), left
     bounded = replace(created, newest=None).select([tag], {tag: time}, seen.now)
     return Reason(bool(bounded) if created.newest is None or not bounded else None, f"created: {words}"), None
-
-
-def _date(seconds: float) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") + " UTC"
 
 
 def _pattern_reasons(selection: TagSelection, tag: str) -> Iterator[Reason]:

@@ -69,6 +69,8 @@ class Settings:
     """Look at each image after it was copied: its tag, its manifests, and by HEAD every blob."""
     dry_run: bool = False
     """Say what would be copied, and copy nothing."""
+    tell_ahead: bool = False
+    """In a dry run: find out which side is ahead where a tag has other content at the destination."""
     platform_filter: PlatformFilter = field(default_factory=PlatformFilter)
     """The platforms asked for on the command line; a rule's own platforms come before it."""
     missing_platform: MissingPlatform = MissingPlatform.SKIP

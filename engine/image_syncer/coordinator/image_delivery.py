@@ -18,6 +18,7 @@ from image_syncer.telemetry import Outcome, get_logger
 
 if TYPE_CHECKING:
     from image_syncer.config import Settings
+    from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.conflicts import Conflicts
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
@@ -56,9 +57,10 @@ class ImageDelivery:
         check: TreeCheck | None,
         preparation: Preparation | None,
         plan: PlanMaker | None = None,
+        ahead: AheadLooks | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
-        blobs are brought.
+        blobs are brought; `ahead`, in a dry run, which side has moved on.
         """
         self._discovery = discovery
         self._transfers = transfers
@@ -71,6 +73,7 @@ class ImageDelivery:
         self._check = check
         self._preparation = preparation
         self._plan = plan
+        self._ahead = ahead
         self._ids = itertools.count(1)
 
     async def deliver(
@@ -86,7 +89,7 @@ class ImageDelivery:
         if there is not None:
             facts["replaced_digest"] = str(there)
         if self._settings.dry_run:
-            await self._enter_planned(image, destination, tree, facts)
+            await self._enter_planned(image, destination, tree, there, facts)
             return
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
         watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
@@ -121,9 +124,17 @@ class ImageDelivery:
             self._transfers.release(delivery)
 
     async def _enter_planned(
-        self, image: OpenImage, destination: Reference, tree: ImageTree, facts: dict[str, Any]
+        self,
+        image: OpenImage,
+        destination: Reference,
+        tree: ImageTree,
+        there: Digest | None,
+        facts: dict[str, Any],
     ) -> None:
         try:
+            if there is not None and self._ahead is not None:
+                found = await self._ahead.look(image.source, destination, tree.manifest, there)
+                facts["ahead"], facts["ahead_because"] = found
             if self._plan is not None:
                 blobs = blobs_to_bring(tree, self._settings.foreign_layers)
                 await self._plan.survey(image.source, destination, tree, blobs)

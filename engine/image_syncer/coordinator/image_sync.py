@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from image_syncer.config import ReferrerSelection, Settings
+    from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.journal import Journal
@@ -69,10 +70,11 @@ class ImageSync:
         referrers: ReferrerCopies | None = None,
         policy: PolicyGate | None = None,
         plan: PlanMaker | None = None,
+        ahead: AheadLooks | None = None,
     ) -> None:
         """`check` is asked about every image that was published, before it counts as copied; `preparation` before its
         blobs are brought; `referrers` what else goes with it; `policy` whether it may go at all.
-        `plan` takes what a dry run finds.
+        `plan` takes what a dry run finds, `ahead` says there which side has moved on.
         """
         self._discovery = discovery
         self._transfers = transfers
@@ -97,6 +99,7 @@ class ImageSync:
             check=check,
             preparation=preparation,
             plan=plan,
+            ahead=ahead,
         )
         self._loop = asyncio.get_running_loop()
         self._under_way: set[OpenImage] = set()

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.referrers import check_form
+from image_syncer.coordinator.ahead import AheadLooks
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
@@ -276,6 +277,7 @@ class Run:
             preparation=self._preparation,
             referrers=referrers,
             plan=PlanMaker(plan, self._client, endpoints) if plan is not None else None,
+            ahead=AheadLooks(discovery, times) if self._settings.tell_ahead else None,
             policy=PolicyGate(policies, referrers.search, times, self._settings) if policies else None,
         )
 

@@ -76,7 +76,8 @@ class ImageResult:
     image of the run moves is not in it. Digests are those of the manifest; they differ only where a
     platform filter rewrote an index, or it was converted. `replaced_digest` is what the destination had under the tag
     before (in a dry run: has), where that is another. `source_moved` is what the source had under the tag after the
-    copy, where it was asked again, and that is no longer what was copied.
+    copy, where it was asked again, and that is no longer what was copied. `ahead` is the side that has moved on
+    ("source", "destination", "unknown"), and `ahead_because` why, where a dry run had to find that out.
     `referrer_of` is the manifest at the source to which it belongs, where it was carried along with that.
     `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
     What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
@@ -90,6 +91,8 @@ class ImageResult:
     source_digest: str | None = None
     destination_digest: str | None = None
     replaced_digest: str | None = None
+    ahead: str | None = None
+    ahead_because: str | None = None
     source_moved: str | None = None
     referrer_of: str | None = None
     bytes_moved: int = 0
