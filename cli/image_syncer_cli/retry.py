@@ -9,6 +9,7 @@ import click
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
+from image_syncer_cli.told_choices import with_choices
 
 __all__ = ["retry"]
 
@@ -42,18 +43,7 @@ def retry(
     registries = read_registries(auth, insecure_hosts, config)
     unfinished = find_unfinished(load_report(old))
     given = replace(RunOptions.from_click(options), report=new_report)
-    wanted = unfinished.filter_or(given.build_settings().platform_filter)
-    choice = replace(
-        given,
-        os_names=wanted.os_names,
-        architectures=wanted.architectures,
-        force=given.force or unfinished.force,
-        missing_platform=given.missing_platform or str(unfinished.missing_platform),
-        foreign_layers=given.foreign_layers or str(unfinished.foreign_layers),
-        manifest_format=given.manifest_format or str(unfinished.manifest_format),
-        on_conflict=given.on_conflict or str(unfinished.on_conflict),
-        referrers=given.referrers or str(unfinished.referrers),
-    )
+    choice = with_choices(given, unfinished)
     configuration = replace(registries, rules=unfinished.rules, catalogs=unfinished.catalogs)
     unfinished.check_policies(configuration)
     if not (unfinished.rules or unfinished.catalogs) and not choice.quiet:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from image_syncer_cli.notify_options import notify_options, read_webhooks
+from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions, run_options
 from image_syncer_cli.prune_options import PruneOptions, sync_prune_options
 from image_syncer_cli.registry_options import auth_option
@@ -44,6 +45,13 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")
+@click.option(
+    "--plan",
+    "plan",
+    callback=file_name,
+    metavar="FILE",
+    help="Copy what this file of plan --save says, and nothing else, instead of --images.",
+)
 @notify_options
 @run_options
 @sync_prune_options
@@ -55,6 +63,7 @@ def sync(
     auth: str | None,
     images: str | None,
     config: str | None,
+    plan: str | None,
     webhooks: tuple[Webhook, ...],
     notify_file: str | None,
     notify_when: str,
@@ -64,10 +73,12 @@ def sync(
 
     What the destination already has is found by two requests an image, and not copied again.
     """
-    if images is None and config is None:
-        raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
     pruning = PruneOptions.take(options)
     given = RunOptions.from_click(options)
+    if plan is not None:
+        _refuse_beside_a_plan(images, pruning)
+    elif images is None and config is None:
+        raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
     if not pruning.prune and not pruning.is_empty:
         raise click.UsageError("--yes and the options of a prune go with --prune, which was not given.")
     if pruning.yes and given.dry_run:
@@ -76,11 +87,36 @@ def sync(
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.run import run_images
 
-    configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
+    if plan is None:
+        configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
+    else:
+        configuration, given = _read_plan(plan, auth, config, given)
     engine = _pruning_after(pruning.build(given.on_conflict)) if pruning.prune else None
     if told := read_webhooks(webhooks, notify_file):
         engine = _telling(told, notify_when, engine)
     return run_images(configuration, given, way_words(auth, config), engine)
+
+
+def _refuse_beside_a_plan(images: str | None, pruning: PruneOptions) -> None:
+    if images is not None:
+        raise click.UsageError("--plan and --images were given together: the plan has the images already.")
+    if pruning.prune:
+        raise click.UsageError("--prune looks at all rules of the files, and a plan has none: prune without --plan.")
+
+
+def _read_plan(path: str, auth: str | None, config: str | None, given: RunOptions) -> tuple[Configuration, RunOptions]:
+    """What the plan says is to be copied, and how; what is `given` comes first."""
+    from image_syncer import load_plan, planned_work
+    from image_syncer_cli.output import say
+    from image_syncer_cli.registry_options import read_registries
+    from image_syncer_cli.told_choices import with_choices
+
+    registries = read_registries(auth, (), config)
+    work = planned_work(load_plan(path))
+    work.check_policies(registries)
+    if not work.rules and not given.quiet:
+        say(f"{path}: nothing is to be copied", err=True)
+    return replace(registries, rules=work.rules), with_choices(given, work)
 
 
 def _telling(webhooks: tuple[Webhook, ...], when: str, engine: Callable[..., Report] | None) -> Callable[..., Report]:

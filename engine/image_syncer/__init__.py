@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     )
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
+    from image_syncer.telemetry.planned_work import PlannedWork, planned_work
     from image_syncer.telemetry.recorded_report import RecordedReport, load_report
     from image_syncer.telemetry.timeline import Bar, Curve, Timeline, WorkerLane, merge_bars, slow_side
     from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
@@ -160,6 +161,7 @@ __all__ = [
     "PartialFile",
     "PlanAccount",
     "PlanFile",
+    "PlannedWork",
     "PlatformFilter",
     "Problem",
     "ProtocolViolation",
@@ -226,6 +228,7 @@ __all__ = [
     "parse_webhook",
     "parse_webhook_file",
     "plan",
+    "planned_work",
     "prune",
     "rule_from_arguments",
     "run_watch",
@@ -304,6 +307,7 @@ _ROOMS = {
     ),
     "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),
     "telemetry.plan_file": ("PlanFile", "load_plan"),
+    "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.unfinished": ("Unfinished", "find_unfinished"),
     "watch": (

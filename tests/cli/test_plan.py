@@ -118,3 +118,55 @@ def test_when_images_were_created_is_asked_for_where_it_decides(command: Command
         assert ran.code == 0
         said = "its image was created 2022-01-01 00:00:00 UTC; the newest 2 are t2022, t2023"
         assert f"  + created: {said}" in ran.out.splitlines()
+
+
+def test_a_plan_is_saved_summed_up_and_carried_out(command: Command, tmp_path: Path) -> None:
+    content = ContentBuilder(seed=3)
+    with serve_in_thread() as source, serve_in_thread() as destination:
+        images = [content.image(2), content.image(3)]
+        for number, image in enumerate(images):
+            push_to(source.storage, f"team/app{number}", image, ["v1"])
+        rules = tmp_path / "own.yaml"
+        rules.write_text(
+            f"version: 2\nregistries:\n  '{source.address}': {{insecure: true}}\n"
+            f"  '{destination.address}': {{insecure: true}}\nrules:\n"
+            f"- {{source: '{source.address}/team/app0', destination: '{destination.address}/team/app0'}}\n"
+            f"- {{source: '{source.address}/team/app1', destination: '{destination.address}/team/app1'}}\n"
+        )
+        path = tmp_path / "plan.json"
+        ran = command("plan", "--config", rules, "--save", path)
+        assert (ran.code, ran.err) == (0, "")
+        lines = ran.out.splitlines()
+        assert lines[0].startswith("2 images: 2 would be copied")
+        assert lines[1] == "Images     2: 2 would be copied"
+        assert lines[3].startswith("To move    ")
+        assert lines[3].endswith(" in 7 blobs")
+        assert "Largest blobs" in lines
+        assert max(map(len, lines)) <= 120
+        assert destination.storage.repositories() == []
+        ran = command("sync", "--config", rules, "--plan", path, "--no-progress")
+        assert ran.code == 0
+        assert ran.out.startswith("2 images: 2 copied")
+        ran = command("plan", "--config", rules, "--save", path)
+        assert ran.out.splitlines()[1] == "Images     2: 2 unchanged"
+        ran = command("sync", "--config", rules, "--plan", path, "--no-progress")
+        assert (ran.code, ran.err) == (0, f"{path}: nothing is to be copied\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("plan", "--save", "x.json", "--explain", "a/b:c"), "--save goes with the whole plan"),
+        (("sync", "--plan", "x.json", "--images"), "the plan has the images already"),
+        (("sync", "--plan", "missing.json"), "the plan missing.json cannot be read"),
+    ],
+)
+def test_what_does_not_go_together(
+    command: Command, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = (own,) if words[-1] == "--images" else ("--config", own)
+    ran = command(*words, *more)
+    assert ran.code == 2
+    assert what in ran.err
+    assert not (tmp_path / "x.json").exists()

@@ -55,7 +55,7 @@ def test_what_was_planned_arrives_whole_and_the_move_is_told(
     assert (image.outcome.value, image.source_digest) == ("copied", moving.before.digest)
     assert image.source_moved == moving.after.digest
     [warning] = done.document["warnings"]
-    assert f"{REPOSITORY}:{TAG} moved while it was copied" in warning
+    assert f"{REPOSITORY}:{TAG} has moved on, and is now" in warning
     assert moving.after.digest in warning
     assert moving.before.digest in warning
     again = lab.run(lab.rule(), verify=True)

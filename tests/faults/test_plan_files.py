@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from image_syncer.config import Destination, Rule, TagSelection
 from image_syncer.embedded import Behaviour, TokenService
-from image_syncer.oci import Repository
+from image_syncer.oci import PlatformFilter, Repository, parse_platform
 from image_syncer.telemetry import Outcome
 from image_syncer.telemetry.plan_account import account_for, workload_of
 from image_syncer.telemetry.plan_file import load_plan
+from image_syncer.telemetry.planned_work import planned_work
 from support.sync_runs import PASSWORD, TAG, USER, SyncLab
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from image_syncer.embedded import MadeManifest
+    from support.sync_runs import Done
 
 IMAGES, REPOSITORIES = 1000, 40
 
@@ -119,6 +122,75 @@ def test_what_several_repositories_share_is_moved_once(lab: SyncLab, tmp_path: P
     assert (account.blobs_to_move, account.blobs_to_mount) == (3, 6)
     assert account.shared[0][2] == 3
     assert account.bytes_named == 3 * account.bytes_distinct == 3 * account.bytes_to_move
+
+
+def carry_out(lab: SyncLab, path: Path, **settings: object) -> Done:
+    work = planned_work(load_plan(str(path)))
+    return lab.run(*work.rules, exit_code=None, **{"force": work.force, "referrers": work.referrers, **settings})
+
+
+def test_a_plan_is_carried_out_as_it_stands_whatever_the_source_has_now(lab: SyncLab, tmp_path: Path) -> None:
+    moved, still = lab.image(2, "a"), lab.image(2, "b")
+    path = tmp_path / "plan.json"
+    lab.run(dry_run=True, plan_path=str(path))
+    newer = lab.content.image(3)
+    lab.push(newer, "a")
+    lab.push(lab.content.image(1), "c", ("unplanned",))
+    done = carry_out(lab, path)
+    lab.assert_arrived(moved, "a")
+    lab.assert_arrived(still, "b")
+    assert done.report.totals.outcomes == {Outcome.COPIED: 2}
+    assert {image.source_moved for image in done.images} == {None, str(newer.digest)}
+    (warning,) = done.report.warnings
+    assert f"has moved on, and is now {newer.digest}" in warning
+    assert carry_out(lab, path).report.totals.outcomes == {Outcome.UNCHANGED: 2}
+
+
+def test_a_plan_whose_image_is_gone_fails_for_that_image(lab: SyncLab, tmp_path: Path) -> None:
+    gone = lab.image(1, "a")
+    lab.image(1, "b")
+    path = tmp_path / "plan.json"
+    lab.run(dry_run=True, plan_path=str(path))
+    lab.source.storage.delete_manifest("a", gone.digest)
+    done = carry_out(lab, path)
+    assert done.report.totals.outcomes == {Outcome.FAILED: 1, Outcome.COPIED: 1}
+    assert done.error.kind == "not found"
+
+
+def test_a_destination_that_has_moved_on_is_told(lab: SyncLab, tmp_path: Path) -> None:
+    planned, other = lab.image(2, "a"), lab.content.image(1)
+    path = tmp_path / "plan.json"
+    lab.run(dry_run=True, plan_path=str(path))
+    lab.push(other, "a", to=lab.destination)
+    done = carry_out(lab, path)
+    lab.assert_arrived(planned, "a")
+    (image,) = done.images
+    assert image.reason == f"the destination had nothing when the plan was made, and {other.digest} before this run"
+    assert image.replaced_digest == str(other.digest)
+
+
+def test_what_would_be_pushed_is_what_the_plan_says_or_nothing_is(lab: SyncLab, tmp_path: Path) -> None:
+    index = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")), "a")
+    path = tmp_path / "plan.json"
+    lab.run(dry_run=True, plan_path=str(path))
+    done = carry_out(lab, path, platform_filter=PlatformFilter(architectures=("arm64",)))
+    assert done.error.message.startswith(f"the plan has {index.digest} for it, and with what is given now it would be")
+    assert lab.destination.storage.repositories() == []
+
+
+def test_platforms_and_other_tags_of_a_plan_are_those_of_its_rules(lab: SyncLab, tmp_path: Path) -> None:
+    index = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")), "a")
+    rule = replace(
+        lab.rule("a"),
+        platforms=(parse_platform("linux/arm64"),),
+        destinations=(Destination(Repository(lab.destination.address, "b"), ("other",)),),
+    )
+    path = tmp_path / "plan.json"
+    lab.run(rule, dry_run=True, plan_path=str(path))
+    (done,) = carry_out(lab, path).images
+    assert done.outcome is Outcome.COPIED
+    assert done.destination == f"{lab.destination.address}/b:other"
+    assert done.destination_digest == load_plan(str(path)).planned[0].digest != str(index.digest)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from image_syncer.oci import InvalidReference, Reference, Repository, canonical_
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.created import CreatedSelection
@@ -35,6 +35,7 @@ __all__ = [
     "Configuration",
     "Destination",
     "HostSettings",
+    "Pin",
     "RegistryBook",
     "RegistryEntry",
     "Rule",
@@ -154,6 +155,17 @@ class Destination:
         return Reference(self.repository, source.tag, source.digest)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pin:
+    """What a plan found, and is to be done now: the digest of the `source`, and for each destination, by its name, what
+    is to be pushed there (`digests`) and what was there (`there`, None: nothing).
+    """
+
+    source: Digest
+    digests: Mapping[str, Digest]
+    there: Mapping[str, Digest | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One line of what the user wants: a source, its tags, and every place they go to.
@@ -171,6 +183,8 @@ class Rule:
     only: Only = Only.ALL
     group: str | None = None
     """The list of sources that it comes from, where a rule has several."""
+    pin: Pin | None = None
+    """For the one image of a plan."""
 
     def references(self, listed: Iterable[str] = ()) -> list[Reference]:
         """The source images; `listed` are the registry's tags, needed only where `tags.needs_listing`."""

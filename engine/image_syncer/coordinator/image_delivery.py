@@ -81,13 +81,7 @@ class ImageDelivery:
     ) -> None:
         """Bring `tree` to `destination`, where under this tag `there` is now, and enter what became of it."""
         blobs = blobs_to_bring(tree, self._settings.foreign_layers)
-        facts: dict[str, Any] = {
-            "source_digest": str(selected.source_digest),
-            "destination_digest": str(tree.manifest.digest),
-            "bytes_total": self._count(destination, tree),
-        }
-        if there is not None:
-            facts["replaced_digest"] = str(there)
+        facts = self._facts(image, destination, tree, selected, there)
         if self._settings.dry_run:
             await self._enter_planned(image, destination, tree, there, facts)
             return
@@ -122,6 +116,21 @@ class ImageDelivery:
         finally:
             watch.watched.leave()
             self._transfers.release(delivery)
+
+    def _facts(
+        self, image: OpenImage, destination: Reference, tree: ImageTree, selected: Selected, there: Digest | None
+    ) -> dict[str, Any]:
+        """What the report says of it, however it ends."""
+        facts: dict[str, Any] = {
+            "source_digest": str(selected.source_digest),
+            "destination_digest": str(tree.manifest.digest),
+            "bytes_total": self._count(destination, tree),
+        }
+        if there is not None:
+            facts["replaced_digest"] = str(there)
+        if image.plan is not None:
+            facts.update(image.plan.facts(destination, there))
+        return facts
 
     async def _enter_planned(
         self,

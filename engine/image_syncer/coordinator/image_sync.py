@@ -15,6 +15,7 @@ from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.image_outcomes import enter_recalled, enter_unchanged, fail, fail_delivery
 from image_syncer.coordinator.looks import Looks
 from image_syncer.coordinator.open_image import OpenImage
+from image_syncer.coordinator.planned_state import PlannedState
 from image_syncer.errors import SyncError
 from image_syncer.oci import PlatformFilter
 from image_syncer.registry import is_fallback_tag
@@ -119,7 +120,15 @@ class ImageSync:
         if self._journal is not None:
             memory = ImageMemory(self._journal, source, destinations, planned.wanted)
         image = OpenImage(
-            source, destinations, self._ledger, self._loop.time, memory, planned.facts, referrer_of, holds=holds
+            source,
+            destinations,
+            self._ledger,
+            self._loop.time,
+            memory,
+            planned.facts,
+            referrer_of,
+            holds=holds,
+            plan=PlannedState(planned.pin) if planned.pin is not None else None,
         )
         self._under_way.add(image)
         return image
@@ -168,6 +177,8 @@ class ImageSync:
         if not image.open:
             return None
         head, present = await self._look(image, surely=only is not Only.ALL)
+        if image.plan is not None:
+            head = image.plan.hold(head)
         if only is Only.CHANGED:
             leave_missing(image, present)
         if head.digest is not None and referrers.is_empty and not self._discovery.rewrites(wanted, head.media_type):
@@ -256,6 +267,8 @@ class ImageSync:
         for destination in image.open:
             try:
                 refuse_foreign(tree, self._settings.foreign_layers)
+                if image.plan is not None:
+                    image.plan.check(destination, tree.manifest.digest)
             except SyncError as error:  # noqa: PERF203 - each has its own
                 fail_delivery(image, destination, error)
         if self._policy is not None:

@@ -99,12 +99,14 @@ class Ledger:
             self._on_image = on_image
 
     def warnings(self) -> Iterator[str]:
-        """Tags that moved at the source while they were copied: the first of them, and how many more there are."""
+        """Tags that moved at the source while they were copied, or since they were planned: the first of them, and how
+        many more there are.
+        """
         for result in self._moved:
             copied = f"{result.destination} has what was planned, {result.source_digest}"
-            yield f"{result.source} moved while it was copied, and is now {result.source_moved}; {copied}"
+            yield f"{result.source} has moved on, and is now {result.source_moved}; {copied}"
         if more := self._moved_count - len(self._moved):
-            yield f"{more:,} more moved while they were copied: the report has them (source_moved)"
+            yield f"{more:,} more have moved on: the report has them (source_moved)"
 
     def check(self) -> None:
         """Raises InternalError where the images that were planned are not those that have an outcome."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from image_syncer.coordinator.image_memory import ImageMemory
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.planned_state import PlannedState
     from image_syncer.errors import SyncError
     from image_syncer.oci import Digest
 
@@ -26,6 +27,7 @@ class OpenImage:
 
     `clock` gives seconds; `rule` is what a retry has to know of an image that fails; `memory` is what the journal knows
     of it, where there is one. `arrived` are the destinations that have it, or would have it (in a dry run).
+    `plan` is what a plan says of it, if it is of one.
     With `holds`, a destination that is as wanted is entered when it is released: something is still to be done there.
     """
 
@@ -40,6 +42,7 @@ class OpenImage:
         referrer_of: str | None = None,
         *,
         holds: bool = False,
+        plan: PlannedState | None = None,
     ) -> None:
         self.source = source
         self._open = {str(destination): destination for destination in destinations}
@@ -52,6 +55,7 @@ class OpenImage:
         self._of = referrer_of
         self._holds = holds
         self._held: dict[Reference, ImageResult] = {}
+        self.plan = plan
         self.arrived: list[Reference] = []
         self.settled = asyncio.Event()
         """Set when no destination is open any more."""
@@ -75,7 +79,7 @@ class OpenImage:
         """`destination` has ended; `facts` are further fields of its `ImageResult`."""
         name = str(destination)
         seconds = self._close(name)
-        rule = self.rule if outcome.is_failure else None
+        rule = self.rule if outcome.is_failure or outcome is Outcome.PLANNED else None  # for whoever does it later
         result = ImageResult(str(self.source), name, outcome, seconds=seconds, rule=rule, referrer_of=self._of, **facts)
         if outcome.is_as_wanted or outcome is Outcome.PLANNED:
             self.arrived.append(destination)

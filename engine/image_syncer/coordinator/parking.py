@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from image_syncer.config import ReferrerSelection
+    from image_syncer.config.model import Pin
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.oci import PlatformFilter, Reference
     from image_syncer.planning import Breakers
@@ -25,7 +26,7 @@ __all__ = ["Parking", "PlannedImage"]
 @dataclass(frozen=True)
 class PlannedImage:
     """An image that is owed an outcome at each of its destinations; `wanted` are its platforms, `referrers` what its
-    rule says of those (None: nothing), `only` at which of its destinations it is copied.
+    rule says of those (None: nothing), `only` at which of its destinations it is copied, `pin` what a plan says of it.
     """
 
     source: Reference
@@ -33,6 +34,7 @@ class PlannedImage:
     wanted: PlatformFilter
     referrers: ReferrerSelection | None = None
     only: Only = Only.ALL
+    pin: Pin | None = None
 
     @property
     def registries(self) -> frozenset[str]:

@@ -208,7 +208,14 @@ class RuleRunner:
                 async for tags, seen, last in pages:
                     listed += seen
                     images = [
-                        PlannedImage(source, destinations_of(rule, source, position), wanted, rule.referrers, rule.only)
+                        PlannedImage(
+                            source,
+                            destinations_of(rule, source, position),
+                            wanted,
+                            rule.referrers,
+                            rule.only,
+                            rule.pin,
+                        )
                         for position, source in enumerate(rule.references(tags), begun)
                     ]
                     self._plan(images)

@@ -29,7 +29,16 @@ FORMAT = 1
 """Of the file; one that is newer is refused."""
 _HINT = "Give the file that plan --save wrote."
 _MOST_BYTES = 2**63
-_FACTS = ("source", "destination", "reason", "source_digest", "destination_digest", "replaced_digest", "rule")
+_FACTS = (
+    "source",
+    "destination",
+    "reason",
+    "source_digest",
+    "destination_digest",
+    "replaced_digest",
+    "referrer_of",
+    "rule",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,8 @@ class ImageShape:
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
     """One image and one destination. `blobs` and `present` are places in `PlanFile.blobs`; there are none where nothing
-    would be copied. `digest` is what would be pushed, `replaced_digest` what is under the tag now.
+    would be copied. `digest` is what would be pushed, `replaced_digest` what is under the tag now,
+    `referrer_of` the manifest to which it belongs.
     """
 
     source: str
@@ -64,6 +74,7 @@ class PlannedImage:
     source_digest: str | None = None
     digest: str | None = None
     replaced_digest: str | None = None
+    referrer_of: str | None = None
     rule: Mapping[str, Any] | None = None
     manifests: int = 0
     blobs: tuple[int, ...] = ()
@@ -210,6 +221,7 @@ def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> Plann
             source_digest=data.get("source_digest"),
             digest=data.get("destination_digest"),
             replaced_digest=data.get("replaced_digest"),
+            referrer_of=data.get("referrer_of"),
             rule=data.get("rule"),
             manifests=_whole(data.get("manifests", 0)),
             blobs=tuple(places),

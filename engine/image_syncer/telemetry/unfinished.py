@@ -10,83 +10,38 @@ from image_syncer.config import (
     CatalogRule,
     CreatedSelection,
     Destination,
-    ForeignLayers,
-    MissingPlatform,
-    Only,
     Rule,
     TagSelection,
     VersionSelection,
     check_range,
 )
 from image_syncer.config.catalogs import parse_pattern, parse_template
-from image_syncer.config.conflicts import OnConflict, parse_on_conflict
-from image_syncer.config.referrers import ReferrerSelection, parse_referrer_selection
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
     InvalidReference,
-    ManifestFormat,
-    Platform,
-    PlatformFilter,
-    parse_platform,
     parse_reference,
 )
+from image_syncer.telemetry.run_choices import OwnChoices, RunChoices, own_of, read_choices, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.config import Configuration
     from image_syncer.oci import Reference, Repository
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.recorded_report import RecordedReport
 
 __all__ = ["Unfinished", "find_unfinished"]
 
-_Own = tuple[tuple[Platform, ...], ReferrerSelection | None, Only]
-"""What a rule has of its own, beside its names: platforms, referrers, and which of its tags are copied."""
-_MOST_NAMED = 3
 _HINT = "Give the file that --report of a sync or copy wrote."
-_OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    """What failed or was not tried: `rules` and `catalogs` that mean just that, and the settings of the run which
-    matter for them.
-
-    `platform_filter` is None where the report does not say it, though there was one.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Unfinished(RunChoices):
+    """What failed or was not tried: `rules` and `catalogs` that mean just that, and what the run was told."""
 
     rules: tuple[Rule, ...]
-    platform_filter: PlatformFilter | None
-    force: bool
-    on_conflict: OnConflict
-    missing_platform: MissingPlatform
-    foreign_layers: ForeignLayers
-    manifest_format: ManifestFormat
-    referrers: ReferrerSelection
     catalogs: tuple[CatalogRule, ...] = ()
-    policies: tuple[str, ...] = ()
-    """The names of those that the run had."""
-
-    def check_policies(self, given: Configuration) -> None:
-        """Raises ConfigurationError where the run had policies, and nobody is asked now: what was refused would go."""
-        if self.policies and not given.policies:
-            names = ", ".join(f"“{name}”" for name in self.policies[:_MOST_NAMED])
-            raise ConfigurationError(
-                f"the run had policies ({names}), and what is given now has none",
-                hint="Give the file that has them: --config FILE, or --auth FILE.",
-            )
-
-    def filter_or(self, given: PlatformFilter) -> PlatformFilter:
-        """The filter of the command line where one was given, else that of the run. Raises ConfigurationError where
-        neither is known.
-        """
-        if not given.is_empty:
-            return given
-        if self.platform_filter is None:
-            raise ConfigurationError("the report does not say which platforms were wanted", hint=_OLD_HINT)
-        return self.platform_filter
 
 
 def find_unfinished(recorded: RecordedReport) -> Unfinished:
@@ -97,9 +52,9 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
     """
     if recorded.report.kind != "sync":
         raise ConfigurationError("this is the report of a verification, which copies nothing", hint=_HINT)
-    whole: dict[tuple[Repository, TagSelection, _Own], dict[Destination, None]] = {}
+    whole: dict[tuple[Repository, TagSelection, OwnChoices], dict[Destination, None]] = {}
     catalogs: list[CatalogRule] = []
-    single: dict[tuple[Reference, _Own], dict[Destination, None]] = {}
+    single: dict[tuple[Reference, OwnChoices], dict[Destination, None]] = {}
     for image in recorded.unfinished:
         facts = image.rule or {}
         if facts.get("unusable") is True:
@@ -109,7 +64,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
                 catalogs.append(_catalog(image, facts))
                 continue
             source, destination = parse_reference(image.source), parse_reference(image.destination)
-            own = _own(facts)
+            own = own_of(facts)
             if source.tag is None and source.digest is None:
                 selection = _selection(facts)
                 whole.setdefault((source.repository, selection, own), {})[Destination(destination.repository)] = None
@@ -126,30 +81,8 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
         if left:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
             rules.append(Rule(source.repository, one, tuple(left), own[0], referrers=own[1], only=own[2]))
-    settings = recorded.report.settings
-    try:
-        # Of an older release: the only ones that there were.
-        on_conflict = parse_on_conflict(str(settings.get("on_conflict", "overwrite")))
-        missing_platform = MissingPlatform(settings.get("missing_platform", "skip"))
-        foreign_layers = ForeignLayers(settings.get("foreign_layers", "leave"))
-        manifest_format = ManifestFormat(settings.get("format", "keep"))
-        referrers = parse_referrer_selection(str(settings.get("referrers", "none")))
-        policies = _texts(settings, "policies")
-    except ValueError as error:
-        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
-    forced = settings.get("force") is True
-    return Unfinished(
-        tuple(rules),
-        _filter(settings),
-        forced,
-        on_conflict,
-        missing_platform,
-        foreign_layers,
-        manifest_format,
-        referrers,
-        tuple(catalogs),
-        policies,
-    )
+    choices = read_choices(recorded.report.settings, "the report", _HINT)
+    return Unfinished(rules=tuple(rules), catalogs=tuple(catalogs), **vars(choices))
 
 
 def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
@@ -159,7 +92,7 @@ def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
     flatten = data.get("flatten")
     if flatten is not None and not isinstance(flatten, str):
         raise ValueError("flatten is no text")
-    patterns = (data["pattern"], *_texts(data, "exclude"))
+    patterns = (data["pattern"], *texts_of(data, "exclude"))
     exclude_regex, least = _regex(data, "exclude_regex"), _least(data.get("min_repositories", 0))
     try:
         groups, *_ = (re.compile(pattern).groups for pattern in patterns)
@@ -167,17 +100,10 @@ def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:
         raise ValueError(f"a pattern cannot be used: {error}") from None
     registry, _ = parse_pattern(image.source)
     template = parse_template(image.destination, groups, flatten)
-    platforms, referrers, only = _own(facts)
+    platforms, referrers, only = own_of(facts)
     selection, templates = _selection(facts), (template,)
     rule = CatalogRule(registry, patterns[0], image.source, patterns[1:], selection, templates, platforms)
     return replace(rule, referrers=referrers, only=only, exclude_regex=exclude_regex, min_repositories=least)
-
-
-def _own(facts: Mapping[str, Any]) -> _Own:
-    platforms = tuple(parse_platform(name) for name in _texts(facts, "platforms"))
-    referrers = facts.get("referrers")
-    only = Only(facts.get("only", "all"))
-    return platforms, None if referrers is None else parse_referrer_selection(str(referrers)), only
 
 
 def _destination(source: Reference, destination: Reference) -> Destination:
@@ -193,8 +119,8 @@ def _selection(facts: Mapping[str, Any]) -> TagSelection:
     return TagSelection(
         regex=_regex(facts, "regex"),
         exclude_regex=_regex(facts, "exclude_regex"),
-        include=_texts(facts, "include"),
-        exclude=_texts(facts, "exclude"),
+        include=texts_of(facts, "include"),
+        exclude=texts_of(facts, "exclude"),
         versions=_versions(facts["versions"]) if "versions" in facts else None,
         min_tags=_least(facts.get("min_tags", 0)),
         created=_created(facts["created"]) if "created" in facts else None,
@@ -244,7 +170,7 @@ def _versions(data: object) -> VersionSelection:
     )
 
 
-def _covers(rule: Rule, source: Reference, destination: Destination, own: _Own) -> bool:
+def _covers(rule: Rule, source: Reference, destination: Destination, own: OwnChoices) -> bool:
     return (
         rule.tags.needs_listing
         and (rule.source, rule.platforms, rule.referrers, rule.only) == (source.repository, *own)
@@ -252,22 +178,6 @@ def _covers(rule: Rule, source: Reference, destination: Destination, own: _Own) 
         and source.tag is not None
         and source.tag in rule.tags.select((source.tag,))
     )
-
-
-def _filter(settings: Mapping[str, Any]) -> PlatformFilter | None:
-    if "os" not in settings and "arch" not in settings:
-        return None if settings.get("platforms") else PlatformFilter()
-    try:
-        return PlatformFilter(os_names=_texts(settings, "os"), architectures=_texts(settings, "arch"))
-    except ValueError as error:
-        raise ConfigurationError(f"the report's settings cannot be used: {error}", hint=_HINT) from None
-
-
-def _texts(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = data.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{name} is no list of texts")
-    return tuple(value)
 
 
 def _foreign(image: ImageResult, error: Exception) -> ConfigurationError:
