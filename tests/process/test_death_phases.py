@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -22,9 +23,10 @@ STEPS = {
     "sends": ("put upload", "destination"),
 }
 WAYS = {"streamed": ("--small-blobs", "0"), "small": ("--small-blobs", "4MiB")}
-END_S = 2.0
-STILL_S = 4.0
-SILENCE_S = 2.0
+END_S = 20.0
+"""Workers without a coordinator end at once, which takes its time on a machine that is full; else they never would."""
+STILL_S = 6.0
+SILENCE_S = 4.0
 AFTER_THE_ANSWER = """
 import os, signal, sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
@@ -158,6 +160,7 @@ def test_a_worker_that_is_stopped_gives_its_blobs_back_and_they_are_counted_once
         os.kill(workers[0].pid, signal.SIGSTOP)
         assert run.wait() == 0, run.err
         [lost] = run.events("worker lost")
-    assert (lost["pid"], lost["why"]) == (workers[0].pid, "was silent for 2 s and was killed")
+    assert lost["pid"] == workers[0].pid
+    assert re.fullmatch(r"was silent for \d+ s and was killed", lost["why"])
     assert_counted_once(pair, run.report)
     assert run.orphans == []

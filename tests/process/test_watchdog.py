@@ -12,7 +12,7 @@ from process.conftest import MIB, Pair
 BOUND_S = 3.0
 """What may be quiet for so long in these tests."""
 GRACE_S = 1.0
-END_S = 20.0
+END_S = 60.0
 """In which all of it is over, on a machine that is full."""
 SETTINGS = {"workers": 1, "retries": 0, "watchdog_s": BOUND_S}
 SABOTAGE = f"""

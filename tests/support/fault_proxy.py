@@ -127,7 +127,7 @@ class Door:
             asyncio.get_running_loop().call_later(_REFUSED_S, self._reopen)
 
     def _reopen(self) -> None:
-        if not self._refusing:
+        if not self._refusing or self._listener.fileno() < 0:  # it has been shut meanwhile
             return
         self._on_connect, self._connects = None, 0
         task = asyncio.ensure_future(self._listen())

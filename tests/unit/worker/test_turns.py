@@ -106,7 +106,8 @@ def test_a_turn_that_comes_in_a_short_pause_is_not_used() -> None:
         await soon()
         worker.turns.on_leave_alone(LeaveAlone(HERE, 0.05))
         worker.turns.on_given(TurnsGiven(HERE, 1))
-        await asyncio.sleep(0.1)
+        while len(worker.said) < 2:
+            await asyncio.sleep(0.01)
         assert worker.said == [TurnsWanted(HERE, 1), TurnsWanted(HERE, 1)]
         worker.turns.on_given(TurnsGiven(HERE, 1))
         await waiting
