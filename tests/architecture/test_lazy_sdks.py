@@ -38,3 +38,13 @@ def test_only_the_modules_of_clouds_know_the_sdks() -> None:
         if each.module.partition(".")[0] in SDKS
     }
     assert found == {f"image_syncer.credentials.clouds.{name}" for name in ("azure", "ecr", "ecr_api", "google")}
+
+
+def test_only_the_metrics_know_prometheus() -> None:
+    found = {
+        module.name
+        for module in modules_under(ENGINE_ROOT)
+        for each in imports_of(module)
+        if each.module.partition(".")[0] == "prometheus_client"
+    }
+    assert found == {"image_syncer.telemetry.metrics", "image_syncer.watch.collector"}

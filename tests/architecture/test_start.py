@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FOR_PEOPLE = ("rich", "yaml", "structlog", "pygments", "attr")
 """Display, YAML files and logs: each is loaded by what needs it, when it needs it."""
 NEVER = ("aiohttp", "image_syncer.embedded", "multiprocessing", "http.client", "importlib.metadata", "sqlite3", "numpy")
+NEVER_BUT_IN_A_WATCH = ("prometheus_client", "cronsim", "image_syncer.watch")
 ONLY_OF_THE_COORDINATOR = (
     *("image_syncer.coordinator", "image_syncer.config", "image_syncer.credentials", "image_syncer.telemetry"),
     *("image_syncer_cli", "click"),
@@ -50,7 +51,7 @@ def loaded(code: str, *words: str) -> set[str]:
 def test_a_worker_loads_its_own_rooms_and_no_other() -> None:
     modules = loaded(LOADED_BY_A_WORKER)
     assert "image_syncer.net.multi" in modules
-    assert modules & {*FOR_PEOPLE, *NEVER, *ONLY_OF_THE_COORDINATOR} == set()
+    assert modules & {*FOR_PEOPLE, *NEVER, *NEVER_BUT_IN_A_WATCH, *ONLY_OF_THE_COORDINATOR} == set()
 
 
 def test_a_run_has_loaded_nothing_for_people_when_its_first_request_goes_out(tmp_path: Path) -> None:
@@ -60,4 +61,4 @@ def test_a_run_has_loaded_nothing_for_people_when_its_first_request_goes_out(tmp
     words = ("sync", "--images", str(images), "--no-progress")
     modules = loaded(LOADED_BEFORE_THE_FIRST_REQUEST, *words)
     assert "image_syncer.coordinator.run" in modules
-    assert modules & {*FOR_PEOPLE, *NEVER, "image_syncer.worker.process"} == set()
+    assert modules & {*FOR_PEOPLE, *NEVER, *NEVER_BUT_IN_A_WATCH, "image_syncer.worker.process"} == set()

@@ -60,6 +60,7 @@ def serve_docker_registry(
     client_authority: Path | None = None,
     proxy_of: str | None = None,
     foreign_urls: bool = True,
+    notify: tuple[str, str] | None = None,
 ) -> Iterator[DockerRegistry]:
     """Runs docker-registry on a free port of loopback until the block is left; everything of it lies in `directory`.
 
@@ -67,6 +68,7 @@ def serve_docker_registry(
 
     With `htpasswd` it asks for CREDENTIAL or OTHER_CREDENTIAL, with `auth` for what that section of its configuration
     says; with `read_only` it takes no writes; without `foreign_urls`, as by default, no URLs in manifests;
+    with `notify` it tells that URL of every push and pull, with that Authorization;
     with `proxy_of` it is a pull-through cache of the registry at that URL.
     `root` is the storage of another registry, which then has two doors.
     Skips the test where the program is missing.
@@ -99,6 +101,10 @@ def serve_docker_registry(
         settings["auth"] = {"htpasswd": {"realm": "made up", "path": str(directory / "htpasswd")}}
     if auth is not None:
         settings["auth"] = auth
+    if notify is not None:
+        endpoint = {"url": notify[0], "headers": {"Authorization": [notify[1]]}}
+        times = {"timeout": "5s", "threshold": 5, "backoff": "1s"}
+        settings["notifications"] = {"endpoints": [{"name": "watch", **endpoint, **times}]}
     if proxy_of is not None:
         settings["proxy"] = {"remoteurl": proxy_of}
     config.write_text(json.dumps(settings))  # which is YAML too

@@ -129,6 +129,20 @@ def test_a_page_in_a_browser_cannot_tell_of_pushes(serve, content_type) -> None:
     assert served.watched.taken == []
 
 
+@pytest.mark.parametrize("host", ["page.example", "127.0.0.1.page.example", "127.0.0.1@page.example", "", "[::"])
+def test_a_name_that_somebody_had_lead_here_is_not_ours(serve, host) -> None:
+    served = serve()
+    assert served.notify(Host=host).status in (400, 403)
+    assert b"images.yaml" not in served.ask("GET", "/healthz", headers={"Host": host}).body
+    assert served.watched.taken == []
+    assert serve(HERE, TOKEN).notify(Host="sync.example", Authorization=TOKEN).status == 202
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "LOCALHOST:8080", "[::1]:8080"])
+def test_names_of_loopback_are_ours(serve, host) -> None:
+    assert serve().notify(Host=host).status == 202
+
+
 def test_the_type_of_distribution_is_json_too(serve) -> None:
     for number in (1, 2):
         content_type = f"application/vnd.docker.distribution.events.v{number}+json"

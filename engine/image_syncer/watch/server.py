@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -18,6 +19,7 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import get_logger
 from image_syncer.telemetry.metrics import MISSING
 from image_syncer.watch.events import MalformedEvent, parse_events
+from image_syncer.watch.settings import LOOPBACK_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +36,8 @@ BODY_TIMEOUT_S = 10.0
 MOST_AT_ONCE = 16
 """Notifications whose bodies are read at one time; each holds one in memory."""
 CLOSE_S = 1.0
+
+_HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?", re.ASCII)
 
 _log = get_logger(__name__)
 
@@ -104,7 +108,7 @@ class WatchServer:
         return await answer(request)
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
-        details = self._listen.is_loopback or self._knows_token(request)
+        details = (self._listen.is_loopback and _asks_this_machine(request)) or self._knows_token(request)
         return _json(200, self._watched.status.as_data(details=details))
 
     async def _readiness(self, _request: web.BaseRequest) -> web.Response:
@@ -122,6 +126,9 @@ class WatchServer:
         if self._token is None and not self._listen.is_loopback:
             self.notifications["refused"] += 1
             return _text(403, "notifications are not taken here: give the watch a token (--events-token-file)")
+        if self._token is None and not _asks_this_machine(request):
+            self.notifications["refused"] += 1
+            return _text(403, "this is asked by a name that is not of loopback: give the watch a token")
         if self._token is not None and not self._knows_token(request):
             self.notifications["refused"] += 1
             return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
@@ -157,6 +164,14 @@ class WatchServer:
         scheme, _, rest = given.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else given
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+def _asks_this_machine(request: web.BaseRequest) -> bool:
+    """Whether it was sent to loopback by a name of loopback: a page in a browser may have a name of its own lead here
+    (DNS rebinding), and then counts as ours.
+    """
+    found = _HOST.fullmatch(request.headers.get("Host", ""))
+    return found is not None and found["name"].lower().strip("[]") in LOOPBACK_NAMES
 
 
 async def _read(request: web.BaseRequest) -> bytes | None:

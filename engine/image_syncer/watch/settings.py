@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from image_syncer.watch.schedule import Schedule
     from image_syncer.watch.webhooks import NotifyWhen, Webhook
 
-__all__ = ["DEFAULT_REST", "Listen", "WatchSettings", "parse_listen"]
+__all__ = ["DEFAULT_REST", "LOOPBACK_NAMES", "Listen", "WatchSettings", "parse_listen"]
 
 DEFAULT_REST = 6
 """Rounds in which a quiet repository is looked at once, at least: an hour, where rounds begin every ten minutes."""
 _MOST_PORT = 65535
 _LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = (_LOOPBACK, "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Listen:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host in (_LOOPBACK, "::1", "localhost")
+        return self.host in LOOPBACK_NAMES
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,0 +1,59 @@
+"""A program that watches in many quick rounds, and tells after each what it holds: descriptors, tasks, memory.
+
+Its argument is JSON: the files, the journal, and how many runs there are to be. It is a program of its own so that no
+registry of the test lives in the same memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from image_syncer import Settings, load_configuration, run_watch
+from image_syncer.watch import WatchSettings
+from image_syncer.watch.schedule import IntervalSchedule
+
+
+class Teller:
+    """Looks on, tells, and ends the watch after so many runs."""
+
+    def __init__(self, runs: int) -> None:
+        self._left = runs
+
+    def on_line(self, *_: object) -> None: ...
+
+    on_trouble = on_configuration = on_begin = on_progress = on_image = on_line
+
+    def on_end(self, _order: object, report: Any) -> None:
+        self._left -= 1
+        measures = {
+            "exit_code": report.exit_code,
+            "blobs": report.totals.blobs_moved,
+            "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - numbers of descriptors
+            "tasks": len(asyncio.all_tasks()),
+            "kib": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024,
+        }
+        print(json.dumps(measures), flush=True)
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    given = json.loads(sys.argv[1])
+    return run_watch(
+        lambda: load_configuration(auth=given["auth"], images=given["images"], environ={}),
+        Settings(workers=1, progress_interval_s=0.05, state_path=given["state"]),
+        WatchSettings(IntervalSchedule("", 0.01), rest=1),
+        view=Teller(given["runs"]),
+        version="1",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
