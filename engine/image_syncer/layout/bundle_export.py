@@ -22,7 +22,7 @@ from image_syncer.embedded.catalogue_storage import CatalogueStorage
 from image_syncer.embedded.file_content import FileUpload
 from image_syncer.layout.bundle_catalogue import CATALOGUE_FILE
 from image_syncer.layout.bundle_ending import end_bundle
-from image_syncer.layout.packing import UNFINISHED, Packing, finished_path
+from image_syncer.layout.packing import UNFINISHED, Packing, finished_path, lock_bundle
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.tar_parts import ArchiveError
 
@@ -41,7 +41,8 @@ class ExportStorage(CatalogueStorage):
     """Takes a run's images in for the bundle in `directory`, and goes on with what an export before has packed. Its
     manifests are asked for again: which images the bundle has is for this run to say.
 
-    Packing is done in a thread: a blob of 100 GB takes minutes. Raises OSError.
+    Packing is done in a thread: a blob of 100 GB takes minutes. Raises OSError, and PlaceError where another export
+    writes to the directory.
     """
 
     def __init__(self, directory: Path, part_bytes: int, former: Former, created_at: str) -> None:
@@ -50,6 +51,7 @@ class ExportStorage(CatalogueStorage):
         self._part_bytes = part_bytes
         self._former = former
         self._created_at = created_at
+        self._lock = lock_bundle(directory)
         self._uploads_path = self._directory / UNFINISHED / "uploads"
         if self._uploads_path.exists():
             shutil.rmtree(self._uploads_path)
@@ -107,6 +109,7 @@ class ExportStorage(CatalogueStorage):
         self._thread.join()
         self._packing.close()
         os.close(self._catalogue)
+        os.close(self._lock)
 
     def _pack(self) -> None:
         while (digest := self._queue.get()) is not None and not self._ended:

@@ -16,9 +16,10 @@ from image_syncer.layout.bundle_catalogue import read_former
 from image_syncer.layout.bundle_gate import bundle_place, export_gate, socket_directory
 from image_syncer.layout.bundle_reading import open_bundle
 from image_syncer.layout.bundle_record import BUNDLE_FILE
-from image_syncer.layout.packing import UNFINISHED, check_bundle_directory, lock_bundle
+from image_syncer.layout.packing import UNFINISHED, check_bundle_directory
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.places import open_places
+from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import Repository
 from image_syncer.registry import Network
 
@@ -68,8 +69,8 @@ def export_bundle(
     of the former bundles `against` (directories, or their bundle.json) has are left out. With `settings.dry_run`,
     nothing is written.
 
-    Raises ConfigurationError where it cannot begin, ArchiveError where a former bundle cannot be read, OSError where
-    the disk fails.
+    Raises ConfigurationError where it cannot begin, ArchiveError where a former bundle cannot be read, or this one not
+    be ended.
     """
     directory = Path(directory)
     files = [path / BUNDLE_FILE if path.is_dir() else path for path in map(Path, against)]
@@ -86,25 +87,27 @@ def export_bundle(
         if settings.dry_run:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-")))
         (place / UNFINISHED).mkdir(parents=True, exist_ok=True)
-        stack.enter_context(lock_bundle(place))
         socket = Path(stack.enter_context(socket_directory())) / "0"
         gate = export_gate(place, str(socket), part_bytes=part_bytes, against=files, created_at=created_at)
         stack.callback(gate.stop)
         try:
             gate.start()
-            entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
-            book = RegistryBook((*inward.registries.entries, entry))
-            report = sync(
-                replace(inward, registries=book, policies=policies),
-                replace(settings, state_path=None, trust_state=False),
-                on_progress=on_progress,
-                on_image=on_image,
-            )
-            if settings.dry_run or report.exit_code != 0:
-                return Export(report, None)
-            gate.finish()
         except PlaceError as error:
             raise ConfigurationError([Problem(str(directory), None, None, error.what, error.mend or None)]) from None
+        entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
+        report = sync(
+            replace(inward, registries=RegistryBook((*inward.registries.entries, entry)), policies=policies),
+            replace(settings, state_path=None, trust_state=False),
+            on_progress=on_progress,
+            on_image=on_image,
+        )
+        if settings.dry_run or report.exit_code != 0:
+            return Export(report, None)
+        try:
+            gate.finish()
+        except PlaceError as error:
+            again = error.mend or "Run the same export again: what has come is kept."
+            raise ArchiveError(f"{directory} is no bundle yet: {error.what}", hint=again) from None
     return Export(report, open_bundle(directory).record)
 
 

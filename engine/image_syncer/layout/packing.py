@@ -14,22 +14,23 @@ the part that was not are read again and must be what their names say, and the a
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 import orjson
 
 from image_syncer.errors import ConfigurationError
 from image_syncer.layout.bundle_record import BUNDLE_FILE, blob_path
+from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.tar_index import index_tar
 from image_syncer.layout.tar_parts import PartFiles
 from image_syncer.layout.tar_writer import Part, TarWriter, numbered_parts, partial_path
 from image_syncer.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from image_syncer.layout.tar_index import Member
@@ -39,6 +40,8 @@ __all__ = ["UNFINISHED", "Packing", "check_bundle_directory", "finished_path", "
 UNFINISHED = "unfinished"
 """The folder of a bundle that is being made."""
 
+_PATIENCE_S = 10.0
+_POLL_S = 0.05
 _PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512
 
@@ -59,18 +62,22 @@ def check_bundle_directory(directory: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def lock_bundle(directory: Path) -> Iterator[None]:
-    """Nobody else makes the bundle in `directory` meanwhile. Raises ConfigurationError where somebody does."""
+def lock_bundle(directory: Path, patience_s: float = _PATIENCE_S) -> int:
+    """A descriptor; until it is closed, nobody else makes the bundle in `directory`. The process of an export that was
+    killed may still be packing: it is waited for. Raises PlaceError where it, or another export, does not end.
+    """
     descriptor = os.open(directory / UNFINISHED / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    until = time.monotonic() + patience_s
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"another export is writing to {directory}", hint="Wait for it.") from None
-        yield
-    finally:
-        os.close(descriptor)
+        except BlockingIOError:  # noqa: PERF203 - it is waited for
+            if time.monotonic() > until:
+                os.close(descriptor)
+                raise PlaceError("another export is writing to it", "wait for that one") from None
+            time.sleep(_POLL_S)
+        else:
+            return descriptor
 
 
 def finished_path(directory: Path, digest: Digest) -> Path:

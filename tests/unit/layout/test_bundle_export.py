@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,7 +210,8 @@ def test_where_a_bundle_may_be_made(tmp_path: Path) -> None:
 
 def test_one_export_at_a_time(tmp_path: Path) -> None:
     (tmp_path / UNFINISHED).mkdir()
-    with lock_bundle(tmp_path), pytest.raises(ConfigurationError, match="another export"), lock_bundle(tmp_path):
-        pass
-    with lock_bundle(tmp_path):
-        pass
+    first = lock_bundle(tmp_path)
+    with pytest.raises(PlaceError, match="another export"):
+        lock_bundle(tmp_path, 0)
+    threading.Timer(0.01, os.close, (first,)).start()
+    os.close(lock_bundle(tmp_path))
