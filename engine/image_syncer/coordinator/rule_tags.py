@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["pages_of_tags"]
 
+PILE = 1000
+"""Tags that are compared with those selected so far at one time; as many as these, where they are more. Page by page, a
+selection of the newest thousand would look at a thousand tags again for each page of ten.
+"""
+
 
 async def pages_of_tags(
     rule: Rule, listings: Listings, now: float
@@ -28,10 +33,16 @@ async def pages_of_tags(
         yield [], 0, True
         return
     kept: list[str] = []
+    pile: list[str] = []
     listed, least, created = 0, rule.tags.min_tags, rule.tags.created
     async with aclosing(listings.tags(rule.source)) as pages:
         async for tags, last in pages:
-            kept = rule.tags.select([*kept, *tags]) if rule.tags.compares else kept + rule.tags.select(tags)
+            if not rule.tags.compares:
+                kept += rule.tags.select(tags)
+            else:
+                pile += tags
+                if last or len(pile) >= max(PILE, len(kept)):
+                    kept, pile = rule.tags.select([*kept, *pile]), []
             listed += len(tags)
             if not last and (rule.tags.compares or created is not None or len(kept) < least):
                 continue

@@ -35,7 +35,7 @@ __all__ = ["OPEN_IMAGES", "Images", "RuleRunner"]
 
 OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""
-OPEN_RULES = 8
+OPEN_RULES = 16
 """Rules whose tags are listed, or whose images are being begun, at once: each holds its list of tags in memory."""
 
 GONE = "the registry lists the repository, and says that it is not there: it has no tags, or was deleted meanwhile"
