@@ -139,6 +139,8 @@ class Mover:
         """Nobody wants the blob any more."""
         if self._pipe.state is not PipeState.ENDED:
             self._feed(Abandoned(error))
+            for index in range(len(self._uploads)):  # an answer may have come that nobody has looked at yet
+                self._chores.stop(f"open {index}")
 
     def tick(self, now: float) -> None:
         """A second has passed: let slow streams flow, and look for silence. `now` in seconds."""
