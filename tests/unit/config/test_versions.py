@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_syncer.config import TagSelection, VersionError, VersionSelection, check_range
+from image_syncer.config.versions import _parse, _range
 
 TAGS = [
     "latest",
@@ -93,3 +94,81 @@ def test_other_conditions_come_first() -> None:
     assert selection.compares
     assert selection.select(TAGS) == ["1.20.0"]
     assert not TagSelection(versions=VersionSelection("1.x")).compares
+
+
+NUMBERS = st.sampled_from(["0", "1", "2", "10", "00", "01", "20240101", "9" * 20])
+RESTS = st.sampled_from(["", "-rc.1", "-rc1", "-0", "-01", "-1.2", "-rc..1", "+b", "+b.1", "-rc.1+b", "-", "+b-c"])
+WRITTEN = st.builds(
+    lambda v, numbers, rest: f"{v}{'.'.join(numbers)}{rest}",
+    st.sampled_from(["", "v"]),
+    st.lists(NUMBERS, min_size=1, max_size=4),
+    RESTS,
+)
+RANGES = st.sampled_from(
+    [
+        "*",
+        ">=1.20 <2",
+        "^1.2",
+        "^0.1.2",
+        "~1.2.3",
+        "1.x",
+        "1.2 - 1.5",
+        "<1 || >=2",
+        "1.0.0",
+        ">1",
+        "<=1",
+        ">=1.0.0-rc.1",
+        "<1.0.0-rc.1",
+        ">1.0.0-rc.1",
+        "<=1.0.0-rc.1",
+        "1.0.0-rc.1",
+        "1.0.0+b",
+        ">=0.0.1 <10",
+        "x",
+        "1",
+        "~1",
+        "^1.0.0-0",
+        "<2 >=1 || 10.x || 20240101",
+    ]
+)
+
+
+def library_select(selection: VersionSelection, tags: list[str]) -> list[str]:
+    """What the library says of each tag, with no way around it."""
+    found = []
+    for tag in tags:
+        version = _parse(tag)
+        if version is None or (version.prerelease and not selection.prereleases):
+            continue
+        if selection.within is None or _range(selection.within).match(
+            version.truncate() if version.prerelease else version
+        ):
+            found.append((version, tag))
+    if selection.newest is None or len(found) <= selection.newest:
+        return [tag for _, tag in found]
+    kept = set(sorted(found, key=lambda one: (one[0], len(one[1]), one[1]))[-selection.newest :])
+    return [tag for version, tag in found if (version, tag) in kept]
+
+
+@given(
+    st.lists(WRITTEN, max_size=12, unique=True),
+    st.one_of(st.none(), RANGES),
+    st.booleans(),
+    st.one_of(st.none(), st.integers(1, 4)),
+)
+def test_what_is_said_without_the_library_is_what_it_says(
+    tags: list[str], within: str | None, prereleases: bool, newest: int | None
+) -> None:
+    if within is not None:
+        try:
+            within = check_range(within)
+        except VersionError:
+            within = None
+    selection = VersionSelection(within, prereleases, newest)
+    assert selection.select(tags) == library_select(selection, tags)
+
+
+@given(st.lists(WRITTEN, max_size=12, unique=True), st.booleans())
+def test_each_tag_is_explained_as_it_is_selected(tags: list[str], prereleases: bool) -> None:
+    selection = VersionSelection("^1 || >=2.0.0-rc.1", prereleases)
+    assert selection.select(tags) == [tag for tag in tags if selection.explain(tag)[0]]
