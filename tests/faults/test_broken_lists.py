@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from image_syncer.embedded import (
     serve_in_thread,
 )
 from image_syncer.telemetry import Outcome
+from support.outages import Outage, after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,7 @@ class ChangingStorage(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self.before_list: dict[tuple[str, int], Callable[[], object]] = {}
-        self._lists = {"repositories": 0, "tags": 0}
+        self.lists = {"repositories": 0, "tags": 0}
 
     def repositories(self) -> list[str]:
         self._next("repositories")
@@ -52,8 +53,8 @@ class ChangingStorage(MemoryStorage):
         return super().tags(repository)
 
     def _next(self, noun: str) -> None:
-        self._lists[noun] += 1
-        self.before_list.pop((noun, self._lists[noun]), lambda: None)()
+        self.lists[noun] += 1
+        self.before_list.pop((noun, self.lists[noun]), lambda: None)()
 
     def drop(self, repository: str) -> None:
         del self._repositories[repository]
@@ -77,7 +78,9 @@ class Bench:
         for name in names:
             push_to(self.storage, name, self.image, tags)
 
-    def run(self, *, min_tags: int = 0, **settings: object) -> tuple[Report, list[ImageResult], CounterValues]:
+    def run(
+        self, *, min_tags: int = 0, on_image: Callable[[ImageResult], None] = lambda _image: None, **settings: object
+    ) -> tuple[Report, list[ImageResult], CounterValues]:
         config = self._directory / "own.json"
         insecure = {each.address: {"insecure": True} for each in (self.source, self.destination)}
         rule = {"source": f"{self.source.address}/**", "destination": f"{self.destination.address}/**"}
@@ -87,7 +90,9 @@ class Bench:
         images: list[ImageResult] = []
         before = self.source.counters.values()
         report = image_syncer.sync(
-            load_configuration(config=str(config), environ={}), Settings(workers=1, **settings), on_image=images.append
+            load_configuration(config=str(config), environ={}),
+            Settings(workers=1, **settings),
+            on_image=lambda image: (images.append(image), on_image(image)),
         )
         places = [image.destination for image in images]
         assert len(set(places)) == len(places)
@@ -121,6 +126,26 @@ def test_a_list_goes_on_from_the_page_on_which_it_broke(bench: Bench, what: str,
     assert len(images) == 30
     assert {image.outcome for image in images} == {Outcome.COPIED}
     assert asked.count(what) == 30 // PAGE + (fault.times or 0)
+
+
+def test_a_list_goes_on_when_a_registry_is_back(tmp_path: Path) -> None:
+    storage, lists_then = ChangingStorage(), []
+    outage = Outage(Behaviour(max_page_size=PAGE, latency_s=0.15), storage)
+
+    def go_away() -> None:
+        lists_then.append(storage.lists["tags"])
+        outage.begin_for(1.0)
+
+    with closing(outage), serve_in_thread() as destination:
+        bench = Bench(outage.registry, destination, tmp_path)
+        bench.push(["team/app"], TAGS)
+        push_to(destination.storage, "team/app", bench.image, TAGS[:PAGE])  # unchanged, and so soon done
+        report, images, _asked = bench.run(on_image=after(1, go_away))
+    assert report.exit_code == 0
+    assert len(images) == 30
+    [before] = lists_then
+    assert 0 < before < 30 // PAGE
+    assert storage.lists["tags"] <= 30 // PAGE + 1  # the page whose answer was cut off comes again
 
 
 def test_a_page_that_is_never_told_fails_the_rule_and_nothing_else(bench: Bench) -> None:

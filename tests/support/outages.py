@@ -12,16 +12,16 @@ from image_syncer.errors import SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.embedded import Behaviour, EmbeddedRegistry
+    from image_syncer.embedded import Behaviour, EmbeddedRegistry, Storage
     from image_syncer.telemetry import ImageResult
 
 
 class Outage:
     """Serves until `begin`, and again from `end` on; to be closed by `close`."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, storage: Storage | None = None) -> None:
         self._behaviour = behaviour
-        self._storage = MemoryStorage()
+        self._storage = storage or MemoryStorage()
         self._stack = ExitStack()
         self._timer: threading.Timer | None = None
         self.registry = self._serve(0)
