@@ -75,16 +75,21 @@ def export(
 
     exit_code = run_images(configuration, given, way_words(auth, config), engine)
     if not given.dry_run:
-        _say_bundle(directory, done[0])
+        _say_bundle(directory, done[0], as_json=given.log_format == "json")
     return exit_code
 
 
-def _say_bundle(directory: str, done: Export) -> None:
+def _say_bundle(directory: str, done: Export, *, as_json: bool) -> None:
     from image_syncer.units import format_size
+    from image_syncer_cli.render import say_json
 
     record = done.bundle
     if record is None:
-        say(f"{directory} is no bundle yet. Run the same export again: what has come is kept.", err=True)
+        text = f"{directory} is no bundle yet. Run the same export again: what has come is kept."
+        if as_json:
+            say_json("no bundle yet", directory=directory, message=text)
+        else:
+            say(text, err=True)
         return
     left_out = sum(offset is None for _, offset in record.blobs.values())
     say(

@@ -61,7 +61,11 @@ def import_bundle(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--to") from None
     known = read_registries(auth, insecure_hosts)
-    tell = (lambda _done, _total: None) if given.quiet or given.no_progress else _teller()
+    tell = (
+        (lambda _done, _total: None)
+        if given.quiet or given.no_progress
+        else _teller(as_json=given.log_format == "json")
+    )
     checked = image_syncer.check_bundles(directory, former, on_bytes=tell)
     if not given.quiet or verify_only:
         _say_checked(directory, checked)
@@ -74,9 +78,10 @@ def import_bundle(
     return run_images(known, given, way_words(auth, None, insecure_hosts), engine)
 
 
-def _teller() -> Callable[[int, int], None]:
+def _teller(*, as_json: bool) -> Callable[[int, int], None]:
     """Says every few seconds how much of a bundle has been read."""
     from image_syncer.units import format_size
+    from image_syncer_cli.render import say_json
 
     next_s = time.monotonic() + _TOLD_EVERY_S
 
@@ -85,7 +90,10 @@ def _teller() -> Callable[[int, int], None]:
         now = time.monotonic()
         if now >= next_s:
             next_s = now + _TOLD_EVERY_S
-            say(f"checked {format_size(done)} of {format_size(total)}", err=True)
+            if as_json:
+                say_json("checked", bytes_done=done, bytes_total=total)
+            else:
+                say(f"checked {format_size(done)} of {format_size(total)}", err=True)
 
     return tell
 

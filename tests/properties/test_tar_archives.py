@@ -7,12 +7,14 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from image_syncer.layout.bundle_reading import check_bundle, open_bundle
 from image_syncer.layout.tar_index import index_tar
 from image_syncer.layout.tar_parts import ArchiveError, PartFiles
 from image_syncer.layout.tar_writer import TarWriter, numbered_parts
+from support.bundles import make_bundle, open_export, some_images
 
 names = st.text("abcü.", min_size=1, max_size=150).filter(lambda name: name.strip(".") != "")
 contents = st.binary(max_size=40).flatmap(lambda raw: st.integers(0, 60).map(lambda times: raw * times))
@@ -55,3 +57,27 @@ def test_a_spoiled_archive_is_refused_or_read_within_its_bounds(members: dict[st
                 assert 0 <= member.offset <= member.offset + member.size <= len(raw)
                 assert not name.startswith("/")
                 assert ".." not in name.split("/")
+
+
+@given(st.integers(0, 10), st.integers(0, 20_000), st.binary(max_size=600))
+@settings(max_examples=25, deadline=None)
+def test_an_export_that_was_cut_anywhere_goes_on(packed: int, cut_at: int, left: bytes) -> None:
+    """Whatever a crash leaves of the open part (it ends early, or in what was never written), a bundle comes out."""
+    images = some_images()
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "bundle"
+        storage = open_export(directory, part_bytes=6000)
+        blobs = [(name, blob) for name, manifest in images.items() for blob in manifest.all_blobs()]
+        for name, blob in blobs[:packed]:
+            storage.put_blob(name.partition(":")[0], blob.pieces(), blob.digest)
+        storage._queue.put(None)
+        storage._thread.join()
+        storage.close()
+        for path in directory.glob("*.partial"):
+            raw = path.read_bytes()
+            path.write_bytes(raw[:cut_at] + left)
+        make_bundle(directory, images, part_bytes=6000)
+        opened = open_bundle(directory)
+        check_bundle(opened)
+        assert sorted(image.name for image in opened.record.images) == sorted(images)
+        opened.parts.close()

@@ -11,6 +11,7 @@ import orjson
 from image_syncer.layout.bundle_catalogue import Catalogue
 from image_syncer.layout.bundle_record import BUNDLE_FILE, BundleRecord
 from image_syncer.layout.packing import UNFINISHED
+from image_syncer.layout.tar_writer import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +66,4 @@ def _write_last(path: Path, raw: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_directory(path.parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded import Storage
 
-__all__ = ["BundleGate", "bundle_place", "export_gate", "import_gate", "serve_bundle", "socket_directory"]
-
-_LONGEST_DIRECTORY = 90
-"""The kernel takes 107 bytes for the path of a socket (unix(7)), with its name."""
+__all__ = ["BundleGate", "bundle_place", "export_gate", "import_gate", "serve_bundle"]
 
 
 class BundleGate(Gate):
@@ -59,12 +55,6 @@ def import_gate(directory: Path, unix_socket: str, *, former: Sequence[Path]) ->
     """The gate of an import from `directory`; `former` are directories of bundles that bring what it leaves out."""
     opened = {"writes": False, "directory": str(directory), "former": [str(path) for path in former]}
     return BundleGate(directory, unix_socket, opened)
-
-
-def socket_directory() -> tempfile.TemporaryDirectory[str]:
-    """A private directory for sockets, which is removed when it is left."""
-    short = len(tempfile.gettempdir()) < _LONGEST_DIRECTORY
-    return tempfile.TemporaryDirectory(prefix="image-syncer-", dir=None if short else "/tmp")  # noqa: S108 - by mkdtemp
 
 
 def serve_bundle() -> None:

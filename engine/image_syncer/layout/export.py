@@ -13,12 +13,13 @@ from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.coordinator import sync
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.layout.bundle_catalogue import read_former
-from image_syncer.layout.bundle_gate import bundle_place, export_gate, socket_directory
+from image_syncer.layout.bundle_gate import bundle_place, export_gate
 from image_syncer.layout.bundle_reading import open_bundle
 from image_syncer.layout.bundle_record import BUNDLE_FILE
 from image_syncer.layout.packing import UNFINISHED, check_bundle_directory
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.places import open_places
+from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import Repository
 from image_syncer.registry import Network

@@ -20,10 +20,11 @@ from image_syncer.config.referrers import MAX_DEPTH
 from image_syncer.coordinator import sync
 from image_syncer.coordinator.presence import find_missing_blobs
 from image_syncer.errors import ConfigurationError, Problem
-from image_syncer.layout.bundle_gate import bundle_place, import_gate, socket_directory
+from image_syncer.layout.bundle_gate import bundle_place, import_gate
 from image_syncer.layout.bundle_reading import check_bundle, open_bundle
 from image_syncer.layout.bundle_record import BUNDLE_FILE
 from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
 from image_syncer.registry import Network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.sole_image import with_sole_images
 from image_syncer.oci import is_place
 from image_syncer.registry import Network
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from image_syncer.layout.gate import Gate
 
 __all__ = ["open_places"]
-
-_LONGEST_DIRECTORY = 90
-"""The kernel takes 107 bytes for the path of a socket (unix(7)), with its name."""
 
 
 @dataclass
@@ -52,7 +49,7 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
     from image_syncer.layout.gate import Gate
 
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-", dir=_short_directory()))
+        directory = stack.enter_context(socket_directory())
         gates = [
             Gate(
                 registry,
@@ -104,8 +101,3 @@ def _with_each(gates: Iterable[Gate], act: Callable[[Gate], None]) -> None:
             problems.append(Problem(gate.registry, None, None, error.what, error.mend or None))
     if problems:
         raise ConfigurationError(problems)
-
-
-def _short_directory() -> str | None:
-    """Where the sockets can be: None for the directory of temporary files, unless its path is too long."""
-    return None if len(tempfile.gettempdir()) < _LONGEST_DIRECTORY else "/tmp"  # noqa: S108 - made with mkdtemp

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-__all__ = ["Part", "TarWriter", "numbered_parts", "partial_path"]
+__all__ = ["Part", "TarWriter", "numbered_parts", "partial_path", "sync_directory"]
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE_BYTES = 2**20
@@ -147,7 +147,7 @@ class TarWriter:
         self._file = None
         path = self._part_path(len(self._parts) + 1)
         partial_path(path).replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
         part = Part(path.name, self._part_size, self._hash.hexdigest())
         self._parts.append(part)
         self._hash, self._part_size = hashlib.sha256(), 0
@@ -189,7 +189,7 @@ def _header(name: str, size_bytes: int) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make the new names of files last, where the file system can (not on all that are mounted from elsewhere)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
