@@ -31,11 +31,14 @@ from image_syncer.embedded import (
     DigestHeader,
     DirectoryStorage,
     Fault,
+    FaultKind,
     LinkForm,
     MemoryStorage,
+    RateLimit,
     push_to,
     serve_in_thread,
 )
+from image_syncer.embedded.refusal import Refusal
 from image_syncer.oci import Digest, Repository
 from image_syncer.telemetry import Outcome
 from support.signed_images import SIGNATURE, fallback_index, signed_image
@@ -365,6 +368,57 @@ def test_what_another_rule_copies_from_the_repository_stays(lab: Lab) -> None:
     )
     lab.prune(lab.rule(), onward)
     assert lab.tags() == ["stable", "v1"]
+
+
+def test_a_rule_that_fails_holds_the_repository_that_it_reads(lab: Lab) -> None:
+    lab.both("v1")
+    lab.put(lab.destination, "stable")
+    onward = Rule(
+        Repository(lab.destination.address, APP),
+        TagSelection(include=("stable*",), min_tags=2),
+        (Destination(Repository(lab.destination.address, "release/app")),),
+    )
+    lab.prune(lab.rule(), onward, code=1)
+    assert lab.tags() == ["stable", "v1"]
+
+
+def test_a_registry_that_wants_tags_to_be_deleted_first(lab: Lab) -> None:
+    """As Google's does: 400 GOOGLE_MANIFEST_DANGLING_TAG."""
+
+    class TagsFirst(MemoryStorage):
+        def delete_manifest(self, repository: str, digest: Digest) -> bool:
+            if any(self.tag(repository, tag) == digest for tag in self.tags(repository)):
+                raise Refusal(400, "GOOGLE_MANIFEST_DANGLING_TAG", "manifest has tags")
+            return super().delete_manifest(repository, digest)
+
+    lab.destination = lab.add(TagsFirst())
+    lab.both("v1")
+    old = lab.put(lab.destination, "old", "older")
+    lab.prune()
+    assert lab.tags() == ["v1"]
+    assert not lab.has(old)
+
+
+def test_requests_are_tried_again_and_a_deletion_whose_answer_was_lost_is_done(lab: Lab) -> None:
+    lab.both("v1")
+    lab.put(lab.destination, "old-1")
+    lab.put(lab.destination, "old-2")
+    lab.destination.behaviour = Behaviour(
+        faults=(Fault("delete manifest", FaultKind.LOST_ANSWER), Fault("delete manifest", status=503, skip=1))
+    )
+    pruned = lab.prune(retries=2)
+    assert sorted(each.outcome for each in pruned.deletions) == ["deleted", "gone already"]
+    assert lab.tags() == ["v1"]
+
+
+def test_a_registry_that_limits_requests_is_waited_for(lab: Lab) -> None:
+    lab.both("v1")
+    for number in range(3):
+        lab.put(lab.destination, f"old-{number}")
+    limit = RateLimit(("delete manifest",), burst=1, per_s=20.0, retry_after_s=0)
+    lab.destination.behaviour = Behaviour(rate_limits=(limit,))
+    pruned = lab.prune(retries=2)
+    assert [each.outcome for each in pruned.deletions] == ["deleted"] * 3
 
 
 def test_backups_and_patterns_to_keep_stay_unless_they_are_asked_for(lab: Lab) -> None:

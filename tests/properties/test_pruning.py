@@ -55,7 +55,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     tags = {}
     if nodes:
         tags = draw(st.dictionaries(st.sampled_from([f"v{number}" for number in range(5)]), there, max_size=5))
-        about = draw(st.lists(st.integers(0, count - 1), max_size=3, unique=True))
+        about = draw(st.lists(st.integers(0, count - 1), max_size=5, unique=True))
         for number in about:
             names = [fallback_tag(digest(number)), *cosign_tags(digest(number))]
             tags[draw(st.sampled_from(names))] = draw(there)
@@ -175,3 +175,11 @@ def test_what_is_about_a_manifest_that_is_not_there_stays_unless_it_is_asked_for
     for tag, target in plan.going_tags:
         named = named_subject(tag)
         assert named is None or named in graph.view.nodes or target in graph.view.untagged
+
+
+def test_a_signature_that_stays_for_another_reason_keeps_what_it_is_about() -> None:
+    """It has two tags: one that is selected, and cosign's, which would be about nothing."""
+    image, signature = ManifestNode(digest(0)), ManifestNode(digest(1))
+    tags = {"old": digest(0), "v1": digest(1), next(iter(cosign_tags(digest(0)))): digest(1)}
+    view = RepositoryView(REPOSITORY, tags, {each.digest: each for each in (image, signature)})
+    assert plan_prune(view, Keep(lambda tag, _digest: "" if tag == "v1" else None)).is_empty

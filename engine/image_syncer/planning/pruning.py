@@ -197,8 +197,6 @@ class _Pruning:
         roots = {digest for tag, digest in self._view.tags.items() if self._reasons[tag] is not None}
         roots |= self._keep.digests
         for tag, subjects in self._attached.items():
-            if self._reasons[tag] is not None:
-                roots |= subjects
             if not subjects or (self._is_orphan(tag) and not self._may_go_alone(tag)):  # it may be about anything
                 roots.add(self._view.tags[tag])
         while True:
