@@ -85,9 +85,12 @@ class LayoutFiles:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def open_blob(self, digest: Digest) -> int | None:
-        """A descriptor of a blob, for reading."""
+        """A descriptor of a blob, for reading; None where there is none that is a file."""
         directory = self._blobs.get(digest.algorithm, -1)
-        return None if directory < 0 else _open_regular(digest.hex, directory)
+        try:
+            return None if directory < 0 else _open_regular(digest.hex, directory)
+        except PlaceError:
+            return None
 
     def drop_blob(self, digest: Digest) -> None:
         """Take a blob away."""

@@ -46,12 +46,12 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
         yield configuration
         return
     # Not before: it brings a server, which takes longer to load than a run in which nothing changed takes in all.
-    from image_syncer.layout.gate import Gate
+    from image_syncer.layout.lasting_gate import LastingGate
 
     with ExitStack() as stack:
         directory = stack.enter_context(socket_directory())
         gates = [
-            Gate(
+            LastingGate(
                 registry,
                 str(Path(directory) / str(number)),
                 writes=use.is_destination and writes,

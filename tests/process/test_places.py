@@ -1,0 +1,161 @@
+"""The processes that serve places: what is left when they are killed, who can reach them, and that nobody else opens
+files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import image_syncer
+from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
+from image_syncer.layout.gate import Gate
+from image_syncer.layout.layout_storage import LayoutStorage
+from image_syncer.oci import Repository, digest_of
+from support.processes import children_of, wait_until
+from support.programs import find_program
+
+if TYPE_CHECKING:
+    from process.conftest import Pair
+
+MIB = 2**20
+
+
+def configuration_of(pair: Pair, place: str) -> Configuration:
+    """All images of the source into one place."""
+    rules = tuple(
+        Rule(
+            Repository(pair.source.address, image.repository),
+            TagSelection(names=(image.tag,)),
+            (Destination(Repository(place, image.repository)),),
+        )
+        for image in pair.images
+    )
+    return Configuration(rules, RegistryBook([RegistryEntry(pair.source.address, insecure=True)]))
+
+
+def check_layout(root: Path) -> set[str]:
+    """Every blob has the digest that it is called by, and every name stands for what is whole; returns the names."""
+    for path in (root / "blobs").rglob("*"):
+        if path.is_file():
+            assert digest_of(path.read_bytes(), path.parent.name).hex == path.name
+    storage = LayoutStorage(str(root), writes=True)
+    try:
+        names = {str(name) for name in storage.index.names}
+        assert all(storage.tag(name.repository, name.tag) for name in storage.index.names)
+        return names
+    finally:
+        storage.close()
+
+
+def gate_pids() -> list[int]:
+    return [child.pid for child in children_of(os.getpid()) if "layout.gate" in command_of(child.pid)]
+
+
+def test_a_gate_that_is_killed_is_started_again(pair: Pair, tmp_path: Path) -> None:
+    pair.add_images(6, layers=2)
+    root = tmp_path / "layout"
+    killed = []
+
+    def on_image(_result: object) -> None:
+        """An image is there: now the process that writes the layout dies."""
+        if not killed:
+            killed.extend(gate_pids())
+            os.kill(killed[0], signal.SIGKILL)
+
+    with image_syncer.open_places(configuration_of(pair, f"oci:{root}")) as opened:
+        report = image_syncer.sync(opened, Settings(workers=1), on_image=on_image)
+        assert gate_pids() != killed
+    assert len(killed) == 1
+    assert not report.failures
+    assert check_layout(root) == {f"{image.repository}:{image.tag}" for image in pair.images}
+    assert not (root / ".image-syncer").exists()
+
+
+def test_what_a_killed_run_brought_is_whole_and_not_moved_again(pair: Pair, tmp_path: Path) -> None:
+    pair.add_images(6, layers=2)
+    pair.slow_down(2 * MIB)
+    root = tmp_path / "layout"
+    rules = {f"{pair.source.address}/{image.repository}:v1": f"oci:{root}:{image.repository}" for image in pair.images}
+    files = {"auth": {pair.source.address: {"insecure": True}}, "images": rules}
+    (tmp_path / "config.json").write_text(json.dumps(files))
+    command = [sys.executable, "-m", "image_syncer_cli", "sync", "--config", str(tmp_path / "config.json")]
+    blobs = root / "blobs/sha256"
+    with subprocess.Popen([*command, "--streams", "2"], start_new_session=True) as run:
+        wait_until(lambda: blobs.is_dir() and any(each.stat().st_size >= MIB for each in blobs.iterdir()), "a blob")
+        os.killpg(run.pid, signal.SIGKILL)
+    check_layout(root)
+    there = sum(each.stat().st_size for each in blobs.iterdir() if each.stat().st_size >= MIB)
+    pair.speed_up()
+    before = pair.source.counters.values().bytes_out
+    assert subprocess.run(command, check=False).returncode == 0
+    assert check_layout(root) == {f"{image.repository}:v1" for image in pair.images}
+    total = sum(blob.size for image in pair.images for blob in image.manifest.all_blobs())
+    assert pair.source.counters.values().bytes_out - before <= total - there
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
+def test_only_we_can_reach_a_gate(tmp_path: Path) -> None:
+    place, old_mask = f"oci:{tmp_path}/layout", os.umask(0)
+    try:
+        rule = Rule(Repository("r.example", "x"), TagSelection(names=("1",)), (Destination(Repository(place, "")),))
+        with image_syncer.open_places(Configuration((rule,))) as opened:
+            path = Path(str(opened.registries.host_settings(place).network.unix_socket))
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    finally:
+        os.umask(old_mask)
+    assert not path.parent.exists()
+
+
+def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    gate = Gate(f"oci:{tmp_path}/layout", str(tmp_path / "socket"), writes=True)
+    gate.start()
+    [child] = [each for each in children_of(os.getpid()) if each.pid == gate.pid]
+    assert (tmp_path / "layout/.image-syncer/lock").exists()
+    gate.stop()
+    wait_until(lambda: not child.is_alive, "the gate to end")
+    assert sorted(each.name for each in (tmp_path / "layout").iterdir()) == ["index.json", "oci-layout"]
+
+
+def test_proxies_of_the_environment_do_not_stand_in_the_way(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.add_images(1)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with image_syncer.open_places(configuration_of(pair, f"oci:{tmp_path}/layout")) as opened:
+        report = image_syncer.sync(opened, Settings(retries=0))
+    assert not report.failures
+    assert check_layout(tmp_path / "layout") == {"team/app0:v1"}
+
+
+def test_a_copy_between_registries_writes_no_file_and_reads_none_of_content(pair: Pair, tmp_path: Path) -> None:
+    """What is written is what was asked for, the report and the log, and nothing else at all."""
+    pair.add_images(3, layers=2, layer_bytes=3 * MIB)
+    trace = tmp_path / "trace"
+    calls = "trace=open,openat,openat2,creat,memfd_create,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink"
+    launcher = (find_program("strace"), "-f", "-qq", "-e", calls, "-o", str(trace))
+    with pair.run(launcher=launcher, environment={"PYTHONDONTWRITEBYTECODE": "1"}) as run:
+        assert run.wait() == 0, run.err
+    pair.assert_copied()
+    changes = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|^\d+ +(?:creat|memfd_create|mkdir|rename|link|symlink)\w*\(")
+    allowed = re.compile(
+        rf"\"(?:{re.escape(str(pair.directory))}/run1(?:/run\.log|/report|\",.*O_TMPFILE)|/dev/)"
+    )  # the last: a report that grows
+    written = [line for line in trace.read_text().splitlines() if changes.search(line) and not allowed.search(line)]
+    assert written == []
+    assert "/aiohttp/" not in trace.read_text(), "the server of places was loaded"
