@@ -49,7 +49,12 @@ class WatchProcess(SyncProcess):
 
     def wait_for_runs(self, count: int) -> None:
         """Returns when so many runs have ended."""
-        wait_until(lambda: self.out.count(" images: ") + self.out.count(" image: ") >= count, f"{count} runs")
+
+        def runs() -> int:
+            return self.out.count(" images: ") + self.out.count(" image: ")
+
+        wait_until(lambda: runs() >= count or not self.process.is_alive, f"{count} runs")
+        assert runs() >= count, self.err
 
 
 @dataclass

@@ -72,8 +72,14 @@ def serve() -> Iterator[object]:
         return Served(watched, server)
 
     yield serve
-    for server in servers:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+
+    async def end() -> None:
+        for server in servers:
+            await server.stop()
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=30)
+
+    asyncio.run_coroutine_threadsafe(end(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

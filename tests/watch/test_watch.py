@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from image_syncer.embedded import Behaviour, MemoryStorage, serve_in_thread
 from support.processes import wait_until
 from support.sync_process import SyncProcess
+from support.watch_world import WatchProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,3 +223,25 @@ def test_a_single_sync_tells_webhooks_too(world: World, hook: Hook) -> None:
         assert len(hook.told) == 1
         assert hook.told[0]["outcomes"]["copied"] == 1
     assert (hook.told[0]["cause"], hook.told[0]["ok"]) == ("command", True)
+
+
+def test_a_push_into_a_catalog_is_looked_at_alone_and_collides_as_in_any_round(world: World) -> None:
+    world.push("team-a/app", "v1")
+    source, destination = world.source.address, world.destination.address
+    rule = {"source": f"{source}/team-*/**", "destination": f"{destination}/mirror/\\2"}
+    registries = {address: {"insecure": True} for address in (source, destination)}
+    world.files.config.write_text(json.dumps({"version": 2, "registries": registries, "rules": [rule]}))
+    with WatchProcess(world.files, "--workers", "1", "--every", "1h", "--listen", "0", verb="watch") as watch:
+        watch.wait_for_runs(1)
+        world.push("team-a/web", "v1")
+        world.push("team-a/db", "v1")
+        assert watch.notify(world.event("team-a/web")).json()["meant"] == 1
+        world.wait_for("mirror/web", "v1")
+        watch.wait_for_runs(2)
+        assert not world.has("mirror/db", "v1")
+        world.push("team-b/web", "v2")
+        assert watch.notify(world.event("team-b/web")).json()["meant"] == 1
+        wait_until(lambda: "would both go to" in watch.err, "the collision to be told")
+        assert not world.has("mirror/web", "v2")
+        watch.signal(signal.SIGTERM)
+        assert watch.wait() == 0

@@ -185,6 +185,8 @@ class CatalogRule:
     min_repositories: int = 0
     resting: frozenset[str] = frozenset()
     """Repositories ("registry/name") that are meant, and not looked at in this run: see `watch.activity`."""
+    looked_at: frozenset[str] | None = None
+    """Where it is given, no other repositories are looked at in this run: something was pushed to these."""
 
     def means(self, name: str) -> bool:
         """Whether the repository `name` of its registry is meant."""

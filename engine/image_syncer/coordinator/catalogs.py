@@ -87,9 +87,14 @@ async def expand_catalogs(catalogs: Sequence[CatalogRule], rules: Iterable[Rule]
 
 
 def _awake(found: list[Rule], catalogs: Sequence[CatalogRule]) -> tuple[Rule, ...]:
-    """Without what rests, which counts as found, and may collide."""
+    """What this run looks at. The others count as found, too, and may collide."""
     resting = frozenset[str]().union(*(catalog.resting for catalog in catalogs))
-    return tuple(rule for rule in found if str(rule.source) not in resting) if resting else tuple(found)
+    wanted = [catalog.looked_at for catalog in catalogs if catalog.looked_at is not None]
+    looked_at = frozenset[str]().union(*wanted) if wanted else None
+    if not resting and looked_at is None:
+        return tuple(found)
+    names = ((str(rule.source), rule) for rule in found)
+    return tuple(rule for name, rule in names if name not in resting and (looked_at is None or name in looked_at))
 
 
 async def _names_of(listings: Listings, registry: str, owners: list[str]) -> dict[str, list[str] | SyncError]:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from image_syncer.watch.parts import part_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from image_syncer.config import Configuration, Rule
+    from image_syncer.config import Configuration
     from image_syncer.watch.events import PushedRepository
     from image_syncer.watch.parts import RuleIndex
 
@@ -74,7 +72,6 @@ class Pushes:
 
     def take(self, configuration: Configuration, index: RuleIndex) -> Configuration:
         """The rules about them, as the files are now; there is nothing left then."""
-        rules: list[Rule] = [rule for pushed in self._repositories for rule in index.about(pushed)]
-        part = configuration if self._too_many else part_of(configuration, rules)
+        part = configuration if self._too_many else index.part(self._repositories)
         self.clear()
         return part

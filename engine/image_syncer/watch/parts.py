@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from image_syncer.config import RuleError
+from image_syncer.config import CatalogRule, RuleError
 from image_syncer.oci import InvalidReference, canonical_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from image_syncer.config import CatalogRule, Configuration, Rule
+    from image_syncer.config import Configuration, Rule
+    from image_syncer.oci import Repository
     from image_syncer.watch.events import PushedRepository
 
-__all__ = ["RuleIndex", "altered_part", "awake_part", "is_empty", "part_of", "repository_of"]
+__all__ = ["RuleIndex", "altered_part", "awake_part", "is_empty", "repository_of"]
 
 
 def is_empty(configuration: Configuration) -> bool:
@@ -37,64 +38,97 @@ def repository_of(source: str) -> str:
 
 
 def awake_part(configuration: Configuration, resting: frozenset[str]) -> Configuration:
-    """Without what rests. Beside rules for catalogs, rules with a name do not rest: whether two repositories would go
-    into one place is found out over all of them.
+    """Without what rests. Beside rules for catalogs, rules with a name do not rest, and of several sources of one rule
+    none rests alone: whether two of them would go into one place is found out over all of them.
     """
     if not resting:
         return configuration
     if configuration.catalogs:
         return replace(configuration, catalogs=tuple(replace(each, resting=resting) for each in configuration.catalogs))
-    awake = [rule for rule in configuration.rules if str(rule.source) not in resting]
-    return replace(configuration, rules=_with_mates(awake, configuration.rules))
-
-
-def part_of(configuration: Configuration, rules: Sequence[Rule]) -> Configuration:
-    """These rules and no other."""
-    return replace(configuration, rules=tuple(dict.fromkeys(rules)), catalogs=())
-
-
-def _with_mates(rules: Sequence[Rule], every: Sequence[Rule]) -> tuple[Rule, ...]:
-    """`rules`, and what comes from one list of sources with one of them: their tags must not collide."""
-    groups = {rule.group for rule in rules} - {None}
-    mates = [rule for rule in every if rule.group in groups] if groups else []
-    return tuple(dict.fromkeys([*rules, *mates]))
+    awake = {rule.group for rule in configuration.rules if str(rule.source) not in resting and rule.group is not None}
+    rules = (rule for rule in configuration.rules if str(rule.source) not in resting or rule.group in awake)
+    return replace(configuration, rules=tuple(rules))
 
 
 class RuleIndex:
     """Finds the rules that mean a repository."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self._catalogs = configuration.catalogs
-        self._rules = configuration.rules
+        self._configuration = configuration
         self._by_name: dict[str, list[Rule]] = {}
+        self._by_group: dict[str, list[Rule]] = {}
+        self._sources_of: dict[Repository, set[Repository]] = {}
         for rule in configuration.rules:
             self._by_name.setdefault(rule.source.name, []).append(rule)
+            if rule.group is not None:
+                self._by_group.setdefault(rule.group, []).append(rule)
+            for destination in rule.destinations:
+                self._sources_of.setdefault(destination.repository, set()).add(rule.source)
         self._registries = {rule.source.registry for rule in configuration.rules}
         self._registries.update(rule.registry for rule in configuration.catalogs)
 
-    def about(self, pushed: PushedRepository) -> list[Rule]:
-        """Rules for this repository alone. A registry that no rule names is known by another name here (it stands
-        behind a proxy, say): then the name of the repository decides alone.
+    def about(self, pushed: PushedRepository) -> list[Repository]:
+        """The sources that are meant by it, of rules and in catalogs. A registry that no rule names is known by another
+        name here (it stands behind a proxy, say): then the name of the repository decides alone.
         """
+        found = [rule.source for rule in self._named(pushed)]
+        return list(dict.fromkeys([*found, *(rule.source for rule in self._listed(pushed))]))
+
+    def part(self, pushes: Iterable[PushedRepository]) -> Configuration:
+        """The rules about these repositories. Other sources of such a rule come along, and catalogs are listed: whether
+        two sources would go into one place is found out over all of them, before anything is copied.
+        """
+        rules: dict[Rule, None] = {}
+        listed: dict[str, None] = {}
+        for pushed in pushes:
+            for rule in self._named(pushed):
+                rules.update(dict.fromkeys(self._by_group.get(rule.group or "", ()) or (rule,)))
+            listed.update(dict.fromkeys(str(rule.source) for rule in self._listed(pushed)))
+        catalogs = self._configuration.catalogs if listed else ()
+        return replace(
+            self._configuration,
+            rules=tuple(rules),
+            catalogs=tuple(replace(each, looked_at=frozenset(listed)) for each in catalogs),
+        )
+
+    def _wanted(self, pushed: PushedRepository) -> set[str]:
         host = _canonical(pushed.registry)
-        wanted = {host} if host in self._registries else self._registries
-        named = [rule for rule in self._by_name.get(pushed.name, ()) if rule.source.registry in wanted]
-        found = [*_with_mates(named, self._rules)]
-        catalogs = (catalog for catalog in self._catalogs if catalog.registry in wanted)
-        return found + [rule for each in catalogs if (rule := _rule_of(each, pushed.name)) is not None]
+        return {host} if host in self._registries else self._registries
+
+    def _named(self, pushed: PushedRepository) -> list[Rule]:
+        wanted = self._wanted(pushed)
+        return [rule for rule in self._by_name.get(pushed.name, ()) if rule.source.registry in wanted]
+
+    def _listed(self, pushed: PushedRepository) -> list[Rule]:
+        """Rules for this repository alone. One that would go where a rule with a name brings another is left to the
+        next round over everything, which refuses that.
+        """
+        wanted = self._wanted(pushed)
+        catalogs = (catalog for catalog in self._configuration.catalogs if catalog.registry in wanted)
+        found = (rule for each in catalogs if (rule := _rule_of(each, pushed.name)) is not None)
+        return [
+            rule
+            for rule in found
+            if all(self._sources_of.get(place.repository, set()) <= {rule.source} for place in rule.destinations)
+        ]
 
 
 def altered_part(old: Configuration, new: Configuration) -> Configuration:
-    """The rules that `new` has and `old` has not, wherever they are written; all of them where anything else differs
-    (registries, policies): what failed before may go well now.
+    """The rules that `new` has and `old` has not, wherever they are written, each with all of its sources. All rules
+    where anything else differs (registries, policies), since what failed before may go well now, or where there are
+    rules for catalogs, since whether repositories would go into one place is found out over all of them.
     """
     if _beside_rules(old) != _beside_rules(new):
         return new
-    rules, catalogs = set(map(_unplaced, old.rules)), set(map(_unplaced, old.catalogs))
+    before = {*map(_unplaced, old.rules), *map(_unplaced, old.catalogs)}
+    rules = [rule for rule in new.rules if _unplaced(rule) not in before]
+    catalogs = [rule for rule in new.catalogs if _unplaced(rule) not in before]
+    if new.catalogs and (rules or catalogs):
+        return new
+    groups = {rule.group for rule in rules if rule.group is not None}
+    added = {id(rule) for rule in rules}
     return replace(
-        new,
-        rules=_with_mates([rule for rule in new.rules if _unplaced(rule) not in rules], new.rules),
-        catalogs=tuple(rule for rule in new.catalogs if _unplaced(rule) not in catalogs),
+        new, rules=tuple(rule for rule in new.rules if id(rule) in added or rule.group in groups), catalogs=()
     )
 
 
@@ -103,7 +137,10 @@ def _beside_rules(configuration: Configuration) -> Configuration:
 
 
 def _unplaced(rule: Rule | CatalogRule) -> str:
-    return repr(replace(rule, origin=""))
+    """What it says, but for where that is written."""
+    if isinstance(rule, CatalogRule):
+        return repr(replace(rule, origin=""))
+    return repr(replace(rule, origin="", group=None))
 
 
 def _canonical(registry: str) -> str:

@@ -165,9 +165,9 @@ class Watcher:
         """Something was pushed there: the rules about it are due soon. Returned is how many of them some rule means."""
         meant = []
         for each in pushed:
-            if rules := self._index.about(each):
+            if sources := self._index.about(each):
                 meant.append(each)
-                self._activity.wake(str(rule.source) for rule in rules)
+                self._activity.wake(map(str, sources))
         self._pushes.add(meant, self._loop.time())
         self._woken.set()
         return len(meant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,36 +47,58 @@ RULES = {
 }
 
 
-def sources(configuration_or_rules) -> list[str]:
-    return [str(rule.source) for rule in getattr(configuration_or_rules, "rules", configuration_or_rules)]
+def sources(configuration: Configuration) -> list[str]:
+    return [str(rule.source) for rule in configuration.rules]
+
+
+def about(configuration: Configuration, host: str, name: str) -> list[str]:
+    """The sources of the rules that a push there is about."""
+    index, pushed = RuleIndex(configuration), PushedRepository(host, name)
+    part = index.part([pushed])
+    assert bool(index.about(pushed)) != is_empty(part)
+    assert part.registries is configuration.registries
+    return sources(part)
 
 
 def test_exactly_the_rules_that_name_the_repository(read) -> None:
-    index = RuleIndex(read(RULES))
-    assert sources(index.about(PushedRepository("src.example", "team/app"))) == ["src.example/team/app"] * 2
-    assert sources(index.about(PushedRepository("OTHER.example", "team/app"))) == ["other.example/team/app"]
-    assert index.about(PushedRepository("src.example", "team/none")) == []
-    assert index.about(PushedRepository("src.example", "team/ap")) == []
+    rules = read(RULES)
+    assert about(rules, "src.example", "team/app") == ["src.example/team/app"] * 2
+    assert about(rules, "OTHER.example", "team/app") == ["other.example/team/app"]
+    assert about(rules, "src.example", "team/none") == []
+    assert about(rules, "src.example", "team/ap") == []
 
 
 def test_docker_hub_has_one_name(read) -> None:
-    index = RuleIndex(read(RULES))
-    assert sources(index.about(PushedRepository("index.docker.io", "library/nginx"))) == ["docker.io/library/nginx"]
+    assert about(read(RULES), "index.docker.io", "library/nginx") == ["docker.io/library/nginx"]
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:5000", "", "not a host!"])
 def test_a_registry_behind_a_proxy_is_known_by_its_repositories(read, host) -> None:
-    found = sources(RuleIndex(read(RULES)).about(PushedRepository(host, "team/app")))
+    found = about(read(RULES), host, "team/app")
     assert found == ["src.example/team/app"] * 2 + ["other.example/team/app"]
 
 
 def test_a_rule_for_a_catalog_is_asked_for_the_one_repository(catalog) -> None:
-    index = RuleIndex(catalog)
-    (rule,) = index.about(PushedRepository("src.example", "team/app"))
-    assert str(rule.source) == "src.example/team/app"
-    assert [str(each.repository) for each in rule.destinations] == ["dst.example/mirror/team/app"]
-    assert index.about(PushedRepository("src.example", "else/app")) == []
-    assert index.about(PushedRepository("src.example", "team/Not A Name")) == []
+    index, pushed = RuleIndex(catalog), PushedRepository("src.example", "team/app")
+    assert [str(source) for source in index.about(pushed)] == ["src.example/team/app"]
+    part = index.part([pushed])
+    assert part.rules == ()
+    assert [each.looked_at for each in part.catalogs] == [{"src.example/team/app"}]
+    for name in ("else/app", "team/Not A Name"):
+        assert index.about(PushedRepository("src.example", name)) == []
+        assert is_empty(index.part([PushedRepository("src.example", name)]))
+
+
+def test_what_a_catalog_would_bring_where_another_rule_writes_waits_for_a_round_that_refuses_it(tmp_path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "version: 2\nrules:\n"
+        "- source: src.example/team/**\n  destination: dst.example/**\n"
+        "- source: src.example/base/os\n  destination: dst.example/team/os\n"
+    )
+    index = RuleIndex(load_configuration(config=str(path), environ={}))
+    assert index.about(PushedRepository("src.example", "team/os")) == []
+    assert len(index.about(PushedRepository("src.example", "team/app"))) == 1
 
 
 def test_what_is_new_is_found_wherever_it_is_written(read) -> None:
@@ -86,6 +109,13 @@ def test_what_is_new_is_found_wherever_it_is_written(read) -> None:
     assert sources(altered) == ["src.example/team/new"]
     assert altered.registries is new.registries
     assert is_empty(altered_part(new, new))
+
+
+def test_beside_catalogs_whatever_is_new_makes_everything_new(catalog) -> None:
+    fewer = replace(catalog, rules=())
+    assert altered_part(fewer, catalog) is catalog
+    assert is_empty(altered_part(catalog, catalog))
+    assert is_empty(altered_part(catalog, fewer))
 
 
 def test_a_rule_with_another_destination_is_new(read) -> None:
@@ -157,5 +187,6 @@ def test_sources_of_one_rule_stay_together(tmp_path) -> None:
     found = awake_part(load(), frozenset({"a.example/app", "a.example/web"}))
     assert sorted(sources(found)) == both
     assert sources(awake_part(load(), frozenset(both))) == ["a.example/web"]
-    assert sorted(sources(RuleIndex(load()).about(PushedRepository("b.example", "app")))) == both
+    assert sorted(about(load(), "b.example", "app")) == both
+    assert about(load(), "a.example", "web") == ["a.example/web"]
     assert sorted(sources(altered_part(load(), load(", c.example/app")))) == [*both, "c.example/app"]
