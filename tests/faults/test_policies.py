@@ -71,6 +71,14 @@ def test_what_is_refused_can_be_skipped(lab: SyncLab) -> None:
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.parametrize(("on_refusal", "outcome"), [(OnRefusal.FAIL, "not checked"), (OnRefusal.SKIP, "skipped")])
+def test_a_verification_looks_at_names(lab: SyncLab, on_refusal: OnRefusal, outcome: str) -> None:
+    lab.image()
+    policies = [Policy("names", sources=DENY_ALL, on_refusal=on_refusal)]
+    done = lab.verify(policies=policies, exit_code=int(on_refusal is OnRefusal.FAIL))
+    assert done.outcomes == [outcome]
+
+
 def test_a_policy_holds_for_the_places_that_it_names_and_no_other(lab: SyncLab) -> None:
     other = lab.add_registry()
     image = lab.image()

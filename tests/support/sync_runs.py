@@ -180,9 +180,17 @@ class SyncLab:
         assert exit_code is None or report.exit_code == exit_code, [image.reason for image in images]
         return done
 
-    def verify(self, *rules: Rule, deep: bool = False, exit_code: int = 0, **settings: Any) -> Done:
+    def verify(
+        self,
+        *rules: Rule,
+        deep: bool = False,
+        exit_code: int = 0,
+        policies: Sequence[Policy] = (),
+        **settings: Any,
+    ) -> Done:
         """Verify `rules`, or everything that was pushed to the source; nothing may be written anywhere."""
-        configuration = Configuration(rules or self._all_rules(), RegistryBook(list(self._entries.values())))
+        registries = RegistryBook(list(self._entries.values()))
+        configuration = Configuration(rules or self._all_rules(), registries, policies=tuple(policies))
         before = {registry.address: registry.counters.values() for registry in self.registries}
         images: list[ImageResult] = []
         log = io.StringIO()

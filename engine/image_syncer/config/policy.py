@@ -5,14 +5,14 @@ age, and by what a program of the user's says.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.rules import RuleError, parse_expression
-from image_syncer.oci import InvalidReference, canonical_registry
+from image_syncer.oci import InvalidReference, canonical_registry, is_place
 from image_syncer.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -162,12 +162,13 @@ def parse_name_pattern(text: str) -> NamePattern:
             f"“{shown(text)}” fits no image",
             "write registry.example.com/team/**, docker.io/library/nginx:1.*, or /expression/",
         )
-    if "*" not in host and "?" not in host:
+    if not is_place(text) and "*" not in host and "?" not in host:
         try:
             host = canonical_registry(host)
         except InvalidReference as error:
             raise RuleError(str(error)) from None
-    tagged = re.search(r"[:@]", text.rpartition("/")[2]) is not None
+    # At a place, the colon of a short name stands before the name.
+    tagged = not is_place(text) and re.search(r"[:@]", text.rpartition("/")[2]) is not None
     return NamePattern(text, _translate(f"{host}{slash}{rest}") + ("" if tagged else _ANY_MANIFEST))
 
 
@@ -177,5 +178,5 @@ def _translate(pattern: str) -> str:
 
 def _name(reference: Reference) -> str:
     if reference.tag is not None:
-        return f"{reference.repository}:{reference.tag}"
+        return str(replace(reference, digest=None))
     return str(reference)

@@ -161,4 +161,6 @@ def _read_command(entry: EntryFields) -> PolicyCommand | None:
     if len(words) == 1 and any(character.isspace() for character in words[0]):
         what = "the command is one word with blanks, and no shell takes it apart"
         entry.findings.error(entry.line("command"), entry.key("command"), what, "write a list: [program, argument]")
+    if words and "/" in words[0]:
+        words = (entry.dialect.find_file(words[0])[0], *words[1:])
     return PolicyCommand(words, timeout_s or DEFAULT_COMMAND_TIMEOUT_S, environment) if words else None

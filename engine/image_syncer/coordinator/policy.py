@@ -30,12 +30,20 @@ if TYPE_CHECKING:
     from image_syncer.oci import Digest, Manifest, Reference
     from image_syncer.planning import ImageTree
 
-__all__ = ["PolicyGate"]
+__all__ = ["PolicyGate", "settle_by_name"]
 
 QUESTION_VERSION = 1
 """Of the document that a program is given; fields may be added without a new one."""
 _FILE_SYSTEMS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 """Layers that make up the files of a container (OCI image specification 1.1, "Image Layer Filesystem Changeset")."""
+
+
+def settle_by_name(policies: Sequence[Policy], image: OpenImage) -> None:
+    """End `image` where it must not go for its name alone: also where the destination has it already."""
+    for destination in () if image.is_carried else image.open:
+        found = refusal_by_name(policies, image.source, destination)
+        if found is not None:
+            _refuse(image, destination, *found)
 
 
 class PolicyGate:
@@ -52,19 +60,14 @@ class PolicyGate:
         self._began_at = time.time()
 
     def settle_by_name(self, image: OpenImage) -> None:
-        """End `image` where it must not go for its name alone: also where the destination has it already."""
-        if image.is_carried or not self._policies:
-            return
-        for destination in image.open:
-            found = refusal_by_name(self._policies, image.source, destination)
-            if found is not None:
-                _refuse(image, destination, *found)
+        """See `settle_by_name`."""
+        settle_by_name(self._policies, image)
 
     async def settle(
         self, image: OpenImage, selected: Selected, tree: ImageTree, there: Mapping[Reference, Digest | None]
     ) -> None:
         """End `image` where its `tree` must not go; `there` is what the destinations have under its tag now."""
-        if image.is_carried or not self._policies:
+        if image.is_carried:
             return
         looks = _Looks(self._search, self._times, image.source, selected, self._settings, self._began_at)
         await asyncio.gather(*(self._settle(image, place, tree, looks, there.get(place)) for place in image.open))
@@ -172,6 +175,12 @@ class _Looks:
         """
         tag = self._source.tag
         return tag is not None and is_attached_tag(tag) and not any(map(_holds_files, tree.publish_order()))
+
+
+def _on_looked(task: asyncio.Task[str | None]) -> None:
+    """Where all who waited were cancelled, nobody else asks what became of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _holds_files(manifest: Manifest) -> bool:

@@ -10,12 +10,14 @@ from image_syncer.config import Only
 from image_syncer.coordinator.conflicts import leave_missing, leave_there
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.open_image import OpenImage
+from image_syncer.coordinator.policy import settle_by_name
 from image_syncer.errors import Origin, SyncError
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
+    from image_syncer.config import Policy
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.parking import PlannedImage
@@ -45,11 +47,20 @@ class ImageVerify:
     that of the manifest which a sync would write.
     """
 
-    def __init__(self, discovery: Discovery, check: TreeCheck, ledger: Ledger, *, ending: Ending) -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        check: TreeCheck,
+        ledger: Ledger,
+        *,
+        ending: Ending,
+        policies: Sequence[Policy] = (),
+    ) -> None:
         self._discovery = discovery
         self._check = check
         self._ledger = ledger
         self._ending = ending
+        self._policies = policies
         self._loop = asyncio.get_running_loop()
         self._under_way: set[OpenImage] = set()
 
@@ -76,6 +87,9 @@ class ImageVerify:
             self._under_way.discard(image)
 
     async def _verify(self, image: OpenImage, wanted: PlatformFilter, only: Only) -> None:
+        settle_by_name(self._policies, image)
+        if not image.open:
+            return
         head = await self._discovery.head_source(image.source)
         if head.digest is not None and wanted.is_empty and not self._discovery.rewrites(wanted, head.media_type):
             source_digest = expected = head.digest

@@ -71,7 +71,9 @@ class VerifyRun(Run):
 
     def _new_images(self, discovery: Discovery, _endpoints: EndpointBook, _holdings: Holdings) -> Images:
         assert self._check is not None
-        return ImageVerify(discovery, self._check, self._ledger, ending=self._ending)
+        return ImageVerify(
+            discovery, self._check, self._ledger, ending=self._ending, policies=self._configuration.policies
+        )
 
     def _snapshot(self, now: float) -> Snapshot:
         snapshot = super()._snapshot(now)

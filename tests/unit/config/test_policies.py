@@ -22,7 +22,7 @@ from image_syncer.config import (
 from image_syncer.config.rules import RuleError
 from image_syncer.config.schema import schema_text
 from image_syncer.errors import ConfigurationError
-from image_syncer.oci import parse_reference
+from image_syncer.oci import Reference, Repository, parse_reference
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads(schema_text()))
 DIGEST = f"sha256:{'a' * 64}"
@@ -65,6 +65,24 @@ RULES = "rules:\n  - {source: a.io/app, destination: [b.io/app, c.io/app]}\n"
 )
 def test_patterns(pattern, name, fits):
     assert parse_name_pattern(pattern).fits(parse_reference(name)) is fits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("oci:/data/mirror:**", "oci:/data/mirror:nginx:1", True),
+        ("oci:/data/mirror:nginx", "oci:/data/mirror:nginx:1", True),
+        ("oci:/data/mirror:team/*", "oci:/data/mirror:team/app:1", True),
+        ("oci:/data/mirror:team/*", "oci:/data/other:team/app:1", False),
+        ("oci:/data/**", "oci:/data/mirror:nginx:1", True),
+    ],
+)
+def test_patterns_of_places(pattern, name, fits):
+    repository, _, tag = name.removeprefix("oci:").partition(":")[2].rpartition(":")
+    place = name.removesuffix(f":{repository}:{tag}")
+    reference = Reference(Repository(place, repository), tag, None)
+    assert str(reference) == name
+    assert parse_name_pattern(pattern).fits(reference) is fits
 
 
 def test_a_tag_counts_before_the_digest_of_a_name_that_has_both():
@@ -116,6 +134,11 @@ def test_all_keys(tmp_path):
     assert policy.require == ("signature", "application/spdx+json")
     assert (policy.command.words, policy.command.timeout_s) == (("prog", "--flag"), 5)
     assert policy.command.environment == ("A", "B")
+
+
+def test_a_program_beside_the_file(tmp_path):
+    [policy] = load(tmp_path, "policy: {command: [./may-go, x]}\n").policies
+    assert policy.command.words == (str(tmp_path / "may-go"), "x")
 
 
 def test_a_policy_without_a_name_is_called_by_its_place(tmp_path):
