@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MergedSources"]
 
-LISTS_AT_ONCE = 8
+LISTS_AT_ONCE = 16
 """As many as rules whose tags are listed otherwise."""
 MOST_PROBLEMS = 20
 """That are told; of more, only the first."""
