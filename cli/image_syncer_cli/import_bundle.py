@@ -73,7 +73,9 @@ def import_bundle(
         return 0
 
     def engine(configuration: Configuration, settings: Any, **calls: Any) -> Report:
-        return image_syncer.import_bundle(checked, place, settings, known=configuration, **calls)
+        return image_syncer.import_bundle(
+            checked, place, settings, known=configuration, all_referrers=given.referrers is None, **calls
+        )
 
     return run_images(known, given, way_words(auth, None, insecure_hosts), engine)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded import push_to, serve_in_thread
+from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
 from support.bundles import make_bundle, some_images
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def test_there_and_back_again(command: Command, tmp_path: Path) -> None:
         for name, manifest in images.items():
             repository, _, tag = name.partition(":")
             push_to(registry.storage, repository, manifest, (tag,))
+        nginx = images["library/nginx:1.27"]
+        signature = ContentBuilder(seed=9).artifact("application/vnd.cncf.notary.signature", subject=nginx)
+        push_to(registry.storage, "library/nginx", signature)
         (tmp_path / "images.yaml").write_text(
             f"{registry.address}/team/app: anything.example/team/app\n"
             f"{registry.address}/library/nginx: anything.example/nginx\n"
@@ -56,20 +59,25 @@ def test_there_and_back_again(command: Command, tmp_path: Path) -> None:
         assert planned.code == 0
         assert "would be copied" in planned.out
         assert not bundle.exists()
-        exported = command("export", bundle, *files)
+        exported = command("export", bundle, *files, "--referrers", "all")
         assert exported.code == 0
         assert exported.out.splitlines()[-1].startswith(f"{bundle}: 3 images in 1 part, ")
         again = command("export", bundle, *files)
         assert (again.code, again.out) == (2, "")
         assert "has a whole bundle already" in again.err
+        words = ("--to", f"{registry.address}/bare", "--insecure", registry.address, "--referrers", "none")
+        assert command("import", bundle, *words).code == 0
+        assert registry.storage.referrers("bare/nginx", nginx.digest) == []
         words = ("--to", f"{registry.address}/inside", "--insecure", registry.address)
         imported = command("import", bundle, *words)
         assert imported.code == 0
         first, last = imported.out.splitlines()
         assert first.startswith(f"{bundle}: 3 images in 1 part, ")
-        assert last.startswith("3 images: 3 copied")
-        assert registry.storage.tag("inside/nginx", "1.27") == images["library/nginx:1.27"].digest
-        assert command("import", bundle, *words).out.splitlines()[1].startswith("3 images: 3 unchanged")
+        assert last.startswith("4 images: 4 copied")
+        [referrer] = registry.storage.referrers("inside/nginx", nginx.digest)
+        assert referrer.digest == signature.digest
+        assert registry.storage.tag("inside/nginx", "1.27") == nginx.digest
+        assert command("import", bundle, *words).out.splitlines()[1].startswith("4 images: 4 unchanged")
 
 
 def test_an_export_that_failed_says_that_there_is_no_bundle_yet(command: Command, tmp_path: Path) -> None:

@@ -115,11 +115,13 @@ def import_bundle(
     settings: Settings,
     *,
     known: Configuration | None = None,
+    all_referrers: bool = True,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
 ) -> Report:
     """Bring what a bundle has to `target`. Nothing is unpacked; what is there already is not moved again. What refers
-    to its images is brought with them. `known` are the registries, and the policies; it has no rules.
+    to its images is brought with them, unless `settings.referrers` selects it, or `all_referrers` is False. `known` are
+    the registries, and the policies; it has no rules.
 
     Raises ArchiveError, before anything is written, where blobs that the bundle leaves out are neither in a former one
     nor at the target, ConfigurationError where it cannot begin, and what keeps the target from being asked.
@@ -140,7 +142,7 @@ def import_bundle(
             raise ConfigurationError([Problem(where, None, None, error.what, error.mend or None)]) from None
         entry = RegistryEntry(place, network=Network(unix_socket=gate.address))
         configuration = replace(known, rules=rules, registries=RegistryBook((*known.registries.entries, entry)))
-        if settings.referrers.is_empty:
+        if settings.referrers.is_empty and all_referrers:
             # Tags such as sha256-….sig are images of the bundle themselves.
             settings = replace(settings, referrers=ReferrerSelection(MAX_DEPTH, cosign=False))
         return sync(configuration, settings, on_progress=on_progress, on_image=on_image)
