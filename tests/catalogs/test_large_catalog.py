@@ -209,6 +209,23 @@ def test_after_a_kill_the_lists_are_read_again_and_little_else(tmp_path: Path) -
     assert rerun.source.count("get manifest") <= tags - done
 
 
+def test_what_creation_times_cost_is_said_where_people_look(tmp_path: Path) -> None:
+    shape = CatalogShape(3, 120)
+    tags = shape.repositories * shape.tags
+    with LargeRegistry(shape) as source, LargeRegistry(None) as destination:
+        rule = {"source": f"{source.address}/**", "destination": f"{destination.address}/**"}
+        lab = Lab(source, destination, tmp_path)
+        with lab.start([{**rule, "tags": {"created": {"newest": 2}}}], "--dry-run") as run:
+            assert run.wait() == 0, run.err
+        asked = source.counters()
+    told = [json.loads(line) for line in run.err.splitlines() if line.startswith("{") and "creation times" in line]
+    assert {line["repository"]: line["requests"] for line in told} == {
+        f"{source.address}/{name}": "120 to 360" for name in shape.names()
+    }
+    assert tags <= asked.count("get manifest") + asked.count("get blob") <= 3 * tags
+    assert "two or three requests for each tag" in run.err
+
+
 def done_of(state: Path) -> int:
     """The images that the journal has as done."""
     try:
