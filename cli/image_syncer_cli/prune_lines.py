@@ -55,4 +55,5 @@ def say_unpruned(pruned: Pruned, *, as_json: bool) -> None:
 def _names(deletion: Deletion) -> list[str]:
     if not deletion.tags:
         return [f"{deletion.repository}@{deletion.digest}"]
-    return [f"{deletion.repository}:{tag} ({deletion.digest})" for tag in deletion.tags]
+    place = deletion.repository.removesuffix(":")  # which a place that is no registry has at its end
+    return [f"{place}:{tag} ({deletion.digest})" for tag in deletion.tags]

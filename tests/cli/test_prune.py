@@ -68,22 +68,22 @@ def test_without_yes_it_is_told_and_the_exit_code_is_1(command: Command, mirror:
     assert "old" in mirror.tags
 
 
-def test_with_yes_it_is_gone_and_then_nothing_would_go(process: Process, mirror: Mirror) -> None:
+def test_with_yes_it_is_gone_and_then_nothing_would_go(process: Process, command: Command, mirror: Mirror) -> None:
     """By processes of their own."""
     ran = process.run("prune", "--config", mirror.file, "--yes")
     assert ran.out.startswith("deleted: ")
     assert mirror.tags == [f"v{number}" for number in range(9)]
     assert ran.report["kind"] == "prune"
     assert {each["outcome"] for each in ran.report["pruned"]["deletions"]} == {"deleted"}
-    again = process.run("prune", "--config", mirror.file)
-    assert again.out.splitlines()[-1] == "would prune 0 tags and 0 manifests"
+    again = command("prune", "--config", mirror.file)
+    assert (again.code, again.out.splitlines()[-1]) == (0, "would prune 0 tags and 0 manifests")
 
 
-def test_a_plan_is_saved_and_carried_out(process: Process, mirror: Mirror, tmp_path: Path) -> None:
+def test_a_plan_is_saved_and_carried_out(command: Command, mirror: Mirror, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
-    process.run("prune", "--config", mirror.file, "--save", plan, code=1)
+    assert command("prune", "--config", mirror.file, "--save", plan).code == 1
     push_to(mirror.destination.storage, "app", mirror.content.image(1), ["since"])
-    process.run("prune", "--config", mirror.file, "--plan", plan)
+    assert command("prune", "--config", mirror.file, "--plan", plan).code == 0
     assert mirror.tags == ["since", *(f"v{number}" for number in range(9))]
 
 
@@ -142,12 +142,12 @@ def test_a_sync_tells_what_would_go_and_deletes_it_with_yes(process: Process, mi
     assert done.out.splitlines()[-1].startswith("pruned of 1 tag and ")
 
 
-def test_a_sync_keeps_its_own_backups(process: Process, mirror: Mirror) -> None:
+def test_a_sync_keeps_its_own_backups(command: Command, mirror: Mirror) -> None:
     push_to(mirror.source.storage, "app", mirror.content.image(1), ["v1"])
     words = ("sync", "--config", mirror.file, "--prune", "--yes", "--on-conflict", "backup:{tag}-before-{date}")
-    process.run(*words)
+    assert command(*words, "--workers", "1").code == 0
     [backup] = [tag for tag in mirror.tags if "-before-" in tag]
-    process.run(*words, "--prune-backups")
+    assert command(*words, "--workers", "1", "--prune-backups").code == 0
     assert backup not in mirror.tags
 
 
@@ -224,3 +224,23 @@ def test_a_sync_without_prune_has_none(command: Command, engine: FakeEngine, fil
     command("sync", *files.words)
     assert engine.settings is not None
     assert engine.settings.pruning is None
+
+
+def test_a_layout_is_pruned_as_a_registry_is(command: Command, mirror: Mirror, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    rules = tmp_path / "layout.yaml"
+    rules.write_text(
+        f"version: 2\nregistries:\n  '{mirror.source.address}': {{insecure: true}}\n"
+        f"rules:\n- {{source: '{mirror.source.address}/**', destination: 'oci:{layout}:**'}}\n"
+    )
+    push_to(mirror.source.storage, "app", mirror.content.image(1), ["v9"])
+    assert command("sync", "--config", rules, "--workers", "1").code == 0
+    mirror.source.storage.delete_tag("app", "v9")
+    told = command("prune", "--config", rules)
+    assert told.code == 1
+    assert told.out.startswith(f"would delete: oci:{layout}:app:v9 (")
+    assert len(json.loads((layout / "index.json").read_text())["manifests"]) == 10
+    assert command("prune", "--config", rules, "--yes").code == 0
+    entries = json.loads((layout / "index.json").read_text())["manifests"]
+    assert len(entries) == 9
+    assert "9 equal" in command("verify", "--config", rules, "--deep").out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_syncer.oci import Digest, Repository, digest_of
@@ -90,12 +90,14 @@ def reached_by_what_stays(graph: Graph, plan: RepositoryPrune) -> set[Digest]:
         kept |= more
 
 
+@settings(max_examples=200)
 @given(graphs())
 def test_nothing_goes_that_something_which_stays_reaches(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
     assert not plan.going_digests & reached_by_what_stays(graph, plan)
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_no_selected_tag_goes_neither_alone_nor_with_its_manifest(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
@@ -105,6 +107,7 @@ def test_no_selected_tag_goes_neither_alone_nor_with_its_manifest(graph: Graph) 
         assert set(going.tags) == {tag for tag, target in graph.view.tags.items() if target == going.digest}
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_a_tag_goes_alone_only_where_its_manifest_keeps_a_name(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
@@ -120,6 +123,7 @@ def test_a_tag_goes_alone_only_where_its_manifest_keeps_a_name(graph: Graph) -> 
         assert each.digest not in plan.going_digests
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_only_what_may_go_goes(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
@@ -127,6 +131,7 @@ def test_only_what_may_go_goes(graph: Graph) -> None:
     assert plan.going_digests <= graph.view.nodes.keys()
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_every_tag_is_selected_or_goes_or_is_told(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
@@ -136,6 +141,7 @@ def test_every_tag_is_selected_or_goes_or_is_told(graph: Graph) -> None:
     assert all(reason for _, _, reason in plan.left)
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_manifests_without_a_tag_go_last_and_an_index_before_what_is_in_it(graph: Graph) -> None:
     order = plan_prune(graph.view, graph.keep).manifests
@@ -147,6 +153,7 @@ def test_manifests_without_a_tag_go_last_and_an_index_before_what_is_in_it(graph
         assert not set(graph.view.nodes[each].children) & set(untagged[:at])
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_when_all_of_it_is_gone_nothing_more_goes(graph: Graph) -> None:
     plan = plan_prune(graph.view, graph.keep)
@@ -163,12 +170,14 @@ def test_when_all_of_it_is_gone_nothing_more_goes(graph: Graph) -> None:
     assert all(each.why != "no rule selects it" for each in again.manifests)
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_where_every_tag_is_selected_nothing_goes(graph: Graph) -> None:
     view = RepositoryView(REPOSITORY, graph.view.tags, graph.view.nodes)
     assert plan_prune(view, Keep(lambda _tag, _digest: "")).is_empty
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_what_is_about_a_manifest_that_is_not_there_stays_unless_it_is_asked_for(graph: Graph) -> None:
     plan = plan_prune(graph.view, Keep(graph.keep.why))
