@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,15 @@ class Hosts:
         )
         self._running[name] = (running, inner)
         self.names[f"{name}:443"] = running.address
+
+    @contextmanager
+    def cut_off(self, name: str) -> Iterator[None]:
+        """Until the block is left, the commands of a page reach it no more; raw reads still do."""
+        way = self.names.pop(f"{name}:443")
+        try:
+            yield
+        finally:
+            self.names[f"{name}:443"] = way
 
     def make_read_only(self, name: str) -> None:
         """As its administrator does it: with the same storage, and without writes."""
