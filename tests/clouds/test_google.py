@@ -148,7 +148,7 @@ def test_off_the_cloud_nobody_is_found_in_time(machine):
     machine.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
     began = time.monotonic()
     assert ask() == (None, "anonymous (Google Cloud: no identity there was found on this machine)", None)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_another_server_there_is_no_metadata_server(google, machine):
