@@ -177,12 +177,6 @@ class _Looks:
         return tag is not None and is_attached_tag(tag) and not any(map(_holds_files, tree.publish_order()))
 
 
-def _on_looked(task: asyncio.Task[str | None]) -> None:
-    """Where all who waited were cancelled, nobody else asks what became of it."""
-    if not task.cancelled():
-        task.exception()
-
-
 def _holds_files(manifest: Manifest) -> bool:
     if manifest.kind is ManifestKind.SCHEMA1:
         return True

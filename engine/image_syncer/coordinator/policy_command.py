@@ -101,10 +101,11 @@ async def _talk(process: asyncio.subprocess.Process, question: bytes) -> tuple[b
         for stream, output in zip((process.stdout, process.stderr), outputs, strict=True)
     ]
     try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may answer without having listened
+        # It may answer without having listened; a transport of uvloop that is closed by then raises RuntimeError.
+        with suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
             process.stdin.write(question)
             await process.stdin.drain()
-        process.stdin.close()
+            process.stdin.close()
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait([ended, readers[0]], return_when=asyncio.FIRST_COMPLETED)
