@@ -52,7 +52,7 @@ def _head(recorded: RecordedReport) -> list[str]:
     from image_syncer.units import format_duration
 
     report = recorded.report
-    what = "Verification" if report.kind == "verify" else "Run"
+    what = {"verify": "Verification", "prune": "Prune"}.get(report.kind, "Run")
     parts = [f"{what} of {printable(began(report))}", format_duration(report.seconds), f"exit code {report.exit_code}"]
     if report.interrupted is not None:
         parts.insert(2, f"interrupted ({printable(report.interrupted)})")
@@ -72,6 +72,12 @@ def _facts(recorded: RecordedReport) -> Iterator[tuple[str, str]]:
         yield "Checked", f"{totals.manifests_checked:,} manifests, {totals.blobs_checked:,} blobs"
         yield "Read", format_size(totals.bytes_read)
         yield "Differ", f"{totals.differences:,} difference{'' if totals.differences == 1 else 's'}"
+        yield from _requests_and_warnings(recorded)
+        return
+    if recorded.pruned is not None:
+        told = [f"{count:,} {printable(outcome)}" for outcome, count in sorted(recorded.pruned.items())]
+        yield "Pruned", ", ".join(told) or "nothing"
+    if recorded.report.kind == "prune":
         yield from _requests_and_warnings(recorded)
         return
     if totals.outcomes.get(Outcome.PLANNED):

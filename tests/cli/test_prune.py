@@ -87,6 +87,16 @@ def test_a_plan_is_saved_and_carried_out(command: Command, mirror: Mirror, tmp_p
     assert mirror.tags == ["since", *(f"v{number}" for number in range(9))]
 
 
+def test_its_report_is_shown(command: Command, mirror: Mirror, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command("prune", "--config", mirror.file, "--yes", "--report", report)
+    ran = command("report", report)
+    assert ran.out.startswith("Prune of ")
+    assert f"{len(list(mirror.old.manifests()))} deleted" in ran.out
+    report.write_text(report.read_text().replace('"deletions": [', '"deletions": [7,'))
+    assert "what it pruned is no list" in command("report", report).err
+
+
 def test_json(command: Command, mirror: Mirror) -> None:
     ran = command("prune", "--config", mirror.file, "--json", "--yes")
     *lines, last = (json.loads(line) for line in ran.out.splitlines())

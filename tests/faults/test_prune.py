@@ -38,8 +38,9 @@ from image_syncer.embedded import (
     push_to,
     serve_in_thread,
 )
+from image_syncer.embedded.catalogue import StoredManifest
 from image_syncer.embedded.refusal import Refusal
-from image_syncer.oci import Digest, Repository
+from image_syncer.oci import Digest, Repository, digest_of
 from image_syncer.telemetry import Outcome
 from support.signed_images import SIGNATURE, fallback_index, signed_image
 
@@ -274,6 +275,31 @@ def test_a_signature_of_an_image_that_nobody_can_see_stays(lab: Lab) -> None:
     lab.prune(pruning=replace(DELETE, orphans=True))
     assert lab.tags() == sorted([tag, "v1"])
     assert lab.has(unseen)
+
+
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_tag_that_is_listed_and_cannot_be_found(lab: Lab, selected: bool) -> None:
+    """As old releases of distribution leave tags of manifests that are gone."""
+    lab.both("v1")
+    lab.put(lab.destination, "old")
+    lost = lab.put(lab.destination, "lost")
+    if selected:
+        lab.put(lab.source, "lost")
+    del lab.destination.storage._repositories[APP].manifests[Digest(lost.digest)]
+    pruned = lab.prune(code=int(selected))
+    assert lab.tags() == (["lost", "old", "v1"] if selected else ["lost", "v1"])
+    assert ["lost" in each.reason for each in pruned.held] == [True] * selected
+
+
+def test_a_manifest_that_cannot_be_read_holds_the_repository(lab: Lab) -> None:
+    lab.both("v1")
+    lab.put(lab.destination, "old")
+    raw = b'{"schemaVersion": 2, "config": {}, "manifests": []}'  # an image and an index at once
+    stored = StoredManifest(digest_of(raw), "application/vnd.oci.image.manifest.v1+json", len(raw))
+    lab.destination.storage.put_manifest(APP, stored, raw, "strange")
+    pruned = lab.prune(code=1)
+    assert "cannot be used" in pruned.held[0].reason
+    assert lab.tags() == ["old", "strange", "v1"]
 
 
 def test_a_list_of_tags_that_leaves_out_a_selected_one_is_not_trusted(lab: Lab) -> None:
@@ -642,6 +668,26 @@ def test_a_catalog_that_cannot_be_listed_holds_everything_at_its_destination(lab
     both = replace(configuration, rules=(lab.rule(),))
     lab.told(prune(both, Settings(retries=0, pruning=DELETE)), 1)
     assert lab.tags() == ["old", "v1"]
+
+
+def test_a_catalog_in_which_nothing_is_meant_holds_everything_at_its_destination(lab: Lab) -> None:
+    lab.put(lab.source, "v1", name="elsewhere/app")
+    lab.put(lab.destination, "v1", "old", name="elsewhere/app")
+    rule = lab.rule(name="elsewhere/app", to="elsewhere/app")
+    both = replace(catalog_of(lab), rules=(rule,))
+    lab.told(prune(both, Settings(retries=0, pruning=DELETE)), 1)
+    assert lab.tags("elsewhere/app") == ["old", "v1"]
+    lab.told(prune(both, Settings(retries=0, pruning=replace(DELETE, empty_sources=True))), 0)
+    assert lab.tags("elsewhere/app") == ["v1"]
+
+
+def test_a_dry_run_of_a_sync_that_would_bring_a_digest_holds_nothing(lab: Lab) -> None:
+    image = lab.put(lab.source, made=lab.content.image(1))
+    lab.both("v1")
+    lab.put(lab.destination, "old")
+    pruned = lab.sync(lab.rule(VERSIONS), lab.rule(TagSelection(digest=Digest(image.digest))), dry_run=True)
+    assert pruned is not None
+    assert (pruned.tag_count, pruned.held) == (1, [])
 
 
 def test_a_deadline_prunes_nothing(lab: Lab) -> None:

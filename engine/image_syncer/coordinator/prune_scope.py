@@ -90,8 +90,9 @@ class PruneScope:
             for place in (result.destination, *([result.source] if result.outcome.is_failure else [])):
                 self._hold(place, reason)
         elif result.destination_digest is not None and "@" in result.destination and repository is not None:
-            brought = self._selected.setdefault(repository, Selected()).brought
-            brought.setdefault(result.source, set()).add(Digest(result.destination_digest))
+            brought = self._selected.setdefault(repository, Selected()).brought.setdefault(result.source, set())
+            if result.outcome is not Outcome.PLANNED:  # where it is not yet
+                brought.add(Digest(result.destination_digest))
 
     def _hold(self, place: str, reason: str) -> None:
         registry = self._templates.get(place)

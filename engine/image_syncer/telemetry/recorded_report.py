@@ -5,6 +5,7 @@ The file comes from a disk, and perhaps from a stranger: everything that is used
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class RecordedReport:
     transfers: tuple[TransferRecord, ...] = ()
     unfinished: tuple[ImageResult, ...] = ()
     """All that failed or was not tried: names, outcome and `rule`."""
+    pruned: Mapping[str, int] | None = None
+    """How many tags and manifests of a prune came to which outcome ("deleted"); None where none was asked for."""
 
 
 def load_report(path: str) -> RecordedReport:
@@ -94,9 +97,8 @@ def _parse(document: object) -> RecordedReport:
     transfers = document.get("transfers", [])
     if not isinstance(transfers, list):
         raise _Wrong("its transfers are no list")
-    return RecordedReport(
-        report, tuple(_transfer(each, number) for number, each in enumerate(transfers, 1)), tuple(unfinished)
-    )
+    moved = tuple(_transfer(each, number) for number, each in enumerate(transfers, 1))
+    return RecordedReport(report, moved, tuple(unfinished), _pruned(document.get("pruned")))
 
 
 def _totals(data: Mapping[str, Any]) -> Totals:
@@ -117,6 +119,15 @@ def _mirrors(data: object) -> dict[str, dict[str, int]]:
     if not isinstance(data, Mapping) or not all(isinstance(each, Mapping) for each in data.values()):
         raise _Wrong("its mirrors are no JSON objects")
     return {name: {key: _whole(each, key) for key in ("bytes", "failures")} for name, each in data.items()}
+
+
+def _pruned(data: object) -> dict[str, int] | None:
+    if data is None:
+        return None
+    deletions = data.get("deletions") if isinstance(data, Mapping) else None
+    if not isinstance(deletions, list) or not all(isinstance(each, Mapping) for each in deletions):
+        raise _Wrong("what it pruned is no list of JSON objects")
+    return dict(Counter(_text(each, "outcome") for each in deletions))
 
 
 def _unfinished(images: list[Any]) -> list[ImageResult]:
