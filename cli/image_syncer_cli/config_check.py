@@ -77,6 +77,8 @@ def _describe(configuration: Configuration) -> str:
         _count(len(configuration.warnings), "warning"),
         f"{_count(rules, 'rule')} to {_count(destinations, 'destination')}",
     ]
+    if policies := len(configuration.policies):
+        parts.append("1 policy" if policies == 1 else f"{policies} policies")
     return " · ".join(parts)
 
 

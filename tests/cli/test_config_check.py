@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cli.conftest import Command, Files
 
 
@@ -22,6 +24,12 @@ def test_good_files_are_counted(command: Command, files: Files) -> None:
     ran = command("config", "check", *files.words)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == "no problems · no warnings · 1 rule to 1 destination\n"
+
+
+def test_policies_are_counted(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("version: 2\npolicy: {require: sbom}\nrules:\n- {source: a.io/x, destination: b.io/x}\n")
+    assert command("config", "check", "--config", path).out.endswith(" · 1 policy\n")
 
 
 def test_all_mistakes_of_all_files_are_told_with_place_and_mend(command: Command, files: Files) -> None:

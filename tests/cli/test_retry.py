@@ -54,6 +54,23 @@ def test_what_failed_is_asked_for_with_the_platforms_of_the_run(
     assert old.read_bytes() == before
 
 
+def test_a_run_with_policies_is_not_tried_again_without_any(
+    command: Command, engine: FakeEngine, old: Path, tmp_path: Path
+) -> None:
+    document = json.loads(old.read_text())
+    document["settings"]["policies"] = ["production"]
+    old.write_text(json.dumps(document))
+    ran = command("retry", "--report", old)
+    assert ran.code == 2
+    assert "the run had policies (“production”), and what is given now has none" in ran.err
+    assert engine.configuration is None
+    path = tmp_path / "own.yaml"
+    path.write_text("version: 2\npolicy: {require: signature}\n")
+    assert command("retry", "--report", old, "--auth", path).code == 0
+    assert engine.configuration is not None
+    assert [policy.require for policy in engine.configuration.policies] == [("signature",)]
+
+
 def test_platforms_of_the_command_line_come_first(command: Command, engine: FakeEngine, old: Path) -> None:
     assert command("retry", "--report", old, "--arch", "arm64", "--insecure", "registry.example").code == 0
     assert engine.settings is not None
