@@ -12,10 +12,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, TransferRecord
+from image_syncer_cli.main import cli
 from support.shown import blocks_of
 
 if TYPE_CHECKING:
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
-NOT_RUN = {"demo", "registry", "doctor", "login", "logout"}
-"""Verbs that serve, take their time, or ask registries themselves: they have tests of their own, as has what takes the
-files of others, or a file of our own format.
+PLACES = ("oci:", "oci-archive:", "docker-archive:")
+SHELL = {"<", ">", "|"}
+NOT_RUN = {"demo", "registry", "doctor", "login", "logout", "watch", "prune", "export", "import"}
+"""Verbs that serve, take their time, or ask registries themselves: only their words are looked at here. They have tests
+of their own, as has what takes the files of others, a file of our own format, a plan, or a place that is no registry.
 """
 
 
@@ -46,16 +50,22 @@ def shown_commands(page: Path) -> Iterator[list[str]]:
         for line in text.splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["image-syncer"]:
-                yield words[1:]
+                of_the_shell = next((at for at, word in enumerate(words) if word in SHELL), None)
+                yield words[1:of_the_shell]
 
 
 TRANSFER = TransferRecord("a", 1, "b", ("c",), 1, 0.0, 1.0, 1, ("moved",))
 COMMANDS = [(page, words) for page in PAGES for words in shown_commands(page)]
-RUN = [
-    (page, words)
-    for page, words in COMMANDS
-    if words[0] not in NOT_RUN and words[:2] != ["config", "convert"] and "own.yaml" not in words
-]
+
+
+def is_run(words: list[str]) -> bool:
+    return words[0] not in NOT_RUN and words[:2] != ["config", "convert"] and not (
+        {"own.yaml", "--plan"} & {*words} or any(word.startswith(PLACES) for word in words)
+    )
+
+
+RUN = [(page, words) for page, words in COMMANDS if is_run(words)]
+OTHERS = [(page, words) for page, words in COMMANDS if not is_run(words)]
 WITH_FILES = [page for page in PAGES if shown_files(page)]
 
 
@@ -106,6 +116,20 @@ def test_shown_commands_are_taken_as_they_stand(
     assert (engine.configuration is None) is (words[0] in ("config", "report", "status"))
 
 
+@pytest.mark.parametrize(
+    ("page", "words"), OTHERS, ids=lambda value: value.name if isinstance(value, Path) else " ".join(value)
+)
+def test_the_words_of_other_shown_commands_are_understood(page: Path, words: list[str], folder: Path) -> None:
+    write_files(page, folder)
+    group: click.Command = cli
+    left = list(words)
+    while isinstance(group, click.Group):
+        name, found, left = group.resolve_command(click.Context(group), left)
+        assert found is not None, name
+        group = found
+    group.make_context(name, left)
+
+
 def test_flags_of_the_go_tool_are_those_of_sync(command: Command) -> None:
     table = (PROJECT / "docs" / "migrating.md").read_text("utf-8").partition("\n## Flags that stay\n")[2]
     flags = set(re.findall(r"(?<![\w-])-(?:-[a-z][a-z-]+|[a-z])\b", table.partition("\n## ")[0].partition("Go's ")[0]))
@@ -132,6 +156,6 @@ def test_every_field_of_the_report_is_told() -> None:
     rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     report = Report({}, Totals(), "", 0.0).as_data()
-    checks = {"differences": (), "manifests_checked": 0, "blobs_checked": 0, "bytes_read": 0}
-    image = ImageResult("a", "b", Outcome.FAILED, "c", "d", "e", "f", "g", "h", error={}, rule={}, **checks)  # type: ignore[arg-type]
-    assert told == {"images", "transfers", "pinned", *report, *image.as_data(), *TRANSFER.as_data()}
+    every = dict.fromkeys(ImageResult.__dataclass_fields__, "x")
+    image = ImageResult(**{**every, "outcome": Outcome.COPIED, "seconds": 1.0, "error": {}, "differences": ()})  # type: ignore[arg-type]
+    assert told == {"images", "transfers", "pruned", *report, *image.as_data(), *TRANSFER.as_data()}
