@@ -59,8 +59,10 @@ COMMANDS = [(page, words) for page in PAGES for words in shown_commands(page)]
 
 
 def is_run(words: list[str]) -> bool:
-    return words[0] not in NOT_RUN and words[:2] != ["config", "convert"] and not (
-        {"own.yaml", "--plan"} & {*words} or any(word.startswith(PLACES) for word in words)
+    return (
+        words[0] not in NOT_RUN
+        and words[:2] != ["config", "convert"]
+        and not ({"own.yaml", "--plan"} & {*words} or any(word.startswith(PLACES) for word in words))
     )
 
 
