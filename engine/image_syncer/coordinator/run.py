@@ -36,6 +36,7 @@ from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.snapshots import Snapshots
 from image_syncer.coordinator.told_settings import told_settings
 from image_syncer.coordinator.transfers import Transfers
+from image_syncer.coordinator.usage import UsageMeter
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
@@ -82,6 +83,7 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._usage = UsageMeter()
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = journal_of(settings)
@@ -321,6 +323,7 @@ class Run:
             mirrors=self._transfers.mirrors.as_data(),
             kind=self.kind,
             created=tuple(self._preparation.created),
+            usage=self._usage.as_data(),
             pruned=None if self._pruner is None else self._pruner.pruned,
         )
         return self._files.close(report)

@@ -91,6 +91,7 @@ def _parse(document: object) -> RecordedReport:
         interrupted=None if interrupted is None else _text(document, "interrupted"),
         warnings=_texts(document, "warnings"),
         mirrors=_mirrors(document.get("mirrors", {})),
+        usage=_usage(document.get("usage", {})),
         kind=_text(document, "kind") if "kind" in document else "sync",
         internal_error=None if internal_error is None else _text(document, "internal_error"),
     )
@@ -113,6 +114,12 @@ def _totals(data: Mapping[str, Any]) -> Totals:
         requests={kind: _whole(requests, kind) for kind in requests},
         **{name: _whole(data, name) for name in (*names, *(name for name in checks if name in data))},
     )
+
+
+def _usage(data: object) -> dict[str, float]:
+    if not isinstance(data, Mapping):
+        raise _Wrong("its usage is no JSON object")
+    return {str(name): _number(data, name) for name in data}
 
 
 def _mirrors(data: object) -> dict[str, dict[str, int]]:

@@ -122,7 +122,8 @@ class Report:
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,
     `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync", "verify" or "prune". `created`
-    are repositories and projects that had to be made ("registry/name"). `pruned` is what was deleted, where that was
+    are repositories and projects that had to be made ("registry/name"). `usage` is processor time and peak memory of
+    the coordinator and of the workers. `pruned` is what was deleted, where that was
     asked for.
     """
 
@@ -140,6 +141,7 @@ class Report:
     mirrors: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "sync"
     created: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)
     pruned: Pruned | None = None
 
     @property
@@ -226,6 +228,7 @@ class Report:
             "resumes": dict(self.resumes),
             "limits": dict(self.limits),
             "repositories_created": list(self.created),
+            "usage": dict(self.usage),
             **pruned,
             "mirrors": dict(self.mirrors),
             "warnings": list(self.warnings),
