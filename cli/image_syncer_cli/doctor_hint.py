@@ -33,8 +33,10 @@ def way_words(auth: str | None = None, config: str | None = None, insecure_hosts
 
 def say_doctor(report: Report, ways: Sequence[str], *, as_json: bool) -> None:
     """Name the doctor for the first failure in which it can help, if there is one; `ways` are what `way_words` made."""
+    from image_syncer import is_place
+
     places = (_place(result) for result in report.failures)
-    place = next((place for place in places if place is not None), None)
+    place = next((place for place in places if place is not None and not is_place(place)), None)
     if place is None:
         return
     command = shlex.join(["image-syncer", "doctor", place, *ways])

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from image_syncer.layout import ArchiveError, open_places
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
-    from image_syncer.oci import ManifestFormat, PlatformFilter
+    from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
         Deletion,
@@ -209,6 +209,7 @@ __all__ = [
     "export_bundle",
     "find_unfinished",
     "import_bundle",
+    "is_place",
     "load_configuration",
     "load_plan",
     "load_prune_plan",
@@ -288,7 +289,7 @@ _ROOMS = {
     "layout.export": ("Export", "export_bundle"),
     "layout.importing": ("CheckedBundle", "Target", "check_bundles", "import_bundle", "parse_target"),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
-    "oci": ("ManifestFormat", "PlatformFilter"),
+    "oci": ("ManifestFormat", "PlatformFilter", "is_place"),
     "telemetry": (
         "Deletion",
         "Difference",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from image_syncer.errors import ConfigurationError, Problem
-from image_syncer.oci import InvalidReference, canonical_registry, parse_reference
+from image_syncer.oci import InvalidReference, canonical_registry, is_place, parse_reference
 
 __all__ = ["parse_subject"]
 
@@ -22,6 +22,9 @@ def parse_subject(text: str, *, write: bool = False) -> tuple[str, str | None, s
     makes a host of any word. Raises ConfigurationError.
     """
     given = text.strip()
+    if is_place(given):
+        what, mend = f"{given} is no registry, and has no network to look at", "copy says what is wrong with it"
+        raise ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, mend)])
     try:
         if given.endswith("/") or _HOST_ALONE.fullmatch(given):
             registry, name, target = canonical_registry(given.rstrip("/")), None, None
