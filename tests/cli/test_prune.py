@@ -221,7 +221,19 @@ def test_options_that_do_not_fit(command: Command, words: tuple[str, ...], said:
     assert said in ran.err
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"kind": "prune plan", "version": 2, "repositories": []}', "null"])
+NO_DIGEST = {"repository": "reg/x", "tags": [], "manifests": [{"digest": "sha256:1", "tags": []}]}
+NO_PLANS = [
+    "",
+    "{}",
+    "[]",
+    "null",
+    '{"kind": "prune plan", "version": 2, "repositories": []}',
+    json.dumps({"kind": "prune plan", "version": 1, "repositories": [NO_DIGEST]}),
+    json.dumps({"kind": "prune plan", "version": 1, "repositories": [{**NO_DIGEST, "manifests": 7}]}),
+]
+
+
+@pytest.mark.parametrize("text", NO_PLANS)
 def test_a_file_that_is_no_plan(command: Command, files: Files, tmp_path: Path, text: str) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text(text)

@@ -19,9 +19,8 @@ DEFAULT_MOST = 0.2
 """Of the tags of a repository, and of all tags: what retention takes in a day is less, and a mistake takes more."""
 
 _BACKUP_DIGITS = 12
-_FIELDS = {"date": r"\d{8}", "time": r"\d{6}"}
 _FIELD = re.compile(r"\{(tag|digest|date|time)\}")
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%", re.ASCII)
 _PERCENT = 100.0
 
 
@@ -76,11 +75,19 @@ def is_backup(tag: str, digest_hex: str, patterns: tuple[str, ...]) -> bool:
     >>> [is_backup(f"v1-{end}", "a" * 64, ("{tag}-{digest}",)) for end in ("a" * 12, "b" * 12, "alpine")]
     [True, False, False]
     """
-    return any(_form(pattern, digest_hex[:_BACKUP_DIGITS]).fullmatch(tag) for pattern in patterns)
+    return any(
+        (match := _form(pattern).fullmatch(tag)) is not None
+        and match.groupdict().get("digest") in (None, digest_hex[:_BACKUP_DIGITS])
+        for pattern in patterns
+    )
 
 
-@lru_cache(maxsize=4096)
-def _form(pattern: str, digits: str) -> re.Pattern[str]:
-    parts = _FIELD.split(pattern)
-    fields = {**_FIELDS, "digest": digits, "tag": r"[\w.-]+"}
-    return re.compile("".join(fields[part] if at % 2 else re.escape(part) for at, part in enumerate(parts)), re.ASCII)
+@lru_cache
+def _form(pattern: str) -> re.Pattern[str]:
+    fields = {"tag": r"[\w.-]+", "date": r"\d{8}", "time": r"\d{6}", "digest": r"(?P<digest>[0-9a-f]{12})"}
+    parts: list[str] = []
+    for at, part in enumerate(_FIELD.split(pattern)):
+        parts.append(fields[part] if at % 2 else re.escape(part))
+        if at % 2 and part == "digest":
+            fields["digest"] = "(?P=digest)"
+    return re.compile("".join(parts), re.ASCII)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.oci import Digest
 from image_syncer.telemetry import PartialFile
 
 if TYPE_CHECKING:
@@ -64,10 +65,14 @@ def load_prune_plan(path: str) -> Mapping[str, tuple[frozenset[tuple[str, str]],
 
 
 def _bounds(entry: Mapping[str, Any]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    tags = {(_text(each["tag"]), _text(each["digest"])) for each in entry["tags"]}
-    manifests = {_text(each["digest"]) for each in entry["manifests"]}
-    tags |= {(_text(tag), each["digest"]) for each in entry["manifests"] for tag in each["tags"]}
+    tags = {(_text(each["tag"]), _digest(each)) for each in entry["tags"]}
+    manifests = {_digest(each) for each in entry["manifests"]}
+    tags |= {(_text(tag), _digest(each)) for each in entry["manifests"] for tag in each["tags"]}
     return frozenset(tags), frozenset(manifests)
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    return str(Digest(_text(entry["digest"])))
 
 
 def _text(value: object) -> str:
