@@ -17,7 +17,7 @@ from support.sync_process import RunFiles, SyncProcess
 LAYERS = 8
 LAYER_BYTES = 400_000
 LAST_BYTES = 3_000_000
-WORDS = ["--part-size", "1MiB", "--streams", "2", "--workers", "1", "--retries", "0", "--give-up-after", "1s"]
+WORDS = ["--part-size", "1MiB", "--streams", "2", "--workers", "1", "--retries", "0"]
 SLOW_BYTES_PER_S = 600_000.0
 """Of one download: slow enough that a kill comes in its midst."""
 

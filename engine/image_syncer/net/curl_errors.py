@@ -78,6 +78,7 @@ _CERTIFICATE_HINT = (
     "The registry wants a client's certificate, or another one: name it with client_cert and client_key for this "
     "registry in the auth file."
 )
+_GONE_HINT = "The process of ours that serves it was killed: run it again, and what has come is found."
 _CUT_HINT = "The connection was cut: by the registry, or by a proxy or firewall on the way to it."
 _HINTS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "Check the spelling of the host, and the name servers of this machine.",
@@ -114,6 +115,8 @@ def transport_error(
     plain = code == pycurl.E_SSL_CONNECT_ERROR and any(sign in words.lower() for sign in _PLAIN_SIGNS)
     words = _OPENSSL_CODE.sub("", words)
     stranger = _CERTIFICATE_ALERT.search(words) is not None
+    # Nobody listens at a socket of our own: the process behind it is gone, and nobody starts it again.
+    gone = network.unix_socket is not None and code == pycurl.E_COULDNT_CONNECT
     refusal = judge_proxy(code, words, request.url, network)
     if refusal is not None:
         words = f"{words} (proxy {refusal.shown})"
@@ -123,14 +126,16 @@ def transport_error(
         operation=request.operation.value,
         repository=str(request.repository) if request.repository else None,
         request=request.line,
-        phase="tls" if stranger else _PHASES.get(code, "receive"),
+        phase="gone" if gone else "tls" if stranger else _PHASES.get(code, "receive"),
         curl_code=code,
-        hint=refusal.hint if refusal is not None else _PLAIN_HINT if plain else _hint(code, words, request),
-        retryable=not (plain or stranger or code in _FINAL or (refusal is not None and refusal.is_final)),
+        hint=_GONE_HINT if gone else refusal.hint if refusal is not None else _hint(code, words, request, plain=plain),
+        retryable=not (gone or plain or stranger or code in _FINAL or (refusal is not None and refusal.is_final)),
     )
 
 
-def _hint(code: int, words: str, request: Request) -> str | None:
+def _hint(code: int, words: str, request: Request, *, plain: bool) -> str | None:
+    if plain:
+        return _PLAIN_HINT
     if _CERTIFICATE_ALERT.search(words):
         return _CERTIFICATE_HINT
     if code == pycurl.E_PEER_FAILED_VERIFICATION:

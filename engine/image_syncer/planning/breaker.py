@@ -70,6 +70,11 @@ def fault_of(error: SyncError) -> Fault | None:
     return None
 
 
+def _is_gone(error: SyncError) -> bool:
+    """Whether what did not answer is a process of ours, which does not come back."""
+    return isinstance(error, TransportError) and error.phase == "gone"
+
+
 class BreakerState(Enum):
     """See the picture above."""
 
@@ -187,7 +192,7 @@ class Breaker:
         self.last = error
         self.probes += 1
         self._needs_probe = False
-        if now >= self.gives_up_at:
+        if now >= self.gives_up_at or _is_gone(error):
             self.handle(BreakerEvent.TIME_IS_UP)
             return
         self.handle(BreakerEvent.PROBE_FAILED)
@@ -198,9 +203,11 @@ class Breaker:
         """The one reason of all that fails because the registry was given up."""
         last = f": {self.last.message}" if self.last is not None else ""
         hints = [self.last.hint] if self.last is not None and self.last.hint else []
-        if self.reached or not hints:
+        gone = self.last is not None and _is_gone(self.last)
+        if not gone and (self.reached or not hints):
             hints.append("Run it again when the registry answers; --give-up-after says how long it is waited for.")
         silence = f"did not answer for {format_duration(self.give_up_after_s)}" if self.reached else "never answered"
+        silence = "has ended" if gone else silence
         return RegistryDownError(
             f"the registry {self.registry} was given up, it {silence}{last}",
             registry=self.registry,

@@ -6,7 +6,7 @@ import pytest
 from image_syncer.errors import Origin
 from image_syncer.net import transport_error
 from image_syncer.oci import Repository
-from image_syncer.registry import Operation, Request
+from image_syncer.registry import Network, Operation, Request
 
 REQUEST = Request(
     Operation.GET_BLOB,
@@ -81,3 +81,11 @@ def test_what_a_person_can_mend_has_a_hint(code: int, word: str) -> None:
 def test_no_query_reaches_the_message() -> None:
     error = transport_error(pycurl.E_RECV_ERROR, "at https://h/x?X-Signature=secret", REQUEST, Origin.SOURCE)
     assert "secret" not in f"{error} {error.to_data()}"
+
+
+def test_nobody_waits_for_a_process_of_ours_that_is_gone() -> None:
+    network = Network(unix_socket="/run/gate")
+    error = transport_error(pycurl.E_COULDNT_CONNECT, "", REQUEST, Origin.DESTINATION, network)
+    assert (error.phase, error.retryable) == ("gone", False)
+    assert "was killed" in str(error.hint)
+    assert transport_error(pycurl.E_RECV_ERROR, "", REQUEST, Origin.DESTINATION, network).retryable

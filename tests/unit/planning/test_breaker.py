@@ -190,3 +190,17 @@ def test_without_a_budget_none_ever_opens() -> None:
     breakers.answered(REGISTRY, 0.0)
     assert not any(breakers.failed(REGISTRY, REFUSED, now) for now in range(50))
     assert not breakers.exhausted(REGISTRY, REFUSED, 0.0, 50.0)
+
+
+def test_a_process_of_ours_that_is_gone_is_given_up_at_once() -> None:
+    gone = TransportError("nobody listens", phase="gone", retryable=False, hint="It was killed.")
+    breakers, breaker, told = breakers_of()
+    assert fault_of(gone) is None
+    for now in range(20):
+        breakers.failed(REGISTRY, REFUSED, float(now))
+    breaker.probed()
+    breakers.probe_failed(REGISTRY, gone, 21.0)
+    assert told[-1] is GIVEN_UP
+    error = breaker.down_error()
+    assert "it has ended: nobody listens" in error.message
+    assert error.hint == "It was killed."
