@@ -299,8 +299,8 @@ class ProtocolViolation(RegistryError):  # noqa: N818 - the field's word: the pe
 class TransportError(SyncError):
     """No complete answer came: name resolution, connection, TLS, time-out, reset.
 
-    `phase` is one of "resolve", "connect", "tls", "send", "receive", "timeout", and "gone" for a process of ours that has
-    ended; `curl_code` is libcurl's CURLcode.
+    `phase` is one of "resolve", "connect", "tls", "send", "receive", "timeout", and "gone" for a process of ours that
+    has ended; `curl_code` is libcurl's CURLcode.
     """
 
     kind = "transport"
