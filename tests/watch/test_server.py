@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from image_syncer.watch.server import MOST_BODY_BYTES, WatchServer
 from image_syncer.watch.settings import Listen
 from image_syncer.watch.status import State, WatchStatus
 from support.client import Client
+from support.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +42,7 @@ class Watched:
     is_ready: bool = True
     taken: list[PushedRepository] = field(default_factory=list)
 
-    def take(self, pushed: Sequence[PushedRepository]) -> int:
+    async def take(self, pushed: Sequence[PushedRepository]) -> int:
         self.taken += pushed
         return len(pushed)
 
@@ -179,6 +182,36 @@ def test_a_body_in_chunks_has_the_same_bound(serve) -> None:
     with Client(served.server.address) as client:
         pieces = [b" " * 65536] * (MOST_BODY_BYTES // 65536 + 1)
         assert client.send("POST", "/notify", iter(pieces), JSON).status == 413
+
+
+def test_connections_that_say_nothing_are_bounded(serve, monkeypatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 3)
+    served = serve()
+    clients = [Client(served.server.address) for _ in range(4)]
+    for client in clients:
+        client.connect().connect()
+    with contextlib.suppress(ConnectionResetError):
+        assert clients[3].connect().sock.recv(1) == b"", "the one too many is closed"
+    assert clients[0].get("/readyz").status == 200
+    for client in clients:
+        client.close()
+
+    def is_answered() -> bool:  # as soon as it is seen that they are gone
+        with contextlib.suppress(OSError):
+            return served.ask("GET", "/readyz").status == 200
+        return False
+
+    wait_until(is_answered, "an answer")
+
+
+def test_a_loop_that_does_not_turn_is_told(serve) -> None:
+    served = serve()
+    served.watched.status.turned_at = time.monotonic()
+    assert served.ask("GET", "/healthz").status == 200
+    served.watched.status.turned_at -= server_module.LONGEST_STUCK_S + 1
+    answer = served.ask("GET", "/healthz")
+    assert answer.status == 503
+    assert answer.json()["status"] == "its loop has not turned for 2 min 1 s"
 
 
 def test_other_paths_and_methods(serve) -> None:

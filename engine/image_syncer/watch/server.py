@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -18,6 +19,7 @@ from aiohttp import web
 from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import get_logger
 from image_syncer.telemetry.metrics import MISSING
+from image_syncer.units import format_duration
 from image_syncer.watch.events import MalformedEvent, parse_events
 from image_syncer.watch.settings import LOOPBACK_NAMES
 
@@ -35,6 +37,9 @@ MOST_BODY_BYTES = 2**20
 BODY_TIMEOUT_S = 10.0
 MOST_AT_ONCE = 16
 """Notifications whose bodies are read at one time; each holds one in memory."""
+MOST_CONNECTIONS = 128
+LONGEST_STUCK_S = 120.0
+"""A loop that does not turn for so long will not do so any more."""
 CLOSE_S = 1.0
 
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?", re.ASCII)
@@ -45,13 +50,15 @@ _log = get_logger(__name__)
 class Watched(Protocol):
     """What the server is about."""
 
-    status: WatchStatus
+    @property
+    def status(self) -> WatchStatus:
+        """How it stands."""
 
     @property
     def is_ready(self) -> bool:
         """Whether notifications are acted on."""
 
-    def take(self, pushed: Sequence[PushedRepository]) -> int:
+    async def take(self, pushed: Sequence[PushedRepository]) -> int:
         """Something was pushed there; how many of them some rule means."""
 
 
@@ -71,7 +78,7 @@ class WatchServer:
 
     async def start(self) -> None:
         """Raises ConfigurationError where the address cannot be had."""
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=CLOSE_S)
+        runner = web.ServerRunner(_BoundedServer(self._handle, access_log=None), shutdown_timeout=CLOSE_S)
         await runner.setup()
         site = web.TCPSite(runner, self._listen.host, self._listen.port)
         try:
@@ -109,7 +116,11 @@ class WatchServer:
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
         details = (self._listen.is_loopback and _asks_this_machine(request)) or self._knows_token(request)
-        return _json(200, self._watched.status.as_data(details=details))
+        data = self._watched.status.as_data(details=details)
+        stuck_s = self._watched.status.stuck_s(time.monotonic())
+        if stuck_s > LONGEST_STUCK_S:
+            return _json(503, {**data, "status": f"its loop has not turned for {format_duration(stuck_s)}"})
+        return _json(200, data)
 
     async def _readiness(self, _request: web.BaseRequest) -> web.Response:
         if self._watched.is_ready:
@@ -150,7 +161,10 @@ class WatchServer:
         except MalformedEvent as error:
             self.notifications["malformed"] += 1
             return _text(400, str(error))
-        taken = self._watched.take(pushed)
+        try:
+            taken = await self._watched.take(pushed)
+        except (TimeoutError, asyncio.TimeoutError):
+            return _text(503, "the watch does not answer")
         self.notifications["taken" if taken else "ignored"] += 1
         _log.info("notification", repositories=len(pushed), meant=taken)
         # A registry sends again what is not taken: one that tells of repositories that no rule means must not.
@@ -164,6 +178,17 @@ class WatchServer:
         scheme, _, rest = given.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else given
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+class _BoundedServer(web.Server):
+    """Those who open connections and say nothing take no descriptors away from the runs."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Called for each connection, when it stands."""
+        super().connection_made(handler, transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            # Later, since aiohttp takes it for a mistake of its own when a connection ends before it was begun.
+            asyncio.get_running_loop().call_soon(transport.abort)
 
 
 def _asks_this_machine(request: web.BaseRequest) -> bool:

@@ -46,6 +46,8 @@ class WatchStatus:
     last_success_at: float | None = None
     left_alone: int = 0
     """Repositories that the last round by the schedule left alone."""
+    turned_at: float | None = None
+    """When the loop of the runs turned the last time, by the monotonic clock; None: nobody noted it."""
     left_out: int = 0
     """Times of the schedule that passed while a run was under way."""
 
@@ -64,6 +66,10 @@ class WatchStatus:
     def note_refused(self, reason: str, now: float, *, cause: str) -> None:
         """A run could not begin."""
         self.last = {"cause": cause, "ended_at": _iso(now), "exit_code": 2, "error": reason}
+
+    def stuck_s(self, now: float) -> float:
+        """For how long the loop of the runs has not turned; `now` is the monotonic clock's."""
+        return 0.0 if self.turned_at is None else now - self.turned_at
 
     def as_data(self, *, details: bool) -> dict[str, Any]:
         """For `/healthz`. Without `details` nothing is in it that names files, registries or images."""

@@ -37,6 +37,7 @@ from image_syncer.watch.collector import WatchCollector
 from image_syncer.watch.orders import Cause, Pushes, WatchOrder
 from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
 from image_syncer.watch.server import WatchServer
+from image_syncer.watch.server_thread import OnItsLoop, ServerThread
 from image_syncer.watch.service import ServiceManager
 from image_syncer.watch.status import State, WatchStatus
 from image_syncer.watch.webhook_post import WebhookPoster
@@ -55,6 +56,8 @@ __all__ = ["WatchView", "Watcher"]
 
 LONGEST_WAIT_S = 30.0
 """How long the loop sleeps at most: clocks are set, and machines are suspended."""
+NOTE_TURN_S = 1.0
+"""How often it is noted that the loop turns."""
 MOST_MISTAKES = 3
 """Runs in a row that end by a mistake of ours before the process ends too: a new one may do better."""
 _EXIT_INTERNAL = 70
@@ -116,7 +119,8 @@ class Watcher:
         self._poster = WebhookPoster(watch.webhooks)
         self._service = ServiceManager(os.environ, os.getpid())
         self.status = WatchStatus(time.time(), configuration_read_at=time.time())
-        self._server = WatchServer(watch.listen, self, metrics, watch.events_token) if watch.listen else None
+        self._server = WatchServer(watch.listen, OnItsLoop(self), metrics, watch.events_token) if watch.listen else None
+        self._serving = ServerThread(self._server) if self._server is not None else None
         self._start = watch.schedule.first(self._clock())
         self._rounds = {**{cause.value: 0 for cause in Cause}, "idle": 0}
         self._woken = asyncio.Event()
@@ -135,10 +139,12 @@ class Watcher:
         Raises ConfigurationError where it cannot begin, the first run included.
         """
         beating = self._loop.create_task(self._beat())
+        serving = False
         try:
             with self._signals():
-                if self._server is not None:
-                    await self._server.start()
+                if self._server is not None and self._serving is not None:
+                    await self._serving.start()
+                    serving = True
                     self._view.on_line(f"listening at {self._server.address}")
                 self._view.on_configuration(self._configuration)
                 if (seconds := self._start.at - self._clock()) > 0:
@@ -151,8 +157,8 @@ class Watcher:
             self._enter(State.ENDING)
             self._service.tell("STOPPING=1")
             beating.cancel()
-            if self._server is not None:
-                await self._server.stop()
+            if serving and self._serving is not None:
+                await self._serving.stop()
             await self._poster.close()
         return self._exit_code
 
@@ -161,7 +167,7 @@ class Watcher:
         """Whether notifications are acted on."""
         return self.status.state in (State.WAITING, State.RUNNING)
 
-    def take(self, pushed: Sequence[PushedRepository]) -> int:
+    async def take(self, pushed: Sequence[PushedRepository]) -> int:
         """Something was pushed there: the rules about it are due soon. Returned is how many of them some rule means."""
         meant = []
         for each in pushed:
@@ -352,9 +358,14 @@ class Watcher:
         self._service.say(self.status.sentence(time.time()))
 
     async def _beat(self) -> None:
-        while self._service.beat_every_s:
-            self._service.beat()
-            await asyncio.sleep(self._service.beat_every_s)
+        every_s = self._service.beat_every_s
+        beat_at = 0.0
+        while True:
+            self.status.turned_at = time.monotonic()
+            if every_s and self.status.turned_at >= beat_at:
+                self._service.beat()
+                beat_at = self.status.turned_at + every_s
+            await asyncio.sleep(min(every_s or NOTE_TURN_S, NOTE_TURN_S))
 
     def _counts(self) -> Mapping[str, tuple[str, Mapping[str, int]]]:
         counts = {
