@@ -53,11 +53,11 @@ def test_passwords_are_copied_into_a_file_of_ones_own(command: Command, skopeo: 
 
 def test_a_rule_that_is_left_out_is_told_by_the_exit_code(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "regsync.yaml"
-    path.write_text("sync: [{source: 'ocidir://x', target: a.example/x, type: image}]\n")
+    path.write_text("sync: [{source: '{{.X}}', target: a.example/x, type: image}]\n")
     ran = command("config", "convert", path)
     assert ran.code == 1
     assert ran.err.splitlines() == [
-        f"warning: {path}:1 [sync[0]]: left out: the source is a folder",
+        f"warning: {path}:1 [sync[0]]: left out: a template in the source → write the name",
         "from regsync · 0 rules · 1 left out · 1 warning",
     ]
 

@@ -30,7 +30,7 @@ __all__ = ["draft_dregsy"]
 _REGEX = "regex:"
 _GO_GROUP = re.compile(r"\$(?:\$|\{(?P<braced>\w+)\}|(?P<bare>\w+))", re.ASCII)
 _OF_TASK: dict[str, tuple[str, str | None]] = {
-    "interval": ("no intervals in our format", "a run is started by a timer: cron, systemd, a Kubernetes CronJob"),
+    "interval": ("no intervals in our format", "image-syncer watch --every, or a timer that starts runs"),
     "skipExistingTags": ("tags that are there are compared", "sync --on-conflict skip"),
 }
 _OF_LOCATION: dict[str, tuple[str, str | None]] = {
@@ -38,7 +38,7 @@ _OF_LOCATION: dict[str, tuple[str, str | None]] = {
 }
 _OF_TOP: dict[str, tuple[str, str | None]] = {
     "lister": ("every repository that is listed counts, and lists are not kept", None),
-    "watch": ("a file is read when a run begins", None),
+    "watch": ("a changed file is not noticed", "image-syncer watch, which reads it again on SIGHUP"),
 }
 _OF_SKOPEO: dict[str, tuple[str, str | None]] = {
     "certs-dir": ("a folder of certificates", "containers' certs.d is read: /etc/containers/certs.d"),

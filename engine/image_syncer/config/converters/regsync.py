@@ -27,7 +27,9 @@ __all__ = ["draft_regsync"]
 
 _TEMPLATE = re.compile(r"\{\{")
 _VARIABLE = re.compile(r"""\{\{-?\s*env\s+["'`](?P<name>[A-Za-z_][A-Za-z0-9_]*)["'`]\s*-?\}\}""")
-_TIMES = "a run is started by a timer: cron, systemd, a Kubernetes CronJob"
+_TIMES = "image-syncer watch --every, or a timer that starts runs"
+_DIRECTORY = "ocidir://"
+"""Before the path of an OCI image layout (https://regclient.org/usage/regsync), which is `oci:PATH` here."""
 _LOST: dict[str, tuple[str, str | None]] = {
     "backup": ("what is overwritten is kept by an option, not by a rule", "sync --on-conflict backup:{tag}-{digest}"),
     "interval": ("no intervals in our format", _TIMES),
@@ -150,8 +152,11 @@ def _draft_sync(draft: Draft, fields: ForeignFields, carried: Mapping[str, bool]
     for name, text in (("source", source), ("target", target)):
         if _TEMPLATE.search(text):
             refusal = (f"a template in the {name}", "write the name")
-        elif text.startswith(("ocidir://", "ocifile://")):
-            refusal = (f"the {name} is a folder", None)
+        elif text.startswith(_DIRECTORY) and kind == "registry":
+            refusal = (f"the {name} is one layout, and no registry", None)
+        elif text.startswith(_DIRECTORY) and not text.startswith(f"{_DIRECTORY}/"):
+            what = f"the path of the {name} is meant from the folder of the new file, and not from where the tool runs"
+            draft.lose(notes, *fields.place(name), what, "write it in full")
     platforms = _platforms(draft, fields, notes)
     _draft_referrers(draft, fields, carried, values, notes)
     if kind == "registry":
@@ -159,6 +164,9 @@ def _draft_sync(draft: Draft, fields: ForeignFields, carried: Mapping[str, bool]
         refusal = refusal or _draft_repositories(repos, values)
         source, target = f"{source}/**", f"{target}/**"
     choices: list[Choice] = [Choice()]
+    source, target = (
+        f"oci:{text.removeprefix(_DIRECTORY)}" if text.startswith(_DIRECTORY) else text for text in (source, target)
+    )
     if kind == "image":
         source, target = _with_tag(source), _with_tag(target)
     else:
@@ -232,6 +240,8 @@ def _choices(fields: ForeignFields) -> list[Choice]:
 
 
 def _with_tag(text: str) -> str:
+    if text.startswith("oci:"):
+        return text if ":" in text.removeprefix("oci:") else f"{text}:latest"
     try:
         reference = parse_reference(text)
     except InvalidReference:

@@ -138,10 +138,26 @@ def test_how_registries_are_reached(convert):
     assert [key for _, key, _ in done.told] == ["creds[2] › regcert", "creds[2] › hostname"]
 
 
+def test_layouts_in_folders(convert, tmp_path):
+    (tmp_path / "here").mkdir()
+    done = convert("""
+        sync:
+          - {source: "a.example/x:1", target: "ocidir:///srv/mirror:x-1", type: image}
+          - {source: "ocidir:///srv/mirror", target: b.example/y, type: image}
+          - {source: a.example/z, target: "ocidir://here", type: repository, tags: {allow: ["1.*"]}}
+    """)
+    assert done.plan({"a.example/z": ["1.0", "2.0"]}) == {
+        ("a.example/x:1", "oci:/srv/mirror:x-1"),
+        ("oci:/srv/mirror:latest", "b.example/y:latest"),
+        ("a.example/z:1.0", f"oci:{tmp_path}/here:1.0"),
+    }
+    assert [key for _, key, _ in done.told] == ["sync[2] › target"]
+
+
 def test_what_cannot_be_said_is_left_out_as_a_comment(convert):
     done = convert("""
         sync:
-          - {source: "ocidir://folder", target: a.example/x, type: image}
+          - {source: "ocidir:///folder", target: a.example, type: registry}
           - {source: "{{.X}}", target: a.example/x, type: image}
           - {source: a.example/x, target: b.example/x, type: repository, tags: {semverRange: ["1.0.0 - 2"]}}
           - {source: a.example, target: b.example, type: registry, repos: {deny: ["(a|b)"]}}
@@ -162,7 +178,7 @@ def test_what_cannot_be_said_is_left_out_as_a_comment(convert):
     others = [key.rpartition(" ")[2] for _, key, what in done.told if not what.startswith("left out")]
     assert others == ["platform", "hooks", "colour"]
     comments = [line for line in done.text.splitlines() if line.lstrip().startswith("#")]
-    assert "  # - source: ocidir://folder" in comments
+    assert '  # - source: "oci:/folder/**"' in comments
     assert sum("colour" in line for line in comments) == 1
 
 
