@@ -109,6 +109,15 @@ def test_json(command: Command, mirror: Mirror) -> None:
         "alone": False,
     }
     assert last["summary"]["pruned"]["tags"] == 1
+    assert last["summary"]["pruned"]["settings"] == {
+        "most": 0.2,
+        "keep": [],
+        "keep_backups": True,
+        "backup_tag": "{tag}-{digest}",
+        "empty_sources": False,
+        "orphans": False,
+        "by_plan": False,
+    }
     assert ran.code == 0
 
 

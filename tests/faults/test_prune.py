@@ -134,6 +134,16 @@ def test_what_no_rule_selects_goes_with_what_is_under_it(lab: Lab, make: Callabl
     assert lab.prune().deletions == []
 
 
+@pytest.mark.parametrize("form", ["schema1", "artifact", "foreign_image", "nested_index"])
+def test_images_of_every_form_go(lab: Lab, form: str) -> None:
+    lab.both("v1")
+    made = lab.content.artifact(SIGNATURE) if form == "artifact" else getattr(lab.content, form)()
+    lab.put(lab.destination, "old", made=made)
+    lab.prune()
+    assert lab.tags() == ["v1"]
+    assert not any(lab.has(each) for each in made.manifests())
+
+
 def test_a_dry_run_is_the_default_and_deletes_nothing(lab: Lab) -> None:
     lab.both("v1")
     lab.put(lab.destination, "old")

@@ -46,6 +46,18 @@ class Pruning:
     plan: Mapping[str, tuple[frozenset[tuple[str, str]], frozenset[str]]] | None = None
     save_path: str | None = None
 
+    def as_data(self) -> dict[str, object]:
+        """What the report says of it."""
+        return {
+            "most": self.most,
+            "keep": list(self.keep),
+            "keep_backups": self.keep_backups,
+            "backup_tag": self.backup_tag,
+            "empty_sources": self.empty_sources,
+            "orphans": self.orphans,
+            "by_plan": self.plan is not None,
+        }
+
     def why_kept(self, tag: str, digest_hex: str) -> str | None:
         """The reason for which a tag that no rule selects stays, or None; `digest_hex` is that of what it points at."""
         for pattern in self.keep:

@@ -50,7 +50,7 @@ class Pruner:
     def __init__(self, configuration: Configuration, pruning: Pruning, *, dry_run: bool) -> None:
         self._pruning = pruning
         self._scope = PruneScope(configuration, empty_sources=pruning.empty_sources)
-        self.pruned = Pruned(deletes=pruning.delete and not dry_run)
+        self.pruned = Pruned(deletes=pruning.delete and not dry_run, settings=pruning.as_data())
 
     def listening(self, on_image: Callable[[ImageResult], None] | None) -> Callable[[ImageResult], None]:
         """`on_image`, and what the prune has to know of each image that ends."""

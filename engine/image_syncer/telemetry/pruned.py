@@ -61,6 +61,8 @@ class Pruned:
     held: list[Held] = field(default_factory=list)
     excess: str | None = None
     not_over: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What bounded it."""
     unsaved: str | None = None
     """Why the plan is not in the file that was asked for."""
 
@@ -103,6 +105,7 @@ class Pruned:
         """The section of the report."""
         return {
             "deletes": self.deletes,
+            "settings": dict(self.settings),
             "tags": self.tag_count,
             "manifests": self.manifest_count,
             "excess": self.excess,
