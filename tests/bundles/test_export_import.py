@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -254,3 +255,26 @@ def test_policies_hold_for_bundles_whatever_places_they_are_written_for(gap: Gap
         gap.export(policies=(Policy("by name", destinations=NameLists(deny=(inside,))),))
     done = gap.export(exit_code=1, policies=(denying,))
     assert "the policy “no leaks” refuses it" in str(done.report.failures[0].reason)
+
+
+def test_the_parts_put_together_are_an_archive_that_is_a_source_too(gap: Gap) -> None:
+    lab = gap.lab
+    image = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")))
+    gap.export()
+    parts = sorted((gap.directory / "bundle").glob("part-*.tar"))
+    (gap.directory / "images.tar").write_bytes(b"".join(part.read_bytes() for part in parts))
+    rules = {"oci-archive:images.tar:team/app:v1": "any.example/again/app"}
+    (gap.directory / "images.json").write_text(json.dumps(rules))
+    configuration = load_configuration(images=str(gap.directory / "images.json"), environ={})
+    again = export_bundle(configuration, SETTINGS, gap.directory / "again").bundle
+    assert again is not None
+    assert [(each.name, each.digest) for each in again.images] == [("again/app:v1", image.digest)]
+
+
+def test_a_destination_without_a_repository_has_no_name_in_a_bundle(gap: Gap) -> None:
+    rules = {f"{gap.lab.source.address}/team/app:v1": f"oci:{gap.directory}/layout:v1"}
+    (gap.directory / "images.json").write_text(json.dumps(rules))
+    configuration = load_configuration(images=str(gap.directory / "images.json"), environ={})
+    with pytest.raises(ConfigurationError, match="no repository"):
+        export_bundle(configuration, SETTINGS, gap.directory / "bundle")
+    assert not (gap.directory / "bundle").exists()

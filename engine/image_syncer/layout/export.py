@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.coordinator import sync
+from image_syncer.embedded.route import is_repository_name
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.layout.bundle_catalogue import read_former
 from image_syncer.layout.bundle_gate import bundle_place, export_gate
@@ -131,10 +132,14 @@ def _to_registry(configuration: Configuration, registry: str) -> Configuration:
 
 
 def _check_names(rules: Sequence[Rule]) -> None:
-    """Raises ConfigurationError where two images would have one name in the bundle."""
+    """Raises ConfigurationError where two images would have one name in the bundle, or one would have none."""
     written: dict[tuple[str, str | None], tuple[Reference, Rule]] = {}
     problems = []
     for rule in rules:
+        for name in {each.repository.name for each in rule.destinations}:
+            if not is_repository_name(name):
+                what = f"{rule.source} would be “{name}” in the bundle, which is no repository"
+                problems.append(Problem(rule.origin, None, None, what, "write a repository in the destination"))
         for source, target in () if rule.tags.needs_listing else rule.pairs():
             name = target.repository.name
             other, first = written.setdefault((name, target.tag), (source, rule))
