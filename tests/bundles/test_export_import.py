@@ -182,6 +182,7 @@ def test_an_export_in_which_an_image_fails_is_no_bundle_until_it_is_there(gap: G
     lab.assert_arrived(there, "team/there")
 
 
+@pytest.mark.slow
 def test_repositories_that_are_listed_are_exported(gap: Gap) -> None:
     lab = gap.lab
     images = {name: lab.image(repository=name) for name in ("team/one", "team/two")}
