@@ -257,6 +257,7 @@ def test_a_sync_without_prune_has_none(command: Command, engine: FakeEngine, fil
     assert engine.settings.pruning is None
 
 
+@pytest.mark.slow
 def test_a_layout_is_pruned_as_a_registry_is(command: Command, mirror: Mirror, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     rules = tmp_path / "layout.yaml"

@@ -96,6 +96,7 @@ def test_kept_images_are_whole_after_the_registry_has_collected_its_garbage(
                 assert client.get(f"/v2/{repository}/blobs/{blob.digest}").status == 404
 
 
+@pytest.mark.slow
 def test_signatures_go_and_stay_with_their_images(
     tmp_path: Path, source: DockerRegistry, destination: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from support.sync_runs import SyncLab
 
 
-@pytest.mark.parametrize("kind", DOUBLES)
+MOST_UNLIKE = ("registry2", "harbor", "gar", "acr-azure", "ghcr")
+"""How they log people in, and what they delete: these are pruned each time."""
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in MOST_UNLIKE else pytest.param(kind, marks=pytest.mark.slow) for kind in DOUBLES]
+)
 def test_what_is_not_selected_goes_where_the_registry_deletes_and_the_rest_is_whole(lab: SyncLab, kind: str) -> None:
     stage = set_stage(lab, kind, kind if kind in PROFILES else None)
     deletes = stage.double.behaviour.deletes
