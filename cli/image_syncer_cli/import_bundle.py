@@ -29,7 +29,7 @@ _TOLD_EVERY_S = 5.0
 @click.option("--verify-only", is_flag=True, help="Check the bundle, and ask and write nothing.")
 @auth_option
 @insecure_option
-@options_without()
+@options_without("trust_state")
 def import_bundle(
     directory: str,
     former: tuple[str, ...],
