@@ -59,6 +59,7 @@ from image_syncer.registry import (
 )
 from image_syncer.telemetry.recorded_report import load_report
 from image_syncer.units import parse_duration, parse_size
+from image_syncer.watch.events import MalformedEvent, parse_events
 
 __all__ = ["TARGETS", "Target"]
 
@@ -293,3 +294,15 @@ def reports(data: bytes) -> None:
 @target(b"GET https://u:p@h/v2/?X-Amz-Signature=abc", b'password: "x\\"y" token=abc Authorization: Basic dTpw')
 def redaction(data: bytes) -> None:
     redact(data.decode("utf-8", "replace"))
+
+
+@target(
+    b'{"events": [{"action": "push", "target": {"repository": "a/b", "tag": "v1"}, "request": {"host": "r.example"}}]}',
+    b'{"type": "PUSH_ARTIFACT", "event_data": {"repository": {"repo_full_name": "a/b"}, "resources": [{}]}}',
+    b'{"type": "harbor.artifact.pushed", "data": {"repository": {"repo_full_name": "a/b"}}}',
+    b'{"repositories": ["r.example/a/b"]}',
+)
+def notification(data: bytes) -> None:
+    with contextlib.suppress(MalformedEvent):
+        for pushed in parse_events(data):
+            assert pushed.name

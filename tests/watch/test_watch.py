@@ -142,7 +142,7 @@ def test_a_notification_begins_a_run_of_exactly_the_rules_that_it_is_about(world
 
 
 def test_what_comes_while_a_run_is_under_way_waits_for_its_end(world: World) -> None:
-    world.push("team/app", "v1", layer_bytes=400_000)
+    world.push("team/app", "v1", layer_bytes=250_000)
     world.push("team/new", "v1")
     world.source.behaviour = Behaviour(bandwidth_bytes_per_s=100_000)
     with world.start("--every", "1s") as watch:
