@@ -513,6 +513,32 @@ def test_a_plan_bounds_what_goes_and_what_has_changed_since_is_left(lab: Lab) ->
     assert lab.has(retagged)
 
 
+def test_a_plan_is_gone_on_with_after_a_prune_that_was_interrupted(lab: Lab) -> None:
+    """What was under an image that is gone has no tag, and nothing else leads to it."""
+    lab.both("v1")
+    old = lab.put(lab.destination, "old", made=lab.content.index())
+    path = lab.directory / "plan.json"
+    lab.prune(pruning=Pruning(most=None, save_path=str(path)))
+    lab.destination.storage.delete_manifest(APP, Digest(old.digest))
+    lab.prune(pruning=DELETE)
+    assert all(lab.has(each) for each in old.children)
+    lab.prune(pruning=Pruning(delete=True, plan=load_prune_plan(str(path))))
+    assert not any(lab.has(each) for each in old.manifests())
+    assert lab.tags() == ["v1"]
+
+
+def test_what_is_too_much_is_not_saved_either(lab: Lab) -> None:
+    lab.both("v1")
+    for tag in ("old-1", "old-2"):
+        lab.put(lab.destination, tag)
+    path = lab.directory / "plan.json"
+    pruned = lab.prune(pruning=Pruning(save_path=str(path)), code=1)
+    assert "no plan is written" in str(pruned.unsaved)
+    assert not path.exists()
+    pruned = lab.prune(pruning=Pruning(most=None, save_path=str(lab.directory / "nowhere" / "plan.json")), code=1)
+    assert "--save" in str(pruned.unsaved)
+
+
 def test_a_plan_takes_nobody_into_a_repository_outside_the_rules(lab: Lab) -> None:
     lab.both("v1")
     image = lab.put(lab.destination, "x", name="team/other")

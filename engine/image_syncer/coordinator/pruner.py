@@ -87,17 +87,23 @@ class Pruner:
         plans = await asyncio.gather(*(look(one) for one in looks.values()))
         self.pruned.plans = [plan for plan in plans if plan is not None]
         self._check_share()
-        if self._pruning.save_path is not None and self.pruned.excess is None:
-            try:
-                save_prune_plan(self._pruning.save_path, self.pruned)
-            except SyncError as error:
-                self.pruned.unsaved = str(error)
+        if self._pruning.save_path is not None:
+            self._save(self._pruning.save_path)
         if self.pruned.deletes and self.pruned.excess is None:
             deletion = PruneDeletion(client, endpoints, discovery, holdings, journal)
             for plan in self.pruned.plans:
                 if not plan.is_empty:
                     await self._delete(looks[plan.repository], plan, deletion)
         self.pruned.not_over = False
+
+    def _save(self, path: str) -> None:
+        if self.pruned.excess is not None:
+            self.pruned.unsaved = f"no plan is written to {path}: too much would go"
+            return
+        try:
+            save_prune_plan(path, self.pruned)
+        except SyncError as error:
+            self.pruned.unsaved = str(error)
 
     def _to_look_at(self) -> list[Repository]:
         """The repositories that rules own, and in which nothing has failed. The others are held."""
