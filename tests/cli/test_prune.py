@@ -150,6 +150,18 @@ def test_a_repository_that_is_held_is_told(command: Command, mirror: Mirror) -> 
     assert len(mirror.tags) == 10
 
 
+def test_with_json_logs_everything_on_standard_error_is_json(command: Command, mirror: Mirror) -> None:
+    mirror.destination.behaviour = Behaviour(deletes=False)
+    ran = command("prune", "--config", mirror.file, "--yes", "--log-format", "json", "--no-progress")
+    events = [json.loads(line) for line in ran.err.splitlines()]
+    assert {each["event"] for each in events} == {"prune failed"}
+    assert events[0]["error"]["status"] == 405
+    push_to(mirror.destination.storage, "app", mirror.old, ["a", "b", "c"])
+    ran = command("prune", "--config", mirror.file, "--log-format", "json", "--no-progress")
+    [warning] = [json.loads(line) for line in ran.err.splitlines()]
+    assert warning["event"] == "warning"
+
+
 def test_a_sync_tells_what_would_go_and_deletes_it_with_yes(process: Process, mirror: Mirror) -> None:
     words = ("sync", "--config", mirror.file, "--prune")
     told = process.run(*words)
