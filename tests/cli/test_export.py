@@ -68,6 +68,11 @@ def test_there_and_back_again(command: Command, tmp_path: Path) -> None:
         words = ("--to", f"{registry.address}/bare", "--insecure", registry.address, "--referrers", "none")
         assert command("import", bundle, *words).code == 0
         assert registry.storage.referrers("bare/nginx", nginx.digest) == []
+        # Another form has other digests, which no signature is about: none is brought, and that is no mistake.
+        form = ("--format", "docker", "--dry-run")
+        converted = command("import", bundle, "--to", registry.address, "--insecure", registry.address, *form)
+        assert f"bundle:{bundle}:nginx:1.27" in converted.out
+        assert "--referrers" not in converted.err
         words = ("--to", f"{registry.address}/inside", "--insecure", registry.address)
         imported = command("import", bundle, *words)
         assert imported.code == 0

@@ -26,7 +26,7 @@ from image_syncer.layout.bundle_record import BUNDLE_FILE
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
-from image_syncer.oci import InvalidReference, Repository, canonical_registry, parse_repository
+from image_syncer.oci import InvalidReference, ManifestFormat, Repository, canonical_registry, parse_repository
 from image_syncer.registry import Network
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def import_bundle(
             raise ConfigurationError([Problem(where, None, None, error.what, error.mend or None)]) from None
         entry = RegistryEntry(place, network=Network(unix_socket=gate.address))
         configuration = replace(known, rules=rules, registries=RegistryBook((*known.registries.entries, entry)))
-        if settings.referrers.is_empty and all_referrers:
+        keeps = settings.manifest_format is ManifestFormat.KEEP
+        if settings.referrers.is_empty and all_referrers and keeps:
             # Tags such as sha256-….sig are images of the bundle themselves.
             settings = replace(settings, referrers=ReferrerSelection(MAX_DEPTH, cosign=False))
         return sync(configuration, settings, on_progress=on_progress, on_image=on_image)
