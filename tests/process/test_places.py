@@ -82,8 +82,8 @@ def test_a_gate_that_is_killed_is_started_again(pair: Pair, tmp_path: Path) -> N
 
 
 def test_what_a_killed_run_brought_is_whole_and_not_moved_again(pair: Pair, tmp_path: Path) -> None:
-    pair.add_images(6, layers=2)
-    pair.slow_down(2 * MIB)
+    pair.add_images(4, layers=2, layer_bytes=3 * MIB)  # small ones are fetched before it is known what is there
+    pair.slow_down(6 * MIB)
     root = tmp_path / "layout"
     rules = {f"{pair.source.address}/{image.repository}:v1": f"oci:{root}:{image.repository}" for image in pair.images}
     files = {"auth": {pair.source.address: {"insecure": True}}, "images": rules}

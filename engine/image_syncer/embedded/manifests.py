@@ -58,6 +58,7 @@ async def put_manifest(call: Call) -> web.StreamResponse:
     if behaviour.check_references:
         _check_references(call, manifest)
     call.storage.put_manifest(call.repository, describe_manifest(manifest), raw, tag)
+    await call.storage.settle()
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{manifest.digest}",
         **call.digest_header(manifest.digest, behaviour.digest_header_on_put),
@@ -78,6 +79,7 @@ async def delete_manifest(call: Call) -> web.StreamResponse:
         deleted = call.storage.delete_tag(call.repository, reference)
     if not deleted:
         raise _unknown(call)
+    await call.storage.settle()
     return web.Response(status=202)
 
 

@@ -27,6 +27,11 @@ class Storage(ABC):
     def __init__(self) -> None:
         self._uploads: dict[str, Upload] = {}
 
+    async def settle(self) -> None:  # noqa: B027 - as `close`
+        """Returns when the manifests and names that were put in, or taken out, will be so after a crash. Raises OSError
+        where that cannot be.
+        """
+
     def finish(self) -> None:  # noqa: B027 - only what is made of all that was put in has something to finish
         """All is put in that will be. Raises OSError where what is made of it cannot be made."""
 

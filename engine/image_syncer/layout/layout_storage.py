@@ -6,7 +6,7 @@ whatever ends the process leaves a layout that is valid, with the blobs that had
 
 from __future__ import annotations
 
-import time
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,6 @@ __all__ = ["LayoutStorage"]
 LAYOUT_FILE = orjson.dumps({"imageLayoutVersion": "1.0.0"})
 _LAYOUT_FILE_BYTES = 64 * 1024
 _SYNC_EVERY_BYTES = 64 * 2**20
-_SAVES_SHARE = 10
-"""Saving `index.json` takes at most a tenth of the time: one of 100,000 images is 30 MB, and as many are entered. A
-small one is on the disk before the registry answers."""
 
 
 class LayoutStorage(NamedStorage):
@@ -52,10 +49,9 @@ class LayoutStorage(NamedStorage):
         self._entered: set[Digest] = set()
         """Those that refer to another, and were entered by us without a name."""
         self._whole: set[Digest] = set()
-        self._saved_at_s = self._save_took_s = 0.0
-        self._is_saved = True
-        self.has_changed = False
-        """Whether `index.json` says something else than it did."""
+        self._changes = self._saved_changes = 0
+        """Of `index.json`: how many there were, and how many of them are on the disk."""
+        self._saving: asyncio.Future[None] | None = None
 
     def _read_index(self) -> IndexFile:
         raw = self._files.read_top("oci-layout", _LAYOUT_FILE_BYTES)
@@ -174,7 +170,7 @@ class LayoutStorage(NamedStorage):
                 self._entered.discard(child)
                 self.index.drop(child)
         if tag is not None or manifest.subject is not None:
-            self._save_soon()
+            self._changes += 1
 
     def delete_tag(self, repository: str, name: str) -> bool:
         """Take a name away; the manifest and its blobs stay."""
@@ -182,7 +178,7 @@ class LayoutStorage(NamedStorage):
             return super().delete_tag(repository, name)
         found = self.index.drop_name(Name(repository, name))
         if found:
-            self._save_soon()
+            self._changes += 1
         return found
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
@@ -199,7 +195,7 @@ class LayoutStorage(NamedStorage):
                 self.index.drop_name(name)
         if all(name.repository == repository for name in names):
             self.index.drop(digest)
-        self._save_soon()
+        self._changes += 1
         return True
 
     # index.json
@@ -212,7 +208,7 @@ class LayoutStorage(NamedStorage):
                 for upload in list(self._uploads.values()):
                     with suppress(OSError):
                         self.discard_upload(upload)
-                if not self._is_saved:
+                if self._saved_changes < self._changes:
                     self._save()
         finally:
             self._files.close()
@@ -221,20 +217,37 @@ class LayoutStorage(NamedStorage):
         """Enter what has no name and is no part of anything."""
         for entry in self._loose.values():
             self.index.add(entry)
-            self._is_saved, self.has_changed = False, True
+            self._changes += 1
         self._loose.clear()
 
-    def _save_soon(self) -> None:
-        self._is_saved, self.has_changed = False, True
-        if time.monotonic() - self._saved_at_s >= _SAVES_SHARE * self._save_took_s:
-            self._save()
+    @property
+    def has_changed(self) -> bool:
+        """Whether `index.json` says something else than it did."""
+        return self._changes > 0
+
+    async def settle(self) -> None:
+        """Returns when `index.json` is on the disk with all that was changed until now.
+
+        One of 100,000 images is 30 MB, and as many are entered: so those that come while it is saved go together with
+        the next time.
+        """
+        wanted = self._changes
+        while self._saved_changes < wanted:
+            if self._saving is None:
+                self._saving = asyncio.ensure_future(self._save_aside())
+            await asyncio.shield(self._saving)
+
+    async def _save_aside(self) -> None:
+        changes, raw = self._changes, self.index.to_bytes()
+        try:
+            await asyncio.to_thread(self._files.replace_top, "index.json", raw)
+            self._saved_changes = changes
+        finally:
+            self._saving = None
 
     def _save(self) -> None:
-        began_s = time.monotonic()
         self._files.replace_top("index.json", self.index.to_bytes())
-        self._saved_at_s = time.monotonic()
-        self._save_took_s = self._saved_at_s - began_s
-        self._is_saved = True
+        self._saved_changes = self._changes
 
 
 class _LayoutUpload(FileUpload):

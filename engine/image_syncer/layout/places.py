@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from image_syncer.layout.gate import Gate
 
 __all__ = ["open_places"]
+
+
+_AT_A_TIME = 8
+"""Gates that are started."""
 
 
 @dataclass
@@ -62,15 +67,15 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
         for gate in gates:
             stack.callback(gate.stop)
         # What is written is made where it is missing: not before all else can be used.
-        _with_each((gate for gate in gates if not gate.writes), lambda gate: gate.start())
-        _with_each((gate for gate in gates if gate.writes), lambda gate: gate.start())
+        _start(gate for gate in gates if not gate.writes)
+        _start(gate for gate in gates if gate.writes)
         described = {gate.registry: gate.described for gate in gates}
         entries = [RegistryEntry(gate.registry, network=Network(unix_socket=gate.address)) for gate in gates]
         yield replace(
             with_sole_images(configuration, described),
             registries=RegistryBook((*configuration.registries.entries, *entries)),
         )
-        _with_each(gates, lambda gate: gate.finish())
+        _finish(gates)
 
 
 def _uses_of(configuration: Configuration) -> dict[str, _Use]:
@@ -91,13 +96,26 @@ def _sides_of(configuration: Configuration) -> Iterator[tuple[str, Iterable[str]
         yield catalog.registry, (each.registry for each in catalog.destinations)
 
 
-def _with_each(gates: Iterable[Gate], act: Callable[[Gate], None]) -> None:
-    """Raises ConfigurationError with the problems of all of them."""
-    problems = []
-    for gate in gates:
-        try:
-            act(gate)
-        except PlaceError as error:  # noqa: PERF203 - every mistake is told, not the first
-            problems.append(Problem(gate.registry, None, None, error.what, error.mend or None))
+def _start(gates: Iterable[Gate]) -> None:
+    """All at a time, since each waits for a process to begin. Raises ConfigurationError with the problems of all."""
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        _tell(list(threads.map(lambda gate: _problem_of(gate, gate.start), gates)))
+
+
+def _finish(gates: Iterable[Gate]) -> None:
+    """In this thread, which a signal interrupts: archives take their time. Raises as `_start` does."""
+    _tell([_problem_of(gate, gate.finish) for gate in gates])
+
+
+def _problem_of(gate: Gate, act: Callable[[], None]) -> Problem | None:
+    try:
+        act()
+    except PlaceError as error:
+        return Problem(gate.registry, None, None, error.what, error.mend or None)
+    return None
+
+
+def _tell(found: Iterable[Problem | None]) -> None:
+    problems = [problem for problem in found if problem is not None]
     if problems:
         raise ConfigurationError(problems)

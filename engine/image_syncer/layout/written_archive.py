@@ -91,6 +91,7 @@ class WrittenArchive(LayoutStorage):
             for digest in packed:
                 self._files.drop_blob(digest)
             self._files.replace_top("index.json", IndexFile(None, "").to_bytes())
+            self._saved_changes = self._changes
 
     def close(self) -> None:
         """Take the layout away that lies beside the archive, unless there is something in it that is still needed."""
