@@ -55,7 +55,7 @@ def test_what_was_tested_goes_out_and_nothing_else(recipe: Recipe, hosts: Hosts,
     sign(hosts, content, another)
     recipe.follow("A version that is out")
     unsigned = build(recipe, hosts, content)
-    recipe.follow("An image without a signature")
+    recipe.follow("What the policy does not let out")
     assert hosts.digest(f"{PROD}/team/shop:1.4.2") == tested.digest
     assert len(hosts.tags(f"{PROD}/team/shop")) == 2
     assert not any(hosts.digest(f"{PROD}/team/shop@{image.digest}") for image in (another, unsigned))
