@@ -317,7 +317,7 @@ def test_a_token_service_that_was_given_up_is_not_waited_for_again(lab: SyncLab)
     lab.log_in(lab.source)
     began = time.monotonic()
     done = lab.run(exit_code=1, retries=1, give_up_after_s=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert {error_of(image).kind for image in done.images} == {"unavailable"}
 
 

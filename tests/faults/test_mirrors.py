@@ -150,7 +150,7 @@ def test_a_mirror_that_is_not_there_is_done_without(lab: SyncLab) -> None:
     lab.enter(lab.source, mirrors=(nobody,))
     began = time.monotonic()
     done = lab.run(retries=0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     lab.assert_arrived(image)
     assert done.document["mirrors"] == {nobody: {"bytes": 0, "failures": 1}}
 

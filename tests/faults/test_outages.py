@@ -86,7 +86,7 @@ def test_a_destination_that_stays_away_fails_with_one_reason_and_the_others_arri
     arrive = [lab.rule(name) for name in names]
     began = time.monotonic()
     done = lab.run(*lost, *arrive, exit_code=1, retries=1, give_up_after_s=3.0, on_image=after(5, outage.begin))
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     for name, image in zip(names, others, strict=True):
         lab.assert_arrived(image, name)
     messages = given_up(done)
@@ -131,6 +131,6 @@ def test_a_registry_that_was_never_there_is_given_up_at_once(lab: SyncLab, outag
     outage.begin()
     began = time.monotonic()
     done = lab.run(*begun, exit_code=1, retries=1)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # and not ten minutes
     assert {image.outcome.is_failure for image in done.images} == {True}
     assert all("refused" in error_of(image).message or "connect" in error_of(image).message for image in done.images)

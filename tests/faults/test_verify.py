@@ -330,7 +330,7 @@ def test_a_read_that_stalls_ends_and_says_so(lab: SyncLab) -> None:
     lab.run()
     fault = Fault("get blob", FaultKind.STALL, times=FOREVER, match=image.blobs[-1].digest, after_bytes=1000)
     lab.destination.behaviour = Behaviour(faults=(fault,), check_references=False)
-    done = lab.verify(deep=True, stall_timeout_s=1.0, retries=0, exit_code=1)
+    done = lab.verify(deep=True, stall_timeout_s=3.0, retries=0, exit_code=1)
     assert isinstance(error_of(done.image), TransportError)
     assert error_of(done.image).digest == image.blobs[-1].digest
 
