@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,6 +108,7 @@ def test_one_destination_of_an_image_does_not_hold_the_other(lab: SyncLab, outag
 
 
 def test_a_source_that_stays_away_fails_with_one_reason_and_the_others_arrive(lab: SyncLab, outage: Outage) -> None:
+    outage.registry.behaviour = replace(SLOW, latency_s=0.2)  # it is gone before all of its images are there
     for number in range(20):
         lab.push(lab.content.image(2), f"team/lost{number}", to=outage.registry)
     lost = [lab.rule(f"team/lost{number}", origin=outage.registry) for number in range(20)]
