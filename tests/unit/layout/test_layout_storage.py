@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from image_syncer.embedded import ContentBuilder, DigestMismatch, push_to
+from image_syncer.embedded.manifests import describe_manifest
 from image_syncer.layout.layout_storage import LayoutStorage
 from image_syncer.layout.place_error import PlaceError
-from image_syncer.oci import Digest, digest_of
+from image_syncer.oci import Digest, digest_of, parse_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,39 @@ def test_a_manifest_whose_blob_is_missing_is_not_there_for_who_writes(tmp_path: 
     assert storage.tag("", "1.0") == image.digest
     storage.close()
     assert LayoutStorage(str(tmp_path), writes=False).tag("", "1.0") == image.digest
+
+
+def test_sha512_is_a_digest_like_the_other(tmp_path: Path, content: ContentBuilder) -> None:
+    layer = content.layer(1000, algorithm="sha512")
+    write(tmp_path, ("", content.image([layer]), "1.0"))
+    assert (tmp_path / "blobs" / layer.digest.replace(":", "/")).read_bytes() == b"".join(layer.pieces())
+    storage = LayoutStorage(str(tmp_path), writes=False)
+    assert storage.blob_size("", Digest(layer.digest)) == 1000
+
+
+def test_a_hundred_names_that_come_together_are_saved_together(
+    tmp_path: Path, content: ContentBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each is on the disk when its `settle` returns."""
+    storage = LayoutStorage(str(tmp_path), writes=True)
+    saves = []
+    replace_top = storage._files.replace_top
+    monkeypatch.setattr(storage._files, "replace_top", lambda *words: (saves.append(words[0]), replace_top(*words)))
+    image = content.image()
+    push_to(storage, "", image)
+
+    async def put(number: int) -> None:
+        storage.put_manifest("", describe_manifest(parse_manifest(image.raw, None)), image.raw, f"v{number}")
+        await storage.settle()
+        assert f"v{number}" in names_of(tmp_path)
+
+    async def put_all() -> None:
+        await asyncio.gather(*map(put, range(100)))
+
+    asyncio.run(put_all())
+    assert len(saves) <= 2
+    storage.close()
+    assert len(names_of(tmp_path)) == 100
 
 
 def test_one_process_at_a_time_writes(tmp_path: Path, content: ContentBuilder) -> None:
