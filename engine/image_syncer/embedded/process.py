@@ -45,6 +45,7 @@ _STOP_S = 5.0  # a child that has not ended by then is killed
 _CONTROL_TIMEOUT_S = 30.0
 _PARENT_POLL_S = 1.0
 _PIECE_BYTES = 4096
+_BACKLOG = 1024
 
 
 class RegistryProcess:
@@ -52,11 +53,14 @@ class RegistryProcess:
 
     With `root` it keeps everything below that directory, else in memory. `certificate` is the paths of a
     certificate chain and its key (PEM): with it, the registry speaks TLS only. With `unix_socket`, it listens at that
-    path only. `storage` is for child classes whose `program` opens another storage: what to open, as plain data.
+    path only (mode 600). `storage` is for child classes whose `program` opens another storage: what to open, as plain
+    data.
     """
 
     program = "from image_syncer.embedded.process import serve_child; serve_child()"
     """What the child runs."""
+    keeps_listening = False
+    """Whether the Unix socket is ours as well as the child's: then whoever connects while no child runs waits."""
 
     def __init__(
         self,
@@ -82,6 +86,7 @@ class RegistryProcess:
         }
         self._certificate = certificate
         self._child: subprocess.Popen[bytes] | None = None
+        self._listener: socket.socket | None = None
         self.address = ""
         """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
         self.companion_address = ""
@@ -106,16 +111,23 @@ class RegistryProcess:
         environment = dict(os.environ)
         paths = [_SOURCE_ROOT, environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        handed_on: tuple[int, ...] = ()
+        if self._settings["unix_socket"] is not None:
+            self._listener = self._listener or _listen(str(self._settings["unix_socket"]))
+            handed_on = (self._listener.fileno(),)
         child = subprocess.Popen(
             [sys.executable, "-c", self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
+            pass_fds=handed_on,
         )
+        if not self.keeps_listening:
+            self._stop_listening()
         self._child = child
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(orjson.dumps(self._settings) + b"\n")
+        child.stdin.write(orjson.dumps({**self._settings, "listener": next(iter(handed_on), None)}) + b"\n")
         child.stdin.flush()
         line = child.stdout.readline()
         started: dict[str, Any] = (
@@ -131,6 +143,7 @@ class RegistryProcess:
     def stop(self) -> None:
         """End the child; nothing happens where none runs."""
         child, self._child = self._child, None
+        self._stop_listening()
         if child is None:
             return
         assert child.stdin is not None
@@ -142,6 +155,11 @@ class RegistryProcess:
             child.kill()
             child.wait()
         child.stdout.close()
+
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
 
     def counters(self) -> CounterValues:
         """What was counted so far."""
@@ -185,6 +203,18 @@ class RegistryProcess:
             return answer
         finally:
             connection.close()
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101 - as the rest of this module
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -268,7 +298,7 @@ def _build_registry(settings: dict[str, Any], open_storage: Callable[[dict[str, 
         ssl_context=context,
         companion=settings["companion"],
         control=True,
-        unix_socket=settings["unix_socket"],
+        listener=None if settings["listener"] is None else socket.socket(fileno=settings["listener"]),
     )
 
 

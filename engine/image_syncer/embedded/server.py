@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from dataclasses import replace
 from email.utils import formatdate
@@ -35,6 +34,7 @@ from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_uploa
 from image_syncer.registry import Operation
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable
 
@@ -104,8 +104,8 @@ class EmbeddedRegistry:
     elsewhere. Raises ValueError for a behaviour whose double there is not.
 
     `port` 0 takes a free one. With `control`, `GET /_counters` tells the counters and `PUT /_behaviour`
-    changes the behaviour; both are for whoever started the process. With `unix_socket`, it listens there (mode 600)
-    and at no host. Belongs to the event loop that runs `start`.
+    changes the behaviour; both are for whoever started the process. With `listener`, a Unix socket that listens,
+    it has that address and no other. Belongs to the event loop that runs `start`.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class EmbeddedRegistry:
         *,
         companion: bool = False,
         control: bool = False,
-        unix_socket: str | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         double_of(behaviour or Behaviour())  # a name that is none is told at once
         self.storage = storage
@@ -129,7 +129,7 @@ class EmbeddedRegistry:
         self._ssl_context = ssl_context
         self._companion = companion or self.behaviour.needs_companion
         self._control = control
-        self._unix_socket = unix_socket
+        self._listener = listener
         self._runners: list[web.ServerRunner] = []
         self.address = ""
         """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
@@ -195,10 +195,9 @@ class EmbeddedRegistry:
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         self._runners.append(runner)
-        if self._unix_socket is not None and not on_companion:
-            await web.UnixSite(runner, self._unix_socket).start()
-            os.chmod(self._unix_socket, 0o600)  # noqa: PTH101 - quick, and the loop serves nobody yet
-            return self._unix_socket
+        if self._listener is not None and not on_companion:
+            await web.SockSite(runner, self._listener).start()
+            return str(self._listener.getsockname())
         site = web.TCPSite(runner, self._host, port, ssl_context=self._ssl_context)
         await site.start()
         host, bound_port = runner.addresses[0][:2]

@@ -27,6 +27,8 @@ _log = get_logger(__name__)
 class LastingGate(Gate):
     """As `Gate`. Its process may be killed, by the kernel that has no memory left for example."""
 
+    keeps_listening = True
+
     def start(self) -> None:
         """Start the process, and a thread that looks after it."""
         self._may_begin = threading.Lock()
@@ -62,3 +64,6 @@ class LastingGate(Gate):
                     _log.warning("place cannot be served any more", place=self.registry, error=str(error))
                     return
                 child = self._running()
+        child.wait()
+        with self._may_begin:
+            self._stop_listening()  # nobody is to wait any more
