@@ -96,6 +96,11 @@ class ByteDesk:
         rates = [rate for name in (None, registry) if (rate := self._bandwidth.rate(name)) is not None]
         return streams_for(min(rates, default=None))
 
+    @property
+    def rate(self) -> float | None:
+        """What all together may move now, in bytes a second; None: any number."""
+        return self._bandwidth.rate(None)
+
     def held_to(self) -> float | None:
         """The rate of all together, where somebody waits for it; in bytes a second."""
         return self._bandwidth.rate(None) if self._bandwidth.is_waited_for else None

@@ -12,7 +12,7 @@ from image_syncer.net import TurnDesk
 from image_syncer.planning import LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
-from image_syncer.units import format_rate
+from image_syncer.units import format_duration, format_rate
 from image_syncer.worker.messages import LeaveAlone
 from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
 
@@ -29,6 +29,9 @@ __all__ = ["Pacing"]
 
 COUNT_S, COUNTS = 0.5, 4
 """How often, and how often lately, it was counted how many requests were sent."""
+
+LEAST_TOLD_S = 0.5
+"""Shorter pauses are over before anybody has read of them."""
 
 _NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
 
@@ -137,6 +140,21 @@ class Pacing:
         """A registry for whose turns requests wait now, and its rate in requests a second; None where there is none."""
         binding = [(pacer.rate, name) for name, pacer in self._desk.pacers.items() if pacer.is_binding]
         return (min(binding)[1], min(binding)[0]) if binding else None
+
+    def rates(self) -> dict[str, float]:
+        """The registries that are paced as a whole, and the rate of each in requests a second."""
+        return {name: pacer.rate for name, pacer in self._desk.pacers.items() if _is_registry(name)}
+
+    def throttled(self, registry: str) -> str | None:
+        """Why less is asked of `registry` than there is to ask, for people: it is left alone or paced."""
+        now = self._loop.time()
+        pacer = self._desk.pacers.get(registry)
+        wait_s = max(self._throttle.wait_s(registry, now), pacer.paused_s(now) if pacer is not None else 0.0)
+        if wait_s >= LEAST_TOLD_S:
+            return f"left alone for {format_duration(wait_s)}"
+        if pacer is not None and pacer.is_binding:
+            return f"paced to {pacer.rate:.3g} requests/s"
+        return None
 
     def waiting(self) -> str | None:
         """What everything waits for, for people, where it is a limit."""

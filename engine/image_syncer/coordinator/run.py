@@ -224,7 +224,7 @@ class Run:
             on_transfer=report.add_transfer if (report := self._files.report) is not None else None,
             run_began_at=self._began,
         )
-        self._snapshots = Snapshots(self._ledger, self._transfers, self._began)
+        self._snapshots = Snapshots(self._ledger, self._transfers, access, self._dog, self._began)
         self._preparation = Preparation(self._client, endpoints, access.lookup, policies, holdings, self._transfers)
         self._listings = Listings(self._client, endpoints, self._preparation.own_api)
         images = self._new_images(discovery, endpoints, holdings)

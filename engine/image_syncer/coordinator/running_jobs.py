@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.load import Load
 from image_syncer.errors import SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.telemetry import TransferRecord, TransferRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from image_syncer.coordinator.watchdog import Stuck, Watchdog, Watched
     from image_syncer.planning import Job
@@ -21,8 +22,9 @@ __all__ = ["RunningJob", "RunningJobs", "as_target_result", "loggable"]
 
 @dataclass
 class RunningJob:
-    """One job, leased at `since` (seconds of the loop's clock)."""
+    """One job, leased to `worker` at `since` (seconds of the loop's clock)."""
 
+    worker: int
     job: Job
     since: float
     watched: Watched
@@ -50,6 +52,11 @@ class RunningJobs:
         self._dog = dog
         self._on_stuck = on_stuck
         self._jobs: dict[int, RunningJob] = {}
+        self.load = Load()
+        """What they are for registries and workers."""
+
+    def __iter__(self) -> Iterator[RunningJob]:
+        return iter(self._jobs.values())
 
     @property
     def bytes_received(self) -> int:
@@ -65,7 +72,8 @@ class RunningJobs:
             lambda stuck: self._on_stuck(worker, job.id, stuck),
         )
         watched.excuse = self._dog.turn(*job.registries)
-        self._jobs[job.id] = RunningJob(job, now, watched)
+        self.load.begin(job)
+        self._jobs[job.id] = RunningJob(worker, job, now, watched)
 
     def heard(self, signs: Mapping[str, int]) -> None:
         """What a worker says of its jobs, by their ids: numbers that change with every progress."""
@@ -103,6 +111,7 @@ class RunningJobs:
 
     def record(self, worker: int, running: RunningJob, results: list[TargetResult], now: float, **waits: Any) -> None:
         """Tell what became of a job that has ended; `waits` are further fields of its `TransferRecord`."""
+        self.load.end(running, results)
         if self._on_record is None:
             return
         job = running.job

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from image_syncer.telemetry import RateMeter, Snapshot, estimate_time_left
+from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.ledger import Ledger
+    from image_syncer.coordinator.registry_access import RegistryAccess
     from image_syncer.coordinator.transfers import Transfers
+    from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.telemetry import RegistryRow
 
 __all__ = ["Snapshots"]
 
 SLOWEST_ROWS = 5
+MOST_REGISTRIES = 50
+"""In one snapshot: the busiest, where there are more."""
+MOST_STUCK = 5
 
 
 class Snapshots:
     """Takes them of one run, which began at `began` (loop time)."""
 
-    def __init__(self, ledger: Ledger, transfers: Transfers, began: float) -> None:
+    def __init__(
+        self, ledger: Ledger, transfers: Transfers, access: RegistryAccess, dog: Watchdog, began: float
+    ) -> None:
         self._ledger = ledger
         self._transfers = transfers
+        self._access = access
+        self._dog = dog
         self._began = began
         self._rate = RateMeter()
 
-    def take(self, now: float, *, listing: bool, waiting: str | None) -> Snapshot:
-        """`listing`: whether more images may come up; `waiting`: what the run waits for, in words."""
-        scheduler = self._transfers.scheduler
-        in_flight = self._transfers.bytes_in_flight
+    def take(self, now: float, *, listing: bool, waiting: str | None, held: str | None = None) -> Snapshot:
+        """`listing`: whether more images may come up; `waiting`: what the run waits for, in words; `held`: see
+        `Snapshot`.
+        """
+        transfers, scheduler = self._transfers, self._transfers.scheduler
+        running, pacing = transfers.running, transfers.pacing
+        in_flight = transfers.bytes_in_flight
         done = scheduler.landed_bytes + in_flight
-        self._rate.update(now, self._transfers.moved_bytes + in_flight)
+        self._rate.update(now, transfers.moved_bytes + in_flight)
         rate = self._rate.bytes_per_s(now)
+        down = self._down()
+        registries = running.load.registries(
+            running,
+            now,
+            connections=scheduler.queue.connections(),
+            requests_per_s=pacing.rates(),
+            throttled=lambda registry: down.get(registry) or pacing.throttled(registry),
+            down=down,
+        )
         return Snapshot(
             elapsed_s=now - self._began,
             images_total=self._ledger.planned,
@@ -43,6 +67,26 @@ class Snapshots:
             bytes_done=done,
             bytes_per_s=rate,
             eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
-            slowest=self._transfers.slowest(SLOWEST_ROWS),
+            slowest=transfers.slowest(SLOWEST_ROWS),
             waiting=waiting,
+            registries=_busiest(registries),
+            workers=running.load.workers(running, now, held=scheduler.held(), restarts=transfers.restarts),
+            stuck=tuple(islice(self._dog.stuck(), MOST_STUCK)),
+            streams=scheduler.streams_allowed,
+            rate_limit=pacing.bytes.rate,
+            held=held,
         )
+
+    def _down(self) -> dict[str, str]:
+        """The registries that do not answer, in words."""
+        health = self._access.health
+        breakers = health.breakers
+        down = {name: "given up, was down too long" for name in breakers.troubled if breakers.is_given_up(name)}
+        down.update({name: f"down for {format_duration(seconds)}" for name, seconds in health.outages()})
+        return down
+
+
+def _busiest(rows: tuple[RegistryRow, ...]) -> tuple[RegistryRow, ...]:
+    if len(rows) <= MOST_REGISTRIES:
+        return rows
+    return tuple(sorted(rows, key=lambda row: (row.bytes_per_s, row.in_flight), reverse=True)[:MOST_REGISTRIES])

@@ -63,7 +63,14 @@ class Supervisor:
         self._stopping = False
         self._checking: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
+        self._places: list[int] = []
+        """Places of workers that are gone: how often each was taken."""
         self._judged: dict[int, str] = {}
+
+    @property
+    def restarts(self) -> dict[int, int]:
+        """The workers that there are, by number, and how many were there in the place of each before."""
+        return {identity: handle.restarts for identity, handle in self._workers.items()}
 
     def start(self) -> None:
         """Start every worker; each announces itself when it is ready."""
@@ -119,6 +126,7 @@ class Supervisor:
     def _spawn(self) -> None:
         self._next_id += 1
         handle = WorkerHandle(self._next_id, on_message=self._on_message, on_end=self._on_end)
+        handle.restarts = self._places.pop() if self._places else 0
         self._workers[handle.id] = handle
         task = self._loop.create_task(self._start(handle))
         self._starting.add(task)
@@ -150,6 +158,7 @@ class Supervisor:
         if handle is None or self._stopping:
             return
         del self._workers[worker]
+        self._places.append(handle.restarts + 1)
         why = self._judged.pop(worker, None) or handle.how_it_ended()
         if handle.last_words:
             why = f"{why}: {redact(handle.last_words)}"

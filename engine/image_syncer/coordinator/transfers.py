@@ -190,6 +190,16 @@ class Transfers:
         self.pacing.left_alone(registry, seconds)
         self._supervisor.broadcast(LeaveAlone(registry, seconds))
 
+    @property
+    def running(self) -> RunningJobs:
+        """The jobs that workers hold, and the load that they are."""
+        return self._running
+
+    @property
+    def restarts(self) -> dict[int, int]:
+        """The workers that there are, by number, and how many were there in the place of each before."""
+        return self._supervisor.restarts
+
     def slowest(self, most: int) -> tuple[TransferRow, ...]:
         """The transfers that have been under way for longest."""
         return self._running.slowest(most, self._loop.time())
@@ -255,7 +265,8 @@ class Transfers:
         if (running := self._running.get(message.job_id)) is not None:
             for target in message.targets:
                 self._end_session(running, target)
-                running.told[target] = TargetResult(None, behind=True)
+                running.told[target] = behind = TargetResult(None, behind=True)
+                self._running.load.end_target(running.job, target, behind)
         self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
 
     def _on_learnt(self, worker: int, message: Learnt) -> None:
@@ -271,6 +282,7 @@ class Transfers:
         if isinstance(message, SideBroke):
             running.source_resumes += target is None
             running.destination_resumes += target is not None
+            self._running.load.broke_off(job, target)
             self.resumes.add(message)
             _log.info("goes on", digest=str(job.digest), idle=message.idle, **loggable(message.error))
         elif target not in running.told:
@@ -314,6 +326,7 @@ class Transfers:
         if not message.result.session_stays:
             self._end_session(running, message.target)
         result = running.told[message.target] = as_target_result(message.result)
+        self._running.load.end_target(running.job, message.target, result)
         self.moved_bytes += result.bytes_moved
         now = self._loop.time()
         self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))

@@ -117,6 +117,10 @@ class Watchdog:
         """The same, of the registries at which `places` are."""
         return self.turn(*{place.repository.registry for place in places})
 
+    def stuck(self) -> list[str]:
+        """What has been quiet for too long, and is not given up yet, for people."""
+        return [f"{watched.what}: {watched.stage}" for watched in self._watched if watched.strikes]
+
     def forget(self, watched: Watched) -> None:
         """It has ended; nothing happens where it had before."""
         if self._watched.pop(watched, watched) is None:

@@ -56,6 +56,8 @@ class WorkerHandle:
         self._output = b""
         self.heard_at = asyncio.get_running_loop().time()
         self.ready = False
+        self.restarts = 0
+        """How many were there in its place before."""
         self.crash_text = ""
         """The traceback that it sent before it ended, if it did."""
 

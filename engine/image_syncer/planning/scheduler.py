@@ -122,6 +122,10 @@ class Scheduler:
         """So many jobs may be in flight now, within `proc`; None: as many as that allows."""
         self._slots.narrow(most)
 
+    def held(self) -> dict[int, tuple[int, int]]:
+        """The streamed and the small jobs of each worker."""
+        return {number: (worker.held[0], worker.held[1]) for number, worker in self._slots.workers.items()}
+
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
         return list(held.jobs.values()) if (held := self._slots.workers.get(worker)) else []

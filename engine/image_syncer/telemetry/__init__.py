@@ -10,7 +10,14 @@ from image_syncer.telemetry.limits import LimitsLog
 from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
 from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
-from image_syncer.telemetry.progress import RateMeter, Snapshot, TransferRow, estimate_time_left
+from image_syncer.telemetry.progress import (
+    RateMeter,
+    RegistryRow,
+    Snapshot,
+    TransferRow,
+    WorkerRow,
+    estimate_time_left,
+)
 from image_syncer.telemetry.pruned import Deletion, Held, Pruned
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
@@ -29,12 +36,14 @@ __all__ = [
     "PartialFile",
     "Pruned",
     "RateMeter",
+    "RegistryRow",
     "Report",
     "ReportWriter",
     "Snapshot",
     "Totals",
     "TransferRecord",
     "TransferRow",
+    "WorkerRow",
     "configure_logging",
     "estimate_time_left",
     "get_logger",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from image_syncer.telemetry.outcome import Outcome
 
-__all__ = ["RateMeter", "Snapshot", "TransferRow", "estimate_time_left"]
+__all__ = ["RateMeter", "RegistryRow", "Snapshot", "TransferRow", "WorkerRow", "estimate_time_left"]
 
 RATE_WINDOW_S = 10.0
 """How far back a rate looks: long enough to be readable, short enough to show a stall."""
@@ -40,13 +40,48 @@ class TransferRow:
 
 
 @dataclass(frozen=True)
+class RegistryRow:
+    """One registry at one moment, as far as blobs go; rates are bytes a second.
+
+    `side` is "source", "destination", "both", or "" where no blob came from it or went to it yet. `in_flight` are the
+    blobs on their way from or to it, `connections` how many it may have of them now and `requests_per_s` at which rate
+    it is asked (None: no limit). `errors` are tries of blobs that it made fail or break off so far. `throttled` says in
+    words why less is asked of it than there is to ask ("down for 40 s", "left alone for 12 s"), if so.
+    """
+
+    name: str
+    side: str
+    bytes_per_s: float = 0.0
+    in_flight: int = 0
+    connections: int | None = None
+    requests_per_s: float | None = None
+    errors: int = 0
+    throttled: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """One worker process at one moment. `number` is that of the logs; one that replaces another has a new one, and
+    `restarts` says how many were there in its place before.
+    """
+
+    number: int
+    bytes_per_s: float = 0.0
+    streamed: int = 0
+    small: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A run at one moment, as it is handed to `on_progress`.
 
     While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the
     transfers in flight with the longest time behind them, longest first. `waiting` says what everything
-    waits for, if it does ("registry.example asked for a pause of 30 s"). Numbers may go back when a
-    transfer starts again.
+    waits for, if it does ("registry.example asked for a pause of 30 s"). `stuck` names what gives no sign of progress.
+    `streams` is how many blobs a worker may stream now, `rate_limit` how many bytes a second may move (None: any
+    number), and `held` says whether somebody holds the run back: "paused", "drains", or None. Numbers may go back when
+    a transfer starts again.
     """
 
     elapsed_s: float = 0.0
@@ -62,6 +97,12 @@ class Snapshot:
     eta_s: float | None = None
     slowest: tuple[TransferRow, ...] = ()
     waiting: str | None = None
+    registries: tuple[RegistryRow, ...] = ()
+    workers: tuple[WorkerRow, ...] = ()
+    stuck: tuple[str, ...] = ()
+    streams: int = 0
+    rate_limit: float | None = None
+    held: str | None = None
 
 
 class RateMeter:
