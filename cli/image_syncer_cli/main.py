@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from image_syncer_cli.bench import bench
 from image_syncer_cli.config_check import config
 from image_syncer_cli.config_convert import convert
 from image_syncer_cli.config_schema import schema
@@ -21,6 +22,7 @@ from image_syncer_cli.copy import copy
 from image_syncer_cli.demo import demo
 from image_syncer_cli.diff import diff
 from image_syncer_cli.doctor import doctor
+from image_syncer_cli.estimate import estimate
 from image_syncer_cli.export import export
 from image_syncer_cli.import_bundle import import_bundle
 from image_syncer_cli.login import login
@@ -116,6 +118,8 @@ _VERBS = (
     copy,
     watch,
     plan,
+    estimate,
+    bench,
     diff,
     verify,
     prune,

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from image_syncer.bench import BenchFile, bench_plan, delete_written, load_bench, loopback, save_bench
     from image_syncer.config import (
         Configuration,
         Explanation,
@@ -88,6 +89,17 @@ if TYPE_CHECKING:
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
     from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
+    from image_syncer.planning.estimate import (
+        Estimate,
+        Question,
+        WhatIf,
+        best_settings,
+        estimate,
+        parse_host,
+        what_if,
+    )
+    from image_syncer.planning.forecast import Forecast, Host
+    from image_syncer.planning.measured import MeasuredPath
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
         Deletion,
@@ -132,6 +144,7 @@ __all__ = [
     "ArchiveError",
     "AuthenticationError",
     "Bar",
+    "BenchFile",
     "Check",
     "CheckState",
     "CheckedBundle",
@@ -145,12 +158,15 @@ __all__ = [
     "Deletion",
     "Difference",
     "ErasedLogin",
+    "Estimate",
     "Examination",
     "Explanation",
     "Export",
     "FileFormat",
+    "Forecast",
     "ForeignLayers",
     "Held",
+    "Host",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -160,6 +176,7 @@ __all__ = [
     "KeptLogin",
     "LoginPlace",
     "ManifestFormat",
+    "MeasuredPath",
     "MissingPlatform",
     "NameLists",
     "NamePattern",
@@ -182,6 +199,7 @@ __all__ = [
     "ProtocolViolation",
     "Pruned",
     "Pruning",
+    "Question",
     "RateLimitedError",
     "RateSchedule",
     "Reason",
@@ -210,23 +228,29 @@ __all__ = [
     "WatchSettings",
     "WatchView",
     "Webhook",
+    "WhatIf",
     "WorkerError",
     "WorkerLane",
     "WorkerRow",
     "__version__",
     "account_for",
+    "bench_plan",
+    "best_settings",
     "check_bundles",
     "check_login",
     "configure_logging",
     "convert_files",
+    "delete_written",
     "describe_key",
     "erase_login",
+    "estimate",
     "examine",
     "explain",
     "export_bundle",
     "find_unfinished",
     "import_bundle",
     "is_place",
+    "load_bench",
     "load_configuration",
     "load_plan",
     "load_prune_plan",
@@ -234,8 +258,10 @@ __all__ = [
     "load_report",
     "load_status",
     "local_zone",
+    "loopback",
     "merge_bars",
     "open_places",
+    "parse_host",
     "parse_listen",
     "parse_login_place",
     "parse_name_pattern",
@@ -251,6 +277,7 @@ __all__ = [
     "prune",
     "rule_from_arguments",
     "run_watch",
+    "save_bench",
     "schema_path",
     "schema_text",
     "settings_in_force",
@@ -259,6 +286,7 @@ __all__ = [
     "sync",
     "tell_webhooks",
     "verify",
+    "what_if",
     "workload_of",
 ]
 
@@ -333,6 +361,10 @@ _ROOMS = {
         "WorkerRow",
         "configure_logging",
     ),
+    "bench": ("BenchFile", "bench_plan", "delete_written", "load_bench", "loopback", "save_bench"),
+    "planning.estimate": ("Estimate", "Question", "WhatIf", "best_settings", "estimate", "parse_host", "what_if"),
+    "planning.forecast": ("Forecast", "Host"),
+    "planning.measured": ("MeasuredPath",),
     "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),
     "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),

@@ -40,6 +40,7 @@ ROOMS = (
     "coordinator",
     "embedded",
     "layout",
+    "bench",
     "doctor",
     "watch",
     "cluster",

@@ -30,7 +30,7 @@ PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
 PLACES = ("oci:", "oci-archive:", "docker-archive:")
 SHELL = {"<", ">", "|"}
-NOT_RUN = {"demo", "registry", "doctor", "login", "logout", "watch", "prune", "export", "import"}
+NOT_RUN = {"demo", "registry", "doctor", "login", "logout", "watch", "bench", "prune", "export", "import"}
 """Verbs that serve, take their time, or ask registries themselves: only their words are looked at here. They have tests
 of their own, as has what takes the files of others, a file of our own format, a plan, or a place that is no registry.
 """

@@ -50,6 +50,8 @@ ROUND_TRIPS = 3
 """Of a small blob: its upload is begun, it is read, it is sent."""
 MOST_TRIES = 120
 """Simulations of all runs: some seconds."""
+LEAST_SPREAD = 0.03
+"""Of runs that are the same, on a machine that does nothing else."""
 GOOD = 0.01
 """An error that is smaller than any measurement."""
 FULL = 0.9
@@ -144,7 +146,8 @@ def fit_path(
     }
     busiest = max(run.machine_s / run.wall_s for run in runs)
     path = replace(usual, **found, cores=min(float(cpus), max(busiest, FULL * cpus)), start_s=start_s)
-    return _calibrate(_with_limits(path, runs, busiest=busiest, cpus=cpus), runs, resources, cpus=cpus)
+    path = _calibrate(_with_limits(path, runs, busiest=busiest, cpus=cpus), runs, resources, cpus=cpus)
+    return replace(path, spread=max(LEAST_SPREAD, mean_error(path, runs, resources)))
 
 
 def mean_error(path: MeasuredPath, runs: Sequence[MeasuredRun], resources: Resources) -> float:

@@ -85,6 +85,8 @@ class PlanAccount:
     shared: tuple[tuple[str, int, int], ...]
     sizes: tuple[SizeClass, ...]
     repositories: dict[str, Share] = field(default_factory=dict)
+    bytes_out: dict[str, int] = field(default_factory=dict)
+    """What leaves each source registry."""
 
     def waits(self) -> list[Wait]:
         """What published limits make of the requests, the longest first; what takes less than a second is left out."""
@@ -152,6 +154,7 @@ class _Tally:
         self._of: dict[str, Counter[str]] = {}
         self._downloads: set[int] = set()
         self._shares: dict[str, Share] = {}
+        self._out: Counter[str] = Counter()
         self._asked: set[str] = set()
         self._moved = self._mounted = self._there = self._moved_bytes = self._named_bytes = 0
 
@@ -200,6 +203,7 @@ class _Tally:
             self._ask(target.registry, Operation.PUT_UPLOAD, 1)
             if place not in self._downloads:  # one download serves all destinations
                 self._downloads.add(place)
+                self._out[source.registry] += max(0, self._plan.blobs[place].size)
                 self._ask(source.registry, Operation.GET_BLOB, 1)
             return True
         return False
@@ -232,6 +236,7 @@ class _Tally:
             shared=tuple((blobs[place].digest, sizes[place], self._named[place]) for place in shared),
             sizes=_histogram(sizes.values()),
             repositories=self._shares,
+            bytes_out=dict(self._out),
         )
 
 

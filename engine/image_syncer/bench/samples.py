@@ -1,0 +1,157 @@
+"""Samples of a plan: a few of its images, on their way to repositories of the bench's own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from image_syncer.oci import Digest, Reference, parse_reference, repository_at
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
+from image_syncer.telemetry.plan_account import workload_of
+from image_syncer.telemetry.plan_file import ImageShape, PlanWriter, load_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from image_syncer.oci import Repository
+    from image_syncer.planning.workload import Workload
+    from image_syncer.telemetry.plan_file import PlanFile, PlannedImage
+
+__all__ = ["FOLDER", "MOST_IMAGES", "Sample", "SampleMaker"]
+
+FOLDER = "image-syncer-bench"
+"""With what the names of the bench's repositories begin, below the namespace of the destination."""
+MOST_IMAGES = 200
+"""Of one sample: more make no figure better, and the bench longer."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A plan file for a part of a plan, and the same as a workload. `written` is what it puts where."""
+
+    path: Path
+    workload: Workload
+    written: tuple[tuple[Repository, Digest], ...] = ()
+
+
+class SampleMaker:
+    """Makes samples of the images of `plan` that come from `source` (a registry's name), of so many bytes at most each.
+
+    Which images those are is drawn by chance with a fixed seed, so that two benches of one plan measure the same.
+    """
+
+    def __init__(self, plan: PlanFile, source: str, folder: Path, name: str, most_bytes: int) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._name = name
+        self._most_bytes = most_bytes
+        images: dict[str, list[PlannedImage]] = {}
+        for image in plan.images:
+            of_source = parse_reference(image.source).repository.registry == source
+            if of_source and image.outcome in (Outcome.PLANNED, Outcome.UNCHANGED) and image.referrer_of is None:
+                images.setdefault(image.source, []).append(image)
+        self._groups = list(images.values())
+        random.Random(0).shuffle(self._groups)  # noqa: S311 - no secret
+        self._number = 0
+
+    def unchanged(self) -> Sample | None:
+        """Tags that are at their destinations as they are: nothing is written. None where there are none."""
+        groups = [group for group in self._groups if all(one.outcome is Outcome.UNCHANGED for one in group)]
+        return self._write(groups[: 5 * MOST_IMAGES], {}) if groups else None
+
+    def mixed(self) -> Sample | None:
+        """Images as they come."""
+        return self._copy(self._changed())
+
+    def large(self) -> Sample | None:
+        """Those with the largest blobs."""
+        return self._copy(sorted(self._changed(), key=lambda group: -self._largest(group)), most=MOST_IMAGES // 10)
+
+    def small(self) -> Sample | None:
+        """Those with the smallest blobs."""
+        return self._copy(sorted(self._changed(), key=self._largest))
+
+    def single(self) -> Sample | None:
+        """The one with the largest blob that fits."""
+        fitting = [group for group in self._changed() if self._bytes(group) <= self._most_bytes]
+        return self._copy(sorted(fitting or self._changed(), key=lambda group: -self._largest(group)), most=1)
+
+    def nothing(self) -> Sample:
+        """No image at all."""
+        return self._write([], {})
+
+    def again(self, sample: Sample) -> Sample:
+        """The same images once more: they are there now."""
+        work = tuple(
+            type(image)(image.source, (), (), image.manifests, image.destinations_asked)
+            for image in sample.workload.images
+        )
+        return Sample(sample.path, type(sample.workload)(work))
+
+    def _changed(self) -> list[list[PlannedImage]]:
+        planned = [[one for one in group if one.outcome is Outcome.PLANNED] for group in self._groups]
+        return [group for group in planned if group]
+
+    def _largest(self, group: Sequence[PlannedImage]) -> int:
+        return max((self._plan.blobs[place].size for place in group[0].blobs), default=0)
+
+    def _bytes(self, group: Sequence[PlannedImage]) -> int:
+        return sum(max(0, self._plan.blobs[place].size) for place in group[0].blobs)
+
+    def _copy(self, groups: Iterable[list[PlannedImage]], most: int = MOST_IMAGES) -> Sample | None:
+        chosen: list[list[PlannedImage]] = []
+        total = 0
+        for group in groups:
+            size = self._bytes(group)
+            if len(chosen) >= most or (chosen and total + size > self._most_bytes):
+                break
+            chosen.append(group)
+            total += size
+        if not chosen:
+            return None
+        self._number += 1
+        places = {one.destination: self._place(one.destination) for group in chosen for one in group}
+        return self._write(chosen, places)
+
+    def _place(self, destination: str) -> str:
+        """Where the bench writes what goes to `destination`."""
+        reference = parse_reference(destination)
+        registry, name = reference.repository.registry, reference.repository.name
+        first, slash, rest = name.partition("/")
+        path = f"{FOLDER}/{self._name}/{self._number}/{rest if slash else name}"
+        repository = repository_at(registry, f"{first}/{path}" if slash else path)
+        return str(Reference(repository, reference.tag, reference.digest))
+
+    def _write(self, groups: Sequence[Sequence[PlannedImage]], places: dict[str, str]) -> Sample:
+        path = self._folder / f"sample-{self._name}-{self._number}-{len(places)}-{len(groups)}.json"
+        writer = PlanWriter(str(path))
+        for group in groups:
+            for image in group:
+                destination = places.get(image.destination, image.destination)
+                blobs = tuple(self._plan.blobs[place] for place in image.blobs)
+                writer.note_shape(image.source, destination, ImageShape(image.manifests or 1, blobs))
+                writer.add(
+                    ImageResult(
+                        image.source,
+                        destination,
+                        Outcome.PLANNED,
+                        source_digest=image.source_digest,
+                        destination_digest=image.digest,
+                        rule=image.rule,
+                    )
+                )
+        settings = {**self._plan.settings, "on_conflict": "overwrite", "force": False, "referrers": "none"}
+        writer.close(Report(settings=settings, totals=Totals(), started_at=self._plan.started_at, seconds=0.0))
+        work = workload_of(load_plan(str(path)))
+        if not places:
+            images = (type(one)(one.source, (), (), one.manifests, one.destinations_asked) for one in work.images)
+            return Sample(path, type(work)(tuple(images)))
+        written = tuple(
+            (parse_reference(places[image.destination]).repository, Digest(image.digest))
+            for group in groups
+            for image in group
+            if image.digest is not None
+        )
+        return Sample(path, work, written)

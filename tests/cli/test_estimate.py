@@ -1,0 +1,121 @@
+"""`estimate`: words and numbers for a plan, from a bench; `bench` itself on small registries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.bench import BenchFile, load_bench, save_bench
+from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
+from image_syncer.planning.fit import USUAL
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
+from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Command
+
+MIB = 2**20
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A plan of 40 images with a layer of 64 MiB each, and a bench."""
+    plan, bench = tmp_path / "plan.json", tmp_path / "bench.json"
+    writer = PlanWriter(str(plan))
+    for number in range(40):
+        source, destination = f"docker.io/team/app:v{number}", f"b.example/app:v{number}"
+        blob = PlannedBlob(f"sha256:{number:064x}", 64 * MIB)
+        writer.note_shape(source, destination, ImageShape(10, (blob,)))
+        writer.add(ImageResult(source, destination, Outcome.PLANNED))
+    writer.close(Report(settings={}, totals=Totals(), started_at="2026-01-01T00:00:00+00:00", seconds=1.0))
+    save_bench(BenchFile((replace(USUAL, cores=2.0, source="docker.io"),)), str(bench))
+    return plan, bench
+
+
+def test_the_estimate_in_words(command: Command, files: tuple[Path, Path]) -> None:
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--price", "docker.io=0.09")
+    assert (ran.code, ran.err) == (0, "")
+    lines = {line[:14].strip(): line[14:] for line in ran.out.splitlines() if line and not line.startswith(" ")}
+    assert lines["Time"].startswith("3.")
+    assert "nine of ten runs within" in lines["Time"]
+    assert "machine" in lines["Waits for"]
+    assert lines["Moves"] == "2.5 GiB in 40 blobs, 0 mounted"
+    assert lines["Cost"] == "0.24 for what goes out of docker.io"
+    assert "get manifest at 100 in 6 h without a login" in lines["Limit"]
+    assert "with twice the processors" in ran.out
+
+
+def test_the_estimate_as_data(command: Command, files: tuple[Path, Path]) -> None:
+    words = ("estimate", "--plan", files[0], "--bench", files[1], "--json")
+    data = json.loads(command(*words).out)
+    assert data["bytes_moved"] == 40 * 64 * MIB
+    assert data["seconds"] < data["p90_s"] < 2 * data["seconds"]
+    faster = json.loads(command(*words, "--host", "16 cores", "--workers", "8").out)
+    assert faster["seconds"] < data["seconds"] / 2
+    slower = json.loads(command(*words, "--bandwidth", "100Mbit/s").out)
+    assert slower["seconds"] == pytest.approx(40 * 64 * MIB / 12.5e6, rel=0.05)
+    assert slower["bottleneck"] == "link"
+
+
+def test_a_budget_is_kept_or_not(command: Command, files: tuple[Path, Path]) -> None:
+    words = ("estimate", "--plan", files[0], "--bench", files[1])
+    ran = command(*words, "--budget", "60h")
+    assert ran.code == 0
+    assert "is enough: --workers" in ran.out
+    ran = command(*words, "--budget", "1h")
+    assert ran.code == 1
+    assert "published limits alone take longer" in ran.out
+    other = files[1].parent / "other.json"
+    other.write_text(files[0].read_text().replace("docker.io/", "c.example/"))
+    ran = command("estimate", "--plan", other, "--bench", files[1], "--budget", "1s")
+    assert (ran.code, "not enough on this host" in ran.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--host", "big"), "is no host"),
+        (("--bandwidth", "fast"), "is not a rate"),
+        (("--price", "docker.io"), "is no price"),
+        (("--workers", "0"), "too small"),
+    ],
+)
+def test_what_it_does_not_understand(
+    command: Command, files: tuple[Path, Path], words: tuple[str, ...], what: str
+) -> None:
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], *words)
+    assert ran.code == 2
+    assert what in ran.err
+
+
+def test_a_path_is_measured_and_left_as_it_was(command: Command, tmp_path: Path) -> None:
+    content = ContentBuilder(seed=5)
+    with serve_in_thread() as source, serve_in_thread() as destination:
+        for number in range(12):
+            push_to(source.storage, "team/app", content.image(2, layer_bytes=30_000), [f"v{number}"])
+        large = content.image(1, layer_bytes=3 * MIB)
+        push_to(source.storage, "team/app", large, ["large"])
+        hosts = [word for host in (source.address, destination.address) for word in ("--insecure", host)]
+        path = tmp_path / "bench.json"
+        src, dst = f"{source.address}/team/app", f"{destination.address}/mirror/app"
+        ran = command("bench", "--src", src, "--dst", dst, *hosts, "--save", path)
+        assert ran.code == 0, ran.err
+        assert ran.out.startswith(f"from {source.address}\n  start of a run")
+        found = load_bench(str(path)).paths[0]
+        assert (found.source, found.cores > 0, found.start_s > 0) == (source.address, True, True)
+        written = destination.storage.repositories()
+        assert written
+        assert all("/image-syncer-bench/" in name for name in written)
+        assert [tag for name in written for tag in destination.storage.tags(name)] == []
+
+
+def test_bench_wants_both_ends_or_a_plan(command: Command) -> None:
+    for words in (("--src", "a.example/b"), ("--src", "a.example/b", "--dst", "c.example/d", "--plan", "x.json")):
+        ran = command("bench", *words)
+        assert ran.code == 2
+        assert "give --src and --dst, or --plan, or none of them" in ran.err
