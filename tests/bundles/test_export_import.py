@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +18,7 @@ from image_syncer.config import (
     RegistryEntry,
     Rule,
     Settings,
+    TagSelection,
     load_configuration,
 )
 from image_syncer.config.policy import NameLists, NamePattern, Policy
@@ -215,6 +218,37 @@ def test_two_images_of_one_name_are_refused_before_anything_moves(gap: Gap) -> N
 
 
 @pytest.mark.slow
+def test_two_images_that_came_under_one_name_are_no_bundle(gap: Gap) -> None:
+    lab = gap.lab
+    one, other = lab.add_registry(), lab.add_registry()
+    same = lab.push(lab.content.image(1), "app", tags=("1",))
+    lab.push(same, "app", tags=("1",), to=one)
+    all_tags = TagSelection()
+    rule = lab.rule("app", all_tags, to=[(one, "mirror/app")])
+    gap.export(rule, lab.rule("app", all_tags, origin=one, to=[(other, "mirror/app")]), name="same")
+    lab.push(lab.content.image(1), "app", tags=("1",), to=other)
+    with pytest.raises(ConfigurationError, match="would both be mirror/app:1 in the bundle"):
+        gap.export(rule, lab.rule("app", all_tags, origin=other, to=[(other, "mirror/app")]))
+    assert not (gap.directory / "bundle/bundle.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_part_that_is_no_file_is_not_waited_for(gap: Gap, kind: str) -> None:
+    gap.lab.image()
+    gap.export()
+    record = gap.directory / "bundle/bundle.json"
+    data = json.loads(record.read_text())
+    data["parts"].append({"name": "part-9999.tar", "size": 0, "sha256": hashlib.sha256().hexdigest()})
+    record.write_text(json.dumps(data))
+    part = record.with_name("part-9999.tar")
+    if kind == "pipe":
+        os.mkfifo(part)
+    else:
+        part.symlink_to("/dev/zero")
+    with pytest.raises(ArchiveError, match=r"part-9999\.tar is no file"):
+        check_bundles(gap.directory / "bundle")
+
+
 def test_a_destination_without_the_api_lists_what_refers_under_a_tag(gap: Gap) -> None:
     lab = gap.lab
     signed = signed_image(lab.content)

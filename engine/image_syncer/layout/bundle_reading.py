@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +73,14 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     wrong = []
     for part in record.parts:
         try:
-            size = (directory / part.name).stat().st_size
+            found = (directory / part.name).stat()
         except FileNotFoundError:
             wrong.append(f"{part.name} is missing")
             continue
-        if size != part.size:
-            wrong.append(f"{part.name} has {size} bytes instead of {part.size}")
+        if not stat.S_ISREG(found.st_mode):  # a pipe would have us wait, and a device has no end
+            wrong.append(f"{part.name} is no file")
+        elif found.st_size != part.size:
+            wrong.append(f"{part.name} has {found.st_size} bytes instead of {part.size}")
     if wrong:
         raise _damaged(directory, wrong)
     return Bundle(directory, record)

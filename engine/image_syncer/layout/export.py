@@ -41,6 +41,7 @@ DEFAULT_PART_BYTES = 4 * 2**30 - 2**20
 MIN_PART_BYTES = 2**20
 """Below, there would be more parts than anybody wants to count."""
 
+_OTHER_NAME = "give one of them another repository or tag: the registry of a destination does not count here"
 _NOWHERE = "bundle.invalid"  # a name that nobody can have (RFC 2606, section 2)
 
 
@@ -71,8 +72,8 @@ def export_bundle(
     of the former bundles `against` (directories, or their bundle.json) has are left out. With `settings.dry_run`,
     nothing is written.
 
-    Raises ConfigurationError where it cannot begin, ArchiveError where a former bundle cannot be read, or this one not
-    be ended.
+    Raises ConfigurationError where it cannot begin, or several images came under one name, ArchiveError where a former
+    bundle cannot be read, or this one not be ended.
     """
     directory = Path(directory)
     files = [path / BUNDLE_FILE if path.is_dir() else path for path in map(Path, against)]
@@ -97,12 +98,14 @@ def export_bundle(
         except PlaceError as error:
             raise ConfigurationError([Problem(str(directory), None, None, error.what, error.mend or None)]) from None
         entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
+        names = _NamesInBundle(directory, on_image)
         report = sync(
             replace(inward, registries=RegistryBook((*inward.registries.entries, entry)), policies=policies),
             replace(settings, state_path=None, trust_state=False),
             on_progress=on_progress,
-            on_image=on_image,
+            on_image=names.note,
         )
+        names.check()
         if settings.dry_run or report.exit_code != 0:
             return Export(report, None)
         try:
@@ -111,6 +114,35 @@ def export_bundle(
             again = error.mend or "Run the same export again: what has come is kept."
             raise ArchiveError(f"{directory} is no bundle yet: {error.what}", hint=again) from None
     return Export(report, open_bundle(directory).record)
+
+
+class _NamesInBundle:
+    """What came under each name: destinations that differ by their registry alone are one in a bundle, and which of two
+    images it would have is chance.
+    """
+
+    def __init__(self, directory: Path, on_image: Callable[[ImageResult], None] | None) -> None:
+        self._origin = str(directory)
+        self._on_image = on_image
+        self._written: dict[str, tuple[str, str]] = {}
+        self._problems: list[Problem] = []
+
+    def note(self, result: ImageResult) -> None:
+        """An image has ended."""
+        digest = result.destination_digest
+        if digest is not None:
+            source, first = self._written.setdefault(result.destination, (result.source, digest))
+            if digest != first:
+                name = result.destination.removeprefix(f"{bundle_place(Path(self._origin))}:")
+                what = f"{source} and {result.source} have other content, and would both be {name} in the bundle"
+                self._problems.append(Problem(self._origin, None, None, what, _OTHER_NAME))
+        if self._on_image is not None:
+            self._on_image(result)
+
+    def check(self) -> None:
+        """Raises ConfigurationError where several images have one name."""
+        if self._problems:
+            raise ConfigurationError(self._problems)
 
 
 def _to_registry(configuration: Configuration, registry: str) -> Configuration:
@@ -145,8 +177,7 @@ def _check_names(rules: Sequence[Rule]) -> None:
             other, first = written.setdefault((name, target.tag), (source, rule))
             if other != source and target.digest is None:
                 what = f"{source} and {other} ({first.origin}) would both be {name}:{target.tag} in the bundle"
-                mend = "give one of them another repository or tag: the registry of a destination does not count here"
-                problems.append(Problem(rule.origin, None, None, what, mend))
+                problems.append(Problem(rule.origin, None, None, what, _OTHER_NAME))
     if problems:
         raise ConfigurationError(problems)
 

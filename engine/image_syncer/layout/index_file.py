@@ -102,6 +102,19 @@ class IndexFile:
         """Whether an entry is about that manifest."""
         return digest in self._media_types
 
+    def is_named(self, digest: Digest) -> bool:
+        """Whether a name stands for that manifest, be it one of several."""
+        return any(each.digest == digest and next(_names_of(each), None) for each in self._parsed)
+
+    def take(self, other: IndexFile, *, beyond: IndexFile) -> None:
+        """Enter what `other` has and `beyond` has not: a name that stands for something else there does so here."""
+        known = {orjson.dumps(entry, option=orjson.OPT_SORT_KEYS) for entry in (*beyond._entries, *self._entries)}
+        for entry, descriptor in zip(other._entries, other._parsed, strict=True):
+            if orjson.dumps(entry, option=orjson.OPT_SORT_KEYS) not in known:
+                for name in _names_of(descriptor):
+                    self.drop_name(name)
+                self.add(entry)
+
     def media_type_of(self, digest: Digest) -> str:
         """The media type that an entry gives that manifest; "" where none does."""
         return self._media_types.get(digest, "")

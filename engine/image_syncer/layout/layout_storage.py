@@ -20,6 +20,8 @@ from image_syncer.layout.named_storage import NamedStorage
 from image_syncer.layout.place_error import PlaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from image_syncer.embedded.upload import BlobReader, Upload
     from image_syncer.oci import Digest
 
@@ -38,6 +40,8 @@ class LayoutStorage(NamedStorage):
 
     def __init__(self, root: str, *, writes: bool, place: str = "") -> None:
         self.writes = writes
+        self._on_disk: bytes | None = None
+        """`index.json`, as we have read or written it."""
         self._files = LayoutFiles(root, writes=writes)
         try:
             super().__init__(place or root, self._read_index())
@@ -52,20 +56,26 @@ class LayoutStorage(NamedStorage):
         self._changes = self._saved_changes = 0
         """Of `index.json`: how many there were, and how many of them are on the disk."""
         self._saving: asyncio.Future[None] | None = None
+        self._parents: dict[Digest, set[Digest]] | None = None
+        """The indexes that have a manifest in them; made when something is to be deleted."""
 
     def _read_index(self) -> IndexFile:
         raw = self._files.read_top("oci-layout", _LAYOUT_FILE_BYTES)
         index = self._files.read_top("index.json", MAX_INDEX_BYTES)
         if raw is None and index is None and self.writes:
             self._refuse_other_files()
-            made = IndexFile(None, self._files.root)
-            self._files.replace_top("index.json", made.to_bytes())
-            self._files.replace_top("oci-layout", LAYOUT_FILE)
-            return made
+            raw = LAYOUT_FILE
+            self._files.replace_top("oci-layout", raw)
         check_layout_file(raw, self._files.root)
         if index is None and not self.writes:
             raise PlaceError(f"{self._files.root} has no index.json, so it names no image", "make the layout anew")
-        return IndexFile(index, self._files.root)
+        found = IndexFile(index, self._files.root)
+        if index is None:  # after "oci-layout": who is killed between the two leaves what the next run goes on with
+            index = found.to_bytes()
+            self._files.replace_top("index.json", index)
+        if self.writes:
+            self._on_disk = index
+        return found
 
     def _refuse_other_files(self) -> None:
         others = self._files.other_names()
@@ -150,6 +160,7 @@ class LayoutStorage(NamedStorage):
             upload.append((raw,))
             self.commit_upload(upload, digest)
         self._known[digest] = manifest
+        self._parents = None
         self._note_subject(manifest)
         entry = {"mediaType": manifest.media_type, "digest": digest, "size": len(raw)}
         if manifest.artifact_type and manifest.subject is not None:
@@ -183,12 +194,15 @@ class LayoutStorage(NamedStorage):
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
         """Take the names of the repository away that stand for a manifest, and what it is entered as without one. Its
-        bytes and its blobs stay.
+        bytes and its blobs stay; and so does the entry of what refers to something that has a name in whatever
+        repository: a signature in a layout is that of all repositories that have the image.
         """
         if not self.writes:
             return super().delete_manifest(repository, digest)
         if not self.index.has(digest):
             return False
+        if not self.index.is_named(digest) and self._is_about_named(digest):
+            return True
         names = [name for name, each in self.index.names.items() if each.digest == digest]
         for name in names:
             if name.repository == repository:
@@ -197,6 +211,32 @@ class LayoutStorage(NamedStorage):
             self.index.drop(digest)
         self._changes += 1
         return True
+
+    def _is_about_named(self, digest: Digest) -> bool:
+        """Whether a manifest refers to one that has a name, is in an index that has one, or refers to such a one."""
+        found = self.manifest("", digest)
+        waiting = [found.subject] if found is not None and found.subject is not None else []
+        seen = set(waiting)
+        while waiting:
+            above = waiting.pop()
+            if self.index.is_named(above):
+                return True
+            found = self.manifest("", above)
+            ways = set(self._parents_of(above))
+            if found is not None and found.subject is not None:
+                ways.add(found.subject)
+            waiting += ways - seen
+            seen |= ways
+        return False
+
+    def _parents_of(self, digest: Digest) -> Iterable[Digest]:
+        if self._parents is None:
+            self._parents = {}
+            for each in list(self._names()):
+                found = self.manifest("", each)
+                for child in found.names if found is not None else ():
+                    self._parents.setdefault(child, set()).add(each)
+        return self._parents.get(digest, ())
 
     # index.json
 
@@ -238,16 +278,31 @@ class LayoutStorage(NamedStorage):
             await asyncio.shield(self._saving)
 
     async def _save_aside(self) -> None:
-        changes, raw = self._changes, self.index.to_bytes()
         try:
+            self._take_what_others_wrote()
+            changes, raw = self._changes, self.index.to_bytes()
+            self._on_disk = raw
             await asyncio.to_thread(self._files.replace_top, "index.json", raw)
             self._saved_changes = changes
         finally:
             self._saving = None
 
     def _save(self) -> None:
-        self._files.replace_top("index.json", self.index.to_bytes())
+        self._take_what_others_wrote()
+        self._on_disk = self.index.to_bytes()
+        self._files.replace_top("index.json", self._on_disk)
         self._saved_changes = self._changes
+
+    def _take_what_others_wrote(self) -> None:
+        """Enter what another program has entered since we read or wrote the file: skopeo asks for no lock. Raises
+        PlaceError where it is no index any more.
+        """
+        raw = self._files.read_top("index.json", MAX_INDEX_BYTES)
+        if raw is None or raw == self._on_disk:
+            return
+        self.index.take(IndexFile(raw, self._files.root), beyond=IndexFile(self._on_disk, self._files.root))
+        self._named = self._by_subject = self._parents = None
+        self._on_disk = raw
 
 
 class _LayoutUpload(FileUpload):

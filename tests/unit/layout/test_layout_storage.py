@@ -13,6 +13,7 @@ from image_syncer.embedded.manifests import describe_manifest
 from image_syncer.layout.layout_storage import LayoutStorage
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.oci import Digest, digest_of, parse_manifest
+from support.signed_images import signed_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,6 +192,52 @@ def test_wrong_bytes_do_not_become_a_blob(tmp_path: Path) -> None:
     assert storage.blob_size("", digest_of(b"bytes")) is None
     assert [each.name for each in (tmp_path / ".image-syncer").iterdir()] == ["lock"]
     storage.close()
+
+
+def test_what_another_program_enters_while_we_write_stays(tmp_path: Path, content: ContentBuilder) -> None:
+    first, ours, theirs, moved = (content.image() for _ in range(4))
+    write(tmp_path, ("", first, "1.0"), ("", first, "gone"))
+    storage = LayoutStorage(str(tmp_path), writes=True)
+    index = index_of(tmp_path)
+
+    def entry(image: Any, name: str) -> dict[str, Any]:
+        described = {"mediaType": image.media_type, "digest": image.digest, "size": len(image.raw)}
+        return {**described, "annotations": {NAME: name}}
+
+    index["manifests"] = [entry(first, "gone"), entry(moved, "1.0"), entry(theirs, "theirs")]
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert storage.delete_tag("", "gone")
+    push_to(storage, "", ours, ["ours"])
+    storage.close()
+    assert names_of(tmp_path) == {"1.0": moved.digest, "ours": ours.digest, "theirs": theirs.digest}
+
+
+def test_a_layout_whose_maker_was_killed_at_its_begin_is_gone_on_with(tmp_path: Path, content: ContentBuilder) -> None:
+    LayoutStorage(str(tmp_path), writes=True).close()
+    (tmp_path / "index.json").unlink()  # which is made last
+    LayoutStorage(str(tmp_path), writes=True).close()
+    assert index_of(tmp_path)["manifests"] == []
+    assert (tmp_path / "oci-layout").stat().st_mtime_ns <= (tmp_path / "index.json").stat().st_mtime_ns
+    write(tmp_path, ("", content.image(), "1.0"))
+
+
+def test_a_signature_stays_for_another_repository_that_has_its_image(tmp_path: Path, content: ContentBuilder) -> None:
+    signed = signed_image(content)
+    write(tmp_path, ("a", signed.root, "1"), ("b", signed.root, "1"))
+    storage = LayoutStorage(str(tmp_path), writes=True)
+    about = (signed.signature, signed.sbom, signed.sbom_signature)  # the index, a child, and the SBOM
+    for each in about:
+        push_to(storage, "a", each, [])
+    for each in (signed.root, *about):
+        assert storage.delete_manifest("a", Digest(each.digest))
+    storage.close()
+    storage = LayoutStorage(str(tmp_path), writes=True)
+    assert storage.tags("a") == []
+    assert all(storage.manifest("b", Digest(each.digest)) is not None for each in (signed.root, *about))
+    for each in (signed.root, *about):
+        assert storage.delete_manifest("b", Digest(each.digest))
+    storage.close()
+    assert index_of(tmp_path)["manifests"] == []
 
 
 def test_a_directory_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
