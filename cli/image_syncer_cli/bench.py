@@ -16,6 +16,7 @@ from image_syncer_cli.option_values import file_name, parse_size_option
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ LOOPBACK_BUDGET = 2 * 2**30
 GIGABYTE = 1e9
 
 
-@click.command(short_help="Measure this host, or the path of a plan, for estimates.")
+@click.command(cls=Verb, short_help="Measure this host, or the path of a plan, for estimates.")
 @click.option("--src", metavar="REPOSITORY", help="Measure the path from this repository, with its images, to --dst.")
 @click.option("--dst", metavar="REPOSITORY", help="Where to; see --src.")
 @click.option(

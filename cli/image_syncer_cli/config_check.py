@@ -10,6 +10,7 @@ import click
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "config"]
 
 
-@click.group(short_help="Check files, show what is in force, convert (config check, show, convert, schema).")
+@click.group(cls=VerbGroup, short_help="Check files, show what is in force, convert (check, show, convert, schema).")
 def config() -> None:
     """Check files, show what they bring into force, convert those of other tools. Nothing is copied."""
 

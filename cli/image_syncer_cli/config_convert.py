@@ -10,6 +10,7 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from image_syncer import Conversion
@@ -21,7 +22,7 @@ _PRIVATE = 0o077
 """What others lose of a file with passwords in it (umask)."""
 
 
-@click.command(short_help="Write our own format from files of the Go tool, regsync, skopeo sync or dregsy.")
+@click.command(cls=Verb, short_help="Write our own format from files of the Go tool, regsync, skopeo sync or dregsy.")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--auth", metavar="FILE", help="Registries: an auth file of the Go tool.")
 @click.option("--images", metavar="FILE", help="What to copy where: an images file of the Go tool.")

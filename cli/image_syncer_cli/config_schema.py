@@ -6,11 +6,12 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 __all__ = ["schema"]
 
 
-@click.command(short_help="Print the JSON schema of our own format, for editors.")
+@click.command(cls=Verb, short_help="Print the JSON schema of our own format, for editors.")
 @click.option("--path", "as_path", is_flag=True, help="Print where it is on this machine instead.")
 @debug_option
 def schema(as_path: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug

@@ -12,6 +12,7 @@ from image_syncer_cli.options import RunOptions, debug_option, patience_options
 from image_syncer_cli.output import printable, say
 from image_syncer_cli.registry_options import auth_option
 from image_syncer_cli.resource_options import RATE_OPTION
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ _FLAGS = ("insecure", "skip_tls_verify")
 _VALUES = ("profile", "ca_file", "max_connections", "pieces_above", "requests_per_s", "rate")
 
 
-@click.command(short_help="Tell what is in force: retries, time-outs, registries.")
+@click.command(cls=Verb, short_help="Tell what is in force: retries, time-outs, registries.")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", "both", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -9,11 +9,12 @@ import click
 
 from image_syncer_cli.options import RunOptions, run_options
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
+from image_syncer_cli.verb import Verb
 
 __all__ = ["copy"]
 
 
-@click.command(short_help="Copy one image or repository, without files.")
+@click.command(cls=Verb, short_help="Copy one image or repository, without files.")
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option("--all-tags", is_flag=True, help="Copy every tag of the repository SRC.")

@@ -10,6 +10,7 @@ import click
 from image_syncer_cli.option_values import parse_size_option, whole_number
 from image_syncer_cli.options import RunOptions, debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ _DISK_FACTOR = 3
 """Both registries hold the content once, and a disk is not to be filled to the last byte."""
 
 
-@click.command(short_help="See it work: two registries, made-up images, a copy, a check, a second run.")
+@click.command(cls=Verb, short_help="See it work: two registries, made-up images, a copy, a check, a second run.")
 @click.option(
     "--size",
     default="256MiB",

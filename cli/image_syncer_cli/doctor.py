@@ -10,6 +10,7 @@ import click
 from image_syncer_cli.option_choice import doctor_options
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from image_syncer import Settings
@@ -25,7 +26,7 @@ _DURATIONS = {
 """The options that say how long is waited, and the names of what they are in the settings."""
 
 
-@click.command(short_help="Find out what is wrong with a registry, and what to do.")
+@click.command(cls=Verb, short_help="Find out what is wrong with a registry, and what to do.")
 @click.argument("subject", metavar="HOST[/REPO]")
 @auth_option
 @click.option("--config", metavar="FILE", help="The file with both parts, instead of --auth.")

@@ -11,6 +11,7 @@ import click
 from image_syncer_cli.option_values import file_name, parse_duration_option, whole_number
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def _parse_prices(_ctx: click.Context, _param: click.Parameter, values: tuple[st
     return prices
 
 
-@click.command(short_help="Say how long a plan takes, and what would change that.")
+@click.command(cls=Verb, short_help="Say how long a plan takes, and what would change that.")
 @click.option("--plan", "plan_path", required=True, callback=file_name, metavar="FILE", help="The plan (plan --save).")
 @click.option(
     "--bench", "bench_path", required=True, callback=file_name, metavar="FILE", help="What was measured (bench --save)."

@@ -12,6 +12,7 @@ from image_syncer_cli.option_values import parse_size_option
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from image_syncer import Configuration, Export, Report
@@ -23,7 +24,7 @@ _LEFT_OUT = ("state", "trust_state", "force", "on_conflict")
 """A bundle is its own journal, and has nothing to begin with that could be in conflict."""
 
 
-@click.command(short_help="Copy what the files say into a bundle, for a registry behind a gap.")
+@click.command(cls=Verb, short_help="Copy what the files say into a bundle, for a registry behind a gap.")
 @click.argument("directory", metavar="BUNDLE_DIR")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to export, YAML or JSON: the file that sync has.")

@@ -11,6 +11,7 @@ from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option, insecure_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ __all__ = ["import_bundle"]
 _TOLD_EVERY_S = 5.0
 
 
-@click.command("import", short_help="Copy a bundle into a registry; all of it is checked first.")
+@click.command("import", cls=Verb, short_help="Copy a bundle into a registry; all of it is checked first.")
 @click.argument("directory", metavar="BUNDLE_DIR")
 @click.argument("former", nargs=-1, metavar="[FORMER_DIR]...")
 @click.option("--to", "target", metavar="REGISTRY[/PREFIX]", help="Where the repositories of the bundle go.")

@@ -8,11 +8,12 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import printable, say
+from image_syncer_cli.verb import Verb
 
 __all__ = ["logout"]
 
 
-@click.command(short_help="Forget the login of a registry.")
+@click.command(cls=Verb, short_help="Forget the login of a registry.")
 @click.argument("host", metavar="[HOST]", default="docker.io")
 @click.option("--authfile", metavar="FILE", help="Forget the login in this file, instead of docker's.")
 @debug_option

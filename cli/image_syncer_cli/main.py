@@ -6,6 +6,7 @@ at once.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import warnings
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from image_syncer_cli.bench import bench
+from image_syncer_cli.completion import completion
 from image_syncer_cli.config_check import config
 from image_syncer_cli.config_convert import convert
 from image_syncer_cli.config_schema import schema
@@ -35,11 +37,14 @@ from image_syncer_cli.report import report
 from image_syncer_cli.retry import retry
 from image_syncer_cli.status import status
 from image_syncer_cli.sync import sync
+from image_syncer_cli.verb import VerbGroup
 from image_syncer_cli.verify import verify
 from image_syncer_cli.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from click.shell_completion import CompletionItem
 
     from image_syncer import ConfigurationError
 
@@ -54,9 +59,16 @@ EXIT_INTERRUPTED = 130
 
 _MAX_LINES = 3
 _OWN_OPTIONS = ("-h", "--help", "--version")
+_OF_THE_GO_TOOL = frozenset(
+    {
+        *("--auth", "--images", "--config", "--proc", "--retries", "--os", "--arch", "--force", "--log"),
+        *("--output-success-images", "--output-images-format"),
+    }
+)
+"""The options that are shown where no verb is: those of the Go tool."""
 
 
-class _DropIn(click.Group):
+class _DropIn(VerbGroup):
     """A group whose verb `sync` may be left out, so that the Go tool's command lines work as they are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -64,18 +76,16 @@ class _DropIn(click.Group):
             args = ["sync", *args]
         return super().parse_args(ctx, args)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(f"no such verb: {args[0]}.{_nearest(args[0], self.list_commands(ctx))}", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
-        records = [record for param in sync.get_params(ctx) if (record := param.get_help_record(ctx))]
-        with formatter.section("Options without a verb, as of `image-syncer sync`"):
-            formatter.write_dl(records)
+        click.Command.format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+        params = [param for param in sync.get_params(ctx) if set(param.opts) & _OF_THE_GO_TOOL]
+        with formatter.section("Options without a verb (all of them: image-syncer sync --help)"):
+            formatter.write_dl([record for param in params if (record := param.get_help_record(ctx))])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        mine = super().shell_complete(ctx, incomplete)
+        return [*mine, *sync.shell_complete(ctx, incomplete)] if incomplete.startswith("-") else mine
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -134,6 +144,7 @@ _VERBS = (
     config,
     registry,
     demo,
+    completion,
 )
 for verb in _VERBS:
     cli.add_command(verb)
@@ -150,6 +161,10 @@ def main(args: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     reopen()
     forgive(sys.stdout, sys.stderr)
+    if "_IMAGE_SYNCER_COMPLETE" in os.environ:
+        from image_syncer_cli.shell_scripts import register_shells
+
+        register_shells()
     try:
         code = cli.main(words, prog_name="image-syncer", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
@@ -216,8 +231,9 @@ def _explain_usage(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     message = error.message
     if isinstance(error, click.NoSuchOption) and context is not None:
-        known = [name for param in context.command.get_params(context) for name in param.opts]
-        message = f"no such option: {error.option_name}.{_nearest(error.option_name, known)}"
+        from image_syncer_cli.suggestions import nearest_option
+
+        message = f"no such option: {error.option_name}.{nearest_option(error.option_name, context)}"
     else:
         message = error.format_message()
         if message.startswith("Got unexpected extra argument") and context and context.command.name in _LOGINS:
@@ -225,13 +241,6 @@ def _explain_usage(error: click.ClickException) -> int:
     say(clip(redact(f"Error: {message}")), err=True)
     say(f"  Try '{context.command_path if context else 'image-syncer'} --help'.", err=True)
     return EXIT_USAGE
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    matches = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]}?" if matches else ""
 
 
 def _show_traceback() -> None:

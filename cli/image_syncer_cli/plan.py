@@ -14,6 +14,7 @@ from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ _MARKS = {True: "+", False: "-", None: "?"}
 _WORDS = {True: "in", False: "out", None: "open"}
 
 
-@click.command(short_help="Tell what a sync would copy, or why an image is in or out.")
+@click.command(cls=Verb, short_help="Tell what a sync would copy, or why an image is in or out.")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -12,6 +12,7 @@ from image_syncer_cli.option_choice import prune_run_options
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import json_line, say
 from image_syncer_cli.prune_options import PruneOptions, prune_options
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ __all__ = ["prune"]
 EXIT_WOULD_GO = 1
 
 
-@click.command(short_help="Tell, or delete, what no rule selects any more.")
+@click.command(cls=Verb, short_help="Tell, or delete, what no rule selects any more.")
 @click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
 @click.option("--images", metavar="FILE", help="What should be where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

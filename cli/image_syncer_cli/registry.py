@@ -9,6 +9,7 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from image_syncer.embedded import Double, EmbeddedRegistry
@@ -46,7 +47,7 @@ _KINDS = (
 """The doubles; written out, so that `--help` does not load the registry to know them."""
 
 
-@click.command(short_help="Serve a registry for tests and demos.")
+@click.command(cls=Verb, short_help="Serve a registry for tests and demos.")
 @click.option(
     "--listen",
     callback=_parse_address,

@@ -9,6 +9,7 @@ import click
 
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
     return value
 
 
-@click.command(short_help="Show what a run did, from its report.")
+@click.command(cls=Verb, short_help="Show what a run did, from its report.")
 @click.argument("file", metavar="FILE")
 @click.option(
     "--timeline",

@@ -10,11 +10,12 @@ from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
 from image_syncer_cli.told_choices import with_choices
+from image_syncer_cli.verb import Verb
 
 __all__ = ["retry"]
 
 
-@click.command(short_help="Run again what failed in an earlier run, from its report.")
+@click.command(cls=Verb, short_help="Run again what failed in an earlier run, from its report.")
 @click.option("--report", "old", metavar="FILE", required=True, help="The report of the earlier run; it is only read.")
 @click.option("--new-report", metavar="FILE", help="Write one JSON document on this run: what --report is for sync.")
 @auth_option

@@ -13,6 +13,7 @@ from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions, run_options
 from image_syncer_cli.prune_options import PruneOptions, sync_prune_options
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
     return click.option(option, hidden=True, expose_value=False, callback=_refuse_dropped)
 
 
-@click.command(short_help="Copy what the files say (the verb may be left out).")
+@click.command(cls=Verb, short_help="Copy what the files say (the verb may be left out).")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -12,6 +12,7 @@ from image_syncer_cli.option_choice import verify_options
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import json_line, say
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command(short_help="Compare sources and destinations, and write nothing.")
+@click.command(cls=Verb, short_help="Compare sources and destinations, and write nothing.")
 @auth_option
 @click.option("--images", metavar="FILE", help="What should be where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

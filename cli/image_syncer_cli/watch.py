@@ -13,6 +13,7 @@ from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import file_name, parse_duration_or_none, whole_number
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.registry_options import auth_option
+from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     return parse
 
 
-@click.command(short_help="Sync again and again, at an interval or by a cron expression.")
+@click.command(cls=Verb, short_help="Sync again and again, at an interval or by a cron expression.")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -1,0 +1,56 @@
+"""What may have been meant by a word that is not known. It is only told: nothing runs that was not written."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["nearest", "nearest_option", "nearest_verb"]
+
+_CUTOFF = 0.5
+_MOST_VERBS = 3
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A question that names the nearest word, or nothing where none is near."""
+    matches = get_close_matches(word, known, n=1, cutoff=_CUTOFF)
+    return f" Did you mean {matches[0]}?" if matches else ""
+
+
+def nearest_option(name: str, context: click.Context) -> str:
+    """What to write instead of an option that the verb does not have: the verbs that do have it, or the nearest."""
+    if name.startswith("--"):
+        root = context.find_root().command
+        others = [path for path, command in _verbs(root) if name in _options(command)]
+        if others and len(others) <= _MOST_VERBS:
+            return f" It is an option of {' and '.join(others)}."
+    return nearest(name, _options(context.command))
+
+
+def nearest_verb(word: str, group: click.Group, root: click.Command) -> str:
+    """What to write instead of a verb that is not there: the nearest of the group, or one below another verb."""
+    known = [name for name, command in group.commands.items() if not command.hidden]
+    if question := nearest(word, known):
+        return question
+    below = [path for path, _ in _verbs(root) if path.endswith(f" {word}")]
+    return f" Did you mean {below[0]}?" if below else ""
+
+
+def _options(command: click.Command) -> list[str]:
+    """What may be written; not what is only there to be refused with a word on why it is gone."""
+    shown = (param for param in command.params if isinstance(param, click.Option) and not param.hidden)
+    return [name for param in shown for name in (*param.opts, *param.secondary_opts)] + ["--help"]
+
+
+def _verbs(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every verb below a group, with the words that lead to it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, below in command.commands.items():
+        yield from _verbs(below, f"{path} {name}".strip())
