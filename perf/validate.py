@@ -1,7 +1,7 @@
 """How good estimates are: `python perf/validate.py [SCENARIO …]` benches, estimates and runs each scenario in one go.
 
-For each scenario: a plan, a bench of a part of it, an estimate, and then the sync itself, several times. The bench
-never sees the whole, and the runs are what a user's would be. What comes out is a table for `docs/capacity.md`.
+For each scenario: a plan, a bench with its default budget, an estimate, and then the sync itself, several times, as a
+user would run it. What comes out is a table for `docs/capacity.md`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ TUNED = ("few_large", "many_small", "real_world")
 JUDGED = ("shared_catalog", "nothing_changed", "tls", "fan_out", "slow_source", "docker_registry:large")
 """Which it had not seen."""
 RUNS = 3
-BUDGET_SHARE = 0.5
-"""Of the bytes of a scenario: what the bench may move."""
 STREAMS = 32
 
 
@@ -79,9 +77,8 @@ def validate(scenario: Scenario, directory: Path, runs: int) -> Validation:
             plan, bench = folder / "plan.json", folder / "bench.json"
             access = ["--auth", str(task.auth)]
             _call(task, ["plan", *access, "--images", str(task.images), "--save", str(plan), "--quiet"], environment)
-            budget = max(2**26, round(task.wanted.distinct_bytes * BUDGET_SHARE))
             words = ["bench", "--plan", str(plan), *access, "--save", str(bench), "--keep", "--quiet"]
-            _call(task, [*words, "--budget", str(budget)], environment)
+            _call(task, words, environment)
             estimate = ["estimate", "--plan", str(plan), "--bench", str(bench), "--json"]
             found: dict[str, Any] = json.loads(_call(task, estimate, environment))
         measured = tuple(measure_once(stage, tool, STREAMS)[0].wall_s for _ in range(runs))

@@ -104,8 +104,7 @@ def estimate(
     import image_syncer
 
     plan, bench = image_syncer.load_plan(plan_path), image_syncer.load_bench(bench_path)
-    first = bench.paths[0]
-    cores = host.cores if host is not None and host.cores else first.cores
+    cores = host.cores if host is not None and host.cores else max(path.cores for path in bench.paths)
     link = bandwidth if bandwidth is not None else host.link_bytes_per_s if host is not None else None
     question = image_syncer.Question(
         image_syncer.workload_of(plan),

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["PathBench", "bench_plan"]
 
 _STARTS = 3
-_RUNS = 5
-"""Samples that are copied of a source, among which its part of the budget is divided."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def bench_plan(
     makers: list[SampleMaker] = []
     for source in sources:
         name = secrets.token_hex(4)
-        maker = SampleMaker(plan, source, folder, name, most_bytes // (_RUNS * len(sources)))
+        maker = SampleMaker(plan, source, folder, name, most_bytes // len(sources))
         makers.append(maker)
         path, more = _bench_source(maker, measurer, options, lambda text, source=source: tell(f"{source}: {text}"))  # type: ignore[misc]
         written += more
@@ -83,6 +81,7 @@ def _sweep(
     tell: Callable[[str], None],
 ) -> Setting | None:
     """Settings beyond which more does not pay, for the large images of the first source."""
+    maker.repeat()
 
     def sample() -> Path:
         made = maker.large()

@@ -23,6 +23,10 @@ __all__ = ["FOLDER", "MOST_IMAGES", "Sample", "SampleMaker"]
 
 FOLDER = "image-syncer-bench"
 """With what the names of the bench's repositories begin, below the namespace of the destination."""
+ONE, LARGE, SMALL, MIXED = 0.2, 0.25, 0.1, 0.45
+"""Parts of the bytes for each kind of sample."""
+FEWEST = 2
+"""Images of a sample that is not of one alone: so that two workers have something to do."""
 MOST_IMAGES = 200
 """Of one sample: more make no figure better, and the bench longer."""
 
@@ -55,6 +59,12 @@ class SampleMaker:
         self._groups = list(images.values())
         random.Random(0).shuffle(self._groups)  # noqa: S311 - no secret
         self._number = 0
+        self._drawn: set[frozenset[str]] = set()
+        self._repeats = False
+
+    def repeat(self) -> None:
+        """From now on, what was drawn before may be drawn again."""
+        self._repeats = True
 
     def unchanged(self) -> Sample | None:
         """Tags that are at their destinations as they are: nothing is written. None where there are none."""
@@ -63,20 +73,20 @@ class SampleMaker:
 
     def mixed(self) -> Sample | None:
         """Images as they come."""
-        return self._copy(self._changed())
+        return self._copy(self._changed(), MIXED)
 
     def large(self) -> Sample | None:
         """Those with the largest blobs."""
-        return self._copy(sorted(self._changed(), key=lambda group: -self._largest(group)), most=MOST_IMAGES // 10)
+        return self._copy(sorted(self._changed(), key=lambda group: -self._largest(group)), LARGE, MOST_IMAGES // 10)
 
     def small(self) -> Sample | None:
         """Those with the smallest blobs."""
-        return self._copy(sorted(self._changed(), key=self._largest))
+        return self._copy(sorted(self._changed(), key=self._largest), SMALL)
 
     def single(self) -> Sample | None:
         """The one with the largest blob that fits."""
-        fitting = [group for group in self._changed() if self._bytes(group) <= self._most_bytes]
-        return self._copy(sorted(fitting or self._changed(), key=lambda group: -self._largest(group)), most=1)
+        fitting = [group for group in self._changed() if self._bytes(group) <= ONE * self._most_bytes]
+        return self._copy(sorted(fitting or self._changed(), key=lambda group: -self._largest(group)), ONE, 1)
 
     def nothing(self) -> Sample:
         """No image at all."""
@@ -100,17 +110,20 @@ class SampleMaker:
     def _bytes(self, group: Sequence[PlannedImage]) -> int:
         return sum(max(0, self._plan.blobs[place].size) for place in group[0].blobs)
 
-    def _copy(self, groups: Iterable[list[PlannedImage]], most: int = MOST_IMAGES) -> Sample | None:
+    def _copy(self, groups: Iterable[list[PlannedImage]], part: float, most: int = MOST_IMAGES) -> Sample | None:
+        """Of `groups` as many as fit, and two in any case; None where there are none, or were just these before."""
         chosen: list[list[PlannedImage]] = []
         total = 0
         for group in groups:
             size = self._bytes(group)
-            if len(chosen) >= most or (chosen and total + size > self._most_bytes):
+            if len(chosen) >= most or (len(chosen) >= min(most, FEWEST) and total + size > part * self._most_bytes):
                 break
             chosen.append(group)
             total += size
-        if not chosen:
+        names = frozenset(group[0].source for group in chosen)
+        if not chosen or (names in self._drawn and not self._repeats):
             return None
+        self._drawn.add(names)
         self._number += 1
         places = {one.destination: self._place(one.destination) for group in chosen for one in group}
         return self._write(chosen, places)

@@ -9,6 +9,7 @@ were really to be had are set so that the simulation takes as long as the runs d
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ LEAST_SPREAD = 0.03
 """Of runs that are the same, on a machine that does nothing else."""
 GOOD = 0.01
 """An error that is smaller than any measurement."""
-FULL = 0.9
+FULL = 0.8
 """Of the processors: where so much of them was used, they were what bounded the run."""
 
 
@@ -144,9 +145,10 @@ def fit_path(
         )
         for name in _NAMES
     }
-    busiest = max(run.machine_s / run.wall_s for run in runs)
-    path = replace(usual, **found, cores=min(float(cpus), max(busiest, FULL * cpus)), start_s=start_s)
-    path = _calibrate(_with_limits(path, runs, busiest=busiest, cpus=cpus), runs, resources, cpus=cpus)
+    usages = [run.machine_s / max(run.wall_s - start_s, run.wall_s / 4) for run in runs if run.workload.bytes_to_move()]
+    bounded = statistics.median(usages or [0.0]) < FULL * cpus
+    path = replace(usual, **found, cores=float(cpus), start_s=start_s)
+    path = _calibrate(_with_limits(path, runs, bounded=bounded), runs, resources, bounded=bounded)
     return replace(path, spread=max(LEAST_SPREAD, mean_error(path, runs, resources)))
 
 
@@ -189,7 +191,7 @@ def _least_squares(pieces: Sequence[Pieces], seconds: Sequence[float], usual: Ma
     return {name: usual[name] * by for name, by in zip(_NAMES, scale, strict=True)}
 
 
-def _with_limits(path: MeasuredPath, runs: Sequence[MeasuredRun], *, busiest: float, cpus: int) -> MeasuredPath:
+def _with_limits(path: MeasuredPath, runs: Sequence[MeasuredRun], *, bounded: bool) -> MeasuredPath:
     """Latencies of the blobs, and what bounds the path where the processors do not."""
     firsts = [run.first_s for run in runs if run.first_s is not None]
     streams = [run.stream_bytes_per_s for run in runs if run.stream_bytes_per_s is not None]
@@ -205,18 +207,24 @@ def _with_limits(path: MeasuredPath, runs: Sequence[MeasuredRun], *, busiest: fl
             stream=replace(path.stream, latency_s=first),
         )
     stream = max(streams) if streams else None
-    rates = [run.workload.bytes_to_move() / run.wall_s for run in runs]
-    bounded = busiest < FULL * cpus and max(rates) > 0
-    return replace(path, limits=PathLimits(stream, 1.1 * max(rates) if bounded else None))
+    rates = [run.workload.bytes_to_move() / max(run.wall_s - path.start_s, run.wall_s / 10) for run in runs]
+    bound = 1.1 * max(rates) if bounded and max(rates) > 0 else None
+    return replace(path, limits=PathLimits(stream, bound))
 
 
 _Knob = tuple["Callable[[MeasuredPath], float | None]", "Callable[[MeasuredPath, float], MeasuredPath]"]
 
 
-def _calibrate(path: MeasuredPath, runs: Sequence[MeasuredRun], resources: Resources, *, cpus: int) -> MeasuredPath:
-    """Turn one thing after another until the simulation is as near to the runs as it gets."""
+def _calibrate(path: MeasuredPath, runs: Sequence[MeasuredRun], resources: Resources, *, bounded: bool) -> MeasuredPath:
+    """Turn one thing after another until the simulation is as near to the runs as it gets. Of the processors, at least
+    half are to be had; where the path is what bounds it, all of them.
+    """
+    most = path.cores
     knobs: tuple[_Knob, ...] = (
-        (lambda one: one.cores, lambda one, value: replace(one, cores=min(value, float(cpus)))),
+        (
+            lambda one: None if bounded else one.cores,
+            lambda one, value: replace(one, cores=min(max(value, most / 2), most)),
+        ),
         (
             lambda one: one.limits.path_bytes_per_s,
             lambda one, value: replace(one, limits=replace(one.limits, path_bytes_per_s=value)),

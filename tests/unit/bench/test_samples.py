@@ -1,0 +1,100 @@
+"""Samples of a plan: few images, within a budget, to repositories of the bench's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from image_syncer.bench.samples import MOST_IMAGES, Sample, SampleMaker
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
+from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter, load_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from image_syncer.telemetry.plan_file import PlanFile
+
+MIB = 2**20
+
+
+def make_plan(folder: Path, sizes: Sequence[int | None]) -> PlanFile:
+    """An image for each size, in MiB, of its one layer; None: one that has not changed."""
+    writer = PlanWriter(str(folder / "plan.json"))
+    for number, size in enumerate(sizes):
+        source, destination = f"a.example/team/app:v{number}", f"b.example/mirror/app:v{number}"
+        outcome = Outcome.UNCHANGED if size is None else Outcome.PLANNED
+        if size is not None:
+            writer.note_shape(
+                source, destination, ImageShape(1, (PlannedBlob(f"sha256:{number + 1:064x}", size * MIB),))
+            )
+        digest = f"sha256:{number + 1:064x}"
+        writer.add(ImageResult(source, destination, outcome, source_digest=digest, destination_digest=digest))
+    writer.close(Report(settings={}, totals=Totals(), started_at="2026-01-01T00:00:00+00:00", seconds=0.0))
+    return load_plan(str(folder / "plan.json"))
+
+
+def maker(folder: Path, sizes: Sequence[int | None], most_mib: int = 100) -> SampleMaker:
+    return SampleMaker(make_plan(folder, sizes), "a.example", folder, "x1", most_mib * MIB)
+
+
+def sizes_of(sample: Sample | None) -> list[int]:
+    assert sample is not None
+    return [image.blobs[0].size // MIB for image in sample.workload.images]
+
+
+def test_each_kind_has_its_images_within_its_part_of_the_budget(tmp_path: Path) -> None:
+    made = maker(tmp_path, [1, 2, 3, 12, 20, 30, 45])
+    assert sizes_of(made.single()) == [20]
+    assert sizes_of(made.large()) == [45, 30]
+    assert sizes_of(made.small()) == [1, 2, 3]
+    assert sum(sizes_of(made.mixed())) <= 75
+
+
+def test_everything_goes_where_only_the_bench_writes(tmp_path: Path) -> None:
+    sample = maker(tmp_path, [1, 2]).mixed()
+    assert sample is not None
+    places = {str(repository) for repository, _ in sample.written}
+    assert places == {"b.example/mirror/image-syncer-bench/x1/1/app"}
+    assert {image.destination for image in load_plan(str(sample.path)).images} == {
+        f"b.example/mirror/image-syncer-bench/x1/1/app:v{number}" for number in range(2)
+    }
+
+
+def test_what_was_drawn_is_not_drawn_again_unless_wanted(tmp_path: Path) -> None:
+    made = maker(tmp_path, [10, 10])
+    assert sizes_of(made.large()) == [10, 10]
+    assert made.mixed() is None
+    made.repeat()
+    first, second = made.large(), made.large()
+    assert first is not None
+    assert second is not None
+    assert {repository for repository, _ in first.written}.isdisjoint({one for one, _ in second.written})
+
+
+def test_tags_that_have_not_changed_are_asked_for_where_they_are(tmp_path: Path) -> None:
+    made = maker(tmp_path, [None, None, 5])
+    sample = made.unchanged()
+    assert sample is not None
+    assert (len(sample.workload.images), sample.written, sample.workload.bytes_to_move()) == (2, (), 0)
+    assert {image.destination.partition(":")[0] for image in load_plan(str(sample.path)).images} == {
+        "b.example/mirror/app"
+    }
+    assert maker(tmp_path, [5]).unchanged() is None
+
+
+def test_a_sample_is_bounded_in_images_and_is_the_same_each_time(tmp_path: Path) -> None:
+    sizes = [0] * (2 * MOST_IMAGES)
+    first, second = maker(tmp_path, sizes).mixed(), maker(tmp_path, sizes).mixed()
+    assert first is not None
+    assert second is not None
+    assert len(first.workload.images) == MOST_IMAGES
+    assert [image.blobs for image in first.workload.images] == [image.blobs for image in second.workload.images]
+
+
+@pytest.mark.parametrize("registry", ["b.example", "other.example"])
+def test_images_of_other_sources_are_left_out(tmp_path: Path, registry: str) -> None:
+    made = SampleMaker(make_plan(tmp_path, [1, 2]), registry, tmp_path, "x1", MIB)
+    assert (made.mixed(), made.large(), made.small(), made.single()) == (None, None, None, None)
+    assert made.nothing().workload.images == ()
