@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.rules import RuleError, parse_expression
-from image_syncer.oci import InvalidReference, canonical_registry, is_place
+from image_syncer.oci import InvalidReference, canonical_registry, is_place, registry_names
 from image_syncer.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from image_syncer.oci import Reference
 
@@ -65,6 +65,10 @@ class NamePattern:
         """Whether the name of `reference` is meant."""
         return automaton_of(self.regex).fullmatch(_name(reference))
 
+    def fits_any(self, references: Iterable[Reference]) -> bool:
+        """Whether the name of one of them is meant."""
+        return any(self.fits(each) for each in references)
+
 
 @dataclass(frozen=True, slots=True)
 class NameLists:
@@ -75,7 +79,8 @@ class NameLists:
 
     def refusal(self, side: str, reference: Reference) -> str | None:
         """Why `reference`, which is the `side` ("source"), is refused; None where it is not."""
-        denied = next((pattern for pattern in self.deny if pattern.fits(reference)), None)
+        names = _all_names(reference) if self.deny else ()
+        denied = next((pattern for pattern in self.deny if pattern.fits_any(names)), None)
         if denied is not None:
             return f"the {side} {reference} is denied by “{denied.written}”"
         if self.allow and not any(pattern.fits(reference) for pattern in self.allow):
@@ -114,7 +119,7 @@ class Policy:
 
     def holds_for(self, destination: Reference) -> bool:
         """Whether what goes there is subject to it."""
-        return not self.to or any(pattern.fits(destination) for pattern in self.to)
+        return not self.to or any(pattern.fits_any(_all_names(destination)) for pattern in self.to)
 
     def refusal(self, source: Reference, destination: Reference) -> str | None:
         """Why names alone are reason enough to refuse the image; None where they are not."""
@@ -174,6 +179,12 @@ def parse_name_pattern(text: str) -> NamePattern:
 
 def _translate(pattern: str) -> str:
     return "".join(_WRITTEN.get(part) or re.escape(part) for part in _PARTS.split(pattern))
+
+
+def _all_names(reference: Reference) -> list[Reference]:
+    """The reference by every name of its registry: who writes `:443` behind it gets around no list."""
+    at = reference.repository
+    return [replace(reference, repository=replace(at, registry=name)) for name in registry_names(at.registry)]
 
 
 def _name(reference: Reference) -> str:

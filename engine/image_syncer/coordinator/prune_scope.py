@@ -4,10 +4,10 @@ so that nothing there may be taken for unselected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.oci import Digest, Repository, is_place
+from image_syncer.oci import Digest, Repository, is_place, registry_names
 from image_syncer.telemetry import ImageResult, Outcome
 
 if TYPE_CHECKING:
@@ -129,11 +129,26 @@ class PruneScope:
     def why_held(self, repository: Repository) -> str | None:
         """Why nothing may be pruned in `repository`, or None."""
         held = self._held.get(repository) or self._held_registries.get(repository.registry)
-        return held or self._held_everywhere
+        return held or self._held_everywhere or self._why_named_twice(repository)
+
+    def _why_named_twice(self, repository: Repository) -> str | None:
+        """What rules bring under one of its names is not selected under the other."""
+        for registry in registry_names(repository.registry)[1:]:
+            other = replace(repository, registry=registry)
+            if other != repository and (other in self._owned or other in self._only_named or other in self._selected):
+                return f"rules of these files mean the same repository by the name {other}: give it one name"
+        return None
 
     def selected(self, repository: Repository) -> Selected:
-        """What rules select there."""
-        return self._selected.get(repository, Selected())
+        """What rules select there. A place has one index for all its repositories: what rules bring by digest to any of
+        them has to stay in it.
+        """
+        found = self._selected.get(repository, Selected())
+        if not is_place(repository.registry):
+            return found
+        there = (each for place, each in self._selected.items() if place.registry == repository.registry)
+        digests = frozenset[Digest]().union(*(each.digests for each in there))
+        return Selected(found.tags, {str(digest): digest for digest in digests})
 
 
 class ScopedImages:

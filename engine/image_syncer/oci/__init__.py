@@ -46,6 +46,7 @@ from image_syncer.oci.reference import (
     is_tag,
     parse_reference,
     parse_repository,
+    registry_names,
     repository_at,
 )
 from image_syncer.oci.schema1 import platform_of_schema1
@@ -110,6 +111,7 @@ __all__ = [
     "parse_time",
     "platform_of_config",
     "platform_of_schema1",
+    "registry_names",
     "repository_at",
     "select_platforms",
     "split_place",

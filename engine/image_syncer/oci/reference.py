@@ -23,6 +23,7 @@ __all__ = [
     "is_tag",
     "parse_reference",
     "parse_repository",
+    "registry_names",
     "repository_at",
 ]
 
@@ -35,6 +36,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 _LAST_PORT = 65535
+_OWN_PORTS = (":443", ":80")
 _MAX_NAME = 255
 _MAX_HOST = 255 + len(":65535")
 
@@ -110,6 +112,24 @@ def canonical_registry(host: str) -> str:
             raise InvalidReference(f"{quoted(host)} is not a registry's host: that is no IPv6 address") from None
     registry = f"{name}:{int(match['port'])}" if match["port"] else name
     return DOCKER_HUB if registry in _DOCKER_HUB_HOSTS else registry
+
+
+def registry_names(registry: str) -> tuple[str, ...]:
+    """The names under which a registry may be reached that has this one, which comes first: with the port that HTTPS,
+    or HTTP where that is allowed, has anyway, and without it.
+
+    >>> registry_names("quay.io")
+    ('quay.io', 'quay.io:443', 'quay.io:80')
+    """
+    if is_place(registry):
+        return (registry,)
+    bare = registry
+    for port in _OWN_PORTS:
+        bare = bare.removesuffix(port)
+    if _HOST.fullmatch(bare) is None or bare.rpartition("]")[2].count(":"):
+        return (registry,)
+    bare = canonical_registry(bare)
+    return tuple(dict.fromkeys((registry, bare, *(f"{bare}{port}" for port in _OWN_PORTS))))
 
 
 def repository_at(registry: str, name: str) -> Repository:

@@ -116,6 +116,18 @@ def test_a_policy_holds_where_it_says():
     assert refusal_by_name([policy], source, parse_reference("prod.io/app:1"))[0] is policy
 
 
+@pytest.mark.parametrize("listed", ["a.io", "a.io:443", "a.io:80"])
+@pytest.mark.parametrize("written", ["a.io", "a.io:443", "A.io:0443", "a.io:80"])
+def test_a_port_that_is_there_anyway_gets_around_no_policy(listed, written):
+    image = parse_reference(f"{written}/secret/app:1")
+    denied = NameLists(deny=patterns(f"{listed}/secret/**"))
+    assert "is denied" in denied.refusal("source", image)
+    assert Policy("p", to=patterns(f"{listed}/**")).holds_for(image)
+    allowed = NameLists(patterns("a.io:5000/**"))
+    assert "is not among those" in allowed.refusal("source", image)
+    assert NameLists(deny=patterns("a.io:5000/**")).refusal("source", image) is None
+
+
 def load(tmp_path: Path, policy: str, *, rules: str = RULES):
     path = tmp_path / "images.yaml"
     path.write_text(f"version: 2\n{rules}{policy}", encoding="utf-8")
