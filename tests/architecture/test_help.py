@@ -1,22 +1,27 @@
-"""Every verb has a heading and examples in `--help`, and fits into a terminal of 80 columns."""
+"""Every verb has a heading and examples in `--help`, fits into 80 columns, and is in the manual page."""
 
 from __future__ import annotations
 
 import shlex
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
+from architecture.source_tree import PROJECT
 from image_syncer_cli.help_examples import EXAMPLES
 from image_syncer_cli.help_headings import OPTION_HEADINGS, VERB_HEADINGS
 from image_syncer_cli.main import cli
+from image_syncer_cli.man_page import manual_page
 from image_syncer_cli.verb import Verb, VerbGroup, option_sections, verb_sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COLUMNS = 80
+PAGE = PROJECT / "docs" / "man" / "image-syncer.1"
 ALONE = click.Context(cli, info_name="image-syncer")
 
 
@@ -99,3 +104,36 @@ def test_examples_are_understood(path: str, line: str, tmp_path: object, monkeyp
         command, context = found, click.Context(found, context, name)
     assert command is VERBS[path]
     command.make_context(path, words)
+
+
+def test_the_manual_page_is_that_of_the_commands() -> None:
+    told = "run `python -m image_syncer_cli.man_page docs/man/image-syncer.1`"
+    assert PAGE.read_text(encoding="utf-8") == manual_page(), told
+
+
+def test_the_manual_page_has_every_verb_and_every_option() -> None:
+    text = PAGE.read_text(encoding="utf-8").replace("\\-", "-")
+    assert [path for path in VERBS if f"\n.SS {path} " not in text] == []
+    names = {
+        name
+        for command in VERBS.values()
+        for param in command.params
+        if isinstance(param, click.Option) and not param.hidden
+        for name in param.opts
+    }
+    assert len(names) > 50
+    assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not on this machine")
+def test_man_has_nothing_to_say_against_the_page() -> None:
+    done = subprocess.run(
+        ["man", "--warnings", "--local-file", str(PAGE)],
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "80"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "image-syncer - copy container images between registries" in done.stdout

@@ -1,4 +1,4 @@
-"""What `pip install` brings: the two packages whole, and nothing else.
+"""What `pip install` brings: the two packages whole, the manual page, and nothing else.
 
 The wheel is the one named by IMAGE_SYNCER_WHEEL, or else one built here from a copy of the sources, by this
 environment's setuptools: no network, and nothing left in the checkout.
@@ -7,6 +7,7 @@ environment's setuptools: no network, and nothing left in the checkout.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from architecture.source_tree import PROJECT
 
-BUILD_INPUTS = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "engine", "cli")
+BUILD_INPUTS = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "docs/man", "engine", "cli")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SOURCE_ROOTS = (PROJECT / "engine", PROJECT / "cli")
 
@@ -51,7 +52,15 @@ def test_the_wheel_holds_every_source_and_nothing_else(wheel: ZipFile) -> None:
         for path in root.rglob("*")
         if path.suffix == ".py" or path.name in {"py.typed", "schema.json"}
     }
-    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+    packages = {name for name in wheel.namelist() if not re.match(r"[^/]+\.(?:dist-info|data)/", name)}
+    assert packages == expected
+
+
+def test_the_manual_page_lies_where_man_looks(wheel: ZipFile) -> None:
+    """Below the prefix: /usr/local/share/man, of an installation for the whole machine."""
+    [name] = [name for name in wheel.namelist() if ".data/" in name]
+    assert name.endswith(".data/data/share/man/man1/image-syncer.1")
+    assert wheel.read(name) == (PROJECT / "docs/man/image-syncer.1").read_bytes()
 
 
 def test_both_packages_are_typed(wheel: ZipFile) -> None:
