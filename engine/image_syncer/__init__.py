@@ -6,8 +6,11 @@
     report = sync(configuration, Settings(report_path="report.json"))
     print(report.summary_line())
 
+In a running event loop: `report = await sync_async(configuration, settings)`, or with its events.
+
 Public are the names of `__all__` here, and those of `__all__` in `image_syncer.embedded` (a registry for
 tests and demos), `image_syncer.units` (sizes, rates, durations) and `image_syncer.errors`. The rest may change.
+docs/api.md says what can be relied on.
 
 Names are resolved when they are first used (PEP 562), so that a worker process loads only its own rooms.
 """
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         ReferrerSelection,
         RegistryBook,
         RegistryEntry,
+        Rule,
         Settings,
         Verdict,
         load_configuration,
@@ -50,11 +54,13 @@ if TYPE_CHECKING:
     from image_syncer.config.converters import ConversionOptions, FileFormat
     from image_syncer.config.schema import describe_key, schema_path, schema_text
     from image_syncer.coordinator import plan, prune, sync, verify
+    from image_syncer.coordinator.async_run import AsyncRun
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.coordinator.login_check import check_login
     from image_syncer.coordinator.prune_plan import load_prune_plan
+    from image_syncer.coordinator.sync_async import plan_async, prune_async, sync_async, verify_async
     from image_syncer.credentials import (
         CredentialError,
         ErasedLogin,
@@ -119,6 +125,17 @@ if TYPE_CHECKING:
         WorkerRow,
         configure_logging,
     )
+    from image_syncer.telemetry.events import (
+        Event,
+        ImageEnded,
+        ProgressMade,
+        RegistryBack,
+        RegistryDown,
+        RegistryGivenUp,
+        RunEnded,
+        TransferEnded,
+        Warned,
+    )
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.planned_work import PlannedWork, planned_work
@@ -142,6 +159,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchiveError",
+    "AsyncRun",
     "AuthenticationError",
     "Bar",
     "BenchFile",
@@ -159,6 +177,7 @@ __all__ = [
     "Difference",
     "ErasedLogin",
     "Estimate",
+    "Event",
     "Examination",
     "Explanation",
     "Export",
@@ -167,6 +186,7 @@ __all__ = [
     "ForeignLayers",
     "Held",
     "Host",
+    "ImageEnded",
     "ImageList",
     "ImageResult",
     "IntegrityError",
@@ -196,6 +216,7 @@ __all__ = [
     "Policy",
     "PolicyCommand",
     "Problem",
+    "ProgressMade",
     "ProtocolViolation",
     "Pruned",
     "Pruning",
@@ -206,24 +227,31 @@ __all__ = [
     "RecordedReport",
     "ReferrerSelection",
     "RefusedError",
+    "RegistryBack",
     "RegistryBook",
+    "RegistryDown",
     "RegistryDownError",
     "RegistryEntry",
     "RegistryError",
+    "RegistryGivenUp",
     "RegistryRow",
     "Report",
+    "Rule",
+    "RunEnded",
     "Settings",
     "Snapshot",
     "SyncError",
     "Target",
     "Timeline",
     "Totals",
+    "TransferEnded",
     "TransferRecord",
     "TransferRow",
     "TransportError",
     "UnavailableError",
     "Unfinished",
     "Verdict",
+    "Warned",
     "WatchOrder",
     "WatchSettings",
     "WatchView",
@@ -273,8 +301,10 @@ __all__ = [
     "parse_webhook",
     "parse_webhook_file",
     "plan",
+    "plan_async",
     "planned_work",
     "prune",
+    "prune_async",
     "rule_from_arguments",
     "run_watch",
     "save_bench",
@@ -284,13 +314,28 @@ __all__ = [
     "slow_side",
     "store_login",
     "sync",
+    "sync_async",
     "tell_webhooks",
     "verify",
+    "verify_async",
     "what_if",
     "workload_of",
 ]
 
 _ROOMS = {
+    "telemetry.events": (
+        "Event",
+        "ImageEnded",
+        "ProgressMade",
+        "RegistryBack",
+        "RegistryDown",
+        "RegistryGivenUp",
+        "RunEnded",
+        "TransferEnded",
+        "Warned",
+    ),
+    "coordinator.async_run": ("AsyncRun",),
+    "coordinator.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
     "config": (
         "Configuration",
         "Explanation",
@@ -309,6 +354,7 @@ _ROOMS = {
         "ReferrerSelection",
         "RegistryBook",
         "RegistryEntry",
+        "Rule",
         "Settings",
         "Verdict",
         "load_configuration",

@@ -21,11 +21,14 @@ _DEFAULT_TAG = "latest"
 
 
 def rule_from_arguments(
-    source: str, destination: str, *, all_tags: bool, platforms: Sequence[str], directory: str = "."
+    source: str, destination: str, *, all_tags: bool = False, platforms: Sequence[str] = (), directory: str = "."
 ) -> Rule:
-    """The rule of one copy. Unlike in files, a source without tag means `latest`, as for `docker pull`, and at a place
-    that is no registry the one image that is there; `all_tags` asks for all of them. Paths of places are taken from
-    `directory`. Raises ConfigurationError with every mistake.
+    """The rule of one copy. `source` is "repository", "repository:tag", "repository:tag,tag", "repository@digest" or
+    "repository:/regular expression/", `destination` the same but for the expression.
+
+    Unlike in files, a source without tag means `latest`, as for `docker pull`, and at a place that is no registry the
+    one image that is there; `all_tags` asks for all of them. `platforms` are "os/architecture" or more. Paths of places
+    are taken from `directory`. Raises ConfigurationError with every mistake.
     """
     findings = Findings("command line")
     wanted = read_platforms([(platform, None) for platform in platforms], "--platform", findings)

@@ -8,6 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from image_syncer.coordinator.signals import taken_signals
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ __all__ = ["DEADLINE", "INTERRUPTED", "Ending"]
 INTERRUPTED = "the run was interrupted"
 DEADLINE = "the deadline has passed"
 """Reasons of what was not tried."""
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _log = get_logger(__name__)
 
@@ -67,26 +66,9 @@ class Ending:
         finally:
             timer.cancel()
 
-    @contextlib.contextmanager
-    def signals(self, *, wanted: bool = True) -> Iterator[None]:
-        """Take SIGINT, SIGTERM and SIGHUP (the terminal is gone; not where it is ignored, as `nohup` has it). Not
-        `wanted`: they are somebody else's business.
-        """
-        before = {}
-        for number in _SIGNALS if wanted else ():
-            handler = signal.getsignal(number)
-            if number == signal.SIGHUP and handler == signal.SIG_IGN:
-                continue
-            with contextlib.suppress(ValueError, RuntimeError):  # not the main thread: the caller's business then
-                self._loop.add_signal_handler(number, self._on_signal, number)
-                before[number] = handler
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                self._loop.remove_signal_handler(number)
-                if handler is not None:  # None: not of Python's making, and cannot be put back from here
-                    signal.signal(number, handler)
+    def signals(self, *, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Take the signals that end a run. Not `wanted`: they are somebody else's business."""
+        return taken_signals(self._loop, self._on_signal) if wanted else contextlib.nullcontext()
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._signalled:

@@ -18,7 +18,12 @@ _Result = TypeVar("_Result")
 
 
 def run_in_loop(work: Coroutine[None, None, _Result]) -> _Result:
-    """`uvloop.run`, which would wait for ever for a task that does not end when it is cancelled."""
+    """`uvloop.run`, which would wait for ever for a task that does not end when it is cancelled. Raises RuntimeError
+    where the thread is inside of a running loop.
+    """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, and asks without raising
+        work.close()
+        raise RuntimeError("an event loop is running in this thread: use the asynchronous form, such as sync_async")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -14,6 +14,7 @@ from image_syncer.coordinator.ahead import AheadLooks
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
+from image_syncer.coordinator.event_teller import EventTeller
 from image_syncer.coordinator.guard import end_run, guard
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from image_syncer.net import EndpointBook
     from image_syncer.planning import Breaker, Holdings, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
+    from image_syncer.telemetry.events import Event
 
 __all__ = ["Run"]
 
@@ -76,6 +78,7 @@ class Run:
         *,
         on_progress: Callable[[Snapshot], None] | None,
         on_image: Callable[[ImageResult], None] | None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         check_form(configuration, settings)
         self._configuration = configuration
@@ -87,9 +90,11 @@ class Run:
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = journal_of(settings)
-        self._progress = Progress(self._snapshot, on_progress, self._journal)
+        self._events = events = EventTeller(on_event)
+        self._progress = Progress(self._snapshot, events.progress(on_progress), self._journal)
         self._files = self._open_files()
         self._pruner = self._new_pruner()
+        on_image = events.images(on_image)
         self._ledger = self._new_ledger(self._pruner.listening(on_image) if self._pruner is not None else on_image)
         self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
         self._main: asyncio.Task[None] | None = None
@@ -130,7 +135,9 @@ class Run:
             finally:
                 await self._wind_up(watching, guarding)
         self._progress.tell()
-        return self._report()
+        report = self._report()
+        self._events.tell_end(report)
+        return report
 
     async def _work(self) -> None:
         await self._rules.run()
@@ -192,6 +199,7 @@ class Run:
             on_outage=self._on_outage,
         )
         self._client, endpoints = access.client, access.endpoints
+        self._events.listen(access.health.breakers)
         self._dog = Watchdog(
             longest_quiet_s(settings, policies, request_s=access.timeouts.request_s),
             on_hopeless=end_run(self._ending),
@@ -221,7 +229,7 @@ class Run:
             quirks=quirks,
             breakers=access.health.breakers,
             mirrors=discovery.mirrors,
-            on_transfer=report.add_transfer if (report := self._files.report) is not None else None,
+            on_transfer=self._events.transfers(self._files.on_transfer),
             run_began_at=self._began,
         )
         self._snapshots = Snapshots(self._ledger, self._transfers, access, self._dog, self._began)
@@ -289,6 +297,7 @@ class Run:
     async def _watch(self) -> None:
         while True:
             self._progress.tell()
+            self._events.tell_warnings(self._warnings)
             self._transfers.pacing.sample()
             await asyncio.sleep(self._settings.progress_interval_s)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Settings
-    from image_syncer.telemetry import ImageResult
+    from image_syncer.telemetry import ImageResult, TransferRecord
 
 __all__ = ["RunFiles"]
 
@@ -32,6 +32,11 @@ class RunFiles:
         except SyncError:
             self.abandon()
             raise
+
+    @property
+    def on_transfer(self) -> Callable[[TransferRecord], None] | None:
+        """What is to be told of each transfer that ends, for the report."""
+        return self.report.add_transfer if self.report is not None else None
 
     def listener(self, on_image: Callable[[ImageResult], None] | None) -> Callable[[ImageResult], None] | None:
         """What is to be told of each image that ends, for the plan and for `on_image`."""

@@ -1,4 +1,4 @@
-"""`sync`, `plan`, `verify` and `prune`: the doors of the engine."""
+"""`sync`, `plan`, `verify` and `prune`: the doors of the engine. Those for a running loop are in `sync_async`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report, Snapshot
+    from image_syncer.telemetry.events import Event
 
 __all__ = ["plan", "prune", "sync", "verify"]
 
@@ -24,17 +25,21 @@ def sync(
     *,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Report:
     """Copy what the rules name; returns when every image has an outcome.
 
     Runs a loop of its own in the calling thread. In the main thread SIGINT and SIGTERM end the run early, and the
-    report says so. `on_progress` is called every `settings.progress_interval_s`, `on_image` for each image that ends,
-    both from the loop: they must not block. Raises ConfigurationError where the run cannot begin; what befalls an
-    image is in the report.
+    report says so. `on_progress` is called every `settings.progress_interval_s` seconds, `on_image` for each image that
+    ends, `on_event` for both and for all else that the run tells, all from the loop: they must not block. Raises
+    ConfigurationError where the run cannot begin; what befalls an image is in the report. In a running event loop use
+    `sync_async`.
     """
 
     async def run() -> Report:
-        return await Run(configuration, settings, on_progress=on_progress, on_image=on_image).execute()
+        return await Run(
+            configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event
+        ).execute()
 
     return run_in_loop(run())
 
@@ -45,9 +50,12 @@ def plan(
     *,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Report:
     """What `sync` would copy, with bytes; reads manifests, starts no worker and changes nothing."""
-    return sync(configuration, replace(settings, dry_run=True), on_progress=on_progress, on_image=on_image)
+    return sync(
+        configuration, replace(settings, dry_run=True), on_progress=on_progress, on_image=on_image, on_event=on_event
+    )
 
 
 def verify(
@@ -57,6 +65,7 @@ def verify(
     deep: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Report:
     """Compare what the rules name with what is at its destinations now; writes nothing, and starts no worker.
 
@@ -67,7 +76,9 @@ def verify(
     from image_syncer.coordinator.verify_run import VerifyRun
 
     async def run() -> Report:
-        return await VerifyRun(configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image).execute()
+        return await VerifyRun(
+            configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image, on_event=on_event
+        ).execute()
 
     return run_in_loop(run())
 
@@ -78,6 +89,7 @@ def prune(
     *,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Report:
     """Delete at destinations what no rule selects any more, as `settings.pruning` says; copies nothing.
 
@@ -89,6 +101,8 @@ def prune(
     wanted = replace(settings, pruning=settings.pruning or Pruning())
 
     async def run() -> Report:
-        return await PruneRun(configuration, wanted, on_progress=on_progress, on_image=on_image).execute()
+        return await PruneRun(
+            configuration, wanted, on_progress=on_progress, on_image=on_image, on_event=on_event
+        ).execute()
 
     return run_in_loop(run())

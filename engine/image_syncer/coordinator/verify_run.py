@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from image_syncer.net import EndpointBook
     from image_syncer.planning import Holdings, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
+    from image_syncer.telemetry.events import Event
 
 __all__ = ["VerifyRun"]
 
@@ -44,11 +45,12 @@ class VerifyRun(Run):
         deep: bool,
         on_progress: Callable[[Snapshot], None] | None,
         on_image: Callable[[ImageResult], None] | None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self._deep = deep
         self._reading: BlobReading | None = None
         self._read_rate = RateMeter()
-        super().__init__(configuration, settings, on_progress=on_progress, on_image=on_image)
+        super().__init__(configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event)
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
         return VerifyLedger(self._files.report, on_image)

@@ -117,7 +117,8 @@ class Report:
     """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
 
     `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
-    "SIGTERM", "SIGHUP"), "deadline", "stuck", or None; `unwritten` says why the file that was asked for is not there.
+    "SIGTERM", "SIGHUP"), "deadline", "stuck", "cancelled" (by the program around it), or None; `unwritten` says why the
+    file that was asked for is not there.
     `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,

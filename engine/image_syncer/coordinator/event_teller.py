@@ -1,0 +1,97 @@
+"""Events of a run, told to whoever wants them; where nobody does, they are not made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from image_syncer.planning import BreakerState
+from image_syncer.telemetry.events import (
+    ImageEnded,
+    ProgressMade,
+    RegistryBack,
+    RegistryDown,
+    RegistryGivenUp,
+    RunEnded,
+    TransferEnded,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from image_syncer.planning import Breaker, Breakers
+    from image_syncer.telemetry import ImageResult, Report, Snapshot, TransferRecord
+    from image_syncer.telemetry.events import Event
+
+__all__ = ["EventTeller"]
+
+_Told = TypeVar("_Told")
+
+
+class EventTeller:
+    """Makes events of what the parts of a run tell. Each method that takes a listener gives the one that is to be told
+    in its place.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None] | None) -> None:
+        self._on_event = on_event
+        self._warnings_told = 0
+
+    def images(self, on_image: Callable[[ImageResult], None] | None) -> Callable[[ImageResult], None] | None:
+        """For each image that ends."""
+        return _both(self._on_event, ImageEnded, on_image)
+
+    def progress(self, on_progress: Callable[[Snapshot], None] | None) -> Callable[[Snapshot], None] | None:
+        """For each snapshot."""
+        return _both(self._on_event, ProgressMade, on_progress)
+
+    def transfers(
+        self, on_transfer: Callable[[TransferRecord], None] | None
+    ) -> Callable[[TransferRecord], None] | None:
+        """For each transfer that ends."""
+        return _both(self._on_event, TransferEnded, on_transfer)
+
+    def listen(self, breakers: Breakers) -> None:
+        """Tells of registries that are down, back or given up. To be called after those who say since when."""
+        if self._on_event is not None:
+            breakers.listen(self._on_breaker)
+
+    def tell_warnings(self, warnings: Sequence[str]) -> None:
+        """Tells those that came since it was called last; `warnings` only grows."""
+        if self._on_event is None:
+            return
+        for text in warnings[self._warnings_told :]:
+            self._on_event(Warned(text))
+        self._warnings_told = len(warnings)
+
+    def tell_end(self, report: Report) -> None:
+        """The run is over."""
+        self.tell_warnings(report.warnings)
+        if self._on_event is not None:
+            self._on_event(RunEnded(report))
+
+    def _on_breaker(self, breaker: Breaker) -> None:
+        assert self._on_event is not None
+        if breaker.state is BreakerState.OPEN:
+            self._on_event(RegistryDown(breaker.registry, breaker.since))
+        elif breaker.state is BreakerState.GIVEN_UP:
+            self._on_event(RegistryGivenUp(breaker.registry, breaker.down_error().message))
+        else:
+            self._on_event(RegistryBack(breaker.registry))
+
+
+def _both(
+    on_event: Callable[[Event], None] | None,
+    event_of: Callable[[_Told], Event],
+    listener: Callable[[_Told], None] | None,
+) -> Callable[[_Told], None] | None:
+    if on_event is None:
+        return listener
+    tell = on_event
+
+    def tell_both(told: _Told) -> None:
+        tell(event_of(told))
+        if listener is not None:
+            listener(told)
+
+    return tell_both

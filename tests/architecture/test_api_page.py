@@ -1,0 +1,29 @@
+"""docs/api.md lists every name that is public, and none that is not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import image_syncer
+from architecture.source_tree import PROJECT
+from image_syncer import errors
+
+PAGE = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
+
+
+def test_the_page_lists_the_public_names_each_once() -> None:
+    rows = ROW.findall(PAGE.partition("\n## Names\n")[2])
+    listed = Counter(name for row in rows for name in re.findall(r"\w+", row))
+    public = set(image_syncer.__all__)
+    assert sorted(public - set(listed)) == [], "public, and in no table of docs/api.md under “Names”: add them there"
+    assert sorted(set(listed) - public) == [], "in a table of docs/api.md, and not public any more"
+    assert [name for name, count in listed.items() if count > 1] == []
+
+
+def test_the_page_shows_the_whole_tree_of_errors() -> None:
+    tree = PAGE.partition("\n## Errors\n")[2].partition("\n## ")[0]
+    classes = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
+    errors_only = [name for name in classes if issubclass(getattr(errors, name), errors.SyncError)]
+    assert [name for name in errors_only if not re.search(rf"\b{name}\b", tree)] == []
