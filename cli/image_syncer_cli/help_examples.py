@@ -75,7 +75,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "report": (
         ("report run.json", "What a run did, in words"),
-        ("report run.json --timeline run.html", "Which worker moved what, and when"),
+        ("report run.json --html run.html", "All of it, with figures, as one page"),
+        ("report monday.json tuesday.json", "What is better, and what is worse"),
     ),
     "doctor": (
         ("doctor registry.example", "Name, connection, TLS, login"),

@@ -39,7 +39,8 @@ OPTION_HEADINGS = {
     ),
     "Journal": ("--state", "--trust-state"),
     "Reports": (
-        *("--report", "--report-junit", "--new-report", "--output-success-images", "--output-images-format"),
+        *("--report", "--report-junit", "--report-markdown", "--new-report"),
+        *("--output-success-images", "--output-images-format"),
         *("--notify", "--notify-file", "--notify-when"),
     ),
     "Pruning": (

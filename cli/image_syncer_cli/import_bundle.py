@@ -10,6 +10,7 @@ import click
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
+from image_syncer_cli.pipeline_options import PIPELINE_NAMES
 from image_syncer_cli.registry_options import auth_option, insecure_option
 from image_syncer_cli.verb import Verb
 
@@ -30,7 +31,7 @@ _TOLD_EVERY_S = 5.0
 @click.option("--verify-only", is_flag=True, help="Check the bundle, and ask and write nothing.")
 @auth_option
 @insecure_option
-@options_without("trust_state")
+@options_without("trust_state", *PIPELINE_NAMES)
 def import_bundle(
     directory: str,
     former: tuple[str, ...],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from image_syncer_cli.options import run_options
+from image_syncer_cli.pipeline_options import PIPELINE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ _OF_VERIFY = frozenset(
             "rate",
             "deadline",
             "report",
+            *PIPELINE_NAMES,
             "quiet",
             "no_progress",
             "log",

@@ -16,6 +16,7 @@ from image_syncer_cli.option_values import (
     split_lists,
 )
 from image_syncer_cli.patience_options import PATIENCE_OPTIONS
+from image_syncer_cli.pipeline_options import PIPELINE_OPTIONS
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class RunOptions:
     state: str | None = None
     trust_state: bool = False
     report: str | None = None
+    report_junit: str | None = None
+    report_markdown: str | None = None
     plan: str | None = None
     output_success_images: str | None = None
     output_images_format: str = "yaml"
@@ -217,6 +220,7 @@ _OPTIONS = (
         metavar="FILE",
         help="Write one JSON document on the run and every image of it.",
     ),
+    *PIPELINE_OPTIONS,
     click.option(
         "--output-success-images",
         metavar="FILE",

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from image_syncer_cli.figure_names import FIGURE_NAMES
+from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from image_syncer import RecordedReport
 
@@ -27,8 +29,42 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
     return value
 
 
-@click.command(cls=Verb, short_help="Show what a run did, from its report.")
+@click.command(cls=Verb, short_help="Show what a run did, from its report; or compare two.")
 @click.argument("file", metavar="FILE")
+@click.argument("later", metavar="[LATER]", required=False)
+@click.option(
+    "--html",
+    metavar="PAGE",
+    callback=file_name,
+    help="Write all of it, with figures, as one page that works offline.",
+)
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    callback=file_name,
+    help="On the page, compare the run with this file of plan --save.",
+)
+@click.option(
+    "--plot",
+    "plots",
+    type=(click.Choice(FIGURE_NAMES), str),
+    multiple=True,
+    metavar="NAME PICTURE",
+    help=f"Draw one figure as .png; may be given again. NAME is {', '.join(FIGURE_NAMES[:-1])} or {FIGURE_NAMES[-1]}.",
+)
+@click.option(
+    "--junit",
+    metavar="FILE",
+    callback=file_name,
+    help="Write a test case for each image and destination, as JUnit XML: what --report-junit of a run writes.",
+)
+@click.option(
+    "--markdown",
+    metavar="FILE",
+    callback=file_name,
+    help="Append a summary in Markdown to FILE: what --report-markdown of a run writes.",
+)
 @click.option(
     "--timeline",
     metavar="PICTURE",
@@ -36,21 +72,124 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
     help="Draw which worker moved what, and when, into this .html or .png file.",
 )
 @debug_option
-def report(file: str, timeline: str | None, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+def report(
+    *,
+    file: str,
+    later: str | None,
+    html: str | None,
+    plan_file: str | None,
+    plots: tuple[tuple[str, str], ...],
+    junit: str | None,
+    markdown: str | None,
+    timeline: str | None,
+    debug: bool,  # noqa: ARG001 - main reads --debug
+) -> None:
     """Show what a run did, from FILE, which --report of the run wrote.
 
     In words: outcomes, bytes, requests, what each worker did, the slowest transfers, and which side they waited for.
-    With --timeline, as a picture.
+    With --html, --plot or --timeline, as a page or a picture. With the report LATER of another run: what is better
+    there, and what is worse.
     """
-    from image_syncer import load_report
+    written = [("--html", html), ("--timeline", timeline), *(("--plot", path) for _, path in plots)]
+    written += [("--junit", junit), ("--markdown", markdown)]
+    _refuse_what_does_not_fit(tuple(each for each in (file, later, plan_file) if each), written)
+    if plan_file is not None and html is None:
+        raise click.UsageError("--plan is for the page, which was not asked for: give --html PAGE.")
+    if later is not None and (plan_file or plots or timeline or junit or markdown):
+        raise click.UsageError("two reports are compared in words, or with --html, and with nothing else.")
+    from image_syncer import load_plan, load_report
 
+    if later is not None:
+        _compare(file, later, html)
+        return
+    name = Path(file).name
     draw = _choose_drawing(timeline)
+    if plots:
+        from image_syncer_cli.timeline_plot import require_matplotlib
+
+        require_matplotlib("--plot")
     recorded = load_report(file)
-    if timeline is None:
+    if html is not None:
+        from image_syncer_cli.report_page import draw_report_page
+
+        plan = None if plan_file is None else load_plan(plan_file)
+        _write(html, draw_report_page(recorded, name, plan), "the page", "--html")
+        say(f"{html}: {recorded.report.totals.images:,} images, {len(recorded.transfers):,} transfers")
+    if plots:
+        _draw_plots(recorded, name, plots)
+    if timeline is not None:
+        _draw_timeline(recorded, file, timeline, draw)
+    if junit is not None or markdown is not None:
+        _write_for_pipelines(recorded, junit, markdown)
+    if not any(path for _, path in written):
         from image_syncer_cli.report_summary import summarize
 
         say(summarize(recorded))
+
+
+def _refuse_what_does_not_fit(read: tuple[str, ...], written: Iterable[tuple[str, str | None]]) -> None:
+    """Files that would be replaced by what is made of them, and plots that are no PNG."""
+    for option, path in written:
+        if path is None:
+            continue
+        if any(_is_same_file(each, path) for each in read):
+            raise click.UsageError(f"{option} names the report itself, which it would replace.")
+        if option == "--plot" and Path(path).suffix.lower() != ".png":
+            raise click.UsageError(f"{path!r} does not end in .png, the one format of --plot.")
+
+
+def _draw_plots(recorded: RecordedReport, name: str, plots: Iterable[tuple[str, str]]) -> None:
+    from image_syncer import ConfigurationError
+    from image_syncer_cli.figure_plot import draw_figure
+    from image_syncer_cli.report_figures import figures_of
+
+    figures = figures_of(recorded)
+    for figure, path in plots:
+        if figure not in figures:
+            raise ConfigurationError(
+                f"there is nothing to draw: the report has nothing for {figure}",
+                hint=f"It has {', '.join(figures)}." if figures else "The run moved no blob.",
+            )
+        _write(path, draw_figure(figures[figure], recorded, name), "the plot", "--plot")
+        say(f"{path}: {figure} drawn")
+
+
+def _compare(file: str, later: str, html: str | None) -> None:
+    from image_syncer import compare_reports, load_report
+    from image_syncer_cli.comparison_words import tell_comparison
+
+    recorded = load_report(file), load_report(later)
+    comparison = compare_reports(*recorded)
+    names = Path(file).name, Path(later).name
+    if html is None:
+        say(tell_comparison(comparison, recorded, names))
         return
+    from image_syncer_cli.comparison_page import draw_comparison_page
+
+    _write(html, draw_comparison_page(comparison, recorded, names), "the page", "--html")
+    say(f"{html}: {names[0]} and {names[1]} compared")
+
+
+def _write_for_pipelines(recorded: RecordedReport, junit: str | None, markdown: str | None) -> None:
+    from image_syncer_cli.pipeline_files import PipelineFiles
+
+    files = PipelineFiles(junit, markdown, ("--junit", "--markdown"))
+    try:
+        note = files.watch(None)
+        for image in recorded.images():
+            note(image)
+    except BaseException:
+        files.abandon()
+        raise
+    files.write(recorded.report)
+    for path in (junit, markdown):
+        if path is not None:
+            say(f"{path}: {recorded.report.totals.images:,} images")
+
+
+def _draw_timeline(
+    recorded: RecordedReport, file: str, timeline: str, draw: Callable[[RecordedReport, str], bytes]
+) -> None:
     if not recorded.transfers:
         from image_syncer import ConfigurationError
 
@@ -58,9 +197,7 @@ def report(file: str, timeline: str | None, debug: bool) -> None:  # noqa: ARG00
             f"there is nothing to draw: {file} has no transfers",
             hint="The run moved no blob, or the release that wrote the report did not note them.",
         )
-    if _is_same_file(file, timeline):
-        raise click.UsageError("--timeline names the report itself, which it would replace.")
-    _write(timeline, draw(recorded, Path(file).name))
+    _write(timeline, draw(recorded, Path(file).name), "the timeline", "--timeline")
     count = len(recorded.transfers)
     say(f"{timeline}: {count:,} transfer{'' if count == 1 else 's'} drawn")
 
@@ -70,7 +207,7 @@ def _choose_drawing(timeline: str | None) -> Callable[[RecordedReport, str], byt
     if timeline is not None and Path(timeline).suffix.lower() == ".png":
         from image_syncer_cli.timeline_plot import draw_plot, require_matplotlib
 
-        require_matplotlib()
+        require_matplotlib("--timeline")
         return draw_plot
     from image_syncer_cli.timeline_page import draw_page
 
@@ -84,10 +221,10 @@ def _is_same_file(file: str, other: str) -> bool:
         return False
 
 
-def _write(path: str, picture: bytes) -> None:
+def _write(path: str, picture: bytes, noun: str, option: str) -> None:
     from image_syncer import PartialFile, SyncError
 
-    file = PartialFile(path, noun="the timeline", option="--timeline")
+    file = PartialFile(path, noun=noun, option=option)
     try:
         file.write(picture)
         file.commit()

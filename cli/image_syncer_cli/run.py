@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer_cli.doctor_hint import say_doctor
@@ -157,7 +158,18 @@ def run_with_display(
     end. `engine` is called instead of `sync`; without `writes`, and in a dry run, nothing is written at its places.
     """
     import image_syncer
+    from image_syncer_cli.pipeline_files import PipelineFiles
 
+    if options.report_junit is not None or options.report_markdown is not None:
+        names = "--report-junit", "--report-markdown"
+        files = PipelineFiles(options.report_junit, options.report_markdown, names)
+        alone = replace(options, report_junit=None, report_markdown=None)
+        try:
+            report = run_with_display(configuration, alone, files.watch(on_image), engine, writes=writes)
+        except BaseException:
+            files.abandon()
+            raise
+        return files.close(report)
     engine = engine or image_syncer.sync
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])

@@ -31,14 +31,20 @@ _HUES = ("#2a78d6", "#14a37f", "#e0a100", "#6a4fc4", "#d9679a", "#e8702a", "#4f8
 _OUTCOMES = {"moved": _HUES[0], "mounted": _HUES[1], "present": _REST, "split off": _HUES[2]}
 
 
-def require_matplotlib() -> None:
-    """Raises `ConfigurationError` where matplotlib is missing."""
+_INSTEAD = {
+    "--timeline": "or give --timeline a name that ends in .html",
+    "--plot": "or let --html PAGE draw all figures",
+}
+
+
+def require_matplotlib(option: str) -> None:
+    """Raises `ConfigurationError` where matplotlib is missing, which `option` needs."""
     if find_spec("matplotlib") is None:
         from image_syncer import ConfigurationError
 
         raise ConfigurationError(
             "a .png needs matplotlib, which is not installed",
-            hint="Install it with pip install 'image-syncer[plots]', or give --timeline a name that ends in .html.",
+            hint=f"Install it with pip install 'image-syncer[plots]', {_INSTEAD[option]}.",
         )
 
 

@@ -12,6 +12,7 @@ from image_syncer_cli.notify_options import notify_options, read_text, read_webh
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import file_name, parse_duration_or_none, whole_number
 from image_syncer_cli.options import RunOptions
+from image_syncer_cli.pipeline_options import PIPELINE_NAMES
 from image_syncer_cli.registry_options import auth_option
 from image_syncer_cli.verb import Verb
 
@@ -79,7 +80,7 @@ def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     help=f"The token that notifications have to bring, where not only this machine can send them. [{TOKEN_VARIABLE}]",
 )
 @notify_options
-@options_without("dry_run")
+@options_without("dry_run", *PIPELINE_NAMES)
 def watch(
     *,
     auth: str | None,

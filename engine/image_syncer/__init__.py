@@ -136,10 +136,16 @@ if TYPE_CHECKING:
         TransferEnded,
         Warned,
     )
+    from image_syncer.telemetry.failure_groups import FailureGroup, FailureGroups
+    from image_syncer.telemetry.junit import JUnitWriter
+    from image_syncer.telemetry.markdown_summary import append_markdown, markdown_summary
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.planned_work import PlannedWork, planned_work
     from image_syncer.telemetry.recorded_report import RecordedReport, load_report
+    from image_syncer.telemetry.report_comparison import Change, ComparedFact, ReportComparison, compare_reports
+    from image_syncer.telemetry.run_account import PairShare, RunAccount, Savings, account_of_run
+    from image_syncer.telemetry.run_curves import RunCurves, Track, limit_tracks
     from image_syncer.telemetry.timeline import Bar, Curve, Timeline, WorkerLane, merge_bars, slow_side
     from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
     from image_syncer.watch import (
@@ -163,9 +169,11 @@ __all__ = [
     "AuthenticationError",
     "Bar",
     "BenchFile",
+    "Change",
     "Check",
     "CheckState",
     "CheckedBundle",
+    "ComparedFact",
     "Configuration",
     "ConfigurationError",
     "Conversion",
@@ -181,6 +189,8 @@ __all__ = [
     "Examination",
     "Explanation",
     "Export",
+    "FailureGroup",
+    "FailureGroups",
     "FileFormat",
     "Forecast",
     "ForeignLayers",
@@ -191,6 +201,7 @@ __all__ = [
     "ImageResult",
     "IntegrityError",
     "InternalError",
+    "JUnitWriter",
     "JournalError",
     "JournalStatus",
     "KeptLogin",
@@ -208,6 +219,7 @@ __all__ = [
     "Only",
     "Origin",
     "Outcome",
+    "PairShare",
     "PartialFile",
     "PlanAccount",
     "PlanFile",
@@ -236,14 +248,19 @@ __all__ = [
     "RegistryGivenUp",
     "RegistryRow",
     "Report",
+    "ReportComparison",
     "Rule",
+    "RunAccount",
+    "RunCurves",
     "RunEnded",
+    "Savings",
     "Settings",
     "Snapshot",
     "SyncError",
     "Target",
     "Timeline",
     "Totals",
+    "Track",
     "TransferEnded",
     "TransferRecord",
     "TransferRow",
@@ -262,10 +279,13 @@ __all__ = [
     "WorkerRow",
     "__version__",
     "account_for",
+    "account_of_run",
+    "append_markdown",
     "bench_plan",
     "best_settings",
     "check_bundles",
     "check_login",
+    "compare_reports",
     "configure_logging",
     "convert_files",
     "delete_written",
@@ -278,6 +298,7 @@ __all__ = [
     "find_unfinished",
     "import_bundle",
     "is_place",
+    "limit_tracks",
     "load_bench",
     "load_configuration",
     "load_plan",
@@ -287,6 +308,7 @@ __all__ = [
     "load_status",
     "local_zone",
     "loopback",
+    "markdown_summary",
     "merge_bars",
     "open_places",
     "parse_host",
@@ -415,6 +437,32 @@ _ROOMS = {
     "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
+    "telemetry.failure_groups": (
+        "FailureGroup",
+        "FailureGroups",
+    ),
+    "telemetry.run_account": (
+        "PairShare",
+        "RunAccount",
+        "Savings",
+        "account_of_run",
+    ),
+    "telemetry.run_curves": (
+        "RunCurves",
+        "Track",
+        "limit_tracks",
+    ),
+    "telemetry.junit": ("JUnitWriter",),
+    "telemetry.markdown_summary": (
+        "append_markdown",
+        "markdown_summary",
+    ),
+    "telemetry.report_comparison": (
+        "Change",
+        "ComparedFact",
+        "ReportComparison",
+        "compare_reports",
+    ),
     "telemetry.unfinished": ("Unfinished", "find_unfinished"),
     "watch": (
         "NotifyWhen",

@@ -6,8 +6,8 @@ The file comes from a disk, and perhaps from a stranger: everything that is used
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,15 @@ class RecordedReport:
     """All that failed or was not tried: names, outcome and `rule`."""
     pruned: Mapping[str, int] | None = None
     """How many tags and manifests of a prune came to which outcome ("deleted"); None where none was asked for."""
+    recorded: Sequence[Any] = field(default=(), repr=False)
+    """Its images as they stand in the file, unchecked; `images` checks them."""
+
+    def images(self) -> Iterator[ImageResult]:
+        """All images, one after the other: names, outcome, reason, counts, error. Raises `ConfigurationError`."""
+        try:
+            yield from map(_image, self.recorded)
+        except _Wrong as wrong:
+            raise ConfigurationError(f"in an image of the report, {wrong}", hint=_HINT) from None
 
 
 def load_report(path: str) -> RecordedReport:
@@ -94,12 +103,14 @@ def _parse(document: object) -> RecordedReport:
         usage=_usage(document.get("usage", {})),
         kind=_text(document, "kind") if "kind" in document else "sync",
         internal_error=None if internal_error is None else _text(document, "internal_error"),
+        resumes={str(name): int(count) for name, count in _usage(document.get("resumes", {})).items()},
+        limits=_limits(document.get("limits", {})),
     )
     transfers = document.get("transfers", [])
     if not isinstance(transfers, list):
         raise _Wrong("its transfers are no list")
     moved = tuple(_transfer(each, number) for number, each in enumerate(transfers, 1))
-    return RecordedReport(report, moved, tuple(unfinished), _pruned(document.get("pruned")))
+    return RecordedReport(report, moved, tuple(unfinished), _pruned(document.get("pruned")), document["images"])
 
 
 def _totals(data: Mapping[str, Any]) -> Totals:
@@ -113,6 +124,54 @@ def _totals(data: Mapping[str, Any]) -> Totals:
         outcomes={outcome: _whole(outcomes, outcome.value) for outcome in known},
         requests={kind: _whole(requests, kind) for kind in requests},
         **{name: _whole(data, name) for name in (*names, *(name for name in checks if name in data))},
+    )
+
+
+def _limits(data: object) -> dict[str, dict[str, Any]]:
+    if not isinstance(data, Mapping) or not all(isinstance(each, Mapping) for each in data.values()):
+        raise _Wrong("its limits are no JSON objects")
+    return {
+        str(name): {
+            "refused": _whole(each, "refused"),
+            "left_alone_s": _number(each, "left_alone_s"),
+            **{kind: _points(each.get(kind, [])) for kind in ("requests_per_s", "bytes_per_s", "connections")},
+        }
+        for name, each in data.items()
+    }
+
+
+def _points(data: object) -> list[tuple[float, float | None]]:
+    """What `Series.as_data` wrote."""
+    if not isinstance(data, list) or not all(isinstance(each, list) and len(each) == 2 for each in data):  # noqa: PLR2004 - time and value
+        raise _Wrong("a limit over time is no list of pairs")
+    pairs = [{"time": at, "value": value} for at, value in data]
+    return [(_number(each, "time"), None if each["value"] is None else _number(each, "value")) for each in pairs]
+
+
+def _error(image: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    error = image.get("error")
+    if error is not None and not isinstance(error, Mapping):
+        raise _Wrong("the error of one of its images is no JSON object")
+    return error
+
+
+def _image(data: object) -> ImageResult:
+    if not isinstance(data, Mapping):
+        raise _Wrong("there is no JSON object")
+    try:
+        outcome = Outcome(data.get("outcome"))
+    except ValueError:
+        raise _Wrong("the outcome is none that is known") from None
+    names = ("bytes_moved", "bytes_total", "blobs_moved", "blobs_mounted", "blobs_present", "tries")
+    counts: dict[str, Any] = {name: _whole(data, name) for name in names if name in data}
+    return ImageResult(
+        source=_text(data, "source"),
+        destination=_text(data, "destination"),
+        outcome=outcome,
+        reason=None if data.get("reason") is None else _text(data, "reason"),
+        seconds=_number(data, "seconds") if "seconds" in data else 0,
+        error=_error(data),
+        **counts,
     )
 
 
@@ -154,6 +213,7 @@ def _unfinished(images: list[Any]) -> list[ImageResult]:
                 destination=_text(image, "destination"),
                 outcome=outcome,
                 reason=None if reason is None else _text(image, "reason"),
+                error=_error(image),
                 rule=rule,
             )
         )

@@ -1,0 +1,180 @@
+"""The figures of a run, as data: what the page draws as SVG, and `--plot` as PNG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from image_syncer_cli.timeline_words import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from image_syncer import RecordedReport, RunCurves, Track
+
+__all__ = ["Figure", "Form", "figures_of"]
+
+PIECES = 240
+"""Of the time: as many as a printed page can show."""
+_MOST_LAYERS = 7
+_MOST_WORKERS = 48
+_MOST_REGISTRIES = 10
+_MOST_LIMITS = 24
+_LIMITS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "requests_per_s": ("requests a second", lambda value: f"{value:.3g}/s"),
+    "connections": ("connections for blobs", lambda value: f"{value:.0f}"),
+}
+
+
+class Form(Enum):
+    """How a figure is drawn."""
+
+    STACK = "layers one upon the other"
+    SHARE = "two shares of a whole, one from the bottom up and one from the top down"
+    ROWS = "a row for each track"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: a track has a label and facts beside it, and `tell` says a value in words. `own_scale`: rows are not
+    to be compared with each other. `marks` are counts of failed transfers by piece of time.
+    """
+
+    name: str
+    title: str
+    about: str
+    form: Form
+    tracks: tuple[Track, ...]
+    labels: tuple[str, ...]
+    facts: tuple[str, ...]
+    tell: Callable[[float], str]
+    step_s: float
+    horizon_s: float
+    own_scale: bool = False
+    marks: tuple[float, ...] = ()
+
+
+def figures_of(recorded: RecordedReport) -> dict[str, Figure]:
+    """The figures that this run has something for, by name, in the order of `FIGURE_NAMES`."""
+    from image_syncer import RunCurves
+
+    curves = RunCurves(recorded.transfers, recorded.report.seconds, PIECES)
+    moving = (_throughput, _waits, _workers, _registries) if recorded.transfers else ()
+    found = [figure for make in moving for figure in make(curves)]
+    return {figure.name: figure for figure in [*found, *_limits(recorded, curves)]}
+
+
+def _throughput(curves: RunCurves) -> Iterator[Figure]:
+    from image_syncer.units import format_rate, format_size
+
+    tracks = curves.to_registries(_MOST_LAYERS)
+    sums = [sum(value or 0.0 for value in values) for values in zip(*(track.values for track in tracks), strict=True)]
+    yield Figure(
+        "throughput",
+        "Throughput",
+        f"Bytes a second that arrived, by destination; at most {format_rate(max(sums))}. "
+        "▼ marks times at which transfers failed.",
+        Form.STACK,
+        tuple(tracks),
+        tuple(f"to {track.name}" for track in tracks),
+        tuple(format_size(track.total) for track in tracks),
+        format_rate,
+        curves.step_s,
+        curves.horizon_s,
+        marks=curves.failures(),
+    )
+
+
+def _waits(curves: RunCurves) -> Iterator[Figure]:
+    from image_syncer.units import format_duration
+
+    full, empty, moved = curves.waits()
+    if not full.total and not empty.total:
+        return
+    whole = full.total + empty.total + moved.total
+    facts = (f"{format_duration(each.total)} ({percent(each.total / whole)})" for each in (full, empty))
+    yield Figure(
+        "waits",
+        "Which side was slow",
+        "Each transfer has a ring of memory between its source and its destination. From the bottom up: its ring was "
+        "full, so the destination was slow. From the top down: its ring was empty, so the source was slow. Between "
+        "them, both sides moved. It is the share of the time of all transfers that were under way.",
+        Form.SHARE,
+        (full, empty),
+        ("ring full: slow destination", "ring empty: slow source"),
+        tuple(facts),
+        percent,
+        curves.step_s,
+        curves.horizon_s,
+    )
+
+
+def _workers(curves: RunCurves) -> Iterator[Figure]:
+    tracks = curves.workers(_MOST_WORKERS)
+    count = len(tracks)
+    yield Figure(
+        "workers",
+        "Workers",
+        "Transfers under way in each worker process: a gap is a time in which it had nothing to move."
+        + (f" The first {count} are shown." if count == _MOST_WORKERS else ""),
+        Form.ROWS,
+        tuple(tracks),
+        tuple(f"worker {track.name}" for track in tracks),
+        tuple(f"{track.total:,.0f} transfer{'' if track.total == 1 else 's'}" for track in tracks),
+        lambda value: f"{value:.0f} at once",
+        curves.step_s,
+        curves.horizon_s,
+    )
+
+
+def _registries(curves: RunCurves) -> Iterator[Figure]:
+    from image_syncer.units import format_rate, format_size
+
+    sources, destinations = curves.from_registries(_MOST_REGISTRIES), curves.to_registries(_MOST_REGISTRIES)
+    tracks = (*sources, *destinations)
+    yield Figure(
+        "registries",
+        "Registries",
+        "Bytes a second from each source and to each destination, all rows to the same scale.",
+        Form.ROWS,
+        tracks,
+        tuple([f"from {track.name}" for track in sources] + [f"to {track.name}" for track in destinations]),
+        tuple(format_size(track.total) for track in tracks),
+        format_rate,
+        curves.step_s,
+        curves.horizon_s,
+    )
+
+
+def _limits(recorded: RecordedReport, curves: RunCurves) -> Iterator[Figure]:
+    from image_syncer import limit_tracks
+    from image_syncer.units import format_rate
+
+    units = {**_LIMITS, "bytes_per_s": ("bytes a second", format_rate)}
+    points: dict[str, list[tuple[float, float | None]]] = {}
+    facts: dict[str, str] = {}
+    for registry, data in recorded.report.limits.items():
+        for kind, (noun, tell) in units.items():
+            known = [value for _, value in data[kind] if value is not None]
+            if not known or len(points) == _MOST_LIMITS:
+                continue
+            name = f"{registry}: {noun}"
+            points[name] = data[kind]
+            facts[name] = f"{tell(min(known))} to {tell(max(known))}" if min(known) < max(known) else tell(known[0])
+    tracks = limit_tracks(points, curves.step_s, curves.pieces)
+    if tracks:
+        yield Figure(
+            "limits",
+            "Limits over time",
+            "What a registry was asked at most, as learnt from its refusals, or as its settings say. Each row has its "
+            "own scale; where there is no line, there was no limit.",
+            Form.ROWS,
+            tuple(tracks),
+            tuple(track.name for track in tracks),
+            tuple(facts[track.name] for track in tracks),
+            lambda value: f"{value:.3g}",
+            curves.step_s,
+            curves.horizon_s,
+            own_scale=True,
+        )

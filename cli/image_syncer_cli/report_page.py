@@ -1,0 +1,312 @@
+"""`report --html`: a run on one page that works offline: what happened, where its time went, and what to do.
+
+Everything is drawn here, as text, tables and SVG: the page has no script. It is as large for a million images as for a
+thousand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from image_syncer_cli.figure_svg import HATCHES, draw_svg
+from image_syncer_cli.page_parts import escape, page, section, table, tile
+from image_syncer_cli.report_figures import figures_of
+from image_syncer_cli.report_forecast import forecast_rows
+from image_syncer_cli.report_page_style import STYLE
+from image_syncer_cli.report_verdict import verdict
+from image_syncer_cli.timeline_words import add_waits, began, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from image_syncer import PlanFile, RecordedReport, RunAccount, TransferRecord
+    from image_syncer_cli.report_figures import Figure
+    from image_syncer_cli.timeline_words import Waits
+
+__all__ = ["draw_report_page"]
+
+_MOST_GROUPS = 20
+_MOST_ROWS = 25
+_DIGEST = 12
+"""Hexadecimal digits of a digest that are shown."""
+_REASON = 300
+"""Characters of the reason of an example."""
+
+
+def draw_report_page(recorded: RecordedReport, name: str, plan: PlanFile | None = None) -> bytes:
+    """The page, in UTF-8. `name` is that of the report's file; with a `plan`, the run is compared with it."""
+    from image_syncer import account_of_run
+
+    account = account_of_run(recorded)
+    figures = figures_of(recorded)
+    parts = [_head(recorded, account, name), HATCHES, *_failures(account)]
+    parts += [_figure(figures[key]) for key in ("throughput", "waits") if key in figures]
+    if not recorded.transfers:
+        parts.append(
+            section("Over time", "No transfers are in this report: nothing moved, or an old release wrote it.", "")
+        )
+    parts += _savings(account)
+    if plan is not None:
+        parts += _forecast(recorded, plan)
+    parts += [_figure(figures[key]) for key in ("workers", "registries", "limits") if key in figures]
+    parts += [*_refusals(recorded), *_transfers(account), *_repeats(recorded, account), *_pairs(account)]
+    parts += [*_requests(recorded), *_machine(recorded), *_rest(recorded)]
+    parts.append(
+        "<footer>Times are seconds since the run began. What a transfer moved is spread evenly over its time.</footer>"
+    )
+    return page(f"Run of {began(recorded.report)}", "\n".join(parts), STYLE)
+
+
+def _figure(figure: Figure) -> str:
+    return section(figure.title, figure.about, draw_svg(figure), figure.name)
+
+
+def _head(recorded: RecordedReport, account: RunAccount, name: str) -> str:
+    from image_syncer.units import format_duration
+
+    report = recorded.report
+    what = {"verify": "Verification", "prune": "Prune"}.get(report.kind, "Run")
+    well, words = verdict(report)
+    facts = [name, f"took {format_duration(report.seconds)}", f"exit code {report.exit_code}"]
+    kind = "verdict" if well else "verdict bad"
+    return (
+        f"<header><h1>{escape(f'{what} of {began(report)}')}</h1><p>{' · '.join(map(escape, facts))}</p>"
+        f'<p class="{kind}">{escape(words, 600)}</p></header><dl>{"".join(_tiles(recorded, account))}</dl>'
+    )
+
+
+def _tiles(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
+    from image_syncer import Outcome
+    from image_syncer.units import format_rate, format_size, mean_rate
+
+    report, totals, savings = recorded.report, recorded.report.totals, account.savings
+    failed = sum(count for outcome, count in totals.outcomes.items() if outcome.is_failure)
+    counts = ", ".join(f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome))
+    yield tile("Images", f"{totals.images:,}", counts or "none", "bad" if failed else "")
+    if report.kind == "verify":
+        yield tile("Checked", f"{totals.blobs_checked:,} blobs", f"{totals.manifests_checked:,} manifests")
+        yield tile("Differences", f"{totals.differences:,}", f"{format_size(totals.bytes_read)} read")
+        return
+    yield tile("Moved", format_size(totals.bytes_moved), f"{totals.blobs_moved:,} blobs")
+    rate = mean_rate(totals.bytes_moved, report.seconds)
+    yield tile("Rate", format_rate(rate), "over the whole run, the looking included")
+    yield tile(
+        "Not sent again",
+        format_size(savings.bytes_saved),
+        f"{totals.blobs_mounted:,} blobs mounted, {totals.blobs_present:,} already there",
+    )
+    yield tile("Requests", f"{totals.request_count:,}", "to all registries")
+    breaks = report.resumes.get("source", 0) + report.resumes.get("destination", 0)
+    yield tile("Overcome", f"{breaks:,} breaks", f"{account.images_retried:,} images were tried more than once")
+    waits = add_waits(recorded.transfers)
+    slow = {"destination": "destination", "source": "source", "both": "both"}.get(waits.side or "", "neither")
+    yield tile("Slow side", slow if waits.noted else "–", _waits(waits) if waits.noted else "no waits were noted")
+
+
+def _waits(waits: Waits) -> str:
+    full, empty = waits.share(waits.source_waited_s), waits.share(waits.destination_waited_s)
+    return f"of the time, {full} waiting for destinations, {empty} for sources"
+
+
+def _failures(account: RunAccount) -> Iterator[str]:
+    if not account.failures:
+        return
+    causes = []
+    for group in account.failures[:_MOST_GROUPS]:
+        said = next((image.reason for image in group.examples if image.reason), None) or "no reason is known"
+        examples = "".join(f"<li>{escape(one.source)} → {escape(one.destination)}</li>" for one in group.examples)
+        left = group.count - len(group.examples)
+        more = f"<li>… and {left:,} more</li>" if left else ""
+        causes.append(
+            f'<div class="cause"><b>{group.count:,} × {escape(group.cause)}</b><p>“{escape(said, _REASON)}”</p>'
+            f"<p><b>What to do:</b> {escape(group.advice, _REASON)}</p><ul>{examples}{more}</ul></div>"
+        )
+    hidden = len(account.failures) - len(causes)
+    about = "By cause, the most frequent first, each with what was said of its first image."
+    if hidden > 0:
+        about += f" {hidden:,} more causes are in the report."
+    yield section("What failed", about, "".join(causes), "failures")
+
+
+def _savings(account: RunAccount) -> Iterator[str]:
+    from image_syncer.units import format_size
+
+    saved = account.savings
+    if not (saved.bytes_moved or saved.bytes_saved):
+        return
+    rows = (
+        ("sent to destinations", format_size(saved.bytes_moved), "", "over the network"),
+        (
+            "mounted",
+            format_size(saved.bytes_mounted),
+            f"{saved.blobs_mounted:,}",
+            "the destination took the blob from another of its repositories",
+        ),
+        (
+            "already there",
+            format_size(saved.bytes_present),
+            f"{saved.blobs_present:,}",
+            "found at the destination when it was to be sent",
+        ),
+        (
+            "read once for several",
+            format_size(saved.bytes_shared),
+            "",
+            "downloads that were saved, because one served several destinations",
+        ),
+    )
+    about = (
+        f"{format_size(saved.bytes_saved)} ({percent(saved.share)} of what destinations needed) did not have to be "
+        "sent. "
+        "Images that were unchanged as a whole are not in this: nobody asked for their blobs."
+    )
+    yield section("What need not move", about, table(("", "bytes", "blobs", ""), rows, (1, 2)), "savings")
+
+
+def _forecast(recorded: RecordedReport, plan: PlanFile) -> Iterator[str]:
+    rows = forecast_rows(recorded.report, plan)
+    head = ("", "planned", "done", "difference")
+    about = f"The plan is of {plan.started_at.replace('T', ' ')[:19]}. What changed at the registries since, differs."
+    yield section("Prediction against reality", about, table(head, rows, (1, 2, 3)), "forecast")
+
+
+def _refusals(recorded: RecordedReport) -> Iterator[str]:
+    from image_syncer.units import format_duration
+
+    rows = [
+        (registry, f"{data['refused']:,}", format_duration(data["left_alone_s"]))
+        for registry, data in recorded.report.limits.items()
+        if data["refused"] or data["left_alone_s"]
+    ]
+    if rows:
+        head = ("registry", "requests refused (429)", "left alone for")
+        yield section("Registries that limited us", "", table(head, rows[:_MOST_ROWS], (1, 2)), "refusals")
+
+
+def _transfers(account: RunAccount) -> Iterator[str]:
+    head = ("time", "size", "rate", "worker", "waited for", "blob", "from → to")
+    for title, about, records in (
+        ("Slowest transfers", "Where many stand for one registry, look at that registry first.", account.slowest),
+        ("Largest blobs", "Each once, with its slowest transfer.", account.largest),
+    ):
+        if records:
+            yield section(title, about, table(head, map(_transfer, records), (0, 1, 2, 3), (4, 5)))
+
+
+def _transfer(record: TransferRecord) -> Sequence[str]:
+    from image_syncer import slow_side
+    from image_syncer.units import format_duration, format_rate, format_size
+
+    side = slow_side(record.source_waited_s, record.destination_waited_s, record.seconds)
+    shown = record.digest.rpartition(":")[2]
+    more = f" and {len(record.destinations) - 3} more" if len(record.destinations) > 3 else ""  # noqa: PLR2004 - shown
+    return (
+        format_duration(record.seconds),
+        format_size(record.size_bytes) if record.size_bytes >= 0 else "?",
+        format_rate(record.bytes_per_s) if record.bytes_moved else record.outcome,
+        str(record.worker),
+        side or "–",
+        shown if len(shown) <= _DIGEST else f"{shown[:_DIGEST]}…",
+        f"{record.source}\n→ {', '.join(record.destinations[:3])}{more}",
+    )
+
+
+def _repeats(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
+    resumes, ended = recorded.report.resumes, account.transfer_outcomes
+    rows = [
+        (f"breaks overcome at the {side}", f"{resumes[side]:,}")
+        for side in ("source", "destination")
+        if resumes.get(side)
+    ]
+    if resumes.get("while idle"):
+        rows.append(("breaks while both sides were idle", f"{resumes['while idle']:,}"))
+    if account.transfers_resumed:
+        rows.append(("transfers that broke off and went on", f"{account.transfers_resumed:,}"))
+    if ended.get("failed"):
+        rows.append(("transfers that failed", f"{ended['failed']:,} of {sum(ended.values()):,}"))
+    if account.images_retried:
+        rows.append(("images tried more than once", f"{account.images_retried:,}"))
+    if not rows:
+        yield section(
+            "Retries, resumes and faults", "None: nothing broke off, and nothing was tried twice.", "", "faults"
+        )
+        return
+    body = table(("", "count"), rows, (1,))
+    if account.retried:
+        tried = [
+            (f"{image.tries:,}", image.outcome.value, f"{image.source}\n→ {image.destination}")
+            for image in account.retried
+        ]
+        body += "<br>" + table(("tries", "in the end", "image"), tried, (0,))
+    yield section("Retries, resumes and faults", "", body, "faults")
+
+
+def _pairs(account: RunAccount) -> Iterator[str]:
+    from image_syncer.units import format_size
+
+    rows = [
+        (
+            f"{pair.source} → {pair.destination}",
+            f"{pair.images:,}",
+            ", ".join(f"{count:,} {outcome}" for outcome, count in pair.outcomes.items()),
+            format_size(pair.bytes_moved),
+            f"{pair.blobs_moved:,}",
+            f"{pair.blobs_mounted:,}",
+            f"{pair.blobs_present:,}",
+        )
+        for pair in account.pairs[:_MOST_ROWS]
+    ]
+    if rows:
+        head = ("from → to", "images", "outcomes", "moved", "blobs", "mounted", "already there")
+        more = len(account.pairs) - len(rows)
+        about = f"The {len(rows)} with the most bytes; {more:,} more are not shown." if more else ""
+        yield section("From where to where", about, table(head, rows, (1, 3, 4, 5, 6)), "pairs")
+
+
+def _requests(recorded: RecordedReport) -> Iterator[str]:
+    totals = recorded.report.totals
+    rows = [
+        (kind, f"{count:,}", percent(count / totals.request_count))
+        for kind, count in sorted(totals.requests.items(), key=lambda item: -item[1])[:_MOST_ROWS]
+        if count
+    ]
+    if rows:
+        yield section("Requests", "", table(("kind", "count", "share"), rows, (1, 2)), "requests")
+
+
+def _machine(recorded: RecordedReport) -> Iterator[str]:
+    from image_syncer.units import format_duration, format_size
+
+    usage, seconds = recorded.report.usage, recorded.report.seconds
+    rows = []
+    for who, cpu, peak, remark in (
+        ("coordinator", "coordinator_cpu_s", "coordinator_peak_bytes", ""),
+        ("all workers", "workers_cpu_s", "worker_peak_bytes", " (the largest)"),
+    ):
+        if cpu in usage and peak in usage:
+            cores = f"{usage[cpu] / seconds:.2f}" if seconds > 0 else "–"
+            rows.append((who, format_duration(usage[cpu]), cores, f"{format_size(usage[peak])}{remark}"))
+    if rows:
+        about = "A core that was busy all the time would be 1.00. A coordinator near 1 is the bottleneck itself."
+        head = ("", "processor time", "cores busy, mean", "peak memory")
+        yield section("Processor and memory", about, table(head, rows, (1, 2, 3)), "machine")
+
+
+def _rest(recorded: RecordedReport) -> Iterator[str]:
+    from image_syncer.units import format_size
+
+    report = recorded.report
+    mirrors = [
+        (mirror, format_size(data["bytes"]), f"{data['failures']:,}")
+        for mirror, data in list(report.mirrors.items())[:_MOST_ROWS]
+    ]
+    if mirrors:
+        yield section("Mirrors", "", table(("mirror", "gave", "failures"), mirrors, (1, 2)), "mirrors")
+    if report.warnings:
+        shown = "".join(f"<li>{escape(text, 600)}</li>" for text in report.warnings[:_MOST_ROWS])
+        more = len(report.warnings) - _MOST_ROWS
+        about = f"{more:,} more are in the report." if more > 0 else ""
+        yield section("Warnings", about, f'<ul class="plain">{shown}</ul>', "warnings")
+    settings = [(str(key), "–" if value is None else str(value)) for key, value in report.settings.items()]
+    if settings:
+        yield section("Settings", "", table(("setting", "value"), settings[: 2 * _MOST_ROWS]), "settings")
