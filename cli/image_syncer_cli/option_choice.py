@@ -40,6 +40,7 @@ _OF_VERIFY = frozenset(
             "log",
             "log_format",
             "log_level",
+            "metrics",
             "debug",
         ),
     }

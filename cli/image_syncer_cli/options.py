@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from image_syncer_cli.form_options import FORM_OPTIONS
+from image_syncer_cli.observer_options import OBSERVER_OPTIONS
 from image_syncer_cli.option_values import (
     conflict_policy,
     file_name,
@@ -78,6 +79,7 @@ class RunOptions:
     log: str | None = None
     log_format: str = "console"
     log_level: str | None = None
+    metrics: Any = None
     debug: bool = False
 
     @classmethod
@@ -248,6 +250,7 @@ _OPTIONS = (
         type=click.Choice(["debug", "info", "warning", "error"]),
         help="Logs on standard error from this level on. [default: warning]",
     ),
+    *OBSERVER_OPTIONS,
     debug_option,
 )
 

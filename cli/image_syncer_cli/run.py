@@ -174,6 +174,7 @@ def run_with_display(
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
     with (
+        image_syncer.look_on(metrics=options.metrics, version=image_syncer.__version__ if options.metrics else ""),
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
         contextlib.closing(choose_display(options)) as display,
     ):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_syncer_cli.notify_options import notify_options, read_text, read_webhooks
+from image_syncer_cli.observer_options import parsed_by
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import file_name, parse_duration_or_none, whole_number
 from image_syncer_cli.options import RunOptions
@@ -17,30 +18,12 @@ from image_syncer_cli.registry_options import auth_option
 from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from image_syncer import Webhook
 
 __all__ = ["watch"]
 
 LEAST_TOKEN_CHARS = 16
 TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a variable, and no password
-
-
-def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """A callback for click, which has a function of the engine read the value."""
-
-    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
-        if value is None:
-            return None
-        import image_syncer
-
-        try:
-            return getattr(image_syncer, name)(value)
-        except ValueError as error:
-            raise click.BadParameter(f"{error}.") from None
-
-    return parse
 
 
 @click.command(cls=Verb, short_help="Sync again and again, at an interval or by a cron expression.")
@@ -69,7 +52,7 @@ def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None],
 )
 @click.option(
     "--listen",
-    callback=_parsed("parse_listen"),
+    callback=parsed_by("parse_listen"),
     metavar="HOST:PORT",
     help="Answer there: /healthz, /readyz, /metrics, and POST /notify, by which registries tell of pushes.",
 )
@@ -80,7 +63,7 @@ def _parsed(name: str) -> Callable[[click.Context, click.Parameter, str | None],
     help=f"The token that notifications have to bring, where not only this machine can send them. [{TOKEN_VARIABLE}]",
 )
 @notify_options
-@options_without("dry_run", *PIPELINE_NAMES)
+@options_without("dry_run", "metrics", *PIPELINE_NAMES)
 def watch(
     *,
     auth: str | None,

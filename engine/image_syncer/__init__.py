@@ -138,6 +138,8 @@ if TYPE_CHECKING:
     )
     from image_syncer.telemetry.failure_groups import FailureGroup, FailureGroups
     from image_syncer.telemetry.junit import JUnitWriter
+    from image_syncer.telemetry.listening import parse_listen
+    from image_syncer.telemetry.looking_on import look_on
     from image_syncer.telemetry.markdown_summary import append_markdown, markdown_summary
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
@@ -155,7 +157,6 @@ if TYPE_CHECKING:
         WatchView,
         Webhook,
         local_zone,
-        parse_listen,
         parse_schedule,
         parse_webhook,
         parse_webhook_file,
@@ -307,6 +308,7 @@ __all__ = [
     "load_report",
     "load_status",
     "local_zone",
+    "look_on",
     "loopback",
     "markdown_summary",
     "merge_bars",
@@ -435,6 +437,8 @@ _ROOMS = {
     "planning.measured": ("MeasuredPath",),
     "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),
     "telemetry.plan_file": ("PlanFile", "load_plan"),
+    "telemetry.listening": ("parse_listen",),
+    "telemetry.looking_on": ("look_on",),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.failure_groups": (
@@ -471,7 +475,6 @@ _ROOMS = {
         "WatchView",
         "Webhook",
         "local_zone",
-        "parse_listen",
         "parse_schedule",
         "parse_webhook",
         "parse_webhook_file",

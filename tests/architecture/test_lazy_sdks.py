@@ -47,4 +47,8 @@ def test_only_the_metrics_know_prometheus() -> None:
         for each in imports_of(module)
         if each.module.partition(".")[0] == "prometheus_client"
     }
-    assert found == {"image_syncer.telemetry.metrics", "image_syncer.watch.collector"}
+    assert found == {
+        "image_syncer.telemetry.measured_series",
+        "image_syncer.telemetry.metrics",
+        "image_syncer.watch.collector",
+    }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry import http_server
+from image_syncer.telemetry.listening import Listen
 from image_syncer.watch import server as server_module
 from image_syncer.watch.server import MOST_BODY_BYTES, WatchServer
-from image_syncer.watch.settings import Listen
 from image_syncer.watch.status import State, WatchStatus
 from support.client import Client
 from support.processes import wait_until
@@ -185,7 +186,7 @@ def test_a_body_in_chunks_has_the_same_bound(serve) -> None:
 
 
 def test_connections_that_say_nothing_are_bounded(serve, monkeypatch) -> None:
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 3)
     served = serve()
     clients = [Client(served.server.address) for _ in range(4)]
     for client in clients:

@@ -101,6 +101,10 @@ class ByteDesk:
         """What all together may move now, in bytes a second; None: any number."""
         return self._bandwidth.rate(None)
 
+    def rates(self) -> dict[str | None, float]:
+        """The rates in force, in bytes a second, by registry; None: of all together."""
+        return {name: rate for name in self._registries if (rate := self._bandwidth.rate(name)) is not None}
+
     def held_to(self) -> float | None:
         """The rate of all together, where somebody waits for it; in bytes a second."""
         return self._bandwidth.rate(None) if self._bandwidth.is_waited_for else None

@@ -18,7 +18,9 @@ __all__ = ["Delivery"]
 class Delivery:
     """Counts the blobs of one image that are still missing at one destination."""
 
-    def __init__(self, identity: int, missing: set[Digest]) -> None:
+    def __init__(self, identity: int, missing: set[Digest], image: tuple[str, str] = ("", "")) -> None:
+        self.image = image
+        """Its source and its destination, by name."""
         self._how: dict[Digest, Arrival] = {}
         self.bytes_moved = 0
         self.tries = 1

@@ -85,7 +85,8 @@ class ImageDelivery:
         if self._settings.dry_run:
             await self._enter_planned(image, destination, tree, there, facts)
             return
-        delivery = Delivery(next(self._ids), {blob.digest for blob in blobs})
+        names = str(image.source), str(destination)
+        delivery = Delivery(next(self._ids), {blob.digest for blob in blobs}, names)
         watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
         try:
             kept = await self._bring(image, destination, tree, delivery, watch.watched, there)

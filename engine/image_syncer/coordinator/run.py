@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from image_syncer.coordinator.journal_opening import journal_of
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
+from image_syncer.coordinator.meter import Meter
 from image_syncer.coordinator.plan_maker import PlanMaker
 from image_syncer.coordinator.policy import PolicyGate
 from image_syncer.coordinator.preparation import Preparation
@@ -43,6 +45,7 @@ from image_syncer.credentials import CredentialSource
 from image_syncer.errors import ConfigurationError, InternalError, SyncError
 from image_syncer.planning import decide_policies, decide_resources
 from image_syncer.telemetry import Report, get_logger
+from image_syncer.telemetry.observing import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +86,8 @@ class Run:
         check_form(configuration, settings)
         self._configuration = configuration
         self._settings = settings
+        self._observed = Observed()
+        on_progress, on_image = self._observed.progress(on_progress), self._observed.images(on_image)
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -114,6 +119,7 @@ class Run:
         a mistake of ours, which the report tells. Raises ConfigurationError where the rules turn out to collide before
         anything is done.
         """
+        self._observed.tell(lambda one: one.on_begin(self.kind, time.time() - (self._loop.time() - self._began)))
         with self._ending.signals(wanted=take_signals), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
             watching.add_done_callback(tell_crash)
@@ -137,6 +143,7 @@ class Run:
         self._progress.tell()
         report = self._report()
         self._events.tell_end(report)
+        self._observed.tell(lambda one: one.on_report(report))
         return report
 
     async def _work(self) -> None:
@@ -231,6 +238,7 @@ class Run:
             mirrors=discovery.mirrors,
             on_transfer=self._events.transfers(self._files.on_transfer),
             run_began_at=self._began,
+            meter=Meter(self._observed, self._client) if self._observed else None,
         )
         self._snapshots = Snapshots(self._ledger, self._transfers, access, self._dog, self._began)
         self._preparation = Preparation(self._client, endpoints, access.lookup, policies, holdings, self._transfers)
@@ -299,6 +307,7 @@ class Run:
             self._progress.tell()
             self._events.tell_warnings(self._warnings)
             self._transfers.pacing.sample()
+            self._transfers.tell_measures()
             await asyncio.sleep(self._settings.progress_interval_s)
 
     def _snapshot(self, now: float) -> Snapshot:
@@ -318,6 +327,7 @@ class Run:
         totals.add_requests(self._access.transport.requests)
         totals.add_requests(self._transfers.requests)
         self._transfers.pacing.sample()
+        self._transfers.tell_measures()
         report = Report(
             settings=self._settings_data(),
             totals=totals,

@@ -37,7 +37,8 @@ class RunningJob:
 
 class RunningJobs:
     """All of them. `on_record` gets a record of each that ends; its times count from `run_began_at`. `on_stuck(worker,
-    job id, how it is stuck)` gives one up of which the worker tells no progress.
+    job id, how it is stuck)` gives one up of which the worker tells no progress. `on_end` gets the record too, with the
+    job and what became of its targets.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class RunningJobs:
         on_record: Callable[[TransferRecord], None] | None,
         dog: Watchdog,
         on_stuck: Callable[[int, int, Stuck], bool],
+        on_end: Callable[[TransferRecord, RunningJob, list[TargetResult]], None] | None = None,
     ) -> None:
         self._run_began_at = run_began_at
         self._on_record = on_record
         self._dog = dog
         self._on_stuck = on_stuck
+        self._on_end = on_end
         self._jobs: dict[int, RunningJob] = {}
         self.load = Load()
         """What they are for registries and workers."""
@@ -62,6 +65,9 @@ class RunningJobs:
     def bytes_received(self) -> int:
         """Bytes of unfinished blobs that have come from their sources."""
         return sum(running.job.received for running in self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
 
     def begin(self, worker: int, job: Job, now: float) -> None:
         """A worker gets `job`."""
@@ -112,25 +118,27 @@ class RunningJobs:
     def record(self, worker: int, running: RunningJob, results: list[TargetResult], now: float, **waits: Any) -> None:
         """Tell what became of a job that has ended; `waits` are further fields of its `TransferRecord`."""
         self.load.end(running, results)
-        if self._on_record is None:
+        if self._on_record is None and self._on_end is None:
             return
         job = running.job
-        self._on_record(
-            TransferRecord(
-                digest=str(job.digest),
-                size_bytes=job.size,
-                source=str(job.source),
-                destinations=tuple(str(target.repository) for target in job.targets),
-                worker=worker,
-                began_s=running.since - self._run_began_at,
-                ended_s=now - self._run_began_at,
-                bytes_moved=sum(result.bytes_moved for result in results),
-                outcomes=tuple(_outcome_of(result) for result in results),
-                source_resumes=running.source_resumes,
-                destination_resumes=running.destination_resumes,
-                **waits,
-            )
+        record = TransferRecord(
+            digest=str(job.digest),
+            size_bytes=job.size,
+            source=str(job.source),
+            destinations=tuple(str(target.repository) for target in job.targets),
+            worker=worker,
+            began_s=running.since - self._run_began_at,
+            ended_s=now - self._run_began_at,
+            bytes_moved=sum(result.bytes_moved for result in results),
+            outcomes=tuple(_outcome_of(result) for result in results),
+            source_resumes=running.source_resumes,
+            destination_resumes=running.destination_resumes,
+            **waits,
         )
+        if self._on_record is not None:
+            self._on_record(record)
+        if self._on_end is not None:
+            self._on_end(record, running, results)
 
 
 def _outcome_of(result: TargetResult) -> str:

@@ -72,6 +72,16 @@ class Supervisor:
         """The workers that there are, by number, and how many were there in the place of each before."""
         return {identity: handle.restarts for identity, handle in self._workers.items()}
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that there are."""
+        return tuple(handle.pid for handle in self._workers.values() if handle.pid)
+
+    @property
+    def replaced(self) -> int:
+        """How many workers were started in the place of others so far."""
+        return max(0, self._next_id - self._count)
+
     def start(self) -> None:
         """Start every worker; each announces itself when it is ready."""
         for _ in range(self._count):

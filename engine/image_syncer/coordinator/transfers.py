@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
+    from image_syncer.coordinator.meter import Meter
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
@@ -87,8 +88,12 @@ class Transfers:
         mirrors: MirrorReads | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
         run_began_at: float = 0.0,
+        meter: Meter | None = None,
     ) -> None:
-        """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time)."""
+        """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time). `meter`
+        counts what happens, for observers of the run.
+        """
+        self._meter = meter
         self._client = client
         self._endpoints = endpoints
         self.mirrors = mirrors or MirrorReads(client, endpoints, registries)
@@ -110,7 +115,7 @@ class Transfers:
         if breakers is not None:
             # Not at once: it may be the scheduler itself that is just deciding.
             breakers.listen(lambda _breaker: self._loop.call_soon(self._on_timer))
-        setup = worker_setup(settings, resources, registries)
+        setup = worker_setup(settings, resources, registries, tallied=meter is not None)
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
         self._sessions = sessions or UploadSessions()
         self.resumes = Resumes()
@@ -129,7 +134,13 @@ class Transfers:
         client.transport.purses = self.pacing.bytes.own_purses(client.transport.driver)
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
-        self._running = RunningJobs(run_began_at, on_transfer, dog, give_up_job(self._supervisor))
+        self._running = RunningJobs(
+            run_began_at,
+            on_transfer,
+            dog,
+            give_up_job(self._supervisor),
+            None if meter is None else self._tell_transfer,
+        )
         self._errands = Errands(client, self._supervisor)
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
@@ -185,6 +196,11 @@ class Transfers:
         if self._deliveries.pop(delivery.id, None) is not None:
             self._scheduler.drop(delivery.id)
 
+    def tell_measures(self) -> None:
+        """To be called as often as observers are to be told what was counted."""
+        if self._meter is not None:
+            self._meter.tell(self._supervisor, self._scheduler, self.pacing, self.resumes, len(self._running))
+
     def leave_alone(self, registry: str, seconds: float) -> None:
         """A registry asked the coordinator for a pause: the workers keep it too."""
         self.pacing.left_alone(registry, seconds)
@@ -233,6 +249,8 @@ class Transfers:
             self.mirrors.add_counts(message.mirrored)
             self.pacing.note_answers(message.answer_s)
             self._running.heard(message.signs)
+            if self._meter is not None:
+                self._meter.on_beat(message, self._running)
             self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
             self._carry_out(self._scheduler.sample(self._loop.time()))
         elif isinstance(message, JobEnded):
@@ -297,6 +315,8 @@ class Transfers:
         self.requests.update(message.requests)
         self.mirrors.add_counts(message.mirrored)
         running = self._running.end(message.job_id)
+        if self._meter is not None:
+            self._meter.on_job_ended(message)
         results = [as_target_result(result) for result in message.results]
         told = running.told if running is not None else {}
         self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
@@ -331,10 +351,16 @@ class Transfers:
         now = self._loop.time()
         self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))
 
+    def _tell_transfer(self, record: TransferRecord, running: RunningJob, results: list[TargetResult]) -> None:
+        if self._meter is not None:
+            self._meter.on_transfer(record, running, results, self._deliveries)
+
     def _carry_out(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Lease):
                 self._running.begin(decision.worker, decision.job, self._loop.time())
+                if self._meter is not None:
+                    self._meter.on_lease(decision.job, self._deliveries)
                 self._supervisor.send(decision.worker, self._leases.write(decision.job))
             elif isinstance(decision, BlobLanded):
                 if (delivery := self._deliveries.get(decision.delivery)) is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["worker_setup"]
 
 
-def worker_setup(settings: Settings, resources: Resources, registries: RegistryBook) -> Setup:
+def worker_setup(settings: Settings, resources: Resources, registries: RegistryBook, *, tallied: bool) -> Setup:
     """From what the user wants, and what the machine allows."""
     rates = {name: one.rate for name, one in registries.limits().items() if one.rate is not None}
     return Setup(
@@ -28,4 +28,5 @@ def worker_setup(settings: Settings, resources: Resources, registries: RegistryB
         fan_out_lag_s=settings.fan_out_lag_s,
         resume=decide_policies(settings).resume,
         metered=metered(settings.rate, rates),
+        tallied=tallied,
     )

@@ -14,6 +14,7 @@ from image_syncer.net.health import RegistryHealth
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.purses import Metered, Purses
 from image_syncer.net.reach import Reach
+from image_syncer.net.request_tally import ANSWER_SECONDS, BROKEN, RequestTally, TallyRow
 from image_syncer.net.shared_work import share, shared_result
 from image_syncer.net.throttle import Throttle, Turns
 from image_syncer.net.token_broker import TokenBroker
@@ -21,6 +22,8 @@ from image_syncer.net.transport import Timeouts, Transport
 from image_syncer.net.turn_desk import OURSELVES, TurnDesk
 
 __all__ = [
+    "ANSWER_SECONDS",
+    "BROKEN",
     "ON_TRANSFER_END",
     "OURSELVES",
     "AnswerHead",
@@ -37,6 +40,8 @@ __all__ = [
     "Reach",
     "RegistryClient",
     "RegistryHealth",
+    "RequestTally",
+    "TallyRow",
     "Throttle",
     "Timeouts",
     "TokenBroker",

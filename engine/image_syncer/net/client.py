@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, RegistryDownError, SyncError
@@ -72,6 +73,8 @@ class RegistryClient:
         self._patience = Patience(retry.patience_s if patience_s is None else patience_s)
         self._health = health
         self._loop = asyncio.get_running_loop()
+        self.retries: Counter[str] = Counter()
+        """By registry, requests that were sent again after a failure."""
         self._gates: dict[str, Gate] = {}
         self._published: set[str] = set()
 
@@ -129,6 +132,7 @@ class RegistryClient:
                         suspect = error
                         continue
                     raise
+            self.retries[registry] += 1
             await asyncio.sleep(pause)
 
     def failure(self, response: Response, request: Request, endpoint: Endpoint, origin: Origin) -> SyncError:

@@ -13,6 +13,7 @@ from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
+from image_syncer.net.request_tally import status_word
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
 from image_syncer.net.whereabouts import Whereabouts
 from image_syncer.registry import GENERIC, Operation, build_ping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from image_syncer.net.multi import CurlDriver
     from image_syncer.net.purses import Metered, Purses
+    from image_syncer.net.request_tally import RequestTally
     from image_syncer.registry import Endpoint, Request, Response
 
 __all__ = ["Timeouts", "Transport"]
@@ -59,6 +61,8 @@ class Transport:
         """Is told each answer that is about a registry of which it is not known what kind it is."""
         self.purses: Purses | None = None
         """Where bytes a second are limited: what a transfer of a blob may move."""
+        self.tally: RequestTally | None = None
+        """Where requests are counted by registry and status too, those that find out its address among them."""
         self._small_handles = SmallHandles(timeouts)
         self._gate = Gate(driver.connections) if driver.connections else None
         self._whereabouts = Whereabouts(driver, self._find)
@@ -120,8 +124,22 @@ class Transport:
         whereabouts = self._whereabouts
         # Nearly every request is below the address of a registry that has answered before, and costs no more than this.
         if endpoint.registry in whereabouts.known and request.url.startswith(endpoint.base_url + "/"):
-            return self.driver.perform(easy)
-        return whereabouts.perform(easy, request, endpoint, origin)
+            ending = self.driver.perform(easy)
+        else:
+            ending = whereabouts.perform(easy, request, endpoint, origin)
+        return ending if self.tally is None else self._tallied(self.tally, easy, request, endpoint, ending)
+
+    @staticmethod
+    async def _tallied(
+        tally: RequestTally, easy: pycurl.Curl, request: Request, endpoint: Endpoint, ending: Awaitable[tuple[int, str]]
+    ) -> tuple[int, str]:
+        """Of a blob that is read, its first byte is the answer: how long the others take, the destination decides."""
+        operation = request.operation
+        until = pycurl.STARTTRANSFER_TIME if operation is Operation.GET_BLOB else pycurl.TOTAL_TIME
+        code, words = await ending
+        status = status_word(easy.getinfo(pycurl.RESPONSE_CODE), broken=code != 0)
+        tally.note(endpoint.registry, operation.value, status, easy.getinfo(until))
+        return code, words
 
     async def _find(self, endpoint: Endpoint) -> None:
         request = build_ping(endpoint)

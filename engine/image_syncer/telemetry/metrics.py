@@ -1,8 +1,8 @@
 """Metrics of runs for Prometheus, from what runs tell: snapshots, results of images, reports.
 
 Names and units follow https://prometheus.io/docs/practices/naming/: seconds and bytes, `_total` for what only grows. No
-label holds a name that users or registries choose (repositories, tags, digests): outcomes, kinds of requests and sides
-are a few each, so the number of time series is bounded whatever is copied.
+label holds the name of a repository, a tag or a digest; outcomes, kinds of requests and sides are a few each, and only
+so many registries are labels (`measured_series`), so the number of time series is bounded whatever is copied.
 
 Needs prometheus-client (the extra `metrics`), which nothing else loads. A registry of our own holds the metrics, not
 the client's global one: a program around the engine keeps its own.
@@ -13,6 +13,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.telemetry.measured_series import MeasuredSeries
+from image_syncer.telemetry.observing import Observer
 from image_syncer.telemetry.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from image_syncer.telemetry.measures import Measures
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.progress import Snapshot
     from image_syncer.telemetry.report import Report
@@ -44,7 +47,7 @@ def metrics_are_there() -> bool:
     return True
 
 
-class RunMetrics:
+class RunMetrics(Observer):
     """Counts what runs tell. `registry` takes further metrics, and `clock` gives seconds of the epoch.
 
     Raises ImportError where prometheus-client is not installed: ask `metrics_are_there`.
@@ -71,8 +74,9 @@ class RunMetrics:
         self._images = counter("images", "Images and destinations that were brought to an outcome.", "outcome")
         self._bytes = counter("copied_bytes", "Bytes of blobs that destinations took.")
         self._blobs = counter("blobs", "Blobs, by how destinations got them.", "way")
-        self._requests = counter("requests", "Requests to registries and token services.", "operation")
-        self._breaks = counter("transfer_breaks", "Transfers that broke off and went on, by side.", "side")
+        self._read = counter("verified_bytes", "Bytes of blobs that were read and hashed to verify them.")
+        self._measured = MeasuredSeries()
+        self.registry.register(self._measured)
         self._running = gauge("run_in_progress", "1 while a run is under way.")
         self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
         self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
@@ -88,27 +92,32 @@ class RunMetrics:
         for way in ("moved", "mounted", "present"):
             self._blobs.labels(way)
 
-    def note_begin(self) -> None:
+    def on_begin(self, kind: str, began_at: float) -> None:  # noqa: ARG002 - see `Observer`
         """A run begins."""
         self._running.set(1)
 
-    def note_progress(self, snapshot: Snapshot) -> None:
-        """For `on_progress` of a run."""
+    def on_progress(self, snapshot: Snapshot) -> None:
+        """What is so now."""
         self._run_images.labels("known").set(snapshot.images_total)
         self._run_images.labels("done").set(snapshot.images_done)
         self._run_bytes.labels("known").set(snapshot.bytes_total)
         self._run_bytes.labels("done").set(snapshot.bytes_done)
         self._rate.set(snapshot.bytes_per_s)
 
-    def note_image(self, result: ImageResult) -> None:
-        """For `on_image` of a run."""
+    def on_measures(self, measures: Measures) -> None:
+        """What is so now."""
+        self._measured.note(measures)
+
+    def on_image(self, result: ImageResult) -> None:
+        """An image has an outcome at one destination."""
         self._images.labels(_label(result.outcome)).inc()
         self._bytes.inc(result.bytes_moved)
         self._blobs.labels("moved").inc(result.blobs_moved)
         self._blobs.labels("mounted").inc(result.blobs_mounted)
         self._blobs.labels("present").inc(result.blobs_present)
+        self._read.inc(result.bytes_read or 0)
 
-    def note_report(self, report: Report) -> None:
+    def on_report(self, report: Report) -> None:
         """A run has ended, and this is its report."""
         end = _end_of(report)
         now = self._clock()
@@ -118,10 +127,7 @@ class RunMetrics:
         self._last_end.set(now)
         if end == "success":
             self._last_success.set(now)
-        for operation, count in report.totals.requests.items():
-            self._requests.labels(operation.replace(" ", "_")).inc(count)
-        for side, count in report.resumes.items():
-            self._breaks.labels(side.replace(" ", "_")).inc(count)
+        self._measured.end()
 
     def note_refused(self) -> None:
         """A run could not begin, and has no report."""

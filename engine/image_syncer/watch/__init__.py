@@ -6,20 +6,18 @@ from image_syncer.watch.door import run_watch, tell_webhooks
 from image_syncer.watch.local_zone import local_zone
 from image_syncer.watch.orders import Cause, WatchOrder
 from image_syncer.watch.schedule import parse_schedule
-from image_syncer.watch.settings import Listen, WatchSettings, parse_listen
+from image_syncer.watch.settings import WatchSettings
 from image_syncer.watch.watcher import WatchView
 from image_syncer.watch.webhooks import NotifyWhen, Webhook, parse_webhook, parse_webhook_file
 
 __all__ = [
     "Cause",
-    "Listen",
     "NotifyWhen",
     "WatchOrder",
     "WatchSettings",
     "WatchView",
     "Webhook",
     "local_zone",
-    "parse_listen",
     "parse_schedule",
     "parse_webhook",
     "parse_webhook_file",

@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 from aiohttp import web
 
-from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import get_logger
-from image_syncer.telemetry.metrics import MISSING
+from image_syncer.telemetry.http_server import HttpServer, exposition, text_response
+from image_syncer.telemetry.listening import LOOPBACK_NAMES
 from image_syncer.units import format_duration
 from image_syncer.watch.events import MalformedEvent, parse_events
-from image_syncer.watch.settings import LOOPBACK_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from image_syncer.telemetry.listening import Listen
     from image_syncer.telemetry.metrics import RunMetrics
     from image_syncer.watch.events import PushedRepository
-    from image_syncer.watch.settings import Listen
     from image_syncer.watch.status import WatchStatus
 
 __all__ = ["MOST_BODY_BYTES", "WatchServer", "Watched"]
@@ -37,10 +36,8 @@ MOST_BODY_BYTES = 2**20
 BODY_TIMEOUT_S = 10.0
 MOST_AT_ONCE = 16
 """Notifications whose bodies are read at one time; each holds one in memory."""
-MOST_CONNECTIONS = 128
 LONGEST_STUCK_S = 120.0
 """A loop that does not turn for so long will not do so any more."""
-CLOSE_S = 1.0
 
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?", re.ASCII)
 
@@ -62,44 +59,20 @@ class Watched(Protocol):
         """Something was pushed there; how many of them some rule means."""
 
 
-class WatchServer:
-    """Serves from `start` to `stop`; `address` is where."""
+class WatchServer(HttpServer):
+    """Serves what a watch has to tell, and takes notifications."""
 
     def __init__(self, listen: Listen, watched: Watched, metrics: RunMetrics | None, token: str | None) -> None:
-        self._listen = listen
+        super().__init__(listen, "--listen")
         self._watched = watched
         self._metrics = metrics
         self._token = token
         self._reading = 0
-        self._runner: web.ServerRunner | None = None
-        self.address = ""
         self.notifications = dict.fromkeys(("taken", "ignored", "malformed", "refused"), 0)
         """How many there were, by what became of them."""
 
-    async def start(self) -> None:
-        """Raises ConfigurationError where the address cannot be had."""
-        runner = web.ServerRunner(_BoundedServer(self._handle, access_log=None), shutdown_timeout=CLOSE_S)
-        await runner.setup()
-        site = web.TCPSite(runner, self._listen.host, self._listen.port)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ConfigurationError(
-                f"nobody can listen at {self._listen}: {error.strerror or error}",
-                hint="Give --listen an address of this machine, and a port that is free.",
-            ) from None
-        self._runner = runner
-        host, port = runner.addresses[0][:2]
-        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    async def stop(self) -> None:
-        """No request is taken any more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Health, readiness, metrics, and notifications."""
         routes: dict[str, tuple[str, Callable[[web.BaseRequest], Awaitable[web.Response]]]] = {
             "/healthz": ("GET", self._health),
             "/readyz": ("GET", self._readiness),
@@ -108,10 +81,10 @@ class WatchServer:
         }
         known = routes.get(request.path)
         if known is None:
-            return _text(404, "there are /healthz, /readyz, /metrics, and POST /notify")
+            return text_response(404, "there are /healthz, /readyz, /metrics, and POST /notify")
         method, answer = known
         if request.method != method and (method, request.method) != ("GET", "HEAD"):
-            return _text(405, f"{request.path} takes {method}", {"Allow": method})
+            return text_response(405, f"{request.path} takes {method}", {"Allow": method})
         return await answer(request)
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
@@ -124,47 +97,44 @@ class WatchServer:
 
     async def _readiness(self, _request: web.BaseRequest) -> web.Response:
         if self._watched.is_ready:
-            return _text(200, "ready")
-        return _text(503, f"not ready: {self._watched.status.state}")
+            return text_response(200, "ready")
+        return text_response(503, f"not ready: {self._watched.status.state}")
 
     async def _exposition(self, request: web.BaseRequest) -> web.Response:
-        if self._metrics is None:
-            return _text(501, MISSING)
-        body, content_type = self._metrics.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        return exposition(self._metrics, request)
 
     async def _notification(self, request: web.BaseRequest) -> web.Response:
         if self._token is None and not self._listen.is_loopback:
             self.notifications["refused"] += 1
-            return _text(403, "notifications are not taken here: give the watch a token (--events-token-file)")
+            return text_response(403, "notifications are not taken here: give the watch a token (--events-token-file)")
         if self._token is None and not _asks_this_machine(request):
             self.notifications["refused"] += 1
-            return _text(403, "this is asked by a name that is not of loopback: give the watch a token")
+            return text_response(403, "this is asked by a name that is not of loopback: give the watch a token")
         if self._token is not None and not self._knows_token(request):
             self.notifications["refused"] += 1
-            return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+            return text_response(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
         if not request.content_type.endswith("json"):
-            return _text(415, "a notification is JSON, and its Content-Type says so")
+            return text_response(415, "a notification is JSON, and its Content-Type says so")
         if self._reading >= MOST_AT_ONCE:
-            return _text(503, "too many notifications at once", {"Retry-After": "1"})
+            return text_response(503, "too many notifications at once", {"Retry-After": "1"})
         self._reading += 1
         try:
             body = await asyncio.wait_for(_read(request), BODY_TIMEOUT_S)
         except (TimeoutError, asyncio.TimeoutError):
-            return _text(408, "the body did not come")
+            return text_response(408, "the body did not come")
         finally:
             self._reading -= 1
         if body is None:
-            return _text(413, f"the body has more than {MOST_BODY_BYTES:,} bytes")
+            return text_response(413, f"the body has more than {MOST_BODY_BYTES:,} bytes")
         try:
             pushed = parse_events(body)
         except MalformedEvent as error:
             self.notifications["malformed"] += 1
-            return _text(400, str(error))
+            return text_response(400, str(error))
         try:
             taken = await self._watched.take(pushed)
         except (TimeoutError, asyncio.TimeoutError):
-            return _text(503, "the watch does not answer")
+            return text_response(503, "the watch does not answer")
         self.notifications["taken" if taken else "ignored"] += 1
         _log.info("notification", repositories=len(pushed), meant=taken)
         # A registry sends again what is not taken: one that tells of repositories that no rule means must not.
@@ -178,17 +148,6 @@ class WatchServer:
         scheme, _, rest = given.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else given
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
-
-
-class _BoundedServer(web.Server):
-    """Those who open connections and say nothing take no descriptors away from the runs."""
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Called for each connection, when it stands."""
-        super().connection_made(handler, transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            # Later, since aiohttp takes it for a mistake of its own when a connection ends before it was begun.
-            asyncio.get_running_loop().call_soon(transport.abort)
 
 
 def _asks_this_machine(request: web.BaseRequest) -> bool:
@@ -209,10 +168,6 @@ async def _read(request: web.BaseRequest) -> bytes | None:
         if len(body) > MOST_BODY_BYTES:
             return None
     return bytes(body)
-
-
-def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 
 def _json(status: int, data: object) -> web.Response:

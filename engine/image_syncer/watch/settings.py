@@ -6,43 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from image_syncer.telemetry.listening import Listen
     from image_syncer.watch.schedule import Schedule
     from image_syncer.watch.webhooks import NotifyWhen, Webhook
 
-__all__ = ["DEFAULT_REST", "LOOPBACK_NAMES", "Listen", "WatchSettings", "parse_listen"]
+__all__ = ["DEFAULT_REST", "WatchSettings"]
 
 DEFAULT_REST = 6
 """Rounds in which a quiet repository is looked at once, at least: an hour, where rounds begin every ten minutes."""
-_MOST_PORT = 65535
-_LOOPBACK = "127.0.0.1"
-LOOPBACK_NAMES = (_LOOPBACK, "::1", "localhost")
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where requests are taken; port 0: any that is free."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.host in LOOPBACK_NAMES
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_listen(text: str) -> Listen:
-    """From "127.0.0.1:8080", "[::1]:8080", or a port alone, which is on loopback. Raises ValueError with a sentence."""
-    host, colon, port = text.strip().rpartition(":")
-    host = (host.removeprefix("[").removesuffix("]") if host.startswith("[") else host) if colon else _LOOPBACK
-    if not host or not port.isascii() or not port.isdigit() or int(port) > _MOST_PORT:
-        raise ValueError(
-            f"{text!r} is no address to listen at: write such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080"
-        )
-    return Listen(host, int(port))
 
 
 @dataclass(frozen=True)

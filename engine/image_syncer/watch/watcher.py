@@ -32,12 +32,14 @@ from image_syncer.coordinator.run import Run
 from image_syncer.errors import ConfigurationError, SyncError, redact
 from image_syncer.layout import open_places
 from image_syncer.telemetry import Outcome, get_logger
+from image_syncer.telemetry.observing import OBSERVERS
+from image_syncer.telemetry.server_thread import ServerThread
 from image_syncer.watch.activity import Activity
 from image_syncer.watch.collector import WatchCollector
 from image_syncer.watch.orders import Cause, Pushes, WatchOrder
+from image_syncer.watch.own_loop import OnItsLoop
 from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
 from image_syncer.watch.server import WatchServer
-from image_syncer.watch.server_thread import OnItsLoop, ServerThread
 from image_syncer.watch.service import ServiceManager
 from image_syncer.watch.status import State, WatchStatus
 from image_syncer.watch.webhook_post import WebhookPoster
@@ -120,7 +122,7 @@ class Watcher:
         self._service = ServiceManager(os.environ, os.getpid())
         self.status = WatchStatus(time.time(), configuration_read_at=time.time())
         self._server = WatchServer(watch.listen, OnItsLoop(self), metrics, watch.events_token) if watch.listen else None
-        self._serving = ServerThread(self._server) if self._server is not None else None
+        self._serving = ServerThread(self._server, "watch server") if self._server is not None else None
         self._start = watch.schedule.first(self._clock())
         self._rounds = {**{cause.value: 0 for cause in Cause}, "idle": 0}
         self._woken = asyncio.Event()
@@ -132,6 +134,7 @@ class Watcher:
         self._mistakes = 0
         if metrics is not None:
             metrics.registry.register(WatchCollector(self.status, self._counts))
+            OBSERVERS.set((*OBSERVERS.get(), metrics))
 
     async def run(self) -> int:
         """0 after a signal that came while it waited; else the exit code of the run that the signal ended, or 70.
@@ -143,7 +146,7 @@ class Watcher:
         try:
             with self._signals():
                 if self._server is not None and self._serving is not None:
-                    await self._serving.start()
+                    await asyncio.to_thread(self._serving.start)
                     serving = True
                     self._view.on_line(f"listening at {self._server.address}")
                 self._view.on_configuration(self._configuration)
@@ -158,7 +161,7 @@ class Watcher:
             self._service.tell("STOPPING=1")
             beating.cancel()
             if serving and self._serving is not None:
-                await self._serving.stop()
+                await asyncio.to_thread(self._serving.stop)
             await self._poster.close()
         return self._exit_code
 
@@ -238,18 +241,14 @@ class Watcher:
             name = repository_of(result.source)
             changed = result.outcome is Outcome.COPIED or result.outcome.is_failure
             seen[name] = seen.get(name, False) or changed
-            if self._metrics is not None:
-                self._metrics.note_image(result)
             self._view.on_image(result)
 
         self.status.rounds += 1
         self._enter(State.RUNNING)
-        if self._metrics is not None:
-            self._metrics.note_begin()
         try:
             self._view.on_begin(order)
             with open_places(order.configuration) as opened:
-                self._run = Run(opened, self._round_settings(), on_progress=self._on_progress, on_image=on_image)
+                self._run = Run(opened, self._round_settings(), on_progress=self._view.on_progress, on_image=on_image)
                 report = await self._run.execute(take_signals=False)
         except SyncError as error:
             self._on_refusal(order, error)
@@ -262,15 +261,8 @@ class Watcher:
             for name, changed in seen.items():
                 self._activity.note(name, changed=changed)
 
-    def _on_progress(self, snapshot: Snapshot) -> None:
-        if self._metrics is not None:
-            self._metrics.note_progress(snapshot)
-        self._view.on_progress(snapshot)
-
     def _on_report(self, order: WatchOrder, report: Report) -> None:
         self.status.note_report(report, time.time(), cause=order.cause.value)
-        if self._metrics is not None:
-            self._metrics.note_report(report)
         self._mistakes = self._mistakes + 1 if report.internal_error is not None else 0
         if self._signal is not None and report.interrupted is not None:
             self._exit_code = report.exit_code

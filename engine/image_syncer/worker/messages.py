@@ -13,6 +13,7 @@ from image_syncer.planning import RetryPolicy
 from image_syncer.worker.pacing_messages import PacingMessage
 
 if TYPE_CHECKING:
+    from image_syncer.net import TallyRow
     from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint, Scope
 
@@ -73,6 +74,7 @@ class Setup:
     `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
     held whole. `resume` says when a broken transfer goes on from where it was, within one lease. The bytes of blobs
     from and to registries that are `metered` (see `image_syncer.planning.metered`) need an allowance (`BytesWanted`).
+    `tallied` says whether requests are counted by registry and status, and timed.
     """
 
     window_bytes: int
@@ -85,6 +87,7 @@ class Setup:
     fan_out_lag_s: float
     resume: RetryPolicy = field(default_factory=RetryPolicy)
     metered: tuple[str, ...] = ()
+    tallied: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Ready:
 class Beat:
     """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
     seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress;
-    what mirrors gave, see `Mirrors.take_counts`.
+    what mirrors gave, see `Mirrors.take_counts`; and where that is wanted, `RequestTally.take`.
     """
 
     requests: dict[str, int]
@@ -159,6 +162,7 @@ class Beat:
     answer_s: dict[str, list[float]] = field(default_factory=dict)
     signs: dict[str, int] = field(default_factory=dict)
     mirrored: dict[str, list[int]] = field(default_factory=dict)
+    tally: list[TallyRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,8 @@ class TargetEnded:
 
 @dataclass(frozen=True)
 class JobEnded:
-    """From a worker: a job is over; `results` in the order of its targets, `requests` and `mirrored` as in a `Beat`.
+    """From a worker: a job is over; `results` in the order of its targets, `requests`, `mirrored` and `tally` as in a
+    `Beat`.
 
     `source_waited_s` and `destination_waited_s` are how long each side was paused because the other was slower (of
     several destinations, the one that waited longest), `pauses` how often.
@@ -246,6 +251,7 @@ class JobEnded:
     destination_waited_s: float = 0.0
     pauses: int = 0
     mirrored: dict[str, list[int]] = field(default_factory=dict)
+    tally: list[TallyRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

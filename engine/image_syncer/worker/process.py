@@ -23,7 +23,16 @@ import pycurl
 import uvloop
 
 from image_syncer.errors import SyncError, redact
-from image_syncer.net import ON_TRANSFER_END, CurlDriver, Purses, RegistryClient, Throttle, Timeouts, Transport
+from image_syncer.net import (
+    ON_TRANSFER_END,
+    CurlDriver,
+    Purses,
+    RegistryClient,
+    RequestTally,
+    Throttle,
+    Timeouts,
+    Transport,
+)
 from image_syncer.oci import Digest
 from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
@@ -59,6 +68,7 @@ from image_syncer.worker.wire import encode, read_message
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from image_syncer.net import TallyRow
     from image_syncer.planning import TargetResult
 
 __all__ = ["BEAT_S", "Worker", "main"]
@@ -100,6 +110,8 @@ class Worker:
             want=lambda registry, sending: self._say(BytesWanted(registry, sending)),
             give_back=lambda registry, sending, size: self._say(BytesGiven(registry, sending, size)),
         )
+        if setup.tallied:
+            self._transport.tally = RequestTally()
         if setup.metered:
             self._transport.purses = self._purses
         self._authorizer = RemoteAuthorizer(self._say)
@@ -200,6 +212,7 @@ class Worker:
                 destination_waited_s,
                 pauses,
                 self._client.mirrors.take_counts(),
+                self._take_tally(),
             )
         )
 
@@ -273,13 +286,17 @@ class Worker:
         received = {str(job): mover.received for job, mover in movers}
         signs = {str(job): mover.received + mover.sent + ends[job] for job, mover in movers}
         mirrored = self._client.mirrors.take_counts()
-        self._say(Beat(self._take_requests(), received, {} if late else answer_s, signs, mirrored))
+        made, tally = self._take_requests(), self._take_tally()
+        self._say(Beat(made, received, {} if late else answer_s, signs, mirrored, tally))
 
     def _take_requests(self) -> dict[str, int]:
         """What was sent since this was asked last."""
         made = dict(self._transport.requests)
         self._transport.requests.clear()
         return made
+
+    def _take_tally(self) -> list[TallyRow]:
+        return [] if self._transport.tally is None else self._transport.tally.take()
 
     def _say(self, message: Message) -> None:
         if not self._writer.is_closing() and not self._crashed.is_set():

@@ -177,6 +177,7 @@ def _ended_data(ended: JobEnded) -> tuple[Any, ...]:
         ended.destination_waited_s,
         ended.pauses,
         ended.mirrored,
+        ended.tally,
     )
 
 

@@ -8,7 +8,9 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from image_syncer.net import RequestTally
 from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
+from image_syncer.telemetry.measures import Measures
 from image_syncer.telemetry.metrics import RunMetrics
 
 
@@ -50,18 +52,22 @@ def test_what_has_not_happened_is_zero_and_not_unknown(metrics) -> None:
 
 def test_images_and_runs_are_counted(metrics) -> None:
     results = [image(Outcome.COPIED, bytes_moved=500, blobs_moved=2, blobs_mounted=1), image(Outcome.NOT_TRIED, 1)]
-    metrics.note_begin()
+    tally = RequestTally()
+    for seconds in (0.02, 0.02, 3.0):
+        tally.note("src.example", "get manifest", "2xx", seconds)
+    metrics.on_begin("sync", 1000.0)
     assert samples(metrics)["image_syncer_run_in_progress", ""] == 1
     for result in results:
-        metrics.note_image(result)
-    metrics.note_report(report_of(*results, resumes={"source": 2, "while idle": 1}))
+        metrics.on_image(result)
+    metrics.on_measures(Measures(requests=tuple(tally.rows()), breaks={"source": 2, "while idle": 1}))
+    metrics.on_report(report_of(*results))
     found = samples(metrics)
     assert found["image_syncer_run_in_progress", ""] == 0
     assert found["image_syncer_images_total", "copied"] == 1
     assert found["image_syncer_images_total", "not_tried"] == 1
     assert found["image_syncer_copied_bytes_total", ""] == 500
     assert found["image_syncer_blobs_total", "moved"] == 2
-    assert found["image_syncer_requests_total", "get_manifest"] == 4
+    assert found["image_syncer_requests_total", "get_manifest"] == 3
     assert found["image_syncer_transfer_breaks_total", "while_idle"] == 1
     assert found["image_syncer_runs_total", "failure"] == 1
     assert found["image_syncer_run_duration_seconds_count", ""] == 1
@@ -81,14 +87,14 @@ def test_images_and_runs_are_counted(metrics) -> None:
     ],
 )
 def test_how_a_run_ended(metrics, facts, result) -> None:
-    metrics.note_report(report_of(image(Outcome.UNCHANGED), **facts))
+    metrics.on_report(report_of(image(Outcome.UNCHANGED), **facts))
     found = samples(metrics)
     assert found["image_syncer_runs_total", result] == 1
     assert sum(value for (name, _), value in found.items() if name == "image_syncer_runs_total") == 1
 
 
 def test_progress_is_what_was_told_last(metrics) -> None:
-    metrics.note_progress(Snapshot(1.0, images_total=9, images_done=4, bytes_total=100, bytes_done=40, bytes_per_s=7.5))
+    metrics.on_progress(Snapshot(1.0, images_total=9, images_done=4, bytes_total=100, bytes_done=40, bytes_per_s=7.5))
     found = samples(metrics)
     assert found["image_syncer_run_images", "done"] == 4
     assert found["image_syncer_run_bytes", "known"] == 100
@@ -96,7 +102,7 @@ def test_progress_is_what_was_told_last(metrics) -> None:
 
 
 def test_a_run_that_could_not_begin_failed(metrics) -> None:
-    metrics.note_begin()
+    metrics.on_begin("sync", 1000.0)
     metrics.note_refused()
     found = samples(metrics)
     assert found["image_syncer_runs_total", "failure"] == 1
@@ -107,8 +113,8 @@ def test_the_number_of_series_does_not_grow_with_what_is_copied(metrics) -> None
     def tell(first: int) -> int:
         results = [image(outcome, first + number) for number, outcome in enumerate(Outcome)]
         for result in results:
-            metrics.note_image(result)
-        metrics.note_report(report_of(*results))
+            metrics.on_image(result)
+        metrics.on_report(report_of(*results))
         return len(samples(metrics))
 
     assert tell(0) == tell(100) == tell(200)
@@ -122,8 +128,8 @@ def test_both_forms_of_exposition(metrics) -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there (package prometheus)")
 def test_promtool_has_nothing_to_say(metrics) -> None:
-    metrics.note_image(image(Outcome.COPIED, bytes_moved=1))
-    metrics.note_report(report_of(image(Outcome.COPIED)))
+    metrics.on_image(image(Outcome.COPIED, bytes_moved=1))
+    metrics.on_report(report_of(image(Outcome.COPIED)))
     body, _ = metrics.render()
     done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

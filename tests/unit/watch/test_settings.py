@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from image_syncer.telemetry.listening import Listen, parse_listen
 from image_syncer.watch.local_zone import local_zone
-from image_syncer.watch.settings import Listen, parse_listen
 from image_syncer.watch.status import State, WatchStatus
 
 

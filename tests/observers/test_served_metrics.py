@@ -1,0 +1,164 @@
+"""Metrics of a run: what registries count themselves is what Prometheus reads, while it goes and when it has ended."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from image_syncer.embedded import Behaviour, RateLimit
+from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry.listening import Listen
+from image_syncer.telemetry.looking_on import look_on
+from image_syncer.telemetry.observing import OBSERVERS, Observed, Observer
+
+if TYPE_CHECKING:
+    from support.sync_runs import SyncLab
+
+ANYWHERE = Listen("127.0.0.1", 0)
+Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
+
+
+def scrape(address: str | None) -> Samples:
+    assert address is not None
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        text = answer.read().decode()
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            series = found.setdefault(sample.name.removeprefix("image_syncer_"), {})
+            series[frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of the series that have these labels."""
+    return sum(number for key, number in samples.get(name, {}).items() if key >= set(labels.items()))
+
+
+def test_requests_and_bytes_are_those_that_the_registries_count(lab: SyncLab) -> None:
+    image = lab.image(layers=3)
+    size = sum(blob.size for blob in image.all_blobs())
+    with look_on(metrics=ANYWHERE, version="1.2.3") as address:
+        done = lab.run()
+        found = scrape(address)
+    for registry in (lab.source, lab.destination):
+        counted = done.at(registry)
+        here = {"registry": registry.address}
+        kinds = {kind: count for kind, count in counted.requests.items() if count}
+        assert len(kinds) > 2
+        for kind, count in kinds.items():
+            assert value(found, "requests_total", operation=kind.replace(" ", "_"), **here) == count, kind
+        assert value(found, "requests_total", **here) == counted.total_requests
+        answered = counted.total_requests - value(found, "requests_total", status="broken", **here)
+        assert value(found, "request_duration_seconds_count", **here) == answered
+        assert value(found, "request_duration_seconds_bucket", le="+Inf", **here) == answered
+    for side, registry in (("source", lab.source), ("destination", lab.destination)):
+        assert value(found, "moved_bytes_total", side=side, registry=registry.address) == size
+    assert value(found, "transfers_total", outcome="moved") == 4
+    assert value(found, "images_total", outcome="copied") == 1
+    assert value(found, "runs_total", result="success") == 1
+    assert value(found, "cpu_seconds_total", process="coordinator") > 0
+    assert value(found, "cpu_seconds_total", process="workers") > 0
+    assert value(found, "resident_memory_bytes", process="coordinator") > 2**20
+
+
+def test_a_second_run_is_added(lab: SyncLab) -> None:
+    lab.image()
+    with look_on(metrics=ANYWHERE) as address:
+        lab.run()
+        first = scrape(address)
+        done = lab.run()
+        second = scrape(address)
+    here = {"registry": lab.source.address}
+    assert value(second, "requests_total", **here) - value(first, "requests_total", **here) == (
+        done.at(lab.source).total_requests
+    )
+    assert value(second, "images_total", outcome="unchanged") == 1
+    assert value(second, "moved_bytes_total") == value(first, "moved_bytes_total") > 0
+
+
+def test_it_is_seen_while_it_goes(lab: SyncLab) -> None:
+    lab.image()
+    seen: list[Samples] = []
+    with look_on(metrics=ANYWHERE) as address:
+        lab.source.behaviour = Behaviour(latency_s=0.1)
+        # Scraped from the loop of the run, which stands meanwhile: a server on it could not answer.
+        lab.run(progress_interval_s=0.02, on_progress=lambda _snapshot: seen.append(scrape(address)))
+    assert {value(found, "run_in_progress") for found in seen} == {1}
+    working = [found for found in seen if value(found, "workers") == 1]
+    assert max(value(found, "resident_memory_bytes", process="workers") for found in working) > 2**20
+    assert max(value(found, "transfers_in_progress") for found in working) >= 1
+    requests = [value(found, "requests_total") for found in seen]
+    assert requests == sorted(requests)
+    assert requests[-1] > 0
+
+
+def test_refusals_and_retries(lab: SyncLab) -> None:
+    lab.source.behaviour = Behaviour(rate_limits=(RateLimit(burst=2, per_s=100.0, times=2),))
+    lab.image()
+    with look_on(metrics=ANYWHERE) as address:
+        done = lab.run()
+        found = scrape(address)
+    refused = sum(count for kind, count in done.at(lab.source).statuses.items() if kind.endswith("429"))
+    assert refused > 0
+    assert value(found, "requests_total", registry=lab.source.address, status="429") == refused
+
+
+def test_a_verification_is_seen_too(lab: SyncLab) -> None:
+    image = lab.image()
+    lab.run()
+    with look_on(metrics=ANYWHERE) as address:
+        lab.verify(deep=True)
+        found = scrape(address)
+    assert value(found, "verified_bytes_total") == sum(blob.size for blob in image.all_blobs())
+    assert value(found, "requests_total", operation="get_blob", registry=lab.destination.address) > 0
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_done() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = f"nobody can listen at 127.0.0.1:{port}"
+        with pytest.raises(ConfigurationError, match=words) as told, look_on(metrics=Listen("127.0.0.1", port)):
+            pytest.fail("it was begun")
+    assert told.value.exit_code == 2
+    assert "--metrics" in str(told.value.hint)
+    assert OBSERVERS.get() == ()
+
+
+def test_nothing_stays_when_it_is_over() -> None:
+    with look_on(metrics=ANYWHERE) as address:
+        assert address is not None
+        for path, status in (("/notify", 404), ("/healthz", 404)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(address.replace("/metrics", path), timeout=30)
+            assert refused.value.code == status
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=5)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "metrics server"] == []
+
+
+def test_an_observer_that_fails_is_told_nothing_more_and_others_are() -> None:
+    told: list[str] = []
+
+    class Broken(Observer):
+        def on_begin(self, kind: str, began_at: float) -> None:
+            told.append("broken")
+            raise ValueError(kind)
+
+    class Sound(Observer):
+        def on_begin(self, kind: str, began_at: float) -> None:
+            told.append("sound")
+
+    token = OBSERVERS.set((Broken(), Sound()))
+    observed = Observed()
+    OBSERVERS.reset(token)
+    for _ in range(2):
+        observed.tell(lambda one: one.on_begin("sync", 1.0))
+    assert told == ["broken", "sound", "sound"]
+    assert not Observed()
