@@ -46,6 +46,13 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
     help="On the page, compare the run with this file of plan --save.",
 )
 @click.option(
+    "--estimate",
+    "estimate_file",
+    metavar="FILE",
+    callback=file_name,
+    help="On the page, compare the run with this file of estimate --json.",
+)
+@click.option(
     "--plot",
     "plots",
     type=(click.Choice(FIGURE_NAMES), str),
@@ -78,6 +85,7 @@ def report(
     later: str | None,
     html: str | None,
     plan_file: str | None,
+    estimate_file: str | None,
     plots: tuple[tuple[str, str], ...],
     junit: str | None,
     markdown: str | None,
@@ -92,12 +100,12 @@ def report(
     """
     written = [("--html", html), ("--timeline", timeline), *(("--plot", path) for _, path in plots)]
     written += [("--junit", junit), ("--markdown", markdown)]
-    _refuse_what_does_not_fit(tuple(each for each in (file, later, plan_file) if each), written)
-    if plan_file is not None and html is None:
-        raise click.UsageError("--plan is for the page, which was not asked for: give --html PAGE.")
-    if later is not None and (plan_file or plots or timeline or junit or markdown):
+    _refuse_what_does_not_fit(tuple(each for each in (file, later, plan_file, estimate_file) if each), written)
+    if html is None and (plan_file or estimate_file):
+        raise click.UsageError("--plan and --estimate are for the page, which was not asked for: give --html PAGE.")
+    if later is not None and (plan_file or estimate_file or plots or timeline or junit or markdown):
         raise click.UsageError("two reports are compared in words, or with --html, and with nothing else.")
-    from image_syncer import load_plan, load_report
+    from image_syncer import load_estimate, load_plan, load_report
 
     if later is not None:
         _compare(file, later, html)
@@ -113,7 +121,8 @@ def report(
         from image_syncer_cli.report_page import draw_report_page
 
         plan = None if plan_file is None else load_plan(plan_file)
-        _write(html, draw_report_page(recorded, name, plan), "the page", "--html")
+        estimate = None if estimate_file is None else load_estimate(estimate_file)
+        _write(html, draw_report_page(recorded, name, plan, estimate), "the page", "--html")
         say(f"{html}: {recorded.report.totals.images:,} images, {len(recorded.transfers):,} transfers")
     if plots:
         _draw_plots(recorded, name, plots)

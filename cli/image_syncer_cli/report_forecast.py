@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from image_syncer_cli.timeline_words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from image_syncer import PlanFile, Report
+    from image_syncer import EstimateFile, PlanFile, Report
 
 __all__ = ["forecast_rows"]
 
@@ -17,10 +17,16 @@ _NOT_PLANNED = frozenset({"get token", "list tags", "list repositories", "ping"}
 """Requests that a plan does not count: they depend on the files and on logins, not on images."""
 
 
-def forecast_rows(report: Report, plan: PlanFile, seconds: float | None = None) -> list[tuple[str, str, str, str]]:
-    """What, planned, done and difference, in words. `seconds` is how long it was estimated to take, where it was."""
+def forecast_rows(
+    report: Report, plan: PlanFile | None, estimate: EstimateFile | None
+) -> list[tuple[str, str, str, str]]:
+    """What, planned, done and difference, in words."""
+    return [*(_planned(report, plan) if plan is not None else ()), *(_estimated(report, estimate) if estimate else ())]
+
+
+def _planned(report: Report, plan: PlanFile) -> list[tuple[str, str, str, str]]:
     from image_syncer import Outcome, account_for
-    from image_syncer.units import format_duration, format_size
+    from image_syncer.units import format_size
 
     account, totals = account_for(plan), report.totals
     rows = [
@@ -35,9 +41,23 @@ def forecast_rows(report: Report, plan: PlanFile, seconds: float | None = None) 
         _row("requests", sum(account.requests.get(kind, 0) for kind in kinds), sum(done.values()), "{:,.0f}".format)
     )
     rows += [_row(f"  {kind}", account.requests.get(kind, 0), done[kind], "{:,.0f}".format) for kind in kinds[:20]]
-    if seconds is not None:
-        rows.append(_row("time", seconds, report.seconds, format_duration))
     return rows
+
+
+def _estimated(report: Report, estimate: EstimateFile) -> Iterator[tuple[str, str, str, str]]:
+    from image_syncer.units import format_duration, format_size
+
+    yield _row("time", estimate.seconds, report.seconds, format_duration)
+    kept = "kept" if report.seconds <= estimate.p90_s else "not kept"
+    yield "time, nine of ten within", format_duration(estimate.p90_s), format_duration(report.seconds), kept
+    usage = report.usage
+    names = ("coordinator_cpu_s", "workers_cpu_s")
+    if all(name in usage for name in names):
+        yield _row("processor time", estimate.cpu_s, sum(usage[name] for name in names), format_duration)
+    workers = report.settings.get("workers")
+    if isinstance(workers, int) and "coordinator_peak_bytes" in usage and "worker_peak_bytes" in usage:
+        most = usage["coordinator_peak_bytes"] + workers * usage["worker_peak_bytes"]
+        yield _row("memory, at most", estimate.memory_bytes, most, format_size)
 
 
 def _row(what: str, planned: float, done: float, tell: Callable[[float], str]) -> tuple[str, str, str, str]:

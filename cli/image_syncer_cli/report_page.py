@@ -19,12 +19,14 @@ from image_syncer_cli.timeline_words import add_waits, began, percent
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from image_syncer import PlanFile, RecordedReport, RunAccount, TransferRecord
+    from image_syncer import EstimateFile, PlanFile, RecordedReport, RunAccount, TransferRecord
     from image_syncer_cli.report_figures import Figure
     from image_syncer_cli.timeline_words import Waits
 
 __all__ = ["draw_report_page"]
 
+_CARDS = 6
+"""Causes that are told at length; the next ones stand in a table."""
 _MOST_GROUPS = 20
 _MOST_ROWS = 25
 _DIGEST = 12
@@ -33,8 +35,10 @@ _REASON = 300
 """Characters of the reason of an example."""
 
 
-def draw_report_page(recorded: RecordedReport, name: str, plan: PlanFile | None = None) -> bytes:
-    """The page, in UTF-8. `name` is that of the report's file; with a `plan`, the run is compared with it."""
+def draw_report_page(
+    recorded: RecordedReport, name: str, plan: PlanFile | None = None, estimate: EstimateFile | None = None
+) -> bytes:
+    """The page, in UTF-8. `name` is that of the report's file; it is compared with `plan` and `estimate`."""
     from image_syncer import account_of_run
 
     account = account_of_run(recorded)
@@ -46,8 +50,7 @@ def draw_report_page(recorded: RecordedReport, name: str, plan: PlanFile | None 
             section("Over time", "No transfers are in this report: nothing moved, or an old release wrote it.", "")
         )
     parts += _savings(account)
-    if plan is not None:
-        parts += _forecast(recorded, plan)
+    parts += _forecast(recorded, plan, estimate)
     parts += [_figure(figures[key]) for key in ("workers", "registries", "limits") if key in figures]
     parts += [*_refusals(recorded), *_transfers(account), *_repeats(recorded, account), *_pairs(account)]
     parts += [*_requests(recorded), *_machine(recorded), *_rest(recorded)]
@@ -112,7 +115,7 @@ def _failures(account: RunAccount) -> Iterator[str]:
     if not account.failures:
         return
     causes = []
-    for group in account.failures[:_MOST_GROUPS]:
+    for group in account.failures[:_CARDS]:
         said = next((image.reason for image in group.examples if image.reason), None) or "no reason is known"
         examples = "".join(f"<li>{escape(one.source)} → {escape(one.destination)}</li>" for one in group.examples)
         left = group.count - len(group.examples)
@@ -121,7 +124,13 @@ def _failures(account: RunAccount) -> Iterator[str]:
             f'<div class="cause"><b>{group.count:,} × {escape(group.cause)}</b><p>“{escape(said, _REASON)}”</p>'
             f"<p><b>What to do:</b> {escape(group.advice, _REASON)}</p><ul>{examples}{more}</ul></div>"
         )
-    hidden = len(account.failures) - len(causes)
+    rows = [
+        (f"{group.count:,}", group.cause, f"{group.examples[0].source}\n→ {group.examples[0].destination}")
+        for group in account.failures[_CARDS:_MOST_GROUPS]
+    ]
+    if rows:
+        causes.append(table(("images", "cause", "for example"), rows, (0,)))
+    hidden = len(account.failures) - _MOST_GROUPS
     about = "By cause, the most frequent first, each with what was said of its first image."
     if hidden > 0:
         about += f" {hidden:,} more causes are in the report."
@@ -163,10 +172,13 @@ def _savings(account: RunAccount) -> Iterator[str]:
     yield section("What need not move", about, table(("", "bytes", "blobs", ""), rows, (1, 2)), "savings")
 
 
-def _forecast(recorded: RecordedReport, plan: PlanFile) -> Iterator[str]:
-    rows = forecast_rows(recorded.report, plan)
+def _forecast(recorded: RecordedReport, plan: PlanFile | None, estimate: EstimateFile | None) -> Iterator[str]:
+    rows = forecast_rows(recorded.report, plan, estimate)
+    if not rows:
+        return
     head = ("", "planned", "done", "difference")
-    about = f"The plan is of {plan.started_at.replace('T', ' ')[:19]}. What changed at the registries since, differs."
+    made = f"The plan is of {plan.started_at.replace('T', ' ')[:19]}. " if plan is not None else ""
+    about = f"{made}What changed at the registries since it was made, differs."
     yield section("Prediction against reality", about, table(head, rows, (1, 2, 3)), "forecast")
 
 

@@ -77,7 +77,7 @@ footer { margin-top: 34px; color: var(--soft); font-size: 12.5px; }
   body { padding: 0; max-width: none; font-size: 12px; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .fig { grid-template-columns: 165px minmax(0, 1fr); }
-  h2, section > p { break-after: avoid; }
+  h2, section > p { break-after: avoid; break-inside: avoid; }
   tr, .fig, dl div, svg.plot { break-inside: avoid; }
   .scroll { overflow: visible; } td { min-width: 0; } table { font-size: 10.5px; }
   th, td { padding: 3px 6px; } section { margin-top: 18px; } }

@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         WorkerRow,
         configure_logging,
     )
+    from image_syncer.telemetry.estimate_file import EstimateFile, load_estimate
     from image_syncer.telemetry.events import (
         Event,
         ImageEnded,
@@ -186,6 +187,7 @@ __all__ = [
     "Difference",
     "ErasedLogin",
     "Estimate",
+    "EstimateFile",
     "Event",
     "Examination",
     "Explanation",
@@ -302,6 +304,7 @@ __all__ = [
     "limit_tracks",
     "load_bench",
     "load_configuration",
+    "load_estimate",
     "load_plan",
     "load_prune_plan",
     "load_registries",
@@ -466,6 +469,10 @@ _ROOMS = {
         "ComparedFact",
         "ReportComparison",
         "compare_reports",
+    ),
+    "telemetry.estimate_file": (
+        "EstimateFile",
+        "load_estimate",
     ),
     "telemetry.unfinished": ("Unfinished", "find_unfinished"),
     "watch": (

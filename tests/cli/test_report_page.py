@@ -194,10 +194,17 @@ def test_a_plan_is_compared_with_what_was_done(command: Command, write: Callable
     writer.add(planned)
     writer.close(Report({}, Totals(), "2026-01-01T00:00:00+00:00", 1.0))
     done = ImageResult(planned.source, planned.destination, Outcome.COPIED, bytes_moved=150, blobs_moved=1)
-    found = page(command, write(images=(done,)), "--plan", tmp_path / "plan.json")
+    told = {"seconds": 4.5, "p90_s": 6, "cpu_s": 13.5, "memory_bytes": 2**28}
+    (tmp_path / "estimate.json").write_text(json.dumps(told))
+    words = "--plan", tmp_path / "plan.json", "--estimate", tmp_path / "estimate.json"
+    found = page(command, write(images=(done,)), *words)
     assert "forecast" in sections(found)
     table = found.text.partition("Prediction against reality")[2]
     assert re.search(r"bytes to move\s*150 B\s*150 B\s*as planned", table)
+    assert re.search(r"time\s*4.5 s\s*9.0 s\s*\+4.5 s \(100 %\)", table)
+    assert re.search(r"nine of ten within\s*6.0 s\s*9.0 s\s*not kept", table)
+    assert re.search(r"processor time\s*14 s\s*14 s\s*as planned", table)
+    assert re.search(r"memory, at most\s*256 MiB\s*192 MiB", table)
     assert re.search(r"blobs to move\s*2\s*1\s*−1 \(50 %\)", table)
 
 
@@ -218,6 +225,8 @@ def test_figures_are_drawn_one_by_one(command: Command, write: Callable[..., Pat
         (["run.json", "--plot", "nonsense", "x.png"], "'nonsense' is not one of"),
         (["run.json", "--plot", "waits", "x.svg"], "'x.svg' does not end in .png"),
         (["run.json", "--plan", "plan.json"], "give --html PAGE"),
+        (["run.json", "--html", "x.html", "--estimate", "gone.json"], "the estimate gone.json cannot be read"),
+        (["run.json", "--html", "x.html", "--estimate", "run.json"], "run.json is no estimate: p90_s is no number"),
         (["run.json", "--html", "run.json"], "--html names the report itself"),
         (["run.json", "--junit", "run.json"], "--junit names the report itself"),
         (["run.json", "run.json", "--junit", "x.xml"], "two reports are compared in words, or with --html"),
