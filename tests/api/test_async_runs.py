@@ -37,7 +37,7 @@ QUICKLY_S = 20.0
 PATIENT_S = 60.0
 
 
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.fixture(params=[asyncio.run, pytest.param(uvloop.run, marks=pytest.mark.slow)], ids=["asyncio", "uvloop"])
 def in_loop(request: pytest.FixtureRequest) -> Runner:
     return request.param
 
@@ -74,6 +74,7 @@ def bytes_move(world: World) -> bool:
     return world.source.counters.bytes_out > 2000
 
 
+@pytest.mark.parametrize("in_loop", [asyncio.run, uvloop.run])
 def test_the_events_are_what_the_report_says(world: World, in_loop: Runner) -> None:
     world.add_images(5, layers=2, layer_bytes=1000)
 
@@ -321,6 +322,7 @@ def test_the_synchronous_form_tells_the_same_events(world: World) -> None:
     assert events[-1] == image_syncer.RunEnded(report)
 
 
+@pytest.mark.slow
 def test_registries_that_go_away_and_come_back_are_told(world: World) -> None:
     outage = Outage()
     try:
@@ -354,6 +356,17 @@ def test_registries_that_go_away_and_come_back_are_told(world: World) -> None:
     ]
     assert told[0].since is not None
     assert tuple(event.text for event in events if isinstance(event, image_syncer.Warned)) == report.warnings != ()
+
+
+def test_a_listener_that_fails_ends_the_run_with_a_report(slow: World) -> None:
+    def on_event(event: image_syncer.Event) -> None:
+        if isinstance(event, image_syncer.TransferEnded):
+            raise ZeroDivisionError("seventeen")
+
+    report = image_syncer.sync(slow.configuration, slow.settings(), on_event=on_event)
+    assert report.internal_error == "ZeroDivisionError: seventeen"
+    assert report.exit_code == 70
+    assert report.totals.images == 6
 
 
 ABANDONED = """

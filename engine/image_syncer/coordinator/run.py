@@ -95,7 +95,7 @@ class Run:
         self._resources = decide_resources(settings, inspect_machine())
         self._warnings = [str(problem) for problem in configuration.warnings]
         self._journal = journal_of(settings)
-        self._events = events = EventTeller(on_event)
+        self._events = events = EventTeller(on_event, on_failure=lambda error: self._crashes.note(error))  # noqa: PLW0108
         self._progress = Progress(self._snapshot, events.progress(on_progress), self._journal)
         self._files = self._open_files()
         self._pruner = self._new_pruner()

@@ -35,6 +35,7 @@ class EventQueue:
         self._last: list[Event] = []
         self._file: IO[bytes] | None = None
         self._file_end = 0
+        self._spill_at = self._chunk
         self._progress: ProgressMade | None = None
         self._progress_was_last = False
 
@@ -52,7 +53,7 @@ class EventQueue:
                 self._first.append(event)
             else:
                 self._last.append(event)
-                if len(self._last) % self._chunk == 0:
+                if len(self._last) >= self._spill_at:
                     self._spill()
 
     def take(self) -> Event | None:
@@ -87,15 +88,17 @@ class EventQueue:
             self._file.seek(self._file_end)
             written = self._file.write(data)
         except OSError:
-            return  # no room: memory has to do, and the next chunk tries again
-        if written == len(data):
-            self._spilt.append((self._file_end, len(data)))
-            self._file_end += len(data)
-            self._last = []
+            written = 0
+        if written < len(data):  # no room: memory has to do, and it is tried again when there is as much once more
+            self._spill_at = 2 * len(self._last)
+            return
+        self._spilt.append((self._file_end, len(data)))
+        self._file_end += len(data)
+        self._last, self._spill_at = [], self._chunk
 
     def _refill(self) -> None:
         if not self._spilt:
-            self._first, self._last = deque(self._last), []
+            self._first, self._last, self._spill_at = deque(self._last), [], self._chunk
             return
         assert self._file is not None
         offset, length = self._spilt.popleft()

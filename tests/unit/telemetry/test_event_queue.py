@@ -85,7 +85,7 @@ def test_where_the_disk_is_full_memory_has_to_do(monkeypatch: pytest.MonkeyPatch
         queue.put(event)
     assert queue.in_memory == 5 * CHUNK
     monkeypatch.setattr(tempfile, "TemporaryFile", real)
-    for event in texts(2 * CHUNK, 5 * CHUNK):
+    for event in texts(5 * CHUNK, 5 * CHUNK):
         queue.put(event)
     assert queue.in_memory <= 3 * CHUNK
-    assert drained(queue) == texts(7 * CHUNK)
+    assert drained(queue) == texts(10 * CHUNK)
