@@ -207,7 +207,8 @@ class RegistryError(SyncError):
 
     `request` is the method and URL without its query, `status` the HTTP status, `codes` the registry's own error codes
     (OCI distribution specification 1.1, "Error Codes"), `retry_after_s` the seconds for which it asked to be left alone
-    (RFC 9110 section 10.2.3), None where it did not.
+    (RFC 9110 section 10.2.3), None where it did not. `request_ids` are what its operator finds this request by in his
+    logs: header fields of the answer by name; None where it had none.
     """
 
     kind = "registry"
@@ -220,17 +221,19 @@ class RegistryError(SyncError):
         status: int | None = None,
         codes: Sequence[str] = (),
         retry_after_s: float | None = None,
+        request_ids: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> None:
         self.request = self._said(request) if request else None
         self.status = status
         self.codes = tuple(codes)
         self.retry_after_s = retry_after_s
+        self.request_ids = {name: self._said(text) for name, text in request_ids.items()} if request_ids else None
         super().__init__(message, **fields)
 
     @classmethod
     def _extra_fields(cls) -> tuple[str, ...]:
-        return ("request", "status", "codes", "retry_after_s")
+        return ("request", "status", "codes", "retry_after_s", "request_ids")
 
 
 class AuthenticationError(RegistryError):

@@ -157,6 +157,7 @@ def filled(kind: type[SyncError]) -> SyncError:
         "status": 500,
         "codes": ("UNKNOWN", "DENIED"),
         "retry_after_s": 1.5,
+        "request_ids": {"X-Request-Id": "5f1c"},
         "phase": "send",
         "curl_code": 56,
         "expected": "5 bytes",

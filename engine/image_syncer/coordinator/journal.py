@@ -279,7 +279,7 @@ class Journal:
     def _warn(self, text: str, hint: str) -> None:
         """Once on the terminal, with the report's other warnings at the end; at once in the log."""
         self.warnings.append(f"{text}. {hint}")
-        _log.info(text, hint=hint)
+        _log.info("journal", message=text, hint=hint)
 
 
 def _load_run(reader: JournalFile) -> RunRecord | None:

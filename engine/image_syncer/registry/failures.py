@@ -53,6 +53,13 @@ _SESSION_OPERATIONS = frozenset({Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, O
 _MANIFEST_OPERATIONS = frozenset({Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.PUT_MANIFEST})
 _BLOB_OPERATIONS = frozenset({Operation.HEAD_BLOB, Operation.GET_BLOB})
 _SIGNED_OPERATIONS = _BLOB_OPERATIONS | _SESSION_OPERATIONS | {Operation.CANCEL_UPLOAD}
+_REQUEST_IDS = (
+    *("X-Request-Id", "X-Correlation-Id"),  # Harbor, GitHub, Quay, Artifactory, and proxies
+    *("x-amzn-RequestId", "x-amz-request-id", "X-Amz-Cf-Id"),  # ECR, S3, CloudFront
+    *("X-Ms-Correlation-Request-Id", "x-ms-request-id"),  # Azure's registry and its blob storage
+    *("X-GUploader-UploadID", "CF-Ray", "X-GitHub-Request-Id"),  # Google's storage, Cloudflare (Docker Hub), ghcr.io
+)
+_MOST_ID_CHARS = 200
 # What is said where the answer says nothing: RFC 9110, section 15, nginx (499) and Cloudflare (52x).
 _PHRASES = {
     400: "Bad Request",
@@ -122,6 +129,7 @@ def parse_failure(
         "request": line,
         "status": status,
         "codes": codes,
+        "request_ids": _request_ids(response),
         "hint": find_hint(status, body, request, origin=origin, sign=sign, elsewhere=elsewhere),
     }
     message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
@@ -175,6 +183,12 @@ def _is_elsewhere(request: Request, response: Response) -> bool:
     if request.operation not in _SIGNED_OPERATIONS or "WWW-Authenticate" in response.headers:
         return False
     return not request.scopes or (response.url != "" and not same_origin(request.url, response.url))
+
+
+def _request_ids(response: Response) -> dict[str, str]:
+    """By what the operators of the registry, and of what stands before it, find this request in their logs."""
+    found = ((name, response.headers.get(name)) for name in _REQUEST_IDS)
+    return {name: value[:_MOST_ID_CHARS] for name, value in found if value}
 
 
 def _subject(request: Request) -> dict[str, str]:

@@ -325,3 +325,20 @@ def test_a_refused_refresh_token_is_a_wrong_password() -> None:
     assert isinstance(error, AuthenticationError)
     assert error.hint is not None
     assert "the registry is wrong" in error.hint
+
+
+def test_the_ids_by_which_an_operator_finds_the_request_are_kept() -> None:
+    headers = (("x-request-id", "5f1c"), ("CF-RAY", "8a-FRA"), ("X-Amzn-RequestId", "\x1b[31m" + "7" * 300))
+    response = Response(500, Headers(headers), b"", "https://h:5000/v2/")
+    error = parse_failure(response, request=GET_MANIFEST, origin=Origin.SOURCE)
+    assert error.request_ids is not None
+    kept = dict(error.request_ids)
+    amazon = kept.pop("x-amzn-RequestId")
+    assert kept == {"X-Request-Id": "5f1c", "CF-Ray": "8a-FRA"}
+    assert "\x1b" not in amazon
+    assert amazon.count("7") < 200
+    again = SyncError.from_data(error.to_data())
+    assert isinstance(again, RegistryError)
+    assert again.request_ids == error.request_ids
+    without = parse_failure(Response(500, Headers(), b"", ""), request=GET_MANIFEST, origin=Origin.SOURCE)
+    assert "request_ids" not in without.to_data()
