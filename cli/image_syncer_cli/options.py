@@ -17,7 +17,7 @@ from image_syncer_cli.option_values import (
     split_lists,
 )
 from image_syncer_cli.patience_options import PATIENCE_OPTIONS
-from image_syncer_cli.pipeline_options import PIPELINE_OPTIONS
+from image_syncer_cli.pipeline_options import PIPELINE_OPTIONS, refuse_same_files
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class RunOptions:
             raise click.UsageError("--trust-state says to trust a journal, and there is none: give --state FILE.")
         if given.dry_run and given.state is not None:
             raise click.UsageError("--dry-run does nothing that a journal could hold: leave --state out.")
+        refuse_same_files(given.report, given.report_junit, given.report_markdown)
         return given
 
     def build_settings(self) -> Settings:

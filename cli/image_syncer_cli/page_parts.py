@@ -74,13 +74,18 @@ def table(
     lines = (
         "<tr>"
         + "".join(
-            f"<td{mark}>{'<br>'.join(escape(line) for line in cell.splitlines()[:_MOST_LINES])}</td>"
+            f"<td{mark}>{'<br>'.join(_line(line) for line in cell.splitlines()[:_MOST_LINES])}</td>"
             for mark, cell in zip(right, row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{first}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _line(text: str) -> str:
+    """A line of a cell; an arrow does not stand alone."""
+    return escape(text).replace("→ ", "→&nbsp;")
 
 
 def section(title: str, about: str, body: str, name: str = "") -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from image_syncer_cli.option_values import file_name
 
-__all__ = ["PIPELINE_NAMES", "PIPELINE_OPTIONS"]
+__all__ = ["PIPELINE_NAMES", "PIPELINE_OPTIONS", "refuse_same_files"]
 
 PIPELINE_OPTIONS = (
     click.option(
@@ -25,3 +27,10 @@ PIPELINE_OPTIONS = (
 
 PIPELINE_NAMES = ("report_junit", "report_markdown")
 """Their parameters, for verbs that do not have them."""
+
+
+def refuse_same_files(*paths: str | None) -> None:
+    """Raises UsageError where two of the files are one, of which the last that is written would remain."""
+    given = [Path(path).resolve() for path in paths if path is not None and not path.startswith("/dev/")]
+    if len(set(given)) < len(given):
+        raise click.UsageError("--report, --report-junit and --report-markdown are each a file of its own.")

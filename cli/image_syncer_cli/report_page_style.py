@@ -69,6 +69,7 @@ td.w { white-space: nowrap; min-width: 0; }
 tr:last-child td { border-bottom: 0; }
 ul.plain { margin: 0; padding-left: 20px; overflow-wrap: anywhere; }
 footer { margin-top: 34px; color: var(--soft); font-size: 12.5px; }
+@media (max-width: 900px) { body { padding: 16px 14px 40px; } th, td { padding: 4px 6px; } table { font-size: 12px; } }
 @media (max-width: 700px) { .fig { grid-template-columns: minmax(0, 1fr); } .fig .label.axis { text-align: left; } }
 @media print { :root { color-scheme: light; --page: #fff; --card: #fff; --ink: black; --soft: #4a4a4a; --line: #bbb;
   --grid: #bbb; --lane: #f3f3f3; --good: #00694b; --bad: #b3410a; --c0: #0072b2; --c1: #e69f00; --c2: #009e73;

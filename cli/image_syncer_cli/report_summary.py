@@ -22,6 +22,7 @@ WIDTH = 80
 _LABEL = 11
 _SLOWEST = 5
 _FAILURES = 3
+_CAUSES = 6
 _WORKERS = 32
 """Workers shown one by one; more is no summary."""
 _DIGEST = 8
@@ -230,7 +231,24 @@ def _failures(recorded: RecordedReport) -> list[str]:
     more = recorded.report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
     if more > 0:
         lines.append(f"… and {more:,} more failed, each with its reason in the report.")
+        lines += _causes(recorded)
     return lines
+
+
+def _causes(recorded: RecordedReport) -> Iterator[str]:
+    """All failures, by what they have in common."""
+    from image_syncer import FailureGroups
+
+    causes = FailureGroups()
+    for image in recorded.unfinished:
+        causes.add(image)
+    groups = causes.groups()
+    yield ""
+    yield "All failures by cause:"
+    for group in groups[:_CAUSES]:
+        yield _cut(f"{group.count:>7,} × {printable(group.cause)}", WIDTH)
+    if len(groups) > _CAUSES:
+        yield f"… and {len(groups) - _CAUSES:,} more causes."
 
 
 def _labelled(facts: Iterable[tuple[str, str]]) -> Iterator[str]:

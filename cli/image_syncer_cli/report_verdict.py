@@ -34,7 +34,11 @@ def verdict(report: Report) -> tuple[bool, str]:
         return True, f"✓ Nothing was copied, as asked: {planned:,} of {images:,} images would be."
     if not images:
         return True, "✓ Nothing failed; there was no image."
-    but = f", but for {skipped:,} that were skipped" if skipped else ""
     if report.kind == "prune":
         return True, "✓ Nothing failed."
-    return True, f"✓ All {images:,} images are at their destinations as they are at their sources{but}."
+    if skipped:
+        there = f"{images - skipped:,} of {images:,} images are at their destinations as they are at their sources"
+        return True, f"✓ {there}; {skipped:,} skipped."
+    if images == 1:
+        return True, "✓ The one image is at its destination as it is at its source."
+    return True, f"✓ All {images:,} images are at their destinations as they are at their sources."

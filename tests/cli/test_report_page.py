@@ -15,6 +15,7 @@ from image_syncer.embedded import ContentBuilder, push_to
 from image_syncer.telemetry import ImageResult, Outcome, Report, ReportWriter, Totals, TransferRecord
 from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
 from image_syncer_cli.figure_svg import time_ticks
+from image_syncer_cli.pipeline_options import refuse_same_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +102,7 @@ def test_the_page_has_a_part_for_each_question(command: Command, write: Callable
 
 def test_a_run_that_went_well_says_so(command: Command, write: Callable[..., Path]) -> None:
     found = page(command, write(images=IMAGES[:1], resumes={}, limits={}))
-    assert "✓ All 1 images are at their destinations" in found.text
+    assert "✓ The one image is at its destination" in found.text
     assert "failures" not in sections(found)
     nothing = page(command, write((), (ImageResult("a/b:1", "c/d:1", Outcome.UNCHANGED),), limits={}, resumes={}))
     assert "No transfers are in this report" in nothing.text
@@ -279,6 +280,39 @@ def test_a_report_is_written_for_pipelines(command: Command, write: Callable[...
     assert "#### What failed" in markdown.read_text()
 
 
+@pytest.mark.parametrize(
+    ("fields", "outcome", "says"),
+    [
+        ({"interrupted": "SIGTERM"}, Outcome.NOT_TRIED, "✗ Ended before all was done (SIGTERM): 1 of 1 images"),
+        ({"internal_error": "odd"}, Outcome.COPIED, "✗ A mistake of image-syncer itself"),
+        ({"kind": "verify"}, Outcome.DIFFERENT, "✗ 1 of 1 images differ, or could not be checked."),
+        ({"kind": "verify"}, Outcome.EQUAL, "✓ The one image is at its destination"),
+        ({"kind": "prune"}, Outcome.SELECTED, "✓ Nothing failed."),
+        ({}, Outcome.PLANNED, "✓ Nothing was copied, as asked: 1 of 1 images would be."),
+        ({}, Outcome.SKIPPED, "✓ 0 of 1 images are at their destinations as they are at their sources; 1 skipped."),
+    ],
+)
+def test_the_first_line_says_how_it_went(
+    fields: dict[str, Any], outcome: Outcome, says: str, command: Command, write: Callable[..., Path]
+) -> None:
+    assert says in page(command, write((), (ImageResult("a/b:1", "c/d:1", outcome),), **fields)).text
+
+
+def test_the_summary_groups_many_failures(command: Command, write: Callable[..., Path]) -> None:
+    images = [ImageResult(f"a/b:{n}", "c/d:1", Outcome.FAILED, error={"kind": f"k{n % 9}"}) for n in range(20)]
+    out = command("report", write(images=images)).out
+    assert out.endswith("      2 × k5\n… and 3 more causes.\n")
+    assert "\nAll failures by cause:\n      3 × k0\n      3 × k1\n      2 × k2\n" in out
+
+
+def test_files_of_a_run_have_names_of_their_own(command: Command, tmp_path: Path) -> None:
+    refuse_same_files("x.json", "x.xml", None)
+    refuse_same_files("/dev/null", "/dev/null", "/dev/null")
+    ran = command("copy", "a/b:1", "c/d", "--report", tmp_path / "x", "--report-junit", f"{tmp_path}/./x")
+    assert (ran.code, ran.out) == (2, "")
+    assert "are each a file of its own" in ran.err
+
+
 def test_ticks_are_round_moments() -> None:
     assert time_ticks(0) == [(0.0, "0")]
     assert [label for _, label in time_ticks(200)] == ["0 s", "30 s", "1:00", "1:30", "2:00", "2:30", "3:00"]
@@ -305,7 +339,7 @@ def test_a_real_run_writes_for_pipelines(command: Command, bench: Bench, tmp_pat
     root = ET.parse(tmp_path / "run.xml").getroot()
     assert (root.get("tests"), root.get("failures")) == ("1", "0")
     assert (tmp_path / "summary.md").read_text().startswith("# Pipeline\n### ✅ image-syncer")
-    assert "✓ All 1 images" in page(command, tmp_path / "run.json").text
+    assert "✓ The one image is" in page(command, tmp_path / "run.json").text
 
 
 def test_a_file_for_pipelines_that_cannot_be_written_fails_the_run(bench: Bench, tmp_path: Path) -> None:
