@@ -132,6 +132,38 @@ def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert sorted(each.name for each in (tmp_path / "layout").iterdir()) == ["index.json", "oci-layout"]
 
 
+def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_path: Path) -> None:
+    parent = (
+        "import os, signal\n"
+        "from image_syncer.layout.gate import Gate\n"
+        "from image_syncer.layout.sockets import socket_directory\n"
+        "directory = socket_directory()\n"
+        f"Gate('oci:{tmp_path}/layout', directory.name + '/0', writes=True).start()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", parent], check=False, stderr=subprocess.PIPE, env=environment)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, b"")
+    wait_until(lambda: [each.name for each in tmp_path.iterdir()] == ["layout"], "the end of the socket's directory")
+
+
+def test_a_gate_whose_parent_does_not_listen_any_more_ends_in_silence(tmp_path: Path) -> None:
+    """It was killed while the gate began."""
+    gate = Gate(f"oci:{tmp_path}/layout", "", writes=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", gate.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        child.stdin.write(json.dumps({**gate._settings, "unix_socket": None, "listener": None}).encode() + b"\n")
+        child.stdin.flush()
+        assert child.stderr.read() == b""
+        assert child.wait() == 0
+    assert not (tmp_path / "layout/.image-syncer").exists()
+
+
 def test_proxies_of_the_environment_do_not_stand_in_the_way(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

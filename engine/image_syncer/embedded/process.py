@@ -35,10 +35,13 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded.storage import Storage
 
-__all__ = ["FINISH", "RegistryProcess", "serve_child"]
+__all__ = ["FINISH", "SOCKETS_PREFIX", "RegistryProcess", "serve_child"]
 
 FINISH = b"finish"
 """What a parent says before it closes the input of a child whose storage is to finish; one that dies says nothing."""
+
+SOCKETS_PREFIX = "image-syncer-"
+"""What the names of directories begin with that are made for sockets alone."""
 
 _SOURCE_ROOT = str(Path(__file__).parents[2])
 _STOP_S = 5.0  # a child that has not ended by then is killed
@@ -265,13 +268,26 @@ async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any
         _tell({"error": str(error)})
         return
     described = dict(registry.storage.described())
-    _tell({"address": registry.address, "companion_address": registry.companion_address, "storage": described})
+    try:
+        _tell({"address": registry.address, "companion_address": registry.companion_address, "storage": described})
+    except BrokenPipeError:  # the parent is gone already
+        ended.set()
     while not ended.is_set() and os.getppid() == parent:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), _PARENT_POLL_S)
     await registry.stop()
     with suppress(BrokenPipeError):  # the parent is gone, or does not want to know
         _tell(_end(registry.storage, finishes=said.startswith(FINISH)))
+    if os.getppid() != parent and settings["unix_socket"] is not None:
+        _forget_socket(Path(settings["unix_socket"]))
+
+
+def _forget_socket(path: Path) -> None:
+    """Of a parent that was killed: else nobody takes its directory away."""
+    with suppress(OSError):
+        path.unlink()
+        if path.parent.name.startswith(SOCKETS_PREFIX):
+            path.parent.rmdir()
 
 
 def _end(storage: Storage, *, finishes: bool) -> dict[str, str]:
@@ -306,7 +322,8 @@ def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, said: by
     # Not through sys.stdin: its lock, held by a thread that waits, is fatal to an interpreter that ends.
     while piece := os.read(0, _PIECE_BYTES):
         said += piece
-    loop.call_soon_threadsafe(ended.set)
+    with suppress(RuntimeError):  # it has ended by itself
+        loop.call_soon_threadsafe(ended.set)
 
 
 def _tell(message: dict[str, Any]) -> None:

@@ -14,5 +14,8 @@ def socket_directory() -> tempfile.TemporaryDirectory[str]:
     """A directory that nobody else can enter, which is removed when the block is left. It is where temporary files are,
     unless that path is too long for a socket.
     """
+    # Not before: it brings a server, and a run without places asks for none.
+    from image_syncer.embedded.process import SOCKETS_PREFIX
+
     short = len(tempfile.gettempdir()) < _LONGEST_DIRECTORY
-    return tempfile.TemporaryDirectory(prefix="image-syncer-", dir=None if short else "/tmp")  # noqa: S108 - by mkdtemp
+    return tempfile.TemporaryDirectory(prefix=SOCKETS_PREFIX, dir=None if short else "/tmp")  # noqa: S108 - by mkdtemp
