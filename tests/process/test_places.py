@@ -157,7 +157,8 @@ def test_a_gate_whose_parent_does_not_listen_any_more_ends_in_silence(tmp_path: 
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.close()
-        child.stdin.write(json.dumps({**gate._settings, "unix_socket": None, "listener": None}).encode() + b"\n")
+        told = {**gate._settings, "unix_socket": None, "listener": None, "parent": os.getpid()}
+        child.stdin.write(json.dumps(told).encode() + b"\n")
         child.stdin.flush()
         assert child.stderr.read() == b""
         assert child.wait() == 0

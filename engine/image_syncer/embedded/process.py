@@ -130,7 +130,8 @@ class RegistryProcess:
         self._child = child
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(orjson.dumps({**self._settings, "listener": next(iter(handed_on), None)}) + b"\n")
+        told = {**self._settings, "listener": next(iter(handed_on), None), "parent": os.getpid()}
+        child.stdin.write(orjson.dumps(told) + b"\n")
         child.stdin.flush()
         line = child.stdout.readline()
         started: dict[str, Any] = (
@@ -257,7 +258,7 @@ def _open_own(settings: dict[str, Any]) -> Storage:
 async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any]], Storage]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    parent = os.getppid()
+    parent = settings["parent"]
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     said = bytearray()
     threading.Thread(target=_watch_input, args=(loop, ended, said), daemon=True).start()

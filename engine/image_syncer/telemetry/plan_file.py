@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.errors import ConfigurationError, SyncError
+from image_syncer.oci import Digest
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 
@@ -217,12 +218,12 @@ def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> Plann
             source=_text(data["source"]),
             destination=_text(data["destination"]),
             outcome=Outcome(data["outcome"]),
-            reason=data.get("reason"),
-            source_digest=data.get("source_digest"),
-            digest=data.get("destination_digest"),
-            replaced_digest=data.get("replaced_digest"),
-            referrer_of=data.get("referrer_of"),
-            rule=data.get("rule"),
+            reason=_maybe_text(data, "reason"),
+            source_digest=_maybe_digest(data, "source_digest"),
+            digest=_maybe_digest(data, "destination_digest"),
+            replaced_digest=_maybe_digest(data, "replaced_digest"),
+            referrer_of=_maybe_text(data, "referrer_of"),
+            rule=_maybe_rule(data),
             manifests=_whole(data.get("manifests", 0)),
             blobs=tuple(places),
             present=frozenset(_place(one, blobs) for one in data.get("present", ())),
@@ -230,6 +231,23 @@ def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> Plann
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"in image {number}, {what}") from None
+
+
+def _maybe_text(data: dict[str, Any], name: str) -> str | None:
+    value = data.get(name)
+    return None if value is None else _text(value)
+
+
+def _maybe_digest(data: dict[str, Any], name: str) -> str | None:
+    text = _maybe_text(data, name)
+    return None if text is None else str(Digest(text))
+
+
+def _maybe_rule(data: dict[str, Any]) -> Mapping[str, Any] | None:
+    rule = data.get("rule")
+    if rule is not None and not isinstance(rule, dict):
+        raise ValueError(f"{rule!r} is no rule")
+    return rule
 
 
 def _place(value: Any, blobs: list[PlannedBlob]) -> int:

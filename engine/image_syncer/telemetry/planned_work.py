@@ -37,6 +37,7 @@ def planned_work(plan: PlanFile) -> PlannedWork:
         if image.referrer_of is not None:
             continue
         try:
+            Digest(image.source_digest or "")
             key = (parse_reference(image.source), own_of(image.rule or {}), image.source_digest)
         except (InvalidReference, InvalidPlatform, ValueError) as error:
             raise _unusable(image, error) from None

@@ -11,6 +11,7 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
 from image_syncer.telemetry.plan_account import account_for
 from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter, load_plan
+from image_syncer.telemetry.planned_work import planned_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,10 @@ def test_published_limits_say_how_long_it_takes_at_least(tmp_path: Path) -> None
         (lambda data: {**data, "images": [{**data["images"][0], "outcome": "nice"}]}, "in image 1, 'nice' is not"),
         (lambda data: {**data, "images": [{**data["images"][0], "source": 1}]}, "in image 1, 1 is no text"),
         (lambda data: {**data, "images": ["x"]}, "in image 1"),
+        (lambda data: {**data, "images": [{**data["images"][0], "source_digest": "../x"}]}, "'../x' is not a digest"),
+        (lambda data: {**data, "images": [{**data["images"][0], "destination_digest": 1}]}, "1 is no text"),
+        (lambda data: {**data, "images": [{**data["images"][0], "replaced_digest": []}]}, "[] is no text"),
+        (lambda data: {**data, "images": [{**data["images"][0], "rule": [1]}]}, "[1] is no rule"),
     ],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, change: Callable[[dict[str, object]], object], what: str) -> None:
@@ -90,6 +95,16 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, change: Callable[[dict[str, 
     with pytest.raises(ConfigurationError, match="is no plan of image-syncer") as caught:
         load_plan(str(path))
     assert what in str(caught.value)
+
+
+def test_an_image_without_its_digests_is_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write(path, ("a.example/x:1", "b.example/x:1", ImageShape(1, (BASE,))))
+    data = json.loads(path.read_text())
+    data["images"][0]["destination_digest"] = data["images"][0].pop("source_digest")
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigurationError, match="an image that cannot be copied"):
+        planned_work(load_plan(str(path)))
 
 
 @pytest.mark.parametrize(
