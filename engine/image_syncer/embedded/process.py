@@ -277,10 +277,11 @@ async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), _PARENT_POLL_S)
     await registry.stop()
-    with suppress(BrokenPipeError):  # the parent is gone, or does not want to know
+    try:
         _tell(_end(registry.storage, finishes=said.startswith(FINISH)))
-    if os.getppid() != parent and settings["unix_socket"] is not None:
-        _forget_socket(Path(settings["unix_socket"]))
+    except BrokenPipeError:  # the parent is gone: its files are closed before its children get another one
+        if settings["unix_socket"] is not None:
+            _forget_socket(Path(settings["unix_socket"]))
 
 
 def _forget_socket(path: Path) -> None:
