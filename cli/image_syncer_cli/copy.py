@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import click
 
+from image_syncer_cli.control_options import control_option
 from image_syncer_cli.options import RunOptions, run_options
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
 from image_syncer_cli.verb import Verb
@@ -28,6 +29,7 @@ __all__ = ["copy"]
 @auth_option
 @insecure_option
 @run_options
+@control_option
 def copy(
     source: str,
     destination: str,

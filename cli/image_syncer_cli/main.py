@@ -37,6 +37,7 @@ from image_syncer_cli.report import report
 from image_syncer_cli.retry import retry
 from image_syncer_cli.status import status
 from image_syncer_cli.sync import sync
+from image_syncer_cli.top import top
 from image_syncer_cli.verb import VerbGroup
 from image_syncer_cli.verify import verify
 from image_syncer_cli.watch import watch
@@ -137,6 +138,7 @@ _VERBS = (
     export,
     import_bundle,
     status,
+    top,
     report,
     doctor,
     login,

@@ -68,6 +68,7 @@ class RunOptions:
     deadline: float | None = None
     state: str | None = None
     trust_state: bool = False
+    control: str | None = None
     report: str | None = None
     report_junit: str | None = None
     report_markdown: str | None = None

@@ -6,18 +6,15 @@ everything on standard error is one JSON object a line.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from image_syncer_cli.output import GONE, clip, mistake_lines, say, silence
-from image_syncer_cli.transfer_rows import GAP, transfer_cells
+from image_syncer_cli.output import clip, mistake_lines, say
+from image_syncer_cli.screen import count_words, movement_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from rich.console import Console, RenderableType
+    from collections.abc import Mapping, Sequence
 
     from image_syncer import ImageResult, Report, Snapshot
 
@@ -25,7 +22,6 @@ __all__ = [
     "MAX_SKIPPED",
     "Display",
     "LineDisplay",
-    "LiveDisplay",
     "is_live_terminal",
     "progress_line",
     "render_planned",
@@ -45,12 +41,6 @@ MAX_FAILURES = 20
 
 MAX_SKIPPED = 3
 """Images shown that the user's own rules or filters left out: enough to see whether that was meant."""
-
-_MAX_ROWS = 5
-"""Transfers shown live; more tell nothing more."""
-
-_SPARE_COLUMNS = 3
-"""Room for the ^C that a terminal writes where the cursor is: on a line of its own it would move the display."""
 
 
 class Display:
@@ -82,79 +72,6 @@ class LineDisplay(Display):
             say(progress_line(snapshot), err=True)
 
 
-class LiveDisplay(Display):
-    """A bar, the counts, and the slowest transfers, kept at the bottom of the terminal; it leaves no trace.
-
-    While it is there it stands in for `sys.stderr` (and for `sys.stdout`, if that is the terminal too), so
-    that what is printed meanwhile comes above it.
-    """
-
-    def __init__(self, console: Console | None = None) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = console or Console(stderr=True)
-        self._live = Live(
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=True,
-        )
-        self._live.start()
-        # A run that is killed cannot bring a hidden cursor back.
-        self._console.show_cursor(True)
-
-    def close(self) -> None:
-        """Takes the display away."""
-        with self._on_a_terminal():
-            self._live.stop()
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Draws anew."""
-        with self._on_a_terminal():
-            self._live.update(self._draw(snapshot), refresh=True)
-
-    @contextlib.contextmanager
-    def _on_a_terminal(self) -> Iterator[None]:
-        """Where the terminal is gone, the run goes on without it."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in GONE:
-                raise
-            silence(self._console.file)
-
-    def _draw(self, snapshot: Snapshot) -> RenderableType:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        width = self._console.width - _SPARE_COLUMNS
-        bar = Table.grid(padding=(0, 1))
-        bar.width = width
-        bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True)
-        done, total = _fraction(snapshot)
-        bar.add_row(ProgressBar(total=max(total, 1), completed=done), _movement(snapshot))
-        parts: list[RenderableType] = [bar, Text(_counts(snapshot), no_wrap=True, overflow="ellipsis")]
-        if snapshot.waiting:
-            parts.append(Text(f"waiting: {snapshot.waiting}", style="yellow", no_wrap=True, overflow="ellipsis"))
-        rows = snapshot.slowest[: max(0, min(_MAX_ROWS, self._console.height - len(parts) - 1))]
-        if rows:
-            table = Table.grid(padding=(0, GAP))
-            table.width = width
-            cells = transfer_cells(rows, width)
-            table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
-            for _ in cells[0][1:]:
-                table.add_column(justify="right", no_wrap=True)
-            for row in cells:
-                table.add_row(*row)
-            parts.append(table)
-        return Group(*parts)
-
-
 def is_live_terminal(environ: Mapping[str, str] | None = None) -> bool:
     """Whether standard error is a terminal on which lines can be drawn again."""
     environ = os.environ if environ is None else environ
@@ -165,7 +82,7 @@ def progress_line(snapshot: Snapshot) -> str:
     """A run's state in one line."""
     from image_syncer.units import format_duration
 
-    parts = [format_duration(snapshot.elapsed_s), _counts(snapshot), _movement(snapshot)]
+    parts = [format_duration(snapshot.elapsed_s), count_words(snapshot), movement_words(snapshot)]
     if snapshot.waiting:
         parts.append(f"waiting: {snapshot.waiting}")
     return " · ".join(parts)
@@ -276,29 +193,3 @@ def say_json(event: str, **fields: object) -> None:
     from image_syncer.errors import redact
 
     say(redact(json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)), err=True)
-
-
-def _counts(snapshot: Snapshot) -> str:
-    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in snapshot.outcomes.items() if count)
-    more = "+" if snapshot.listing else ""
-    images = f"{snapshot.images_done:,} of {snapshot.images_total:,}{more} images"
-    blobs = f"{snapshot.blobs_done:,} of {snapshot.blobs_total:,} blobs"
-    return f"{images} ({outcomes}) · {blobs}" if outcomes else f"{images} · {blobs}"
-
-
-def _movement(snapshot: Snapshot) -> str:
-    from image_syncer.units import format_duration, format_rate, format_size
-
-    parts = [
-        f"{format_size(snapshot.bytes_done)} of {format_size(snapshot.bytes_total)}",
-        format_rate(snapshot.bytes_per_s),
-    ]
-    if snapshot.eta_s is not None and not snapshot.listing:
-        parts.append(f"{format_duration(snapshot.eta_s)} left")
-    return " · ".join(parts)
-
-
-def _fraction(snapshot: Snapshot) -> tuple[int, int]:
-    if snapshot.bytes_total:
-        return snapshot.bytes_done, snapshot.bytes_total
-    return snapshot.images_done, snapshot.images_total

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from image_syncer_cli.control_options import control_option
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.registry_options import auth_option, insecure_option, read_registries
@@ -22,6 +23,7 @@ __all__ = ["retry"]
 @click.option("--config", metavar="FILE", help="The same from a file that has the images too, which are not read.")
 @insecure_option
 @options_without("report")
+@control_option
 def retry(
     old: str,
     new_report: str | None,

@@ -6,15 +6,16 @@ import contextlib
 import gc
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from image_syncer_cli.control_options import make_control
 from image_syncer_cli.doctor_hint import say_doctor
+from image_syncer_cli.live_display import LiveDisplay
 from image_syncer_cli.output import say
 from image_syncer_cli.render import (
     MAX_SKIPPED,
     Display,
     LineDisplay,
-    LiveDisplay,
     is_live_terminal,
     render_planned,
     say_failures,
@@ -27,7 +28,7 @@ from image_syncer_cli.render import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from image_syncer import Configuration, ImageResult, Pruned, Report
+    from image_syncer import Configuration, ImageResult, Pruned, Report, RunControl
     from image_syncer_cli.options import RunOptions
 
 __all__ = [
@@ -173,20 +174,22 @@ def run_with_display(
     engine = engine or image_syncer.sync
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
+    control = None if options.dry_run else make_control(options.control)
+    controlled: dict[str, Any] = {} if control is None else {"control": control}
     with (
         image_syncer.look_on(metrics=options.metrics, version=image_syncer.__version__ if options.metrics else ""),
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
-        contextlib.closing(choose_display(options)) as display,
+        contextlib.closing(choose_display(options, control)) as display,
     ):
-        return engine(opened, options.build_settings(), on_progress=display.update, on_image=on_image)
+        return engine(opened, options.build_settings(), on_progress=display.update, on_image=on_image, **controlled)
 
 
-def choose_display(options: RunOptions) -> Display:
-    """The display that fits where standard error goes, and what was asked for."""
+def choose_display(options: RunOptions, control: RunControl | None = None) -> Display:
+    """The display that fits where standard error goes, and what was asked for; `control` is what its keys act on."""
     if options.quiet or options.no_progress:
         return Display()
     if options.log_format == "json":
         return LineDisplay(as_json=True)
     if is_live_terminal():
-        return LiveDisplay()
+        return LiveDisplay(control=control)
     return LineDisplay()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from image_syncer_cli.control_options import control_option
 from image_syncer_cli.notify_options import notify_options, read_webhooks
 from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import RunOptions, run_options
@@ -55,6 +56,7 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 )
 @notify_options
 @run_options
+@control_option
 @sync_prune_options
 @_dropped("--records")
 @_dropped("--registry")

@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from image_syncer.config.schema import describe_key, schema_path, schema_text
     from image_syncer.coordinator import plan, prune, sync, verify
     from image_syncer.coordinator.async_run import AsyncRun
+    from image_syncer.coordinator.control import RunControl
+    from image_syncer.coordinator.control_client import ControlClient, read_snapshot
+    from image_syncer.coordinator.control_paths import control_socket_of, control_sockets, default_control_socket
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
@@ -149,6 +152,7 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.report_comparison import Change, ComparedFact, ReportComparison, compare_reports
     from image_syncer.telemetry.run_account import PairShare, RunAccount, Savings, account_of_run
     from image_syncer.telemetry.run_curves import RunCurves, Track, limit_tracks
+    from image_syncer.telemetry.snapshot_data import snapshot_data, snapshot_from_data
     from image_syncer.telemetry.timeline import Bar, Curve, Timeline, WorkerLane, merge_bars, slow_side
     from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
     from image_syncer.watch import (
@@ -178,6 +182,7 @@ __all__ = [
     "ComparedFact",
     "Configuration",
     "ConfigurationError",
+    "ControlClient",
     "Conversion",
     "ConversionOptions",
     "Credential",
@@ -254,6 +259,7 @@ __all__ = [
     "ReportComparison",
     "Rule",
     "RunAccount",
+    "RunControl",
     "RunCurves",
     "RunEnded",
     "Savings",
@@ -290,7 +296,10 @@ __all__ = [
     "check_login",
     "compare_reports",
     "configure_logging",
+    "control_socket_of",
+    "control_sockets",
     "convert_files",
+    "default_control_socket",
     "delete_written",
     "describe_key",
     "erase_login",
@@ -332,6 +341,7 @@ __all__ = [
     "planned_work",
     "prune",
     "prune_async",
+    "read_snapshot",
     "rule_from_arguments",
     "run_watch",
     "save_bench",
@@ -339,6 +349,8 @@ __all__ = [
     "schema_text",
     "settings_in_force",
     "slow_side",
+    "snapshot_data",
+    "snapshot_from_data",
     "store_login",
     "sync",
     "sync_async",
@@ -396,6 +408,9 @@ _ROOMS = {
     "config.converters": ("ConversionOptions", "FileFormat"),
     "config.schema": ("describe_key", "schema_path", "schema_text"),
     "coordinator": ("plan", "prune", "sync", "verify"),
+    "coordinator.control": ("RunControl",),
+    "coordinator.control_client": ("ControlClient", "read_snapshot"),
+    "coordinator.control_paths": ("control_socket_of", "control_sockets", "default_control_socket"),
     "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),
     "coordinator.login_check": ("check_login",),
@@ -488,6 +503,7 @@ _ROOMS = {
         "run_watch",
         "tell_webhooks",
     ),
+    "telemetry.snapshot_data": ("snapshot_data", "snapshot_from_data"),
     "telemetry.timeline": ("Bar", "Curve", "Timeline", "WorkerLane", "merge_bars", "slow_side"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from image_syncer import RunControl
+
 
 @dataclass
 class FakeEngine:
@@ -32,6 +34,7 @@ class FakeEngine:
     error: BaseException | None = None
     configuration: Configuration | None = None
     settings: Settings | None = None
+    control: RunControl | None = None
     deep: bool | None = None
 
     def verify(self, configuration: Configuration, settings: Settings, *, deep: bool, **callbacks: Any) -> Report:
@@ -45,8 +48,9 @@ class FakeEngine:
         *,
         on_progress: Callable[[Snapshot], None] | None = None,
         on_image: Callable[[ImageResult], None] | None = None,
+        control: RunControl | None = None,
     ) -> Report:
-        self.configuration, self.settings = configuration, settings
+        self.configuration, self.settings, self.control = configuration, settings, control
         if self.error is not None:
             raise self.error
         totals = Totals(requests={"head manifest": 2})

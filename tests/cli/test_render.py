@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
 
 from cli.test_main import SOURCE_ROOTS
 from image_syncer.telemetry import Outcome, Snapshot, TransferRow
-from image_syncer_cli.render import LiveDisplay, is_live_terminal, progress_line
+from image_syncer_cli.render import is_live_terminal, progress_line
 from image_syncer_cli.transfer_rows import transfer_cells
 
 ROWS = tuple(
@@ -42,37 +41,6 @@ def test_a_line_says_what_is_still_being_counted_and_waited_for() -> None:
     assert progress_line(Snapshot()) == "0.0 s · 0 of 0 images · 0 of 0 blobs · 0 B of 0 B · 0 B/s"
 
 
-def drawn(snapshot: Snapshot, *, width: int = 100, height: int = 20, environ: dict[str, str] | None = None) -> str:
-    stream = io.StringIO()
-    console = Console(
-        file=stream, force_terminal=True, width=width, height=height, _environ={"TERM": "xterm", **(environ or {})}
-    )
-    display = LiveDisplay(console)
-    try:
-        display.update(snapshot)
-        return stream.getvalue()
-    finally:
-        display.close()
-
-
-def test_the_live_display_shows_the_whole_and_the_slowest() -> None:
-    text = drawn(SNAPSHOT)
-    assert "━" in text
-    for part in ("93 of 150+ images", "512 of 812 blobs", "1.0 GiB of 4.0 GiB", "120 MiB/s", "waiting: registry"):
-        assert part in text
-    assert text.count("library/nginx → mirror/nginx") == 5
-    assert "1.0 MiB of 256 MiB" in text
-
-
-@pytest.mark.parametrize(("height", "rows"), [(20, 5), (6, 2), (4, 0), (2, 0)])
-def test_it_is_never_higher_than_the_terminal(height: int, rows: int) -> None:
-    assert drawn(SNAPSHOT, height=height).count("library/nginx") == rows
-
-
-def test_a_narrow_terminal_is_no_trouble() -> None:
-    assert "150+" in drawn(SNAPSHOT, width=30)
-
-
 NAMES = ["team/a-longer-name/app-1", "team/a-longer-name/app-22"]
 MOVING = [
     TransferRow("sha256:0123456789abcdef", f"one.example:5000/{name}", f"two.example/{name}", 2**20, -1, 4.0, 2**20)
@@ -100,20 +68,6 @@ def test_where_there_is_little_room_the_end_of_a_name_says_most(
     assert rows == [[f"0123456789ab  {name}", *movement] for name in names]
 
 
-def test_the_cursor_is_there_even_if_nobody_takes_the_display_away() -> None:
-    shown = drawn(SNAPSHOT)
-    assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h")
-
-
-def test_before_the_first_byte_the_bar_counts_images() -> None:
-    assert "0 B of 0 B" in drawn(Snapshot(images_total=4, images_done=2))
-
-
-def test_no_color_has_none() -> None:
-    assert "\x1b[3" in drawn(SNAPSHOT)
-    assert "\x1b[3" not in drawn(SNAPSHOT, environ={"NO_COLOR": "1"})
-
-
 @pytest.mark.parametrize(
     ("environ", "live"),
     [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({}, False), ({"TERM": "xterm", "CI": "1"}, False)],
@@ -128,7 +82,7 @@ def test_what_is_a_live_terminal(monkeypatch: pytest.MonkeyPatch, environ: dict[
 ON_A_TERMINAL = """
 from image_syncer.telemetry import Snapshot, configure_logging, get_logger
 from image_syncer_cli.output import say
-from image_syncer_cli.render import LiveDisplay
+from image_syncer_cli.live_display import LiveDisplay
 configure_logging()
 display = LiveDisplay()
 display.update(Snapshot(images_total=7))
@@ -163,6 +117,6 @@ def test_logs_and_results_come_above_the_live_display() -> None:
     first, logged, second = (shown.index(part) for part in (b"0 of 7 images", b"a log line", b"7 of 7 images"))
     assert first < logged < second
     # The display is taken away before the line is written, and drawn again below it.
-    assert b"\x1b[2K" in shown[first:logged]
+    assert b"\x1b[J" in shown[first:logged]
     # And in the end nothing of it stays.
-    assert shown.endswith(b"\x1b[1A\x1b[2K")
+    assert shown.endswith(b"\r\x1b[1A\x1b[J")

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from image_syncer.net import OURSELVES, Purses
-from image_syncer.planning import Bandwidth, metered, streams_for
+from image_syncer.planning import EVERYWHERE, Bandwidth, metered, streams_for
 from image_syncer.telemetry import get_logger
 from image_syncer.units import format_rate
 from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted
@@ -52,7 +52,10 @@ class ByteDesk:
         self._purses: Purses | None = None
         self._timer: asyncio.Handle | None = None
         rates = {registry: one.rate for registry, one in limits.items() if one.rate is not None}
-        self._registries = (None, *rates) if rate is not None else tuple(rates)
+        self._rates = rates
+        self._registries: tuple[str | None, ...] = (None, *rates) if rate is not None else tuple(rates)
+        self.is_changed = False
+        """Whether the rate of all together is another than the workers were started with."""
         self._metered = metered(rate, rates)
         self._bandwidth = Bandwidth(rate, rates, local_time(), self._loop.time())
         if self._bandwidth.is_limited:
@@ -72,9 +75,23 @@ class ByteDesk:
         """A worker is gone. What it had not spent is lost: less than a hundredth of a second's worth."""
         self._bandwidth.forget(worker)
 
+    def change(self, rate: RateSchedule | None) -> None:
+        """All together may move so much from now on. Where nothing was limited before, whoever moves bytes has to be
+        told that they are counted now (`Metering`), and what is under way in this process ends as it began.
+        """
+        self.is_changed = True
+        self._registries = (None, *self._rates)
+        self._metered = (EVERYWHERE,)
+        if self._purses is not None:
+            self._purses.metered = frozenset(self._metered)
+        self._bandwidth.change(rate)
+        self._bandwidth.retime(self._local_time(), self._loop.time())
+        self._apply()
+        self._pump()
+
     def own_purses(self, driver: CurlDriver) -> Purses | None:
         """For what this process itself reads; None where nothing is limited."""
-        if self._bandwidth.is_limited:
+        if self._purses is None and (self._bandwidth.is_limited or self.is_changed):
             self._purses = Purses(
                 driver,
                 metered=self._metered,

@@ -14,10 +14,11 @@ from image_syncer.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DEADLINE", "INTERRUPTED", "Ending"]
+__all__ = ["DEADLINE", "DRAINED", "INTERRUPTED", "Ending"]
 
 INTERRUPTED = "the run was interrupted"
 DEADLINE = "the deadline has passed"
+DRAINED = "the run was drained: what was under way ended, and nothing more was begun"
 """Reasons of what was not tried."""
 
 _log = get_logger(__name__)
@@ -34,7 +35,7 @@ class Ending:
         self._on_hurry = on_hurry
         self._signalled = False
         self.name: str | None = None
-        """Of the cause, for the report: a signal's ("SIGINT"), "deadline", "stuck", or None while there is none."""
+        """Of the cause, for the report: a signal's ("SIGINT"), "deadline", "stuck", "drain", or None before."""
         self.reason = INTERRUPTED
         """Of what is not tried because of it."""
 
@@ -45,6 +46,11 @@ class Ending:
         self.name, self.reason = name, reason
         _log.info("interrupted", by=name, reason=reason)
         self._on_begin()
+
+    def drained(self) -> None:
+        """All that was under way has ended, and the rest was not begun, as somebody wished."""
+        if self.name is None:
+            self.name, self.reason = "drain", DRAINED
 
     def interrupt(self, name: str) -> None:
         """As the signal of that name would, which somebody else has taken."""

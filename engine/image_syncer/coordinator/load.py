@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import Origin
+from image_syncer.errors import Origin, redact
 from image_syncer.telemetry import RateMeter, RegistryRow, WorkerRow
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Load"]
 
+MOST_TROUBLES = 50
+"""That are kept to be looked at while the run goes on; the report and the logs have all."""
+
 _SIDES = {(True, False): "source", (False, True): "destination", (True, True): "both"}
 
 
@@ -25,6 +29,8 @@ class Load:
     def __init__(self) -> None:
         self.errors: Counter[str] = Counter()
         """Tries of blobs that failed or broke off, by the registry that it was for."""
+        self.troubles: deque[tuple[str, str]] = deque(maxlen=MOST_TROUBLES)
+        """The last things that went wrong: when (ISO 8601, local time with its offset), and what."""
         self._moved: Counter[str] = Counter()
         self._moved_by: Counter[int] = Counter()
         self._sides: dict[str, str] = {}
@@ -35,6 +41,11 @@ class Load:
         self._note_side(job.source.registry, 0)
         for target in job.targets:
             self._note_side(target.repository.registry, 1)
+
+    def tell(self, text: str) -> None:
+        """Something went wrong, in words; the first line counts."""
+        at = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.troubles.append((at, redact(text.partition("\n")[0])))
 
     def end_target(self, job: Job, position: int, result: TargetResult) -> None:
         """One target of `job` has an outcome."""

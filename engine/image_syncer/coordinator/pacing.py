@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.byte_desk import ByteDesk
 from image_syncer.net import TurnDesk
-from image_syncer.planning import LatencyWatch
+from image_syncer.planning import EVERYWHERE, LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
 from image_syncer.units import format_duration, format_rate
 from image_syncer.worker.messages import LeaveAlone
-from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+from image_syncer.worker.pacing_messages import AllowanceTold, Metering, Paced, Refused, TurnsGiven, TurnsWanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ COUNT_S, COUNTS = 0.5, 4
 LEAST_TOLD_S = 0.5
 """Shorter pauses are over before anybody has read of them."""
 
+_METER_ALL = Metering(EVERYWHERE)
 _NO_LIMITS: Mapping[str, Limits] = MappingProxyType({})
 
 _log = get_logger(__name__)
@@ -105,6 +106,13 @@ class Pacing:
                 self._supervisor.send(worker, LeaveAlone(registry, wait))
         for registry in self._desk.pacers:
             self._supervisor.send(worker, Paced(registry, paced=True))
+        if self.bytes.is_changed:
+            self._supervisor.send(worker, _METER_ALL)
+
+    def change_rate(self, rate: RateSchedule | None) -> None:
+        """All registries together may be asked for so many bytes a second from now on."""
+        self._supervisor.broadcast(_METER_ALL)
+        self.bytes.change(rate)
 
     def forget(self, worker: int) -> None:
         """A worker is gone, and waits for nothing."""

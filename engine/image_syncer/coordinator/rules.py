@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
 from image_syncer.coordinator.crash import crash_reason
+from image_syncer.coordinator.ending import DRAINED
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.merged_sources import MergedSources
 from image_syncer.coordinator.parking import Parking, PlannedImage
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import CatalogRule, Rule, Settings
     from image_syncer.coordinator.ending import Ending
+    from image_syncer.coordinator.hold import Hold
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.watchdog import Watchdog
@@ -91,6 +93,7 @@ class RuleRunner:
         ending: Ending,
         dog: Watchdog,
         health: RegistryHealth,
+        hold: Hold,
         catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
@@ -104,6 +107,7 @@ class RuleRunner:
         self._ending = ending
         self._dog = dog
         self._health = health
+        self._hold = hold
         self._breakers = health.breakers
         self._breakers.listen(self._on_breaker)
         self._outcomes = RuleOutcomes(ledger, self._breakers)
@@ -197,6 +201,9 @@ class RuleRunner:
     async def _run_rule(self, number: int, rule: Rule) -> None:
         """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
         begun = listed = 0
+        if not await self._hold.may_begin():
+            self._outcomes.leave(self._unresolved.pop(number), DRAINED)
+            return
         if self._breakers.is_given_up(rule.source.registry):
             self._outcomes.enter_given_up(self._unresolved.pop(number))
             return
@@ -224,6 +231,9 @@ class RuleRunner:
                     begun += len(images)
                     watch.watched.enter("begins images", lambda _now: True)  # when others have ended
                     await self._begin_images(images)
+                    if not last and not await self._hold.may_begin():
+                        self._outcomes.leave(self._unresolved.pop(number), DRAINED)
+                        return
                     watch.watched.enter("lists tags", turn)
         except SyncError as error:
             rule = self._unresolved.pop(number)
@@ -255,6 +265,11 @@ class RuleRunner:
         try:
             for image in images:
                 await self._gate.enter()
+                if not await self._hold.may_begin():
+                    self._gate.leave()
+                    rest, begun = images[begun:], len(images)
+                    self._parking.enter_not_tried(rest, DRAINED)
+                    return
                 begun += 1
                 ready = self._parking.sort_out(image)
                 if ready is None:
@@ -302,7 +317,7 @@ class RuleRunner:
 
     async def _resume(self, registry: str) -> None:
         """Begin what waits for `registry` when it is back; where it was given up, that is the outcome."""
-        await self._health.settled(registry)
+        await self._hold.unless_drained(self._health.settled(registry))
         await self._begin_images(self._parking.take(registry))
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.referrers import check_form
 from image_syncer.coordinator.ahead import AheadLooks
+from image_syncer.coordinator.control import RunControl
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.event_teller import EventTeller
 from image_syncer.coordinator.guard import end_run, guard
+from image_syncer.coordinator.hold import Hold
 from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.journal_holdings import JournaledHoldings
@@ -82,6 +84,7 @@ class Run:
         on_progress: Callable[[Snapshot], None] | None,
         on_image: Callable[[ImageResult], None] | None,
         on_event: Callable[[Event], None] | None = None,
+        control: RunControl | None = None,
     ) -> None:
         check_form(configuration, settings)
         self._configuration = configuration
@@ -98,10 +101,13 @@ class Run:
         self._events = events = EventTeller(on_event, on_failure=lambda error: self._crashes.note(error))  # noqa: PLW0108
         self._progress = Progress(self._snapshot, events.progress(on_progress), self._journal)
         self._files = self._open_files()
+        self._control = control or RunControl()
+        self._hold = Hold()
+        on_image = self._control.listening(on_image)
         self._pruner = self._new_pruner()
         on_image = events.images(on_image)
         self._ledger = self._new_ledger(self._pruner.listening(on_image) if self._pruner is not None else on_image)
-        self._ending = Ending(on_begin=self._end_early, on_hurry=lambda: self._transfers.kill())  # noqa: PLW0108 - made below
+        self._ending = Ending(on_begin=self._end_early, on_hurry=self._hurry)
         self._main: asyncio.Task[None] | None = None
         self._crashes = CrashWatch(self._on_crash)
         self._source = CredentialSource(os.environ)
@@ -128,7 +134,8 @@ class Run:
             self._main = self._loop.create_task(self._work())
             try:
                 with self._ending.deadline(self._settings.deadline_s):
-                    await self._main
+                    async with self._control.of(self._hold, self._transfers, self._dog, self._snapshot):
+                        await self._main
             except asyncio.CancelledError:
                 if self._ending.name is None and self._crashes.error is None:
                     self._files.abandon()
@@ -148,7 +155,7 @@ class Run:
 
     async def _work(self) -> None:
         await self._rules.run()
-        if self._pruner is not None:
+        if self._pruner is not None and await self._hold.may_begin():
             parts = (self._client, self._access.endpoints, self._discovery, self._listings)
             await self._pruner.run(*parts, holdings=self._holdings, journal=self._journal)
 
@@ -163,6 +170,8 @@ class Run:
         except Exception as error:  # noqa: BLE001 - as above
             self._crashes.note(error)
             self._transfers.kill()
+        if self._hold.turned_away:
+            self._ending.drained()
         if self._check is not None:
             await self._check.close()
         await self._access.health.close()
@@ -255,6 +264,7 @@ class Run:
             ending=self._ending,
             dog=self._dog,
             health=access.health,
+            hold=self._hold,
             catalogs=self._configuration.catalogs,
         )
 
@@ -311,7 +321,8 @@ class Run:
             await asyncio.sleep(self._settings.progress_interval_s)
 
     def _snapshot(self, now: float) -> Snapshot:
-        return self._snapshots.take(now, listing=self._rules.rules_left > 0, waiting=self._waiting(now))
+        listing = self._rules.rules_left > 0
+        return self._snapshots.take(now, listing=listing, waiting=self._waiting(now), held=str(self._hold) or None)
 
     def _on_outage(self, breaker: Breaker) -> None:
         text, is_given_up = self._access.tell_outage(breaker)
@@ -362,6 +373,10 @@ class Run:
     def _on_crash(self, error: Exception) -> None:
         self._ending.reason = crash_reason(error)
         self._end_early()
+
+    def _hurry(self) -> None:
+        self._control.hurry()
+        self._transfers.kill()
 
     def _end_early(self) -> None:
         self._transfers.scheduler.stop()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.control import RunControl
     from image_syncer.telemetry import ImageResult, Report, Snapshot
     from image_syncer.telemetry.events import Event
 
@@ -26,19 +27,20 @@ def sync(
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
 ) -> Report:
     """Copy what the rules name; returns when every image has an outcome.
 
     Runs a loop of its own in the calling thread. In the main thread SIGINT and SIGTERM end the run early, and the
     report says so. `on_progress` is called every `settings.progress_interval_s` seconds, `on_image` for each image that
-    ends, `on_event` for both and for all else that the run tells, all from the loop: they must not block. Raises
-    ConfigurationError where the run cannot begin; what befalls an image is in the report. In a running event loop use
-    `sync_async`.
+    ends, `on_event` for both and for all else that the run tells, all from the loop: they must not block. By
+    `control` the run is paused, drained and otherwise changed while it goes on. Raises ConfigurationError where the run
+    cannot begin; what befalls an image is in the report. In a running event loop use `sync_async`.
     """
 
     async def run() -> Report:
         return await Run(
-            configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event
+            configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event, control=control
         ).execute()
 
     return run_in_loop(run())

@@ -55,7 +55,7 @@ from image_syncer.worker.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.config import RegistryBook, Settings
+    from image_syncer.config import RateSchedule, RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.coordinator.meter import Meter
     from image_syncer.coordinator.watchdog import Watchdog
@@ -176,6 +176,19 @@ class Transfers:
         """Give up what workers that died have left open and nobody went on with."""
         await self._sessions.cancel_left(self._client, self._endpoints)
 
+    def hold(self, *, held: bool) -> None:
+        """Begin no further blobs while they are held; those under way end."""
+        self._carry_out(self._scheduler.hold(held=held))
+
+    def change_rate(self, rate: RateSchedule | None) -> None:
+        """All together may move so many bytes a second from now on; None: any number."""
+        self.pacing.change_rate(rate)
+        self._client.transport.purses = self.pacing.bytes.own_purses(self._client.transport.driver)
+
+    def bind_streams(self, most: int) -> None:
+        """A worker may stream so many blobs at a time from now on, within what there was room for at the start."""
+        self._carry_out(self._scheduler.bind_streams(most, self._loop.time()))
+
     def kill(self) -> None:
         """End the workers at once."""
         self._supervisor.kill_all()
@@ -229,6 +242,7 @@ class Transfers:
 
     def on_worker_lost(self, worker: int, error: SyncError) -> None:
         """See `PoolListener`."""
+        self._running.load.tell(str(error))
         self.pacing.forget(worker)
         for job in self._scheduler.jobs_of(worker):
             if (running := self._running.end(job.id)) is not None:
@@ -302,6 +316,7 @@ class Transfers:
             running.destination_resumes += target is not None
             self._running.load.broke_off(job, target)
             self.resumes.add(message)
+            self._running.load.tell(f"blob {job.digest} broke off and goes on: {message.error.get('message', '')}")
             _log.info("goes on", digest=str(job.digest), idle=message.idle, **loggable(message.error))
         elif target not in running.told:
             self._sessions.note(job.targets[message.target].repository, job.digest, message.url)
@@ -323,6 +338,7 @@ class Transfers:
         for result in results:
             if result.error is not None and running is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
+                self._running.load.tell(f"blob {running.job.digest} not moved: {result.error}")
                 _log.info("blob not moved", digest=str(running.job.digest), **loggable(result.error.to_data()))
         if running is not None:
             for target, told_last in enumerate(message.results):

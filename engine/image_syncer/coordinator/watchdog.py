@@ -96,6 +96,8 @@ class Watchdog:
         self._watched: dict[Watched, None] = {}
         self._changes = 0
         self._looked_at: float | None = None
+        self.paused = False
+        """Whether somebody holds the run back: time that passes then is nobody's."""
         self._run = Watched(self, "the run", "nothing moves", on_hopeless)
         self._run.excuse = excuse
 
@@ -129,7 +131,7 @@ class Watchdog:
     def look(self, now: float) -> list[Stuck]:
         """To be called every `LOOK_S`: who has been quiet for too long."""
         slept = 0.0 if self._looked_at is None else now - self._looked_at
-        slept = slept if slept > OVERSLEPT_S else 0.0
+        slept = slept if slept > OVERSLEPT_S or self.paused else 0.0
         self._looked_at = now
         run, found = self._run, []
         for watched in self._watched:

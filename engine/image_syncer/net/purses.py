@@ -188,7 +188,8 @@ class Purses:
         give_back: Callable[[str, bool, int], None],
     ) -> None:
         self._driver = driver
-        self._metered = frozenset(metered)
+        self.metered = frozenset(metered)
+        """Whose bytes are counted; what is under way already when that changes ends as it began."""
         self._want = want
         self._give_back = give_back
         self._purses: dict[tuple[str, bool], Purse] = {}
@@ -196,7 +197,7 @@ class Purses:
 
     def meter(self, easy: pycurl.Curl, registry: str, *, sending: bool, small: bool = False) -> Metered | None:
         """For a transfer with `registry` that `easy` is about to make; None where it is not limited."""
-        if registry not in self._metered and EVERYWHERE not in self._metered:
+        if registry not in self.metered and EVERYWHERE not in self.metered:
             return None
         return Metered(self._of(registry, sending), easy, next(self._numbers) if small else None)
 

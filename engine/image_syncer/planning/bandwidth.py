@@ -146,6 +146,10 @@ class Bandwidth:
         bucket = self._buckets.get((registry, False))
         return None if bucket is None else bucket.rate
 
+    def change(self, run: RateSchedule | None) -> None:
+        """All registries together have another rate; in force with the next `retime`."""
+        self._run = run
+
     def retime(self, local: datetime, now: float) -> bool:
         """See which rates are in force at that time; whether one is another than before."""
         changed = False

@@ -64,7 +64,7 @@ class Scheduler:
         breakers: Breakers | None = None,
     ) -> None:
         self._expected = workers
-        self._streams = streams
+        self._streams = self._most_streams = streams
         self._small_streams = small_streams
         self._tuner = tuner
         self._blobs = BlobSet() if blobs is None else blobs
@@ -78,7 +78,7 @@ class Scheduler:
         self._breakers = breakers or Breakers()
         self._breakers.listen(self._queue.on_breaker)
         self._later = Later(retry, chance, self._breakers)
-        self._stopped = False
+        self._stopped = self._held = False
         self._deliveries = Deliveries()
         parts = (self._blobs, self._queue, self._later, self._deliveries, self._breakers)
         self._settlement = Settlement(*parts, tuner)
@@ -87,6 +87,11 @@ class Scheduler:
     def in_flight(self) -> int:
         """Jobs that workers hold."""
         return self._slots.held[0] + self._slots.held[1]
+
+    @property
+    def streams_bound(self) -> int:
+        """Streamed jobs that a worker may hold at most, however well they pay."""
+        return self._streams
 
     @property
     def streams_allowed(self) -> int:
@@ -125,6 +130,18 @@ class Scheduler:
     def held(self) -> dict[int, tuple[int, int]]:
         """The streamed and the small jobs of each worker."""
         return {number: (worker.held[0], worker.held[1]) for number, worker in self._slots.workers.items()}
+
+    def hold(self, *, held: bool) -> list[Decision]:
+        """While it is held, nothing is leased; what workers hold goes on."""
+        self._held = held
+        return self._lease([])
+
+    def bind_streams(self, most: int, now: float) -> list[Decision]:
+        """A worker may stream so many jobs from now on, but no more than there was room for at the start."""
+        self._streams = max(1, min(most, self._most_streams))
+        if self._tuner is not None:
+            self._tuner.bind(self._streams, now)
+        return self._lease([])
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
@@ -280,7 +297,7 @@ class Scheduler:
             self._settlement.give_up_registries(decisions)
         queue, seen = self._queue, -1
         # A job that nobody wants any more may have held others back, which are added meanwhile.
-        while len(queue) and not self._stopped and queue.made != seen:
+        while len(queue) and not (self._stopped or self._held) and queue.made != seen:
             seen = queue.made
             self._bind()
             if queue.has_alone:

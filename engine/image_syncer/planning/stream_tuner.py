@@ -139,6 +139,13 @@ class StreamTuner:
         self._refused_at = now
         return self.allowed
 
+    def bind(self, most: int, now: float) -> None:
+        """No more than `most` are allowed from now on; what pays within that is looked for anew."""
+        self._most = most
+        self._start = min(self._start, most)
+        self.allowed = min(self.allowed, most)
+        self._begin_again(now)
+
     def _restart(self, now: float) -> None:
         self._began_at = now
         self._bytes = 0

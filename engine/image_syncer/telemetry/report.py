@@ -37,8 +37,8 @@ _COPY_BYTES = 2**18
 
 _EXIT_INTERNAL = 70
 """A mistake of ours (EX_SOFTWARE of sysexits.h)."""
-_SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
-"""128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
+_SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "drain": 130}
+"""128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2); a drain is a gentle interrupt."""
 
 
 @dataclass

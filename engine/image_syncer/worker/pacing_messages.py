@@ -9,6 +9,7 @@ __all__ = [
     "AllowanceTold",
     "BytesGiven",
     "BytesWanted",
+    "Metering",
     "Paced",
     "PacingMessage",
     "Refused",
@@ -77,4 +78,15 @@ class BytesGiven:
     size: int
 
 
-PacingMessage: TypeAlias = Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven | BytesWanted | BytesGiven
+@dataclass(frozen=True)
+class Metering:
+    """To a worker: bytes from and to `registry` (see `image_syncer.planning.metered`) need an allowance from now on.
+    Blobs that are under way already end without.
+    """
+
+    registry: str
+
+
+PacingMessage: TypeAlias = (
+    Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven | BytesWanted | BytesGiven | Metering
+)

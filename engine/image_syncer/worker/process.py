@@ -59,7 +59,7 @@ from image_syncer.worker.messages import (
     UploadOpened,
 )
 from image_syncer.worker.mover import Mover
-from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted, Paced, TurnsGiven
+from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted, Metering, Paced, TurnsGiven
 from image_syncer.worker.parcel_mover import ParcelMover
 from image_syncer.worker.terms import Terms
 from image_syncer.worker.turns import RemoteTurns
@@ -188,6 +188,9 @@ class Worker:
             self._turns.on_paced(message)
         elif isinstance(message, BytesGiven):
             self._purses.put(message.registry, message.size, sending=message.sending)
+        elif isinstance(message, Metering):
+            self._purses.metered |= {message.registry}
+            self._transport.purses = self._purses
         elif isinstance(message, Learnt):
             self._habits.told(message.registry, message.fact, message.value)
         else:

@@ -46,6 +46,7 @@ from image_syncer.worker.pacing_messages import (
     AllowanceTold,
     BytesGiven,
     BytesWanted,
+    Metering,
     Paced,
     Refused,
     TurnsGiven,
@@ -81,6 +82,7 @@ _PLAIN: dict[str, type[Any]] = {
         TurnsGiven,
         BytesWanted,
         BytesGiven,
+        Metering,
     )
 }
 

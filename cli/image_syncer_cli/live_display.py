@@ -1,0 +1,231 @@
+"""The live display: a few lines at the bottom of the terminal, of which only what has changed is written anew.
+
+It stands in for `sys.stderr` (and for `sys.stdout`, if that is the terminal too), so that what is printed meanwhile
+comes above it. What is written a second is bounded, and nothing is written to a terminal that takes nothing: a display
+over a slow line must not hold up the run.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from image_syncer_cli.key_commands import KeyCommands
+from image_syncer_cli.keys import Keys
+from image_syncer_cli.output import GONE, silence
+from image_syncer_cli.render import Display
+from image_syncer_cli.screen import screen_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer import RunControl, Snapshot
+    from image_syncer_cli.screen import Line
+
+__all__ = ["LiveDisplay", "Region"]
+
+BYTES_PER_S = 4000
+"""Written at most, on average: 64 kbit/s take twice as many."""
+BURST_BYTES = 8000
+"""A first picture of a large terminal."""
+
+
+class Region:
+    """Lines at the bottom of `stream`'s terminal. The cursor rests at the end of the last of them."""
+
+    def __init__(self, stream: TextIO, size: Callable[[], tuple[int, int]], *, colors: bool) -> None:
+        self._stream = stream
+        self._size = size
+        self._colors = colors
+        self._shown: list[Line] = []
+        self._drawn_for = (0, 0)
+        self._allowance = float(BURST_BYTES)
+        self._seen_at: float | None = None
+        self.written = 0
+        """Bytes, so far."""
+
+    def draw(self, lines: list[Line], now: float) -> bool:
+        """Show `lines`, if the budget of bytes at `now` (seconds of any clock) has room; whether it was done."""
+        if self._seen_at is not None:
+            self._allowance = min(BURST_BYTES, self._allowance + (now - self._seen_at) * BYTES_PER_S)
+        self._seen_at = now
+        size = self._size()
+        if size == self._drawn_for:
+            text = _changes(self._shown, lines, colors=self._colors)
+        else:
+            text = self._erased(size) + _changes([], lines, colors=self._colors)
+        if len(text) > self._allowance or not self._takes_something():
+            return False
+        self._allowance -= len(text)
+        self._shown, self._drawn_for = list(lines), size
+        self._write(text)
+        return True
+
+    def erase(self) -> None:
+        """Take it away; the cursor is where it was before the first of its lines."""
+        text = self._erased(self._size())
+        self._shown, self._drawn_for = [], (0, 0)
+        self._write(text)
+
+    def above(self, text: str) -> None:
+        """Write `text`, whole lines, above it."""
+        self._write(self._erased(self._size()) + text + _changes([], self._shown, colors=self._colors))
+
+    def _erased(self, size: tuple[int, int]) -> str:
+        """What takes away the lines that are shown, which a narrower terminal may have broken into several each."""
+        if not self._shown:
+            return ""
+        width = max(1, size[0])
+        rows = sum(max(1, -(-len(line.text) // width)) for line in self._shown)
+        up = min(rows - 1, max(0, size[1] - 1))
+        return "\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J"
+
+    def _takes_something(self) -> bool:
+        try:
+            return bool(select.select([], [self._stream.fileno()], [], 0)[1])
+        except (OSError, ValueError):
+            return True  # a terminal that is none, or is gone: the write tells
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self.written += len(text.encode())
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            silence(self._stream)
+
+
+def _changes(shown: list[Line], lines: list[Line], *, colors: bool) -> str:
+    """What turns the lines that are `shown` into `lines`."""
+    text, at, there = "", max(0, len(shown) - 1), len(shown)
+    for row, line in enumerate(lines):
+        if row < len(shown) and shown[row] == line:
+            continue
+        text += _move(row - at, limit=there - 1 - at)
+        text += f"\r{line.styled() if colors else line.text}\x1b[K"
+        at, there = row, max(there, row + 1)
+    if len(lines) < len(shown):
+        text += _move(len(lines) - at, limit=there - 1 - at) + "\r\x1b[J"
+        at = len(lines)
+    if text and lines:
+        text += _move(len(lines) - 1 - at, limit=there - 1 - at) + "\r"
+        if lines[-1].text:
+            text += f"\x1b[{len(lines[-1].text)}C"
+    return text
+
+
+def _move(rows: int, *, limit: int) -> str:
+    """Up, or down: over lines that are there by a sequence, and beyond by new ones, which may scroll."""
+    if rows < 0:
+        return f"\x1b[{-rows}A"
+    there = min(rows, max(0, limit))
+    return (f"\x1b[{there}B" if there else "") + "\r\n" * (rows - there)
+
+
+class _Above:
+    """Stands in for a stream: whole lines go above the region."""
+
+    def __init__(self, stream: TextIO, region: Region) -> None:
+        self._stream = stream
+        self._region = region
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        """As of a stream."""
+        whole, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:
+            self._region.above(whole.replace("\n", "\r\n") + "\r\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """As of a stream; a line that is not whole waits for its end."""
+
+    def end(self) -> None:
+        """Write what waits."""
+        if self._rest:
+            self._stream.write(self._rest)
+            self._rest = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class LiveDisplay(Display):
+    """Bar, counts, registries, workers, and the slowest transfers; it leaves no trace. With a `control`, or with
+    `commands`, keys act on the run, if standard input is the terminal.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        size: Callable[[], tuple[int, int]] | None = None,
+        colors: bool | None = None,
+        control: RunControl | None = None,
+        commands: KeyCommands | None = None,
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._size = size or self._ask_size
+        self._region = Region(
+            self._stream, self._size, colors=not os.environ.get("NO_COLOR") if colors is None else colors
+        )
+        self._last: Snapshot | None = None
+        self._commands = KeyCommands(control) if control is not None else commands
+        stopped, goes_on = self._region.erase, self._redraw
+        self._keys = Keys.of_stdin(on_stop=stopped, on_go=goes_on) if self._commands is not None else None
+        if control is not None:
+            control.on_hurry = self.close
+        self._replaced: list[tuple[str, TextIO, Any]] = []
+        self._stand_in()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Reads keys, and draws what has changed."""
+        self._last = snapshot
+        keys = ""
+        if self._keys is not None and self._commands is not None:
+            for key in self._keys.pressed():
+                self._commands.press(key, snapshot.elapsed_s)
+            keys = self._commands.line if self._keys.is_ours else ""
+        width, height = self._size()
+        shown = {} if self._commands is None else self._commands.shown(snapshot.elapsed_s)
+        self._region.draw(screen_lines(snapshot, width, height, keys=keys, **shown), snapshot.elapsed_s)
+
+    def close(self) -> None:
+        """Takes the display away, and gives the terminal back."""
+        for name, real, stand_in in self._replaced:
+            if getattr(sys, name) is stand_in:
+                setattr(sys, name, real)
+        self._region.erase()
+        for _, _, stand_in in self._replaced:
+            stand_in.end()
+        self._replaced = []
+        if self._keys is not None:
+            self._keys.close()
+
+    def _redraw(self) -> None:
+        if self._last is not None:
+            self.update(self._last)
+
+    def _stand_in(self) -> None:
+        names = ["stderr"] if self._stream is sys.stderr else []
+        if names and sys.stdout.isatty():
+            names.append("stdout")
+        for name in names:
+            real = getattr(sys, name)
+            stand_in: Any = _Above(real, self._region)
+            self._replaced.append((name, real, stand_in))
+            setattr(sys, name, stand_in)
+
+    def _ask_size(self) -> tuple[int, int]:
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):
+            size = shutil.get_terminal_size()
+        return (size.columns or 80, size.lines or 24)

@@ -1,0 +1,113 @@
+"""The other end of a run's socket: commands from another process, each with its answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+from image_syncer.errors import SyncError
+from image_syncer.telemetry.snapshot_data import snapshot_from_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from image_syncer.telemetry import Snapshot
+
+__all__ = ["ControlClient", "read_snapshot"]
+
+ANSWER_S = 10.0
+"""For an answer: a run whose loop stands still for so long has other worries."""
+CHUNK_BYTES = 64 * 2**10
+
+
+class ControlClient:
+    """Blocks while it waits. Raises SyncError where nobody listens at `path`, or what comes is no answer."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(ANSWER_S)
+        self._buffer = b""
+        self.ended = False
+        """Whether the run has ended, as far as is known."""
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise SyncError(
+                f"no run answers at {path}: {error.strerror or error}",
+                hint="Runs of sync and copy listen while they go on, unless --control none was given.",
+            ) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """Of the socket, to wait for what comes together with other things (`select`)."""
+        return self._socket.fileno()
+
+    def ask(self, command: str, **given: Any) -> dict[str, Any]:
+        """The answer to a command. Raises SyncError with the run's own words where it refuses."""
+        self._send({"v": 1, "command": command, **given})
+        while True:
+            for told in self.take(wait=True):
+                if "ok" in told:
+                    if told["ok"]:
+                        return told
+                    raise SyncError(f"the run refused: {told.get('error', 'no reason was given')}")
+            if self.ended:
+                raise SyncError("the run has ended")
+
+    def take(self, *, wait: bool = False) -> Iterator[dict[str, Any]]:
+        """What has come: answers and events. With `wait`, at least once something is waited for."""
+        if wait and b"\n" not in self._buffer:
+            self._receive()
+        while b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            try:
+                told = json.loads(line)
+            except ValueError as error:
+                raise SyncError(f"{self._path} answers with something else than a run does") from error
+            if not isinstance(told, dict):
+                raise SyncError(f"{self._path} answers with something else than a run does")
+            self.ended |= told.get("event") == "end"
+            yield told
+
+    def receive(self) -> None:
+        """Read what is there, after `select` said that there is something."""
+        self._receive()
+
+    def snapshot(self) -> Snapshot | None:
+        """The run now; None where none is under way (between the rounds of a watch)."""
+        return read_snapshot(self.ask("status"))
+
+    def _send(self, command: dict[str, Any]) -> None:
+        try:
+            self._socket.sendall(json.dumps(command).encode() + b"\n")
+        except OSError as error:
+            self.ended = True
+            raise SyncError(f"the run at {self._path} has ended, or has hung up") from error
+
+    def _receive(self) -> None:
+        try:
+            chunk = self._socket.recv(CHUNK_BYTES)
+        except TimeoutError as error:
+            raise SyncError(f"the run at {self._path} does not answer") from error
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.ended = True
+        self._buffer += chunk
+
+
+def read_snapshot(told: dict[str, Any]) -> Snapshot | None:
+    """The snapshot in what a run told, if there is one. Raises SyncError where it cannot be read."""
+    data = told.get("snapshot")
+    if data is None:
+        return None
+    try:
+        return snapshot_from_data(data)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SyncError("the run tells how it goes in a way that this version cannot read") from error
