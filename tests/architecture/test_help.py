@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 COLUMNS = 80
 PAGE = PROJECT / "docs" / "man" / "image-syncer.1"
-ALONE = click.Context(cli, info_name="image-syncer")
+HELP = ["-h", "--help"]
+"""click keeps the option for help that it makes first, also for the tests after these."""
+ALONE = click.Context(cli, info_name="image-syncer", help_option_names=HELP)
 
 
 def verbs(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -37,13 +39,12 @@ VERBS = dict(verbs())
 
 
 def context_of(path: str) -> click.Context:
-    context = click.Context(cli, info_name="image-syncer", terminal_width=COLUMNS)
+    context = click.Context(cli, info_name="image-syncer", terminal_width=COLUMNS, help_option_names=HELP)
     for word in path.split():
         assert isinstance(context.command, click.Group)
         command = context.command.get_command(context, word)
         assert command is not None
-        names = {"help_option_names": ["-h", "--help"]}
-        context = click.Context(command, context, word, terminal_width=COLUMNS, **names)
+        context = click.Context(command, context, word, terminal_width=COLUMNS, help_option_names=HELP)
     return context
 
 
