@@ -76,14 +76,17 @@ class MetricsServer(HttpServer):
 
 
 class _BoundedServer(web.Server):
-    """Those who open connections and say nothing take no descriptors away from the runs."""
+    """Those who open connections and say nothing take no descriptors away from the runs, and no answer from who asks
+    after them: the oldest connections make room.
+    """
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Called for each connection, when it stands."""
         super().connection_made(handler, transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            # Later, since aiohttp takes it for a mistake of its own when a connection ends before it was begun.
-            asyncio.get_running_loop().call_soon(transport.abort)
+        for oldest in self.connections[: max(0, len(self.connections) - MOST_CONNECTIONS)]:
+            if oldest.transport is not None:
+                # Later, since aiohttp takes it for a mistake of its own when a connection ends before it was begun.
+                asyncio.get_running_loop().call_soon(oldest.transport.abort)
 
 
 def exposition(metrics: RunMetrics | None, request: web.BaseRequest) -> web.Response:
