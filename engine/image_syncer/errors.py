@@ -111,14 +111,14 @@ class SyncError(Exception):
         tried_for_s: float | None = None,
         history: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        self.message = self._said(message)
+        self.message: str = self._said(message)
         self.origin = origin
         self.operation = operation
         self.repository = repository
         self.reference = reference
         self.digest = digest
-        self.hint = self._said(hint) if hint else None
-        self.retryable = self.can_pass if retryable is None else retryable
+        self.hint: str | None = self._said(hint) if hint else None
+        self.retryable: bool = self.can_pass if retryable is None else retryable
         self.tries = tries
         self.tried_for_s = tried_for_s
         self.history = history
@@ -224,9 +224,9 @@ class RegistryError(SyncError):
         request_ids: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> None:
-        self.request = self._said(request) if request else None
+        self.request: str | None = self._said(request) if request else None
         self.status = status
-        self.codes = tuple(codes)
+        self.codes: tuple[str, ...] = tuple(codes)
         self.retry_after_s = retry_after_s
         self.request_ids = {name: self._said(text) for name, text in request_ids.items()} if request_ids else None
         super().__init__(message, **fields)
@@ -320,7 +320,7 @@ class TransportError(SyncError):
     ) -> None:
         self.phase = phase
         self.curl_code = curl_code
-        self.request = self._said(request) if request else None
+        self.request: str | None = self._said(request) if request else None
         super().__init__(message, **fields)
 
     @classmethod
