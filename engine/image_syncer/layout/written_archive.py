@@ -82,7 +82,8 @@ class WrittenArchive(LayoutStorage):
                 packed = self._pack(writer)
                 writer.finish()
             except (OSError, ArchiveError) as error:
-                writer.close()
+                with suppress(OSError):  # what is still in its buffer finds no room either
+                    writer.close()
                 with suppress(OSError):
                     partial_path(self._path).unlink()
                 why = str(error) if isinstance(error, ArchiveError) else error.strerror

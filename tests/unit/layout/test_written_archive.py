@@ -114,8 +114,9 @@ def test_blobs_of_an_image_that_did_not_become_whole_wait_for_the_next_run(
     assert [each.name for each in tmp_path.iterdir()] == ["a.tar"]
 
 
+@pytest.mark.parametrize("calls", [("append_file",), ("finish", "close")])  # "close" writes what is in its buffer
 def test_no_room_leaves_the_former_archive_and_what_came(
-    tmp_path: Path, content: ContentBuilder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, content: ContentBuilder, monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...]
 ) -> None:
     one, other, path = content.image(), content.image(), tmp_path / "a.tar"
     write(path, ("", one, "1.0"))
@@ -125,7 +126,8 @@ def test_no_room_leaves_the_former_archive_and_what_came(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TarWriter, "append_file", full)
+        for call in calls:
+            patch.setattr(TarWriter, call, full)
         storage = WrittenArchive(str(path), "x")
         push_to(storage, "", other, ["2.0"])
         with pytest.raises(PlaceError, match=r"No space left on device(.|\n)*the next run goes on"):
