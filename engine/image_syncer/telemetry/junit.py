@@ -98,7 +98,8 @@ class JUnitWriter:
     def _finish(self, report: Report) -> None:
         counts = sum((suite.counts for suite in self._suites.values()), Counter[str]())
         self._file.write(b'<?xml version="1.0" encoding="UTF-8"?>\n')
-        head = f'<testsuites name="image-syncer {report.kind}" {_numbers(counts)} time="{report.seconds:.3f}">\n'
+        name = _attribute(f"image-syncer {report.kind}")
+        head = f'<testsuites name={name} {_numbers(counts)} time="{report.seconds:.3f}">\n'
         self._file.write(head.encode())
         for (source, destination), suite in sorted(self._suites.items()):
             name = _attribute(f"{source} → {destination}")

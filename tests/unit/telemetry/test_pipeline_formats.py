@@ -39,11 +39,11 @@ def report(*images: ImageResult, **fields: Any) -> Report:
     return Report({}, totals, "2026-01-02T03:04:05+00:00", 9.5, **fields)
 
 
-def written(path: Path, *images: ImageResult) -> ET.Element:
+def written(path: Path, *images: ImageResult, **fields: Any) -> ET.Element:
     writer = JUnitWriter(str(path), option="--report-junit")
     for image in images:
         writer.add(image)
-    writer.close(report(*images))
+    writer.close(report(*images, **fields))
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     root = ET.parse(path).getroot()
     for element in root.iter():
@@ -87,7 +87,7 @@ def test_a_suite_for_each_pair_and_a_case_for_each_image(tmp_path: Path) -> None
 
 def test_names_cannot_break_out_of_the_xml(tmp_path: Path) -> None:
     odd = ImageResult(HOSTILE, HOSTILE, Outcome.FAILED, reason=HOSTILE * 1000, error={"kind": HOSTILE})
-    root = written(tmp_path / "run.xml", odd, odd)
+    root = written(tmp_path / "run.xml", odd, odd, kind=HOSTILE)
     assert [element.tag for element in root.iter()] == ["testsuites", "testsuite", *["testcase", "failure"] * 2]
     assert (tmp_path / "run.xml").stat().st_size < 40_000
     assert "</failure>" in (root[0][0].get("name") or "")
