@@ -159,6 +159,7 @@ def lines_of(path: Path, *sent: bytes) -> list[Any]:
 
 def test_whatever_is_sent_the_run_goes_on(pair: Pair, slow: SyncProcess, path: Path) -> None:
     client = client_of(slow, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for answer in [lines_of(path, line)[0] for line in GARBAGE]:
         assert answer["v"] == 1
         assert answer["ok"] is False
@@ -195,11 +196,7 @@ def test_the_stream_of_snapshots_ends_with_the_run(pair: Pair, slow: SyncProcess
     assert slow.wait() == 0
 
 
-def test_only_its_user_may(slow: SyncProcess, path: Path) -> None:
-    client_of(slow, path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
+@pytest.mark.slow
 def test_by_default_it_lies_in_the_runtime_directory(pair: Pair, tmp_path: Path) -> None:
     pair.add_images(2)
     pair.slow_down(MIB)

@@ -181,6 +181,7 @@ def test_without_colours_there_are_none_and_dumb_terminals_get_lines(start: Call
     assert not dumb.hands_out_keys
 
 
+@pytest.mark.slow
 def test_top_shows_a_run_of_another_process_and_controls_it(pair: Pair, start: Callable[..., Terminal]) -> None:
     terminal = start(*SLOW)
     terminal.wait_for_text("p pause")

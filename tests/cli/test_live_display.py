@@ -1,0 +1,152 @@
+"""What the live display writes to the terminal, and what keys do."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pyte
+import pytest
+
+from cli.test_screen import SNAPSHOT
+from image_syncer_cli.key_commands import ASKED_S, KeyCommands
+from image_syncer_cli.live_display import BURST_BYTES, BYTES_PER_S, Region
+from image_syncer_cli.screen import Line, View, screen_lines
+
+
+class Screen:
+    """A region on a terminal, and what is seen there."""
+
+    def __init__(self, columns: int = 40, rows: int = 8) -> None:
+        self.stream, self.size = io.StringIO(), (columns, rows)
+        self.region = Region(self.stream, lambda: self.size, colors=True)
+        self._screen = pyte.Screen(columns, rows)
+        self._feed = pyte.Stream(self._screen).feed
+
+    @property
+    def lines(self) -> list[str]:
+        self._feed(self.stream.getvalue())
+        self.stream.seek(0)
+        self.stream.truncate()
+        return [line.rstrip() for line in self._screen.display if line.strip()]
+
+
+def lines(*texts: str) -> list[Line]:
+    return [Line(((text, "32"),)) for text in texts]
+
+
+SERIES = [
+    ("a", "b", "c"),
+    ("a", "B", "c"),
+    ("x",),
+    ("x", "y", "z", "w"),
+    ("", "y"),
+    ("p", "y", "", "q"),
+    ("p",),
+    ("1", "2", "3", "4", "5", "6", "7"),
+]
+
+
+@pytest.mark.parametrize("before", ["", "$ image-syncer\r\n", "\r\n" * 7])
+def test_after_any_change_the_lines_are_there_and_nothing_else(before: str) -> None:
+    screen = Screen()
+    screen.stream.write(before)
+    kept = ["$ image-syncer"] if "$" in before else []
+    for at, texts in enumerate(SERIES):
+        assert screen.region.draw(lines(*texts), float(at))
+        assert screen.lines == [*kept, *(text for text in texts if text)]
+    screen.region.erase()
+    assert screen.lines == kept
+
+
+def test_what_is_printed_meanwhile_stays_above() -> None:
+    screen = Screen()
+    screen.region.draw(lines("bar", "rows"), 0.0)
+    screen.region.above("a log line\r\n")
+    assert screen.lines == ["a log line", "bar", "rows"]
+    screen.region.draw(lines("bar", "more"), 1.0)
+    assert screen.lines == ["a log line", "bar", "more"]
+
+
+def test_only_what_has_changed_is_written() -> None:
+    screen = Screen(120, 30)
+    screen.region.draw(screen_lines(SNAPSHOT, 120, 30), 0.0)
+    first = screen.region.written
+    screen.region.draw(screen_lines(SNAPSHOT, 120, 30), 1.0)
+    assert screen.region.written == first
+    screen.region.draw(screen_lines(replace(SNAPSHOT, blobs_done=513), 120, 30), 2.0)
+    assert 0 < screen.region.written - first < 150
+
+
+def test_a_display_that_changes_wholly_is_bounded() -> None:
+    """Every line is another each time, four times a second for a minute: frames are left out, and the last is shown."""
+    screen = Screen(200, 50)
+    drawn = 0
+    for frame in range(240):
+        drawn += screen.region.draw(lines(*(f"{frame} " + "x" * 180 for _ in range(20))), frame / 4)
+    assert screen.region.written < BURST_BYTES + 60 * BYTES_PER_S * 1.1
+    assert 20 < drawn < 240
+    assert screen.region.draw(lines("the end"), 100.0)
+    assert screen.lines == ["the end"]
+
+
+def test_a_narrower_terminal_that_has_broken_the_lines_is_cleaned() -> None:
+    screen = Screen(40, 8)
+    screen.region.draw(lines("x" * 30, "y" * 30), 0.0)
+    screen.size = (20, 8)
+    screen.region.draw(lines("x" * 10), 1.0)
+    assert "\x1b[3A\x1b[J" in screen.stream.getvalue()  # two lines that have become four
+
+
+class Run:
+    def __init__(self) -> None:
+        self.is_paused = False
+        self.drains = 0
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+    def drain(self) -> None:
+        self.drains += 1
+
+    def errors(self) -> list[tuple[str, str]]:
+        return [("2026-01-02T03:04:05+00:00", "no")]
+
+
+def pressed(keys: str, **more: Any) -> tuple[Run, KeyCommands]:
+    run = Run()
+    commands = KeyCommands(run, **more)
+    for at, key in enumerate(keys):
+        commands.press(key, float(at))
+    return run, commands
+
+
+@pytest.mark.parametrize(("keys", "drains"), [("d", 0), ("dd", 1), ("dxd", 0), ("dpd", 0), ("ddd", 1), ("dddd", 2)])
+def test_a_drain_is_asked_for_twice_in_a_row(keys: str, drains: int) -> None:
+    assert pressed(keys)[0].drains == drains
+
+
+def test_a_question_does_not_wait_for_ever() -> None:
+    run, commands = pressed("d")
+    assert "again" in commands.shown(1.0)["notice"]
+    assert commands.shown(ASKED_S + 1)["notice"] == ""
+    commands.press("d", ASKED_S + 2)
+    assert run.drains == 0
+
+
+def test_views_come_and_go_and_q_leaves_only_where_it_may() -> None:
+    for keys, view in (("e", View.ERRORS), ("ee", View.RUN), ("?", View.HELP), ("e?", View.HELP), ("q", View.HELP)):
+        assert pressed(keys)[1].shown(9.0)["view"] is view
+    assert pressed("q", may_leave=True)[1].left
+    assert pressed("e")[1].shown(9.0)["errors"] == Run().errors()
+    assert pressed("\x1b[A")[1].shown(9.0)["view"] is View.RUN
+
+
+def test_the_line_of_keys_says_what_p_does() -> None:
+    assert "p pause" in pressed("")[1].line
+    assert "p go on" in pressed("p")[1].line
+    assert "p pause" in pressed("pp")[1].line
