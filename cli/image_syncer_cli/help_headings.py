@@ -48,7 +48,8 @@ OPTION_HEADINGS = {
         "--backup-tag",
     ),
     "Display and logs": (
-        *("--quiet", "--no-progress", "--control", "--metrics", "--log", "--log-format", "--log-level", "--debug"),
+        *("--quiet", "--no-progress", "--control", "--metrics", "--trace-endpoint"),
+        *("--log", "--log-format", "--log-level", "--debug"),
         "--help",
     ),
 }

@@ -35,4 +35,10 @@ OBSERVER_OPTIONS = (
         metavar="HOST:PORT",
         help="Serve metrics of the run for Prometheus there, at /metrics; a port alone is on 127.0.0.1.",
     ),
+    click.option(
+        "--trace-endpoint",
+        metavar="URL",
+        help="Send a trace of the run to this OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318. "
+        "[default: what OTEL_EXPORTER_OTLP_ENDPOINT says]",
+    ),
 )

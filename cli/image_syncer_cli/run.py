@@ -177,7 +177,7 @@ def run_with_display(
     control = None if options.dry_run else make_control(options.control)
     controlled: dict[str, Any] = {} if control is None else {"control": control}
     with (
-        image_syncer.look_on(metrics=options.metrics, version=image_syncer.__version__ if options.metrics else ""),
+        image_syncer.look_on(metrics=options.metrics, traces=options.trace_endpoint, environ=os.environ),
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
         contextlib.closing(choose_display(options, control)) as display,
     ):

@@ -112,7 +112,9 @@ def watch(
     gc.freeze()  # what was imported stays, and need not be looked at after each round
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
     view = CommandView(given, way_words(auth, config))
-    return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=image_syncer.__version__)
+    with image_syncer.look_on(traces=given.trace_endpoint, environ=os.environ):
+        version = image_syncer.__version__
+        return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=version)
 
 
 def _read_token(path: str | None) -> str | None:

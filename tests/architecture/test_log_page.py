@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = (PROJECT / "docs" / "logs.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `([^`]+)` \| ([\w, ]+) \| ([^|]*) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `([^`]+)` \| ([\w, ]+) \|([^|\n]*)\|", re.MULTILINE)
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 LOGGERS = ("_log", "get_logger(__name__)")
 REST = "…"
 """Fields that the data decides."""
-BY_OUTCOME = {"failed", "not tried", "prune deleted", "prune planned"}
+BY_OUTCOME = {"failed"}
 """What is said by an outcome's own word, of those that may be meant."""
 
 

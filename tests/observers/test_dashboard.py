@@ -115,7 +115,7 @@ def test_every_query_parses(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="no Prometheus server is there (Debian: prometheus)")
 def test_a_prometheus_server_scrapes_a_run_and_answers_every_query(lab: SyncLab, tmp_path: Path) -> None:
     image = lab.image(layers=3)
-    with look_on(metrics=Listen("127.0.0.1", 0), version="1") as address:
+    with look_on(metrics=Listen("127.0.0.1", 0)) as address:
         assert address is not None
         lab.run()
         with prometheus(tmp_path, urllib.parse.urlsplit(address).netloc) as ask:

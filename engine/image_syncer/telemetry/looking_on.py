@@ -10,9 +10,10 @@ from image_syncer.telemetry.logs import get_logger
 from image_syncer.telemetry.observing import OBSERVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from image_syncer.telemetry.listening import Listen
+    from image_syncer.telemetry.traces import RunTraces
 
 __all__ = ["look_on"]
 
@@ -20,11 +21,14 @@ _log = get_logger(__name__)
 
 
 @contextlib.contextmanager
-def look_on(*, metrics: Listen | None = None, version: str = "") -> Iterator[str | None]:
+def look_on(
+    *, metrics: Listen | None = None, traces: str | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[str | None]:
     """Serve metrics at an address for as long as this lasts: those of the runs that are made inside. Given is where, as
-    the address of a web server, or None.
+    a URL, or None. `traces` is the URL of an OpenTelemetry collector that gets spans of these runs; without it, that of
+    OpenTelemetry's variables in `environ`.
 
-    Raises ConfigurationError where prometheus-client is missing, or the address cannot be had.
+    Raises ConfigurationError where a package is missing that this takes, or an address cannot be had.
     """
     with contextlib.ExitStack() as stack:
         address = None
@@ -35,7 +39,7 @@ def look_on(*, metrics: Listen | None = None, version: str = "") -> Iterator[str
 
             if not metrics_are_there():
                 raise ConfigurationError(MISSING)
-            counted = RunMetrics(version)
+            counted = RunMetrics(_version())
             server = MetricsServer(metrics, counted)
             thread = ServerThread(server, "metrics server")
             thread.start()
@@ -43,4 +47,31 @@ def look_on(*, metrics: Listen | None = None, version: str = "") -> Iterator[str
             address = f"{server.address}/metrics"
             _log.info("metrics are served", address=address)
             stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), counted)))
+        if (told := _traces(traces, environ or {})) is not None:
+            stack.callback(told.close)
+            stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), told)))
         yield address
+
+
+def _traces(url: str | None, environ: Mapping[str, str]) -> RunTraces | None:
+    """What only variables ask for is no reason not to run."""
+    if url is None and not any(name.startswith("OTEL_") for name in environ):
+        return None
+    from image_syncer.telemetry.traces import endpoint_from, start_traces
+
+    if url is not None:
+        return start_traces(url, _version())
+    try:
+        return start_traces(by_variable, _version()) if (by_variable := endpoint_from(environ)) else None
+    except ConfigurationError as error:
+        _log.warning("no traces are sent", reason=error.message)
+        return None
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("image-syncer")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"

@@ -1,0 +1,252 @@
+"""Traces of runs for OpenTelemetry: a span for each run, below it one for each image and destination, and below these
+one for each transfer of a blob that they waited for.
+
+Spans are made when their things have ended, since only then it is known when they began. A blob for which several
+images wait is below one of them. They go into a bounded queue, from which a thread sends them (OTLP over HTTP); where
+that is full, or nobody takes them, they are lost, and the run is not slower for it.
+
+Needs opentelemetry-sdk and its exporter (the extra `tracing`), which nothing else loads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry.logs import get_logger
+from image_syncer.telemetry.observing import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.trace import Span
+
+    from image_syncer.telemetry.outcome import ImageResult
+    from image_syncer.telemetry.report import Report
+    from image_syncer.telemetry.transfer_record import TransferRecord
+
+__all__ = ["MISSING", "RunTraces", "endpoint_from", "start_traces"]
+
+MISSING = "traces need OpenTelemetry: pip install 'image-syncer[tracing]'"
+"""What is said where it is not installed."""
+
+MOST_WAITING = 10_000
+"""Transfers that are kept until their images end; what is more is below the run."""
+MOST_ENDED = 1_000
+"""Images that have ended and are remembered, for transfers that end after them."""
+MOST_QUEUED = 8_192
+EXPORT_S = 5.0
+"""For one batch, with all its tries."""
+END_S = 3.0
+"""For what is left in the queue when all is over."""
+_PATH = "/v1/traces"
+_NS = 1_000_000_000
+
+_log = get_logger(__name__)
+
+
+def endpoint_from(environ: Mapping[str, str]) -> str | None:
+    """Where traces go by the standard variables of OpenTelemetry; None: nowhere."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return None
+    if whole := environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        return whole
+    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return base.rstrip("/") + _PATH if base else None
+
+
+def start_traces(url: str, version: str) -> RunTraces:
+    """Traces that are sent to `url`. Raises ConfigurationError where it is none, or OpenTelemetry is missing."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"{url!r} is no address of a collector of traces",
+            hint="Give --trace-endpoint a URL such as http://127.0.0.1:4318 (OTLP over HTTP).",
+        )
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        raise ConfigurationError(MISSING) from None
+    # What it has to say of a collector that takes nothing is said once, by us.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    endpoint = url if parts.path.strip("/") else url.rstrip("/") + _PATH
+    exporter = _Telling(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
+    return RunTraces(cast("SpanExporter", exporter), version)
+
+
+class RunTraces(Observer):
+    """Makes spans of what runs tell, and gives them to `exporter` from a thread. `clock_ns` gives time of the epoch."""
+
+    def __init__(self, exporter: SpanExporter, version: str, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "image-syncer"}
+        resource = Resource.create({**named, "service.version": version})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(
+            BatchSpanProcessor(exporter, max_queue_size=MOST_QUEUED, schedule_delay_millis=1000)
+        )
+        self._tracer = self._provider.get_tracer("image_syncer", version)
+        self._clock_ns = clock_ns
+        self._run: Span | None = None
+        self._began_ns = 0
+        self._waiting: defaultdict[tuple[str, str], list[TransferRecord]] = defaultdict(list)
+        self._waiting_count = 0
+        self._ended: OrderedDict[tuple[str, str], Context] = OrderedDict()
+
+    def on_begin(self, kind: str, began_at: float) -> None:
+        """A run begins."""
+        self._began_ns = int(began_at * _NS)
+        self._run = self._tracer.start_span(kind, start_time=self._began_ns)
+
+    def on_transfer(self, record: TransferRecord, images: frozenset[tuple[str, str]]) -> None:
+        """A blob has moved, or failed to."""
+        ended = next((self._ended[image] for image in sorted(images) if image in self._ended), None)
+        if ended is not None:
+            self._tell_transfer(record, ended)
+        elif images and self._waiting_count < MOST_WAITING:
+            self._waiting[min(images)].append(record)
+            self._waiting_count += 1
+        else:
+            self._tell_transfer(record, self._below_run())
+
+    def on_image(self, result: ImageResult) -> None:
+        """An image has an outcome at one destination."""
+        from opentelemetry.trace import Status, StatusCode, set_span_in_context
+
+        now = self._clock_ns()
+        name = result.source, result.destination
+        attributes: dict[str, Any] = {
+            "image_syncer.source": result.source,
+            "image_syncer.source.registry": _registry(result.source),
+            "image_syncer.destination": result.destination,
+            "image_syncer.destination.registry": _registry(result.destination),
+            "image_syncer.outcome": result.outcome.value,
+            "image_syncer.digest": result.destination_digest or result.source_digest,
+            "image_syncer.bytes_moved": result.bytes_moved,
+            "image_syncer.blobs_moved": result.blobs_moved,
+            "image_syncer.blobs_mounted": result.blobs_mounted,
+            "image_syncer.blobs_present": result.blobs_present,
+            "image_syncer.tries": result.tries,
+            "image_syncer.reason": result.reason,
+        }
+        span = self._tracer.start_span(
+            "image",
+            context=self._below_run(),
+            start_time=now - int(result.seconds * _NS),
+            attributes={key: value for key, value in attributes.items() if value is not None},
+        )
+        if result.outcome.is_failure:
+            span.set_status(Status(StatusCode.ERROR, result.reason))
+        below = set_span_in_context(span)
+        records = self._waiting.pop(name, ())
+        self._waiting_count -= len(records)
+        for record in records:
+            self._tell_transfer(record, below)
+        span.end(now)
+        self._ended[name] = below
+        if len(self._ended) > MOST_ENDED:
+            self._ended.popitem(last=False)
+
+    def on_report(self, report: Report) -> None:
+        """The run has ended."""
+        from opentelemetry.trace import Status, StatusCode
+
+        for records in self._waiting.values():
+            for record in records:
+                self._tell_transfer(record, self._below_run())
+        self._waiting.clear()
+        self._waiting_count = 0
+        self._ended.clear()
+        if self._run is not None:
+            self._run.set_attribute("image_syncer.images", report.totals.images)
+            self._run.set_attribute("image_syncer.exit_code", report.exit_code)
+            if report.exit_code:
+                self._run.set_status(Status(StatusCode.ERROR, report.summary_line()))
+            self._run.end(self._clock_ns())
+            self._run = None
+
+    def close(self) -> None:
+        """Send what is left, for `END_S` at most."""
+        ending = threading.Thread(target=self._provider.shutdown, name="traces end", daemon=True)
+        ending.start()
+        ending.join(END_S)
+
+    def _below_run(self) -> Context | None:
+        from opentelemetry.trace import set_span_in_context
+
+        return None if self._run is None else set_span_in_context(self._run)
+
+    def _tell_transfer(self, record: TransferRecord, below: Context | None) -> None:
+        from opentelemetry.trace import Status, StatusCode
+
+        span = self._tracer.start_span(
+            "blob",
+            context=below,
+            start_time=self._began_ns + int(record.began_s * _NS),
+            attributes={
+                "image_syncer.digest": record.digest,
+                "image_syncer.size_bytes": record.size_bytes,
+                "image_syncer.source": record.source,
+                "image_syncer.source.registry": _registry(record.source),
+                "image_syncer.destinations": record.destinations,
+                "image_syncer.destination.registries": sorted({_registry(name) for name in record.destinations}),
+                "image_syncer.outcome": record.outcome,
+                "image_syncer.bytes_moved": record.bytes_moved,
+                "image_syncer.worker": record.worker,
+                "image_syncer.source_waited_s": record.source_waited_s,
+                "image_syncer.destination_waited_s": record.destination_waited_s,
+                "image_syncer.resumes": record.source_resumes + record.destination_resumes,
+            },
+        )
+        if record.outcome == "failed":
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(self._began_ns + int(record.ended_s * _NS))
+
+
+class _Telling:
+    """An exporter that says once that nobody takes what it sends."""
+
+    def __init__(self, exporter: SpanExporter, endpoint: str) -> None:
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._told = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Called from the thread of the queue."""
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 - whatever it is, spans are lost and the run goes on
+            result, reason = SpanExportResult.FAILURE, str(error)
+        else:
+            reason = "the collector does not take them, or does not answer"
+        if result is not SpanExportResult.SUCCESS and not self._told:
+            self._told = True
+            _log.warning("traces are lost", endpoint=self._endpoint, reason=reason)
+        return result
+
+    def shutdown(self) -> None:
+        """Called at the end."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is kept here."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _registry(name: str) -> str:
+    """The registry of a repository or reference."""
+    return name.partition("/")[0]
