@@ -47,7 +47,7 @@ def shown_files(page: Path) -> dict[str, str]:
 def shown_commands(page: Path) -> Iterator[list[str]]:
     """The words after `image-syncer` of every command of a page; lines of other programs are left out."""
     for text in blocks(page, "sh"):
-        for line in text.splitlines():
+        for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["image-syncer"]:
                 of_the_shell = next((at for at, word in enumerate(words) if word in SHELL), None)
