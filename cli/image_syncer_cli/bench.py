@@ -54,7 +54,8 @@ GIGABYTE = 1e9
     "--sweep",
     "sweeps",
     is_flag=True,
-    help="Look for the workers, streams and window beyond which more does not pay; it moves a multiple of the budget.",
+    help="Look for the workers, streams and window beyond which more does not pay; it moves a multiple of the budget. "
+    "Without a path, that is always done.",
 )
 @click.option("--save", callback=file_name, metavar="FILE", help="Write what was measured there, for estimate.")
 @click.option("--keep", is_flag=True, help="Leave what the bench wrote to the destinations there.")
@@ -96,7 +97,7 @@ def bench(
                 access = _words(None, None, own.insecure, folder)
                 most = budget or LOOPBACK_BUDGET
                 result = image_syncer.bench_plan(
-                    own.plan, COMMAND, access, folder, most_bytes=most, sweeps=sweeps, tell=tell
+                    own.plan, COMMAND, access, folder, most_bytes=most, sweeps=True, tell=tell
                 ).found
         else:
             configuration = read_registries(auth, insecure_hosts, config)
@@ -167,7 +168,7 @@ def _path_lines(path: MeasuredPath) -> list[str]:
         ("an image", f"{micros(path.image.coordinator_s)} beside its blobs"),
         ("a small blob", f"{micros(small.worker_s + small.coordinator_s)}, {small.latency_s * 1e3:.1f} ms away"),
         ("a gigabyte", workers),
-        ("processors", f"{path.cores:.1f} to be had"),
+        ("processors", f"{path.cores:.1f} to be had, {format_rate(path.host['sha256_bytes_per_s'])} of SHA-256 each"),
         ("memory", memory),
     ]
     if path.limits.path_bytes_per_s is not None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.bench.bench_file import BenchFile
+from image_syncer.bench.host import describe_host
 from image_syncer.bench.measuring import Measured, Measurer
 from image_syncer.bench.samples import Sample, SampleMaker
 from image_syncer.bench.sweep import Setting, sweep
@@ -60,6 +61,7 @@ def bench_plan(
     paths: list[MeasuredPath] = []
     written: list[tuple[Repository, Digest]] = []
     makers: list[SampleMaker] = []
+    host = describe_host()
     for source in sources:
         name = secrets.token_hex(4)
         maker = SampleMaker(plan, source, folder, name, most_bytes // len(sources))
@@ -67,7 +69,8 @@ def bench_plan(
         path, more = _bench_source(maker, measurer, options, lambda text, source=source: tell(f"{source}: {text}"))  # type: ignore[misc]
         written += more
         if path is not None:
-            paths.append(replace(path, source=source, measured_at=datetime.now(timezone.utc).isoformat("T", "seconds")))
+            now = datetime.now(timezone.utc).isoformat("T", "seconds")
+            paths.append(replace(path, source=source, measured_at=now, host=host))
     if not paths:
         raise ConfigurationError("the plan has nothing that could be measured", hint="Make a plan that has images.")
     best = _sweep(makers[0], measurer, written, tell) if sweeps else None
