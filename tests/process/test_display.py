@@ -56,6 +56,7 @@ def start(pair: Pair, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
             "XDG_RUNTIME_DIR": str(tmp_path),
+            "TMPDIR": str(tmp_path),  # other runs of this user are nobody's business
             **environ,
         }
         begun.append(Terminal(command, environment=environment, columns=columns, rows=rows))

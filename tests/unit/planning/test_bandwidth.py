@@ -163,3 +163,14 @@ def test_bytes_are_counted_where_there_is_a_limit_at_some_time() -> None:
     assert metered(None, {}) == ()
     assert metered(None, {HERE: rate}) == (HERE,)
     assert metered(rate, {HERE: rate}) == (EVERYWHERE,)
+
+
+def test_the_rate_of_all_together_can_be_changed_and_taken_away() -> None:
+    of = bandwidth("1MB/s", here="500KB/s")
+    of.change(RateSchedule.parse("3MB/s"))
+    assert of.rate(None) == 1 * MB  # until the next look at the time
+    assert of.retime(NOON, 0.0)
+    assert (of.rate(None), of.rate(HERE)) == (3 * MB, MB / 2)
+    of.change(None)
+    assert of.retime(NOON, 1.0)
+    assert (of.rate(None), of.is_limited) == (None, True)

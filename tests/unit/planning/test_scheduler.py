@@ -636,3 +636,21 @@ def test_a_blob_that_comes_back_because_its_registry_is_left_alone_was_not_tried
     assert scheduler._queue._host_of("d.example").allowed is None
     [again] = scheduler.tick(5.0)
     assert isinstance(again, Lease)
+
+
+def test_while_it_is_held_nothing_is_leased_and_what_runs_goes_on() -> None:
+    scheduler = scheduler_of(streams=4)
+    first = lease(scheduler.want([need(digest_of(b"1"), APP, 1)]))
+    assert scheduler.hold(held=True) == []
+    assert scheduler.want([need(digest_of(b"2"), APP, 1)]) == []
+    assert leases(scheduler.end(1, first.id, [TargetResult(Arrival.MOVED, 10)], 0.0)) == []
+    assert scheduler.held() == {1: (0, 0)}
+    assert lease(scheduler.hold(held=False)).digest == digest_of(b"2")
+
+
+def test_streams_are_bounded_within_what_there_was_room_for() -> None:
+    scheduler = scheduler_of(streams=4)
+    assert scheduler.bind_streams(1, 0.0) == []
+    assert len(leases(scheduler.want([need(digest_of(bytes([n])), APP, 1) for n in range(8)]))) == 1
+    assert len(leases(scheduler.bind_streams(100, 0.0))) == 3
+    assert (scheduler.streams_bound, scheduler.held()) == (4, {1: (4, 0)})

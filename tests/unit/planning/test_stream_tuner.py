@@ -216,3 +216,19 @@ def test_whatever_happens_it_stays_within_its_bounds(
         assert after == tuner.allowed
         assert 1 <= after <= most
         assert before // 2 <= after <= 2 * before or after in (tuner._base, min(4, most))
+
+
+def test_a_bound_that_is_lowered_holds_at_once_and_one_that_is_raised_is_climbed_to() -> None:
+    tuner = StreamTuner(16)
+    tuner.bind(2, 0.0)
+    assert tuner.allowed == 2
+    now = 0.0
+    for _ in range(100):
+        now += 0.5
+        tuner.sample(now, int(1e6 * tuner.allowed), tuner.allowed, waiting=True)
+        assert tuner.allowed <= 2
+    tuner.bind(16, now)
+    for _ in range(100):
+        now += 0.5
+        tuner.sample(now, int(1e6 * tuner.allowed), tuner.allowed, waiting=True)
+    assert tuner.allowed > 8
