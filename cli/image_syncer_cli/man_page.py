@@ -49,7 +49,7 @@ def manual_page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    root = click.Context(cli, info_name=_PROGRAM)
+    root = click.Context(cli, info_name=_PROGRAM, **cli.context_settings)
     yield '.\\" Made by `python -m image_syncer_cli.man_page`: what is changed is the help of the verbs.'
     yield f'.TH {_PROGRAM.upper()} 1 "" "{_PROGRAM}" "User Commands"'
     yield ".nh"
