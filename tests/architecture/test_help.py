@@ -98,13 +98,13 @@ def test_examples_are_understood(path: str, line: str, tmp_path: object, monkeyp
     monkeypatch.chdir(str(tmp_path))
     words = shlex.split(line.partition(" < ")[0].partition(" > ")[0])
     command: click.Command = cli
-    context = click.Context(cli, info_name="image-syncer")
+    context = click.Context(cli, info_name="image-syncer", help_option_names=HELP)
     while isinstance(command, VerbGroup):
         name, found, words = command.resolve_command(context, words)
         assert found is not None
         command, context = found, click.Context(found, context, name)
     assert command is VERBS[path]
-    command.make_context(path, words)
+    command.make_context(path, words, help_option_names=HELP)
 
 
 def test_the_manual_page_is_that_of_the_commands() -> None:
