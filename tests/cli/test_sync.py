@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,18 @@ def failed(number: int = 3) -> ImageResult:
         tries=3,
     )
     return ImageResult(f"nginx:{number}", f"reg/nginx:{number}", Outcome.FAILED, error=error.to_data())
+
+
+def test_metrics_at_a_port_that_is_taken_end_it_before_it_begins(
+    command: Command, engine: FakeEngine, files: Files
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = command(*files.words, "--metrics", str(port))
+    assert ran.code == 2
+    assert f"nobody can listen at 127.0.0.1:{port}" in ran.err
+    assert engine.configuration is None
+    assert command(*files.words, "--metrics", "no-port").code == 2
 
 
 @pytest.mark.parametrize("verb", [(), ("sync",)])

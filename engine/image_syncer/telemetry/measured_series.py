@@ -52,7 +52,7 @@ class MeasuredSeries:
     """A collector of prometheus-client: `registry.register` takes it."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known = {ALL_TOGETHER: ALL_TOGETHER}
         # Put in place as a whole, since it is read from another thread.
         self._state = (_zero(), Measures())
         self._worker_time = WorkerTime()
@@ -171,7 +171,7 @@ class MeasuredSeries:
     def _label(self, registry: str) -> str:
         """The name itself for those that came first."""
         label = self._known.get(registry)
-        if label is not None or len(self._known) >= MOST_REGISTRIES:
+        if label is not None or len(self._known) > MOST_REGISTRIES:
             return label or OTHER
         return self._known.setdefault(registry, registry)
 

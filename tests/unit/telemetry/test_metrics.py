@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from image_syncer.net import RequestTally
 from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
+from image_syncer.telemetry.measured_series import MOST_REGISTRIES, OTHER
 from image_syncer.telemetry.measures import Measures
 from image_syncer.telemetry.metrics import RunMetrics
 
@@ -126,10 +127,51 @@ def test_both_forms_of_exposition(metrics) -> None:
     assert body.endswith(b"# EOF\n")
 
 
+def measures_of(*registries: str) -> Measures:
+    tally = RequestTally()
+    for registry in registries:
+        tally.note(registry, "get blob", "2xx", 0.5)
+        tally.note(registry, "get blob", "429", 0.1)
+    return Measures(
+        requests=tuple(tally.rows()),
+        moved={("source", registry): 7 for registry in registries},
+        retries=dict.fromkeys(registries, 1),
+        requests_allowed=dict.fromkeys(registries, 2.5),
+        connections_allowed=dict.fromkeys(registries, 4),
+        bytes_allowed={None: 1e6, **dict.fromkeys(registries, 1e5)},
+    )
+
+
+def test_many_registries_have_one_label_together(metrics) -> None:
+    def counted() -> tuple[int, dict[str, float]]:
+        families = list(text_string_to_metric_families(metrics.render()[0].decode()))
+        moved = [
+            sample
+            for family in families
+            for sample in family.samples
+            if sample.name == "image_syncer_moved_bytes_total"
+        ]
+        return sum(len(family.samples) for family in families), {s.labels["registry"]: s.value for s in moved}
+
+    metrics.on_measures(measures_of(*(f"r{number}.example" for number in range(250))))
+    series, moved = counted()
+    assert len(moved) == MOST_REGISTRIES + 1
+    assert moved["r0.example"] == 7
+    assert moved[OTHER] == 7 * (250 - MOST_REGISTRIES)
+    metrics.on_report(report_of())
+    metrics.on_measures(measures_of(*(f"r{number}.example" for number in range(900))))
+    _, again = counted()
+    assert again.keys() == moved.keys()
+    assert sum(again.values()) == 7 * (250 + 900)
+    metrics.on_measures(measures_of(*(f"r{number}.example" for number in range(500))))
+    assert counted()[0] == series
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there (package prometheus)")
 def test_promtool_has_nothing_to_say(metrics) -> None:
     metrics.on_image(image(Outcome.COPIED, bytes_moved=1))
     metrics.on_report(report_of(image(Outcome.COPIED)))
+    metrics.on_measures(measures_of("r.example"))
     body, _ = metrics.render()
     done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
