@@ -122,7 +122,7 @@ def test_fish_completes(environment: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_an_answer_loads_nothing_heavy(environment: dict[str, str]) -> None:
-    """It is there before anybody waits (0.1 s), which no clock has to prove: what costs time is what is imported."""
+    """It takes some 0.1 s, which no clock has to prove: what costs time is what is imported."""
     code = (
         "import sys; from image_syncer_cli.main import main\n"
         "try: main([])\n"
