@@ -21,6 +21,7 @@ SPARE_COLUMNS = 3
 
 _MOST_REGISTRIES, _MOST_TRANSFERS, _MOST_STUCK = 6, 5, 2
 """Rows of each kind; more tell nothing more, and the report has them all."""
+_MOST_WORKER_LINES = 3
 _NAME = 30
 """Characters of a registry's name beside which there is room for everything else in 80 columns."""
 _SHORTEST_BAR, _LONGEST_BAR = 10, 60
@@ -133,8 +134,9 @@ def _details(snapshot: Snapshot, width: int, room: int) -> list[Line]:
     lines = [_colored(f"stuck: {printable(text)}", RED) for text in snapshot.stuck[:_MOST_STUCK]][:room]
     registries = _registries(snapshot.registries, width)
     lines += registries[: max(0, room - len(lines))]
-    if snapshot.workers and len(lines) < room:
-        lines.append(_workers(snapshot.workers, snapshot.streams, snapshot.rate_limit))
+    if snapshot.workers:
+        workers = _workers(snapshot.workers, snapshot.streams, snapshot.rate_limit, width)
+        lines += workers[: max(0, room - len(lines))]
     rows = snapshot.slowest[: max(0, min(_MOST_TRANSFERS, room - len(lines)))]
     if rows:
         cells = transfer_cells(rows, width)
@@ -198,8 +200,8 @@ def _registries(rows: Sequence[RegistryRow], width: int) -> list[Line]:
     return lines
 
 
-def _workers(rows: Sequence[WorkerRow], streams: int, rate_limit: float | None) -> Line:
-    """All workers in one line: what each moves, and what it holds (streams+small)."""
+def _workers(rows: Sequence[WorkerRow], streams: int, rate_limit: float | None, width: int) -> list[Line]:
+    """What each worker moves, and what it holds (streams+small), in three lines at most."""
     from image_syncer.units import format_rate
 
     parts = []
@@ -210,7 +212,14 @@ def _workers(rows: Sequence[WorkerRow], streams: int, rate_limit: float | None) 
     if rate_limit is not None:
         bounds += f"{', ' if bounds else ''}held to {format_rate(rate_limit)}"
     head = f"workers ({bounds})  " if bounds else "workers  "
-    return Line(((head, DIM), ("  ".join(parts), "")))
+    lines, text = [], ""
+    for part in parts:
+        if text and len(head) + len(text) + GAP + len(part) > width:
+            lines.append(Line(((head, DIM), (text, ""))))
+            head, text = " " * GAP, ""
+        text += f"{' ' * GAP if text else ''}{part}"
+    lines.append(Line(((head, DIM), (text, ""))))
+    return lines[:_MOST_WORKER_LINES]
 
 
 def _shortened(name: str, size: int) -> str:

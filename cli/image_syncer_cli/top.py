@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -171,6 +172,8 @@ class _Distant:
 
 def _look_on(client: ControlClient) -> int:
     """The display, until the run ends or somebody leaves."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # so that the terminal is given back
     distant = _Distant(client)
     commands = KeyCommands(distant, may_leave=True)
     display = _display(commands)
@@ -192,6 +195,10 @@ def _look_on(client: ControlClient) -> int:
     if client.ended:
         say("the run has ended", err=True)
     return 0
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _display(commands: KeyCommands) -> Display:

@@ -41,7 +41,8 @@ EIGHTY = """\
 registry                         rate  in flight  errors
 registry-1.docker.io  from  120 MiB/s          8       0  paced to 1.5 reque…
 harbor.example:8443   to    120 MiB/s    8 of 16       2
-workers (4 streams each, held to 191 MiB/s)  1: 60.0 MiB/s, 4+2  5: 60.0 MiB…
+workers (4 streams each, held to 191 MiB/s)  1: 60.0 MiB/s, 4+2
+  5: 60.0 MiB/s, 4+0 (restart 1)
 p pause"""
 
 
@@ -126,3 +127,10 @@ def test_the_picture_in_the_docs_is_what_is_shown() -> None:
     """Made by `PYTHONPATH=tests python tests/support/display_picture.py docs/display.svg`."""
     picture = Path(__file__).parents[2] / "docs" / "display.svg"
     assert picture.read_text(encoding="utf-8") == draw()
+
+
+def test_many_workers_take_three_lines_at_most() -> None:
+    rows = tuple(WorkerRow(number, 60 * MIB, 4, 2) for number in range(1, 65))
+    lines = [line for line in shown(replace(SNAPSHOT, workers=rows), height=50) if ", 4+2" in line]
+    assert len(lines) == 3
+    assert lines[0].startswith("workers (4 streams each, held to 191 MiB/s)  1: 60.0 MiB/s")

@@ -195,6 +195,12 @@ def test_top_shows_a_run_of_another_process_and_controls_it(pair: Pair, start: C
     top.press("q")
     assert top.wait() == 0
     assert top.is_as_before
+    other = start(verb="top")  # the only run there is
+    other.wait_for_text("q leave")
+    assert other.hands_out_keys
+    os.kill(other.pid, signal.SIGTERM)
+    assert other.wait() == 143
+    assert other.is_as_before
     once = start("--once", verb="top", columns=100)
     assert once.wait() == 0
     assert "paused" in once.text
