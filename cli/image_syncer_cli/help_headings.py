@@ -37,6 +37,7 @@ OPTION_HEADINGS = {
         *("--rate", "--proc", "--workers", "--streams", "--window", "--small-blobs", "--memory", "--blobs-in-memory"),
         "--fan-out-lag",
     ),
+    "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
     "Journal": ("--state", "--trust-state"),
     "Reports": (
         *("--report", "--report-junit", "--report-markdown", "--new-report"),

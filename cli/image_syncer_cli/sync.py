@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from image_syncer_cli.cluster_options import ClusterOptions, cluster_options
 from image_syncer_cli.control_options import control_option
 from image_syncer_cli.notify_options import notify_options, read_webhooks
 from image_syncer_cli.option_values import file_name
@@ -19,7 +21,7 @@ from image_syncer_cli.verb import Verb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer import Configuration, Pruning, Report, Settings, Webhook
+    from image_syncer import ClusterAddress, Configuration, Pruning, Report, Settings, Webhook
 
 __all__ = ["sync"]
 
@@ -57,6 +59,7 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
 @notify_options
 @run_options
 @control_option
+@cluster_options
 @sync_prune_options
 @_dropped("--records")
 @_dropped("--registry")
@@ -77,6 +80,7 @@ def sync(
     What the destination already has is found by two requests an image, and not copied again.
     """
     pruning = PruneOptions.take(options)
+    cluster = ClusterOptions.take(options).build()
     given = RunOptions.from_click(options)
     if plan is not None:
         _refuse_beside_a_plan(images, pruning)
@@ -94,7 +98,9 @@ def sync(
         configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
     else:
         configuration, given = _read_plan(plan, auth, config, given)
-    engine = _pruning_after(pruning.build(given.on_conflict)) if pruning.prune else None
+    engine = None if cluster is None else _on_cluster(cluster, configuration)
+    if pruning.prune:
+        engine = _pruning_after(pruning.build(given.on_conflict), engine)
     if told := read_webhooks(webhooks, notify_file):
         engine = _telling(told, notify_when, engine)
     return run_images(configuration, given, way_words(auth, config), engine)
@@ -134,11 +140,19 @@ def _telling(webhooks: tuple[Webhook, ...], when: str, engine: Callable[..., Rep
     return run
 
 
-def _pruning_after(pruning: Pruning) -> Callable[..., Report]:
+def _on_cluster(cluster: ClusterAddress, configuration: Configuration) -> Callable[..., Report]:
+    """An engine with the workers of a cluster. What it cannot reach is refused before anything is opened."""
+    import image_syncer
+
+    image_syncer.check_cluster_run(configuration)
+    return partial(image_syncer.sync_on_cluster, cluster=cluster)
+
+
+def _pruning_after(pruning: Pruning, before: Callable[..., Report] | None) -> Callable[..., Report]:
     """A sync that does what is to be done when everything is there."""
     import image_syncer
 
     def engine(configuration: Configuration, settings: Settings, **callbacks: Any) -> Report:
-        return image_syncer.sync(configuration, replace(settings, pruning=pruning), **callbacks)
+        return (before or image_syncer.sync)(configuration, replace(settings, pruning=pruning), **callbacks)
 
     return engine

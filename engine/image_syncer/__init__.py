@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from image_syncer.bench import BenchFile, bench_plan, delete_written, load_bench, loopback, save_bench
+    from image_syncer.cluster import ClusterAddress, check_cluster_run, parse_cluster_address, sync_on_cluster
     from image_syncer.config import (
         Configuration,
         Explanation,
@@ -179,6 +180,7 @@ __all__ = [
     "Check",
     "CheckState",
     "CheckedBundle",
+    "ClusterAddress",
     "ComparedFact",
     "Configuration",
     "ConfigurationError",
@@ -293,6 +295,7 @@ __all__ = [
     "bench_plan",
     "best_settings",
     "check_bundles",
+    "check_cluster_run",
     "check_login",
     "compare_reports",
     "configure_logging",
@@ -325,6 +328,7 @@ __all__ = [
     "markdown_summary",
     "merge_bars",
     "open_places",
+    "parse_cluster_address",
     "parse_host",
     "parse_listen",
     "parse_login_place",
@@ -354,6 +358,7 @@ __all__ = [
     "store_login",
     "sync",
     "sync_async",
+    "sync_on_cluster",
     "tell_webhooks",
     "verify",
     "verify_async",
@@ -375,6 +380,7 @@ _ROOMS = {
     ),
     "coordinator.async_run": ("AsyncRun",),
     "coordinator.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
+    "cluster": ("ClusterAddress", "check_cluster_run", "parse_cluster_address", "sync_on_cluster"),
     "config": (
         "Configuration",
         "Explanation",

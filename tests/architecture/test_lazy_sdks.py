@@ -10,10 +10,13 @@ import pytest
 from architecture.source_tree import ENGINE_ROOT, imports_of, modules_under
 
 SDKS = ("botocore", "google", "azure", "msal", "requests", "urllib3")
+DASK = ("dask", "distributed", "tornado")
 LOADED = "import sys, importlib; importlib.import_module(sys.argv[1]); print(*sorted(sys.modules))"
 
 
-@pytest.mark.parametrize("module", ["image_syncer.worker.process", "image_syncer.coordinator.run"])
+@pytest.mark.parametrize(
+    "module", ["image_syncer.worker.process", "image_syncer.coordinator.run", "image_syncer.cluster.run"]
+)
 def test_importing_a_process_loads_no_sdk(module) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, module],
@@ -25,7 +28,7 @@ def test_importing_a_process_loads_no_sdk(module) -> None:
     )
     loaded = done.stdout.split()
     assert module in loaded
-    assert [name for name in loaded if name.partition(".")[0] in SDKS] == []
+    assert [name for name in loaded if name.partition(".")[0] in (*SDKS, *DASK)] == []
     if module == "image_syncer.worker.process":
         assert [name for name in loaded if name.startswith("image_syncer.credentials.clouds")] == []
 
@@ -52,3 +55,13 @@ def test_only_the_metrics_know_prometheus() -> None:
         "image_syncer.telemetry.metrics",
         "image_syncer.watch.collector",
     }
+
+
+def test_only_two_modules_know_dask() -> None:
+    found = {
+        module.name
+        for module in modules_under(ENGINE_ROOT)
+        for each in imports_of(module)
+        if each.module.partition(".")[0] in DASK
+    }
+    assert found == {"image_syncer.cluster.connection", "image_syncer.cluster.engine_actor"}

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.pruner import Pruner
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
+    from image_syncer.coordinator.worker_source import WorkerSource
     from image_syncer.net import EndpointBook
     from image_syncer.planning import Breaker, Holdings, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
@@ -85,7 +86,9 @@ class Run:
         on_image: Callable[[ImageResult], None] | None,
         on_event: Callable[[Event], None] | None = None,
         control: RunControl | None = None,
+        workers: WorkerSource | None = None,
     ) -> None:
+        self._workers = workers
         check_form(configuration, settings)
         self._configuration = configuration
         self._settings = settings
@@ -176,6 +179,8 @@ class Run:
             await self._check.close()
         await self._access.health.close()
         self._warnings += self._source.take_warnings()
+        if self._workers is not None:
+            self._warnings += self._workers.take_warnings()
         # One that fails does not keep the others from being closed, nor the report from being written.
         parts = (self._source, self._access.driver, self._blobs, self._children)
         for close in (*(part.close for part in parts), self._close_journal):
@@ -248,6 +253,7 @@ class Run:
             on_transfer=self._events.transfers(self._files.on_transfer),
             run_began_at=self._began,
             meter=Meter(self._observed, self._client) if self._observed else None,
+            workers=self._workers,
         )
         self._snapshots = Snapshots(self._ledger, self._transfers, access, self._dog, self._began)
         self._preparation = Preparation(self._client, endpoints, access.lookup, policies, holdings, self._transfers)

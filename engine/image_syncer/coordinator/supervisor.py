@@ -1,4 +1,4 @@
-"""The supervisor of the worker processes: starts them, hears them, replaces those that die or fall silent."""
+"""The supervisor of the workers: starts them, hears them, replaces those that die or fall silent."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.coordinator.crash import tell_crash
-from image_syncer.coordinator.worker_handle import WorkerHandle
+from image_syncer.coordinator.worker_source import LocalProcesses
 from image_syncer.errors import SyncError, WorkerError, redact
 from image_syncer.planning import RestartBudget
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Crashed, Message, Ready, Stop
 
 if TYPE_CHECKING:
+    from image_syncer.coordinator.worker_source import WorkerLink, WorkerSource
     from image_syncer.worker.messages import Setup
 
 __all__ = ["PoolListener", "Supervisor"]
@@ -49,15 +50,26 @@ class PoolListener(Protocol):
 
 
 class Supervisor:
-    """Keeps `count` workers alive until `stop`; one that says nothing for `silence_s` is killed."""
+    """Keeps `count` workers of `source` (local processes, unless given) alive until `stop`; one that says nothing for
+    `silence_s` is killed.
+    """
 
-    def __init__(self, count: int, setup: Setup, listener: PoolListener, *, silence_s: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        setup: Setup,
+        listener: PoolListener,
+        *,
+        silence_s: float,
+        source: WorkerSource | None = None,
+    ) -> None:
+        self._source = source or LocalProcesses()
         self._count = count
         self._setup = setup
         self._listener = listener
         self._silence_s = silence_s
         self._loop = asyncio.get_running_loop()
-        self._workers: dict[int, WorkerHandle] = {}
+        self._workers: dict[int, WorkerLink] = {}
         self._next_id = 0
         self._restarts = RestartBudget(count * RESTARTS_PER_WORKER, RESTARTS_WITHIN_S)
         self._stopping = False
@@ -74,8 +86,8 @@ class Supervisor:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that there are."""
-        return tuple(handle.pid for handle in self._workers.values() if handle.pid)
+        """The processes of this machine that there are."""
+        return tuple(handle.pid for handle in self._workers.values() if handle.pid and handle.is_local)
 
     @property
     def replaced(self) -> int:
@@ -106,6 +118,9 @@ class Supervisor:
         self._stopping = True
         if self._checking is not None:
             self._checking.cancel()
+        for handle in self._workers.values():
+            if not handle.ready:
+                handle.kill()  # whoever still waits for a place gives up
         await asyncio.gather(*self._starting, return_exceptions=True)
         for handle in self._workers.values():
             if handle.ready:
@@ -135,14 +150,14 @@ class Supervisor:
 
     def _spawn(self) -> None:
         self._next_id += 1
-        handle = WorkerHandle(self._next_id, on_message=self._on_message, on_end=self._on_end)
+        handle = self._source.make(self._next_id, on_message=self._on_message, on_end=self._on_end)
         handle.restarts = self._places.pop() if self._places else 0
         self._workers[handle.id] = handle
         task = self._loop.create_task(self._start(handle))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    async def _start(self, handle: WorkerHandle) -> None:
+    async def _start(self, handle: WorkerLink) -> None:
         try:
             await handle.start(self._setup)
         except OSError as error:
@@ -176,7 +191,7 @@ class Supervisor:
         if handle.crash_text:
             _log.error("worker crashed", worker=worker, reason=handle.last_words)
             _log.debug("worker crashed", worker=worker, traceback=handle.crash_text)
-        error = WorkerError(f"worker process {handle.pid} {why}")
+        error = WorkerError(f"{handle.name} {why}")
         self._listener.on_worker_lost(worker, error)
         self._replace()
         if not self._workers:

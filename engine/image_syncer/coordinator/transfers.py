@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.coordinator.meter import Meter
     from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.coordinator.worker_source import WorkerSource
     from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.planning import Breakers, Holdings
@@ -89,9 +90,10 @@ class Transfers:
         on_transfer: Callable[[TransferRecord], None] | None = None,
         run_began_at: float = 0.0,
         meter: Meter | None = None,
+        workers: WorkerSource | None = None,
     ) -> None:
         """`on_transfer` gets a record of each job that ends; its times count from `run_began_at` (loop time). `meter`
-        counts what happens, for observers of the run.
+        counts what happens, for observers of the run. `workers` is where they come from.
         """
         self._meter = meter
         self._client = client
@@ -116,7 +118,7 @@ class Transfers:
             # Not at once: it may be the scheduler itself that is just deciding.
             breakers.listen(lambda _breaker: self._loop.call_soon(self._on_timer))
         setup = worker_setup(settings, resources, registries, tallied=meter is not None)
-        self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s)
+        self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s, source=workers)
         self._sessions = sessions or UploadSessions()
         self.resumes = Resumes()
         self.absent = AbsentBlobs()

@@ -61,6 +61,13 @@ class WorkerHandle:
         self.crash_text = ""
         """The traceback that it sent before it ended, if it did."""
 
+    is_local = True
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"worker process {self.pid}"
+
     @property
     def pid(self) -> int | None:
         """The process's number; None before it was started."""

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from image_syncer.net import TallyRow
     from image_syncer.planning import TargetResult
 
-__all__ = ["BEAT_S", "Worker", "main"]
+__all__ = ["BEAT_S", "Worker", "main", "work"]
 
 BEAT_S = 0.5
 """Between two signs of life."""
@@ -148,7 +148,7 @@ class Worker:
     async def run(self) -> None:
         """Work until the coordinator says stop or is gone; a mistake of ours ends the process."""
         self._loop.set_exception_handler(self._on_loop_error)
-        sys.excepthook = self._on_callback_error
+        hook, sys.excepthook = sys.excepthook, self._on_callback_error
         self._say(Ready(os.getpid()))
         pulse = self._loop.create_task(self._guard(self._beat()))
         listening = self._loop.create_task(self._guard(self._listen()))
@@ -161,6 +161,7 @@ class Worker:
             await asyncio.wait((listening,), timeout=STOP_S)
             os._exit(_CRASHED)
         await self._close()
+        sys.excepthook = hook
 
     async def _listen(self) -> None:
         while True:
@@ -324,7 +325,10 @@ def _as_result(result: TargetResult) -> Result:
     return Result(arrival, result.bytes_moved, error, result.behind, result.session_stays)
 
 
-async def _run(fd: int) -> None:
+async def work(fd: int) -> None:
+    """Be a worker on the socket `fd`, until told to stop, or whoever has its other end is gone. A mistake of ours ends
+    the whole process.
+    """
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
     setup = await read_message(reader)
     if setup is None:
@@ -343,4 +347,4 @@ def main(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_run(fd))
+        uvloop.run(work(fd))
