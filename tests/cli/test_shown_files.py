@@ -29,8 +29,9 @@ PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
 PLACES = ("oci:", "oci-archive:", "docker-archive:")
+OTHER_FILES = {"own.yaml", "--plan", "--plot", "monday.json"}
 SHELL = {"<", ">", "|"}
-NOT_RUN = {"demo", "registry", "doctor", "login", "logout", "watch", "bench", "prune", "export", "import"}
+NOT_RUN = {"top", "demo", "registry", "doctor", "login", "logout", "watch", "bench", "prune", "export", "import"}
 """Verbs that serve, take their time, or ask registries themselves: only their words are looked at here. They have tests
 of their own, as has what takes the files of others, a file of our own format, a plan, or a place that is no registry.
 """
@@ -59,11 +60,9 @@ COMMANDS = [(page, words) for page in PAGES for words in shown_commands(page)]
 
 
 def is_run(words: list[str]) -> bool:
-    return (
-        words[0] not in NOT_RUN
-        and words[:2] != ["config", "convert"]
-        and not ({"own.yaml", "--plan"} & {*words} or any(word.startswith(PLACES) for word in words))
-    )
+    if words[0] in NOT_RUN or words[:2] == ["config", "convert"]:
+        return False
+    return OTHER_FILES.isdisjoint(words) and not any(word.startswith(PLACES) for word in words)
 
 
 RUN = [(page, words) for page, words in COMMANDS if is_run(words)]

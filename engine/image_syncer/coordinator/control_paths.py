@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,4 +85,5 @@ def make_private(directory: Path) -> None:
 
 
 def _of_user(user: int) -> Path:
-    return Path(tempfile.gettempdir()) / f"{_NAME}-{user}"
+    # Not tempfile.gettempdir(), which tries by writing a file.
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"{_NAME}-{user}"  # noqa: S108 - `make_private` looks at it
