@@ -115,7 +115,9 @@ def _bench_source(
         return None, written
     tell("what follows from that")
     start_s = statistics.median(one.wall_s for one in starts)
-    path = fit_path(runs, start_s=start_s, cpus=inspect_machine().cpus, resources=resources)
+    start_machine_s = statistics.median(one.machine_s for one in starts)
+    cpus = inspect_machine().cpus
+    path = fit_path(runs, start_s=start_s, start_machine_s=start_machine_s, cpus=cpus, resources=resources)
     return replace(path, coordinator_memory_bytes=peaks[0], worker_memory_bytes=peaks[1]), written
 
 

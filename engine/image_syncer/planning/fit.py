@@ -35,6 +35,7 @@ USUAL = MeasuredPath(
     small=Cost(90e-6, 230e-6, 450e-6, 0.003),
     stream=Cost(100e-6, 450e-6, 700e-6, 0.003),
     byte=Cost(0.01e-9, 1.4e-9, 2.0e-9),
+    workers=Cost(0.005, 0.3, 0.32),
     further_destination=0.3,
     coordinator_memory_bytes=60 * 2**20,
     worker_memory_bytes=50 * 2**20,
@@ -44,7 +45,7 @@ USUAL = MeasuredPath(
 NEAR = 0.02
 """How much the usual counts, beside a run that was measured."""
 ROUNDS = 400
-"""Of coordinate descent: more than it takes for six unknowns."""
+"""Of coordinate descent: more than it takes for seven unknowns."""
 STEPS = (1.5, 1.15, 1.05, 1.02)
 """Factors by which what is calibrated is changed, the coarsest first."""
 ROUND_TRIPS = 3
@@ -80,7 +81,7 @@ class MeasuredRun:
 @dataclass(frozen=True)
 class Pieces:
     """How much work of each kind there is. `byte` counts those of the first destination and, for their part, those of
-    further ones.
+    further ones; `workers` is 1 where they are started.
     """
 
     tag: float = 0.0
@@ -89,6 +90,7 @@ class Pieces:
     small: float = 0.0
     stream: float = 0.0
     byte: float = 0.0
+    workers: float = 0.0
 
 
 def count_pieces(workload: Workload, small_bytes: int, further: float = USUAL.further_destination) -> Pieces:
@@ -116,14 +118,21 @@ def count_pieces(workload: Workload, small_bytes: int, further: float = USUAL.fu
                 small += blob.size <= small_bytes
                 stream += blob.size > small_bytes
                 byte += blob.size * (1 + further * (moved - 1))
-    return Pieces(tag, image, mount, small, stream, byte)
+    return Pieces(tag, image, mount, small, stream, byte, float(image > 0))
 
 
 def fit_path(
-    runs: Sequence[MeasuredRun], *, start_s: float, cpus: int, resources: Resources, usual: MeasuredPath = USUAL
+    runs: Sequence[MeasuredRun],
+    *,
+    start_s: float,
+    cpus: int,
+    resources: Resources,
+    start_machine_s: float = 0.0,
+    usual: MeasuredPath = USUAL,
 ) -> MeasuredPath:
-    """What `runs` say of their path, on a machine with so many processors. `start_s` is a run without work. Raises
-    ValueError where there is none.
+    """What `runs` say of their path, on a machine with so many processors. A run without work takes `start_s`, and of
+    the machine's processors `start_machine_s`, which is in the figures of `runs`, too. Raises ValueError where there
+    are none.
     """
     if not runs:
         raise ValueError("nothing was measured")
@@ -131,7 +140,7 @@ def fit_path(
     costs = {
         part: _least_squares(
             pieces,
-            [getattr(run, f"{part}_s") for run in runs],
+            [getattr(run, f"{part}_s") - (start_machine_s if part == "machine" else 0.0) for run in runs],
             {name: getattr(getattr(usual, name), _FIELD[part]) for name in _NAMES},
         )
         for part in ("coordinator", "workers", "machine")
@@ -145,7 +154,11 @@ def fit_path(
         )
         for name in _NAMES
     }
-    usages = [run.machine_s / max(run.wall_s - start_s, run.wall_s / 4) for run in runs if run.workload.bytes_to_move()]
+    usages = [
+        (run.machine_s - start_machine_s) / max(run.wall_s - start_s, run.wall_s / 4)
+        for run in runs
+        if run.workload.bytes_to_move()
+    ]
     bounded = statistics.median(usages or [0.0]) < FULL * cpus
     path = replace(usual, **found, cores=float(cpus), start_s=start_s)
     path = _calibrate(_with_limits(path, runs, bounded=bounded), runs, resources, bounded=bounded)
@@ -162,7 +175,7 @@ def mean_error(path: MeasuredPath, runs: Sequence[MeasuredRun], resources: Resou
     return math.sqrt(total / len(runs))
 
 
-_NAMES = ("tag", "image", "mount", "small", "stream", "byte")
+_NAMES = ("tag", "image", "mount", "small", "stream", "byte", "workers")
 _FIELD = {"coordinator": "coordinator_s", "workers": "worker_s", "machine": "machine_s"}
 
 

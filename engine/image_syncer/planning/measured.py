@@ -43,11 +43,12 @@ class MeasuredPath:
     """One source, one destination, this host.
 
     `cores` is how many processors were really to be had. `start_s` is a run in which there is nothing to do, from its
-    command to its end; `workers_start_s` is from the first blob that is wanted until a worker has it. `tag` is one tag
-    that has not changed, `image` what an image takes beside that and beside its blobs (manifests read and put), `mount`
-    a blob that is mounted or found to be there, `small` a blob of the short way without its bytes, `stream` a blob that
-    is streamed without its bytes, and `byte` one byte of either. `further_destination` is the part of `byte` that each
-    destination takes beyond the first, where one download serves several.
+    command to its end; `workers_start_s` is from the first blob that is wanted until a worker has it, and `workers`
+    what starting all of them takes of the processors. `tag` is one tag that has not changed, `image` what an image
+    takes beside that and beside its blobs (manifests read and put), `mount` a blob that is mounted or found to be
+    there, `small` a blob of the short way without its bytes, `stream` a blob that is streamed without its bytes, and
+    `byte` one byte of either. `further_destination` is the part of `byte` that each destination takes beyond the first,
+    where one download serves several.
 
     `spread` is the relative standard deviation of the times of runs that were the same.
     """
@@ -61,6 +62,7 @@ class MeasuredPath:
     small: Cost
     stream: Cost
     byte: Cost
+    workers: Cost = Cost()
     limits: PathLimits = PathLimits()
     further_destination: float = 0.5
     coordinator_memory_bytes: int = 0
@@ -85,7 +87,7 @@ class MeasuredPath:
         known = {one.name for one in fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
         try:
-            for name in ("tag", "image", "mount", "small", "stream", "byte"):
+            for name in ("tag", "image", "mount", "small", "stream", "byte", "workers"):
                 values[name] = Cost(**values[name])
             values["limits"] = PathLimits(**values["limits"])
             return cls(**values)

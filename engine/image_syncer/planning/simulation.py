@@ -222,6 +222,7 @@ class _Simulation:
 
     def _start_workers(self, path: MeasuredPath) -> None:
         self._started = True
+        self._cpu_s += path.workers.coordinator_s + path.workers.worker_s
         for number in range(self._resources.workers):
             self._after(path.workers_start_s, lambda number=number: self._join(number))  # type: ignore[misc]
 
