@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,6 +82,9 @@ def _parse_prices(_ctx: click.Context, _param: click.Parameter, values: tuple[st
     metavar="REGISTRY=PRICE",
     help="Of a gigabyte (10^9 bytes) that goes out of a registry; may be given again.",
 )
+@click.option(
+    "--plot", callback=file_name, metavar="FILE", help="Draw the time by workers, and what would change it, as PNG."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @debug_option
 def estimate(
@@ -93,6 +97,7 @@ def estimate(
     host: Host | None,
     budget: float | None,
     prices: dict[str, float],
+    plot: str | None,
     as_json: bool,
     debug: bool,  # noqa: ARG001 - main reads --debug
 ) -> int:
@@ -103,6 +108,10 @@ def estimate(
     """
     import image_syncer
 
+    if plot is not None:
+        from image_syncer_cli.timeline_plot import require_matplotlib
+
+        require_matplotlib("estimate --plot")
     plan, bench = image_syncer.load_plan(plan_path), image_syncer.load_bench(bench_path)
     cores = host.cores if host is not None and host.cores else max(path.cores for path in bench.paths)
     link = bandwidth if bandwidth is not None else host.link_bytes_per_s if host is not None else None
@@ -119,7 +128,23 @@ def estimate(
     best_found = image_syncer.estimate(replace(question, settings=best))
     answer = _Answer(question, account, found, best_found, prices, budget)
     say(json.dumps(answer.as_data(), ensure_ascii=False) if as_json else "\n".join(answer.lines()))
+    if plot is not None:
+        _draw(question, plot, plan_path)
     return 0 if budget is None or answer.fits else EXIT_TOO_LONG
+
+
+def _draw(question: Question, path: str, plan_path: str) -> None:
+    from image_syncer import PartialFile, SyncError
+    from image_syncer_cli.estimate_plot import draw_estimate
+
+    picture = draw_estimate(question, Path(plan_path).name)
+    file = PartialFile(path, noun="the picture", option="--plot")
+    try:
+        file.write(picture)
+        file.commit()
+    except SyncError:
+        file.abandon()
+        raise
 
 
 class _Answer:

@@ -34,6 +34,7 @@ _OUTCOMES = {"moved": _HUES[0], "mounted": _HUES[1], "present": _REST, "split of
 _INSTEAD = {
     "--timeline": "or give --timeline a name that ends in .html",
     "--plot": "or let --html PAGE draw all figures",
+    "estimate --plot": "or leave the option out: the table says the same",
 }
 
 

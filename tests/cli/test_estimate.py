@@ -119,3 +119,14 @@ def test_bench_wants_both_ends_or_a_plan(command: Command) -> None:
         ran = command("bench", *words)
         assert ran.code == 2
         assert "give --src and --dst, or --plan, or none of them" in ran.err
+
+
+def test_the_estimate_is_drawn(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "estimate.png"
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--plot", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--plot", tmp_path / "missing" / "x.png")
+    assert ran.code == 2
+    assert "the picture cannot be written" in ran.err
