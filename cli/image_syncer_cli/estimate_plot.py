@@ -37,7 +37,7 @@ def draw_estimate(question: Question, name: str) -> bytes:
     by_workers.fill_between(
         workers, [one.seconds for one in found], [one.p90_s for one in found], color=_BAND, alpha=0.4
     )
-    by_workers.plot(workers, [one.seconds for one in found], color=_LINE, marker="o", label="as likely more as less")
+    by_workers.plot(workers, [one.seconds for one in found], color=_LINE, marker="o", label="half of all runs")
     by_workers.plot(workers, [one.p90_s for one in found], color=_LINE, linestyle="--", label="nine of ten runs")
     by_workers.set_xscale("log", base=2)
     by_workers.set_xticks(workers, [str(one) for one in workers])
