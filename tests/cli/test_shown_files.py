@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 ENVIRON = {"REGISTRY_PASSWORD": "hunter2"}
 PLACES = ("oci:", "oci-archive:", "docker-archive:")
-OTHER_FILES = {"own.yaml", "--plan", "--plot", "monday.json"}
+OTHER_FILES = {"--cluster", "own.yaml", "--plan", "--plot", "monday.json"}
 SHELL = {"<", ">", "|"}
 NOT_RUN = {"top", "demo", "registry", "doctor", "login", "logout", "watch", "bench", "prune", "export", "import"}
 """Verbs that serve, take their time, or ask registries themselves: only their words are looked at here. They have tests
