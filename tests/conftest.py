@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,22 +42,11 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"image_syncer.redaction.{store}", [])
 
 
-TESTS = Path(__file__).parent
-LONG = frozenset({"matrix", "process", "faults", "recipes", "watch", "real", "catalogs", "cluster", "bundles"})
-"""Folders whose tests wait for time-outs and processes."""
-
 _left_out = pytest.StashKey["dict[str, int]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_left_out] = {"slow": 0, "real": 0}
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several run at a time, those that take long begin, so that none of them is the last and alone."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in LONG)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

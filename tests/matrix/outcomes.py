@@ -120,7 +120,8 @@ def _resumed(cell: Cell) -> Expected | None:
         if cell.moment is Moment.IN_BODY and kind in _CUTS:
             return ARRIVES  # what cannot pass whole goes in pieces
         if kind in _BY_KIND and kind not in CLIENT_ERRORS - {Kind.S413}:
-            return replace(_fails(cell, *_BY_KIND[kind]), may_arrive=True)
+            # Who answers before the body has come, and closes, may have his answer lost in a reset.
+            return replace(_fails(cell, *_BY_KIND[kind], "transport"), may_arrive=True)
     return None
 
 
