@@ -134,17 +134,11 @@ def estimate(
 
 
 def _draw(question: Question, path: str, plan_path: str) -> None:
-    from image_syncer import PartialFile, SyncError
+    from image_syncer import PartialFile
     from image_syncer_cli.estimate_plot import draw_estimate
 
     picture = draw_estimate(question, Path(plan_path).name)
-    file = PartialFile(path, noun="the picture", option="--plot")
-    try:
-        file.write(picture)
-        file.commit()
-    except SyncError:
-        file.abandon()
-        raise
+    PartialFile.write_all(path, picture, noun="the picture", option="--plot")
 
 
 class _Answer:

@@ -231,12 +231,6 @@ def _is_same_file(file: str, other: str) -> bool:
 
 
 def _write(path: str, picture: bytes, noun: str, option: str) -> None:
-    from image_syncer import PartialFile, SyncError
+    from image_syncer import PartialFile
 
-    file = PartialFile(path, noun=noun, option=option)
-    try:
-        file.write(picture)
-        file.commit()
-    except SyncError:
-        file.abandon()
-        raise
+    PartialFile.write_all(path, picture, noun=noun, option=option)

@@ -37,9 +37,8 @@ def save_bench(found: BenchFile, path: str) -> None:
     data: dict[str, Any] = {"kind": "benches", "paths": [one.as_data() for one in found.paths]}
     if found.best is not None:
         data["best"] = found.best.as_data()
-    file = PartialFile(path, noun="the bench", option="--save")
-    file.write(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
-    file.commit()
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n"
+    PartialFile.write_all(path, text, noun="the bench", option="--save")
 
 
 def load_bench(path: str) -> BenchFile:

@@ -94,11 +94,7 @@ class SampleMaker:
 
     def again(self, sample: Sample) -> Sample:
         """The same images once more: they are there now."""
-        work = tuple(
-            type(image)(image.source, (), (), image.manifests, image.destinations_asked)
-            for image in sample.workload.images
-        )
-        return Sample(sample.path, type(sample.workload)(work))
+        return Sample(sample.path, sample.workload.unchanged())
 
     def _changed(self) -> list[list[PlannedImage]]:
         planned = [[one for one in group if one.outcome is Outcome.PLANNED] for group in self._groups]
@@ -159,8 +155,7 @@ class SampleMaker:
         writer.close(Report(settings=settings, totals=Totals(), started_at=self._plan.started_at, seconds=0.0))
         work = workload_of(load_plan(str(path)))
         if not places:
-            images = (type(one)(one.source, (), (), one.manifests, one.destinations_asked) for one in work.images)
-            return Sample(path, type(work)(tuple(images)))
+            return Sample(path, work.unchanged())
         written = tuple(
             (parse_reference(places[image.destination]).repository, Digest(image.digest))
             for group in groups

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Settings
     from image_syncer.planning.measured import MeasuredPath
+    from image_syncer.planning.resources import Resources
     from image_syncer.planning.workload import Workload
 
 __all__ = ["Estimate", "Question", "WhatIf", "best_settings", "estimate", "parse_host", "what_if"]
@@ -41,10 +42,14 @@ class Question:
     host: Host
     spread: float = 0.05
 
+    @property
+    def resources(self) -> Resources:
+        """What a run on that host would use."""
+        return decide_resources(self.settings, Machine(cpus=max(1, round(self.host.cores))))
+
     def forecast(self) -> Forecast:
         """The run in virtual time. Raises ValueError where nothing bounds it."""
-        resources = decide_resources(self.settings, Machine(cpus=max(1, round(self.host.cores))))
-        return simulate(self.workload, self.path_of, resources, self.host)
+        return simulate(self.workload, self.path_of, self.resources, self.host)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class WhatIf:
 def estimate(question: Question) -> Estimate:
     """The estimate for a question. Raises ValueError where nothing bounds the run."""
     done = question.forecast()
-    resources = decide_resources(question.settings, Machine(cpus=max(1, round(question.host.cores))))
+    resources = question.resources
     spread = math.hypot(question.spread, MODEL_SPREAD)
     p90_s = done.seconds * math.exp(ONE_IN_TEN * spread)
     return Estimate(done, done.seconds, p90_s, resources.workers, resources.streams)
@@ -92,8 +97,7 @@ def best_settings(question: Question) -> Settings:
 
 def what_if(question: Question) -> Iterator[WhatIf]:
     """What would change it: workers, processors, the link, and more hosts that divide the work."""
-    settings, host = question.settings, question.host
-    resources = decide_resources(settings, Machine(cpus=max(1, round(host.cores))))
+    settings, host, resources = question.settings, question.host, question.resources
     for workers in dict.fromkeys((1, max(1, resources.workers // 2), resources.workers * 2)):
         if workers != resources.workers:
             changed = replace(question, settings=replace(settings, workers=workers))

@@ -44,6 +44,11 @@ class Workload:
     images: tuple[WorkImage, ...]
     present: frozenset[tuple[str, Digest]] = frozenset()
 
+    def unchanged(self) -> Workload:
+        """The same images once more, when they are at their destinations."""
+        images = (WorkImage(one.source, (), (), one.manifests, one.destinations_asked) for one in self.images)
+        return Workload(tuple(images))
+
     @property
     def registries(self) -> tuple[frozenset[str], frozenset[str]]:
         """The names of the sources' and of the destinations' registries."""

@@ -37,6 +37,17 @@ class PartialFile:
                 hint=f"Give {option} a file in a folder that exists and may be written to.",
             ) from None
 
+    @classmethod
+    def write_all(cls, path: str, data: bytes, *, noun: str, option: str) -> None:
+        """The file with `data` in it, or no file: raises what the single steps raise."""
+        file = cls(path, noun=noun, option=option)
+        try:
+            file.write(data)
+            file.commit()
+        except SyncError:
+            file.abandon()
+            raise
+
     def open_aside(self) -> IO[bytes]:
         """A file without a name, on the same disk, for what is to be appended later; it is gone when it is closed.
 
