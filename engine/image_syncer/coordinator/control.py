@@ -45,11 +45,6 @@ class RunControl:
         self._take: Callable[[float], Snapshot] | None = None
 
     @property
-    def is_running(self) -> bool:
-        """Whether there is a run that it controls."""
-        return self._transfers is not None
-
-    @property
     def is_paused(self) -> bool:
         """Whether the run is paused."""
         return self._is_paused

@@ -90,11 +90,6 @@ class Flows(Generic[_Token]):
     def __len__(self) -> int:
         return sum(len(group.ends) for group in self._groups.values())
 
-    def under_way(self, kind: FlowKind) -> int:
-        """Flows of `kind` that have not ended."""
-        group = self._groups.get(kind.name)
-        return len(group.ends) if group is not None else 0
-
     def left_of(self, kind: FlowKind, token: _Token) -> float:
         """The units that are left of one flow, found by its token; for those that look seldom."""
         group = self._groups[kind.name]
