@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections import deque
 from typing import TYPE_CHECKING
@@ -81,10 +82,12 @@ def test_nothing_is_kept_of_blobs_that_failed() -> None:
     scheduler = Scheduler(streams=16, retry=RetryPolicy(tries=1), chance=lambda: 0.5)
     scheduler.join(1)
     move(scheduler, 0, SOURCE, fail=True)
+    gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     for first in range(1, 10_000, BLOBS_OF_AN_IMAGE):
         move(scheduler, first, Repository("dst.example", "team/app"), fail=True)
-    assert tracemalloc.get_traced_memory()[0] - before < 100_000
+    gc.collect()  # what only waits to be found by the collector is not kept
+    assert tracemalloc.get_traced_memory()[0] - before < 50_000
 
 
 @pytest.mark.usefixtures("traced")
