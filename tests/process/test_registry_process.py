@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +54,23 @@ def test_it_serves_and_counts(registry: RegistryProcess) -> None:
         assert client.get(f"/v2/a/blobs/{image.blobs[1].digest}").body == image.blobs[1].read()
     since = registry.counters().minus(before)
     assert (since.requests, since.bytes_out) == ({"get blob": 1}, image.blobs[1].size)
+
+
+def test_who_goes_away_in_the_middle_of_a_blob_is_no_mistake(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = ContentBuilder()
+    image = content.image([content.layer(4 * MIB)])
+    reset = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
+    with RegistryProcess(tmp_path) as registry:
+        push_over_http(registry.url, "a", image, ["v1"])
+        host, _, port = registry.url.removeprefix("http://").partition(":")
+        for number in range(150):
+            with socket.create_connection((host, int(port))) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                client.sendall(f"GET /v2/a/blobs/{image.blobs[1].digest} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                time.sleep(number % 5 / 1000)
+        with Client(registry.url) as client:
+            assert client.get(f"/v2/a/blobs/{image.blobs[1].digest}").status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_its_behaviour_may_change(registry: RegistryProcess) -> None:

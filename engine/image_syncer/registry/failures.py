@@ -24,6 +24,7 @@ from image_syncer.registry.error_body import parse_error_body
 from image_syncer.registry.hints import find_hint
 from image_syncer.registry.location import same_origin, without_query
 from image_syncer.registry.message import Operation
+from image_syncer.registry.place_failures import find_place_hint, is_at_place, tell_place_failure
 from image_syncer.registry.profiles import GENERIC, Meaning, find_sign
 from image_syncer.registry.retry_after import retry_after_s
 
@@ -133,6 +134,9 @@ def parse_failure(
         "hint": find_hint(status, body, request, origin=origin, sign=sign, elsewhere=elsewhere),
     }
     message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
+    if is_at_place(request):
+        message = tell_place_failure(request, body)
+        fields["hint"] = find_place_hint(status, request, body)
     if limited:
         return RateLimitedError(message, retry_after_s=retry_after_s(response.headers, now_epoch_s), **fields)
     if status in _SERVER_ERRORS or status in _TRANSIENT_CLIENT_STATUSES:
