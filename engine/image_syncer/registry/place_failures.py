@@ -1,5 +1,5 @@
-"""Failures of a place: an image layout or an archive that a process of our own serves as a registry. People gave a path,
-and read of files, not of requests.
+"""Failures of a place: an image layout or an archive that a process of our own serves as a registry. People gave a
+path, and read of files, not of requests.
 """
 
 from __future__ import annotations
