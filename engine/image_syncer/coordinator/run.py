@@ -342,7 +342,7 @@ class Run:
     def _report(self) -> Report:
         totals = self._ledger.totals
         totals.add_requests(self._access.transport.requests)
-        totals.add_requests(self._transfers.requests)
+        totals.add_requests(self._transfers.reports.requests)
         self._transfers.pacing.sample()
         self._transfers.tell_measures()
         report = Report(
@@ -354,7 +354,7 @@ class Run:
             interrupted=self._ending.name,
             warnings=(*self._warnings, *self._progress.warnings, *self._ledger.warnings()),
             internal_error=self._internal_error(),
-            resumes=self._transfers.resumes.as_data(),
+            resumes=self._transfers.reports.resumes.as_data(),
             limits=self._transfers.pacing.log.as_data(),
             mirrors=self._transfers.mirrors.as_data(),
             kind=self.kind,

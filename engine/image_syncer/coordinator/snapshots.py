@@ -44,7 +44,7 @@ class Snapshots:
         running, pacing = transfers.running, transfers.pacing
         in_flight = transfers.bytes_in_flight
         done = scheduler.landed_bytes + in_flight
-        self._rate.update(now, transfers.moved_bytes + in_flight)
+        self._rate.update(now, transfers.reports.moved_bytes + in_flight)
         rate = self._rate.bytes_per_s(now)
         down = self._down()
         registries = running.load.registries(

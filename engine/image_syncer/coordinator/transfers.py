@@ -7,37 +7,22 @@ the scheduler to the deliveries that wait.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
 from image_syncer.coordinator.errands import Errands
 from image_syncer.coordinator.guard import give_up_job
+from image_syncer.coordinator.job_reports import JobReports
 from image_syncer.coordinator.leases import Leases
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
-from image_syncer.coordinator.resumes import Resumes
-from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs, as_target_result, loggable
+from image_syncer.coordinator.running_jobs import RunningJobs
+from image_syncer.coordinator.scheduler_setup import new_scheduler
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
 from image_syncer.coordinator.worker_setup import worker_setup
-from image_syncer.planning import (
-    MOST_LOSSES,
-    BlobFailed,
-    BlobLanded,
-    BlobNeed,
-    BlobSet,
-    Decision,
-    Lease,
-    Resources,
-    Scheduler,
-    StreamTuner,
-    TargetResult,
-    decide_policies,
-    split_connections,
-)
+from image_syncer.planning import MOST_LOSSES, BlobFailed, BlobLanded, Decision, Lease
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import (
     AuthorizationWanted,
@@ -58,11 +43,12 @@ if TYPE_CHECKING:
     from image_syncer.config import RateSchedule, RegistryBook, Settings
     from image_syncer.coordinator.delivery import Delivery
     from image_syncer.coordinator.meter import Meter
+    from image_syncer.coordinator.running_jobs import RunningJob
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.coordinator.worker_source import WorkerSource
     from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.planning import Breakers, Holdings
+    from image_syncer.planning import BlobNeed, Breakers, Holdings, Resources, Scheduler, TargetResult
     from image_syncer.telemetry import TransferRecord, TransferRow
 
 __all__ = ["Transfers"]
@@ -101,18 +87,8 @@ class Transfers:
         self.mirrors = mirrors or MirrorReads(client, endpoints, registries)
         self._loop = asyncio.get_running_loop()
         self._quirks = quirks or Quirks()
-        self._scheduler = Scheduler(
-            streams=resources.streams,
-            workers=resources.workers,
-            proc=resources.proc,
-            retry=decide_policies(settings).blob,
-            chance=random.random,
-            limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
-            small_streams=resources.small_streams,
-            small_bytes=resources.small_bytes,
-            tuner=StreamTuner(resources.streams),
-            blobs=BlobSet(holdings, lambda registry: self._quirks.mounts_at(endpoints.known(registry))),
-            breakers=breakers,
+        self._scheduler = new_scheduler(
+            settings, resources, registries, endpoints, self._quirks, holdings=holdings, breakers=breakers
         )
         if breakers is not None:
             # Not at once: it may be the scheduler itself that is just deciding.
@@ -120,7 +96,6 @@ class Transfers:
         setup = worker_setup(settings, resources, registries, tallied=meter is not None)
         self._supervisor = Supervisor(resources.workers, setup, self, silence_s=settings.silence_s, source=workers)
         self._sessions = sessions or UploadSessions()
-        self.resumes = Resumes()
         self.absent = AbsentBlobs()
         self._leases = Leases(endpoints, self._sessions, self.absent, self.mirrors)
         self.pacing = Pacing(
@@ -129,7 +104,7 @@ class Transfers:
             self._scheduler,
             longest_wait_s=settings.longest_wait_s,
             began_at=run_began_at,
-            requests=lambda: self.requests.total() + client.transport.requests.total(),
+            requests=lambda: self.reports.requests.total() + client.transport.requests.total(),
             limits=registries.limits(),
             rate=settings.rate,
         )
@@ -143,12 +118,11 @@ class Transfers:
             give_up_job(self._supervisor),
             None if meter is None else self._tell_transfer,
         )
+        self.reports = JobReports(self._scheduler, self._running, self._sessions, self.mirrors, self._loop.time)
         self._errands = Errands(client, self._supervisor)
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
         self._started = False
-        self.requests: Counter[str] = Counter()
-        self.moved_bytes = 0
 
     @property
     def scheduler(self) -> Scheduler:
@@ -214,7 +188,7 @@ class Transfers:
     def tell_measures(self) -> None:
         """To be called as often as observers are to be told what was counted."""
         if self._meter is not None:
-            self._meter.tell(self._supervisor, self._scheduler, self.pacing, self.resumes, len(self._running))
+            self._meter.tell(self._supervisor, self._scheduler, self.pacing, self.reports.resumes, len(self._running))
 
     def leave_alone(self, registry: str, seconds: float) -> None:
         """A registry asked the coordinator for a pause: the workers keep it too."""
@@ -244,16 +218,10 @@ class Transfers:
 
     def on_worker_lost(self, worker: int, error: SyncError) -> None:
         """See `PoolListener`."""
-        self._running.load.tell(str(error))
         self.pacing.forget(worker)
-        for job in self._scheduler.jobs_of(worker):
-            if (running := self._running.end(job.id)) is not None:
-                lost = TargetResult(None, error=error)
-                results = [running.told.get(at, lost) for at in range(len(job.targets))]
-                self._running.record(worker, running, results, self._loop.time())
         quarantine = self._scheduler.quarantine
         before = len(quarantine)
-        self._carry_out(self._scheduler.lose(worker, error))
+        self._carry_out(self.reports.on_worker_lost(worker, error))
         if found := len(quarantine) - before:
             _log.warning("blobs that end their workers are left out", blobs=found, worker=worker)
             self._supervisor.forgive(found * MOST_LOSSES)
@@ -261,22 +229,20 @@ class Transfers:
     def on_worker_message(self, worker: int, message: Message) -> None:
         """See `PoolListener`."""
         if isinstance(message, Beat):
-            self.requests.update(message.requests)
-            self.mirrors.add_counts(message.mirrored)
             self.pacing.note_answers(message.answer_s)
-            self._running.heard(message.signs)
             if self._meter is not None:
                 self._meter.on_beat(message, self._running)
-            self._scheduler.progress(worker, {int(job): received for job, received in message.received.items()})
-            self._carry_out(self._scheduler.sample(self._loop.time()))
+            self._carry_out(self.reports.on_beat(worker, message))
         elif isinstance(message, JobEnded):
-            self._on_job_ended(worker, message)
+            if self._meter is not None:
+                self._meter.on_job_ended(message)
+            self._carry_out(self.reports.on_job_ended(worker, message))
         elif isinstance(message, FellBehind):
-            self._on_fell_behind(worker, message)
+            self._carry_out(self.reports.on_fell_behind(worker, message))
         elif isinstance(message, TargetEnded):
-            self._on_target_ended(worker, message)
+            self._carry_out(self.reports.on_target_ended(worker, message))
         elif isinstance(message, (UploadOpened, SideBroke)):
-            self._on_news(message)
+            self.reports.on_news(message)
         elif isinstance(message, Learnt):
             self._on_learnt(worker, message)
         elif isinstance(message, AuthorizationWanted):
@@ -294,80 +260,10 @@ class Transfers:
         needs, self._needs = self._needs, []
         self._carry_out(self._scheduler.want(needs))
 
-    def _on_fell_behind(self, worker: int, message: FellBehind) -> None:
-        _log.info("destinations split off", worker=worker, job=message.job_id, targets=message.targets)
-        if (running := self._running.get(message.job_id)) is not None:
-            for target in message.targets:
-                self._end_session(running, target)
-                running.told[target] = behind = TargetResult(None, behind=True)
-                self._running.load.end_target(running.job, target, behind)
-        self._carry_out(self._scheduler.split(worker, message.job_id, message.targets))
-
     def _on_learnt(self, worker: int, message: Learnt) -> None:
         if self._quirks.learn(message.registry, message.fact, message.value):
             _log.info("learnt", registry=message.registry, fact=message.fact, value=message.value)
             self._supervisor.broadcast(message, but=worker)
-
-    def _on_news(self, message: UploadOpened | SideBroke) -> None:
-        running = self._running.get(message.job_id)
-        if running is None:
-            return
-        job, target = running.job, message.target
-        if isinstance(message, SideBroke):
-            running.source_resumes += target is None
-            running.destination_resumes += target is not None
-            self._running.load.broke_off(job, target)
-            self.resumes.add(message)
-            self._running.load.tell(f"blob {job.digest} broke off and goes on: {message.error.get('message', '')}")
-            _log.info("goes on", digest=str(job.digest), idle=message.idle, **loggable(message.error))
-        elif target not in running.told:
-            self._sessions.note(job.targets[message.target].repository, job.digest, message.url)
-
-    def _end_session(self, running: RunningJob, target: int) -> None:
-        """The worker has closed the upload session of this target, or given it up."""
-        if target not in running.told:
-            self._sessions.drop(running.job.targets[target].repository, running.job.digest)
-
-    def _on_job_ended(self, worker: int, message: JobEnded) -> None:
-        self.requests.update(message.requests)
-        self.mirrors.add_counts(message.mirrored)
-        running = self._running.end(message.job_id)
-        if self._meter is not None:
-            self._meter.on_job_ended(message)
-        results = [as_target_result(result) for result in message.results]
-        told = running.told if running is not None else {}
-        self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
-        for result in results:
-            if result.error is not None and running is not None and not result.behind:
-                # The images that need it say so at the end: on a terminal this would only repeat it.
-                self._running.load.tell(f"blob {running.job.digest} not moved: {result.error}")
-                _log.info("blob not moved", digest=str(running.job.digest), **loggable(result.error.to_data()))
-        if running is not None:
-            for target, told_last in enumerate(message.results):
-                if not told_last.session_stays:
-                    self._end_session(running, target)
-            self._running.record(
-                worker,
-                running,
-                results,
-                self._loop.time(),
-                source_waited_s=message.source_waited_s,
-                destination_waited_s=message.destination_waited_s,
-                pauses=message.pauses,
-            )
-        self._carry_out(self._scheduler.end(worker, message.job_id, results, self._loop.time()))
-
-    def _on_target_ended(self, worker: int, message: TargetEnded) -> None:
-        running = self._running.get(message.job_id)
-        if running is None:
-            return
-        if not message.result.session_stays:
-            self._end_session(running, message.target)
-        result = running.told[message.target] = as_target_result(message.result)
-        self._running.load.end_target(running.job, message.target, result)
-        self.moved_bytes += result.bytes_moved
-        now = self._loop.time()
-        self._carry_out(self._scheduler.end_target(worker, message.job_id, message.target, result, now))
 
     def _tell_transfer(self, record: TransferRecord, running: RunningJob, results: list[TargetResult]) -> None:
         if self._meter is not None:
