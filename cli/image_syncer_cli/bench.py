@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,16 +21,18 @@ from image_syncer_cli.registry_options import auth_option, insecure_option, read
 from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from image_syncer import BenchFile, Configuration, MeasuredPath
+    from image_syncer import Configuration
 
 __all__ = ["bench"]
 
 COMMAND = (sys.executable, "-m", "image_syncer_cli")
 BUDGET = 2**30
 LOOPBACK_BUDGET = 2 * 2**30
-GIGABYTE = 1e9
+MOST_PLACES = 5
+EXIT_TERMINATED = 143
+"""128 + SIGTERM, as shells report it."""
 
 
 @click.command(cls=Verb, short_help="Measure this host, or the path of a plan, for estimates.")
@@ -85,44 +89,74 @@ def bench(
 
     if (src is None) is not (dst is None) or (src is not None and plan_path is not None):
         raise click.UsageError("give --src and --dst, or --plan, or none of them.")
+    if save is not None:
+        image_syncer.PartialFile.try_out(save, noun="the bench", option="--save")
 
     def tell(text: str) -> None:
         if not quiet:
             say(text, err=True)
 
-    with tempfile.TemporaryDirectory(prefix="image-syncer-bench-") as name:
+    with _ending_on_sigterm(), tempfile.TemporaryDirectory(prefix="image-syncer-bench-") as name:
         folder = Path(name)
         if plan_path is None and src is None:
-            with image_syncer.loopback(folder) as own:
-                access = _words(None, None, own.insecure, folder)
-                most = budget or LOOPBACK_BUDGET
-                result = image_syncer.bench_plan(
-                    own.plan, COMMAND, access, folder, most_bytes=most, sweeps=True, tell=tell
-                ).found
+            found = image_syncer.bench_host(COMMAND, folder, most_bytes=budget or LOOPBACK_BUDGET, tell=tell)
         else:
             configuration = read_registries(auth, insecure_hosts, config)
             if src is not None and dst is not None:
                 plan_path = _plan_of(configuration, src, dst, folder)
-            access = _words(auth, config, insecure_hosts, folder)
-            found = image_syncer.bench_plan(
-                image_syncer.load_plan(str(plan_path)),
-                COMMAND,
-                access,
-                folder,
-                most_bytes=budget or BUDGET,
-                sweeps=sweeps,
-                tell=tell,
-            )
-            for text in () if keep else image_syncer.delete_written(configuration, found.written):
-                say(text, err=True)
-            result = found.found
-    if result.best is not None:
-        say(f"best: {' '.join(result.best.words)}")
-    for line in _lines(result):
+            with _cleaning_up(configuration, keeps=keep) as written:
+                found = image_syncer.bench_plan(
+                    image_syncer.load_plan(str(plan_path)),
+                    COMMAND,
+                    _words(auth, config, insecure_hosts, folder),
+                    folder,
+                    most_bytes=budget or BUDGET,
+                    configuration=configuration,
+                    sweeps=sweeps,
+                    tell=tell,
+                    on_written=written.extend,
+                )
+    from image_syncer_cli.bench_summary import summarize_bench
+
+    for line in summarize_bench(found):
         say(line)
     if save is not None:
-        image_syncer.save_bench(result, save)
+        image_syncer.save_bench(found, save)
     return 0
+
+
+@contextmanager
+def _cleaning_up(configuration: Configuration, *, keeps: bool) -> Iterator[list[Any]]:
+    """The block notes what it writes to registries; whichever way it ends, that is deleted, or told."""
+    import image_syncer
+
+    written: list[Any] = []
+    try:
+        yield written
+    finally:
+        if written and not keeps:
+            try:
+                for text in image_syncer.delete_written(configuration, written):
+                    say(text, err=True)
+            except BaseException:
+                places = sorted({str(repository) for repository, _ in written})
+                more = f" and {len(places) - MOST_PLACES:,} more" if len(places) > MOST_PLACES else ""
+                say(f"may be left at {', '.join(places[:MOST_PLACES])}{more}", err=True)
+                raise
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds the block as Ctrl-C does, so that runs end and what was written goes."""
+
+    def end(_number: int, _frame: object) -> None:
+        sys.exit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _plan_of(configuration: Configuration, src: str, dst: str, folder: Path) -> str:
@@ -147,32 +181,3 @@ def _words(auth: str | None, config: str | None, insecure: Sequence[str], folder
     if config is not None:
         return ["--config", os.fspath(config)]
     return [] if auth is None else ["--auth", os.fspath(auth)]
-
-
-def _lines(found: BenchFile) -> list[str]:
-    return [line for path in found.paths for line in _path_lines(path)]
-
-
-def _path_lines(path: MeasuredPath) -> list[str]:
-    from image_syncer.units import format_rate, format_size
-
-    def micros(seconds: float) -> str:
-        return f"{seconds * 1e6:,.0f} µs"
-
-    tag, small, byte = path.tag, path.small, path.byte
-    workers = f"{byte.worker_s * GIGABYTE:.2f} s of a worker, {byte.machine_s * GIGABYTE:.2f} s of the machine"
-    memory = f"{format_size(path.coordinator_memory_bytes)}, and {format_size(path.worker_memory_bytes)} a worker"
-    rows = [
-        ("start of a run", f"{path.start_s:.2f} s, workers {path.workers_start_s:.2f} s more"),
-        ("a tag", f"{micros(tag.coordinator_s)} of processor time, {tag.latency_s * 1e3:.1f} ms away"),
-        ("an image", f"{micros(path.image.coordinator_s)} beside its blobs"),
-        ("a small blob", f"{micros(small.worker_s + small.coordinator_s)}, {small.latency_s * 1e3:.1f} ms away"),
-        ("a gigabyte", workers),
-        ("processors", f"{path.cores:.1f} to be had, {format_rate(path.host['sha256_bytes_per_s'])} of SHA-256 each"),
-        ("memory", memory),
-    ]
-    if path.limits.path_bytes_per_s is not None:
-        rows.append(("the path", f"{format_rate(path.limits.path_bytes_per_s)} at most"))
-    if path.limits.stream_bytes_per_s is not None:
-        rows.append(("one stream", format_rate(path.limits.stream_bytes_per_s)))
-    return [f"from {path.source}", *(f"  {label:<16}{text}" for label, text in rows)]

@@ -20,7 +20,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_syncer.bench import BenchFile, bench_plan, delete_written, load_bench, loopback, save_bench
+    from image_syncer.bench import (
+        BenchFile,
+        HostLimits,
+        HostRate,
+        PathSide,
+        bench_host,
+        bench_plan,
+        delete_written,
+        load_bench,
+        save_bench,
+    )
     from image_syncer.cluster import ClusterAddress, check_cluster_run, parse_cluster_address, sync_on_cluster
     from image_syncer.config import (
         Configuration,
@@ -206,6 +216,8 @@ __all__ = [
     "ForeignLayers",
     "Held",
     "Host",
+    "HostLimits",
+    "HostRate",
     "ImageEnded",
     "ImageList",
     "ImageResult",
@@ -231,6 +243,7 @@ __all__ = [
     "Outcome",
     "PairShare",
     "PartialFile",
+    "PathSide",
     "PlanAccount",
     "PlanFile",
     "PlannedWork",
@@ -292,6 +305,7 @@ __all__ = [
     "account_for",
     "account_of_run",
     "append_markdown",
+    "bench_host",
     "bench_plan",
     "best_settings",
     "check_bundles",
@@ -324,7 +338,6 @@ __all__ = [
     "load_status",
     "local_zone",
     "look_on",
-    "loopback",
     "markdown_summary",
     "merge_bars",
     "open_places",
@@ -455,7 +468,17 @@ _ROOMS = {
         "WorkerRow",
         "configure_logging",
     ),
-    "bench": ("BenchFile", "bench_plan", "delete_written", "load_bench", "loopback", "save_bench"),
+    "bench": (
+        "BenchFile",
+        "HostLimits",
+        "HostRate",
+        "PathSide",
+        "bench_host",
+        "bench_plan",
+        "delete_written",
+        "load_bench",
+        "save_bench",
+    ),
     "planning.estimate": ("Estimate", "Question", "WhatIf", "best_settings", "estimate", "parse_host", "what_if"),
     "planning.forecast": ("Forecast", "Host"),
     "planning.measured": ("MeasuredPath",),

@@ -1,4 +1,4 @@
-"""`estimate`: words and numbers for a plan, from a bench; `bench` itself on small registries."""
+"""`estimate`: words and numbers for a plan, from a bench."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, load_bench, save_bench
-from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
+from image_syncer.bench import BenchFile, save_bench
 from image_syncer.planning.fit import USUAL
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
 from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
@@ -91,34 +90,6 @@ def test_what_it_does_not_understand(
     ran = command("estimate", "--plan", files[0], "--bench", files[1], *words)
     assert ran.code == 2
     assert what in ran.err
-
-
-def test_a_path_is_measured_and_left_as_it_was(command: Command, tmp_path: Path) -> None:
-    content = ContentBuilder(seed=5)
-    with serve_in_thread() as source, serve_in_thread() as destination:
-        for number in range(12):
-            push_to(source.storage, "team/app", content.image(2, layer_bytes=30_000), [f"v{number}"])
-        large = content.image(1, layer_bytes=3 * MIB)
-        push_to(source.storage, "team/app", large, ["large"])
-        hosts = [word for host in (source.address, destination.address) for word in ("--insecure", host)]
-        path = tmp_path / "bench.json"
-        src, dst = f"{source.address}/team/app", f"{destination.address}/mirror/app"
-        ran = command("bench", "--src", src, "--dst", dst, *hosts, "--save", path)
-        assert ran.code == 0, ran.err
-        assert ran.out.startswith(f"from {source.address}\n  start of a run")
-        found = load_bench(str(path)).paths[0]
-        assert (found.source, found.cores > 0, found.start_s > 0) == (source.address, True, True)
-        written = destination.storage.repositories()
-        assert written
-        assert all("/image-syncer-bench/" in name for name in written)
-        assert [tag for name in written for tag in destination.storage.tags(name)] == []
-
-
-def test_bench_wants_both_ends_or_a_plan(command: Command) -> None:
-    for words in (("--src", "a.example/b"), ("--src", "a.example/b", "--dst", "c.example/d", "--plan", "x.json")):
-        ran = command("bench", *words)
-        assert ran.code == 2
-        assert "give --src and --dst, or --plan, or none of them" in ran.err
 
 
 def test_the_estimate_is_drawn(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:

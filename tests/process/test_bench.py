@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.bench import loopback
+from image_syncer.bench.host_limits import measure_host
 from image_syncer.bench.measuring import Measurer
 from image_syncer.bench.samples import SampleMaker
 from image_syncer.bench.sweep import STREAMS, WINDOWS, Setting, sweep
@@ -28,10 +28,8 @@ CPUS = 2
 def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Path) -> None:
     """All combinations are tried by turns; the recommended one is tried as often, in the same turns."""
     with loopback(tmp_path) as own:
-        access = tmp_path / "registries.json"
-        access.write_text(json.dumps({host: {"insecure": True} for host in own.insecure}))
-        measurer = Measurer(COMMAND, ["--auth", str(access)], tmp_path)
-        maker = SampleMaker(own.plan, own.insecure[0], tmp_path, "sweep", 2**30)
+        measurer = Measurer(COMMAND, own.access, tmp_path)
+        maker = SampleMaker(own.plan, own.sources[0], tmp_path, "sweep", 2**30)
         maker.repeat()
 
         def sample() -> Path:
@@ -49,3 +47,13 @@ def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Pa
     best = min(medians, key=lambda one: medians[one])
     print(f"recommended {found}: {medians[found]:.3f} s; best {best}: {medians[best]:.3f} s")
     assert medians[found] <= 1.1 * medians[best]
+
+
+def test_each_limit_of_the_host_is_measured(tmp_path: Path) -> None:
+    with loopback(tmp_path) as own:
+        found = measure_host(own, Measurer(COMMAND, own.access, tmp_path), tmp_path, print)
+    assert found.cpus >= 1
+    for name, rate in vars(found).items():
+        if name != "cpus":
+            assert min(rate.core, rate.all, rate.cpu) > 0, name
+    assert found.sha256_bytes_per_s.core > found.tls_bytes_per_s.core

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from image_syncer.bench.host_limits import measure_host
+from image_syncer.bench.measuring import Measurer
+from image_syncer.bench.path import bench_plan
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
 from image_syncer.coordinator import plan as make_plan
 from image_syncer.embedded import ContentBuilder, DirectoryStorage, push_to
+from image_syncer.embedded.certificate import make_certificate
 from image_syncer.embedded.process import RegistryProcess
 from image_syncer.oci import Repository
 from image_syncer.telemetry.plan_file import load_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from image_syncer.bench.bench_file import BenchFile
     from image_syncer.telemetry.plan_file import PlanFile
 
-__all__ = ["Loopback", "loopback"]
+__all__ = ["Loopback", "bench_host", "loopback"]
 
 KIB, MIB = 2**10, 2**20
 SMALL_IMAGES, SMALL_BYTES, LAYERS = 150, 64 * KIB, 3
@@ -29,30 +35,70 @@ MIDDLE_IMAGES, MIDDLE_BYTES = 12, 3 * MIB
 
 @dataclass(frozen=True)
 class Loopback:
-    """A plan from one embedded registry to another, and the configuration that reaches them."""
+    """A plan from one embedded registry to another, the same over TLS, the names of both sources, and the words with
+    which a run reaches all of them.
+    """
 
     plan: PlanFile
-    configuration: Configuration
-    insecure: tuple[str, ...]
+    tls_plan: PlanFile
+    sources: tuple[str, str]
+    access: tuple[str, ...]
+
+
+def bench_host(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    most_bytes: int,
+    tell: Callable[[str], None] = lambda _text: None,
+) -> BenchFile:
+    """What this machine can do, with registries that run on it, too. Raises SyncError where a run fails, OSError where
+    there is no room in `folder`.
+    """
+    with loopback(folder) as own:
+        found = bench_plan(own.plan, command, own.access, folder, most_bytes=most_bytes, sweeps=True, tell=tell)
+        limits = measure_host(own, Measurer(command, own.access, folder), folder, tell)
+    return replace(found, limits=limits)
 
 
 @contextlib.contextmanager
 def loopback(folder: Path) -> Iterator[Loopback]:
-    """Two registries in processes of their own while the block runs; the source's content lies in `folder`."""
+    """Registries in processes of their own while the block runs; the sources' content lies in `folder`."""
     root = folder / "source"
     _fill(root)
+    certificate = make_certificate(folder)
     source, destination = RegistryProcess(root), RegistryProcess()
-    with source, destination:
+    secure = RegistryProcess(root, certificate=certificate), RegistryProcess(certificate=certificate)
+    with source, destination, secure[0], secure[1]:
         hosts = (source.address, destination.address)
-        rules = tuple(
-            Rule(Repository(hosts[0], name), TagSelection(), (Destination(Repository(hosts[1], name)),))
-            for name in ("small", "large", "middle")
-        )
         entries = [RegistryEntry(host, insecure=True) for host in hosts]
-        configuration = Configuration(rules, RegistryBook(entries))
         path = folder / "plan.json"
-        make_plan(configuration, Settings(plan_path=str(path)))
-        yield Loopback(load_plan(str(path)), configuration, hosts)
+        make_plan(Configuration(_rules(*hosts), RegistryBook(entries)), Settings(plan_path=str(path)))
+        plan = load_plan(str(path))
+        names = dict(zip(hosts, (each.address for each in secure), strict=True))
+        access = {host: {"insecure": True} for host in hosts}
+        access |= {host: {"ca_file": certificate[0]} for host in names.values()}  # type: ignore[dict-item]
+        registries = folder / "registries.json"
+        registries.write_text(json.dumps(access), encoding="utf-8")
+        yield Loopback(plan, _moved(plan, names), (hosts[0], names[hosts[0]]), ("--auth", str(registries)))
+
+
+def _rules(source: str, destination: str) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(Repository(source, name), TagSelection(), (Destination(Repository(destination, name)),))
+        for name in ("small", "large", "middle")
+    )
+
+
+def _moved(plan: PlanFile, names: dict[str, str]) -> PlanFile:
+    """The same plan between other registries."""
+
+    def at(place: str) -> str:
+        host, slash, rest = place.partition("/")
+        return f"{names[host]}{slash}{rest}"
+
+    images = (replace(one, source=at(one.source), destination=at(one.destination)) for one in plan.images)
+    return replace(plan, images=tuple(images))
 
 
 def _fill(root: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ _QUIET_S = 0.5
 """How long the machine is watched before, to know what others take of it."""
 _LAST_WORDS = 600
 _LIMIT_S = 600.0
+_END_S = 15.0
+"""What a run gets to end by itself: its transfers break off, its workers and connections close."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Measurer:
         self._folder = folder
         self._others = self._watch_others()
         self._number = 0
+        self.limits: list[dict[str, Any]] = []
+        """What each run learnt of registries that limited it."""
 
     @staticmethod
     def _watch_others() -> float:
@@ -68,27 +74,55 @@ class Measurer:
         report = self._folder / f"report-{self._number}.json"
         words = ["sync", "--plan", str(plan), *self._access, "--report", str(report), "--quiet", "--no-progress"]
         busy, began = _busy_s(), time.monotonic()
-        try:
-            done = subprocess.run(
-                [*self._command, *words, *options],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise SyncError(f"a run of the bench has not ended after {_LIMIT_S:.0f} s") from None
+        code, said = self._call([*words, *options])
         wall = time.monotonic() - began
         machine = max(0.0, _busy_s() - busy - self._others * wall)
-        if done.returncode:
-            words_left = done.stderr.decode(errors="replace").strip()[-_LAST_WORDS:]
-            raise SyncError(
-                f"a run of the bench failed with exit code {done.returncode}",
-                hint=words_left or "It said nothing.",
+        if code:
+            raise SyncError(f"a run of the bench failed with exit code {code}", hint=said or "It said nothing.")
+        try:
+            data = json.loads(report.read_bytes())
+            usage = data["usage"]
+            self.limits.append(data["limits"])
+            return Measured(wall, usage["coordinator_cpu_s"], usage["workers_cpu_s"], machine, data)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SyncError(f"a run of the bench left no report that can be read: {error}") from None
+
+    def _call(self, words: Sequence[str]) -> tuple[int, str]:
+        """The exit code, and the end of what it said. It is in a session of its own: who ends the bench ends it here,
+        once, and not half of it by a signal to the terminal's group.
+        """
+        with tempfile.TemporaryFile(dir=self._folder) as said:
+            child = subprocess.Popen(
+                [*self._command, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-        data = json.loads(report.read_bytes())
-        usage = data["usage"]
-        return Measured(wall, usage["coordinator_cpu_s"], usage["workers_cpu_s"], machine, data)
+            try:
+                code = child.wait(_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._end(child)
+                hint = "Give a smaller --budget where the path is slow."
+                raise SyncError(f"a run of the bench has not ended after {_LIMIT_S:.0f} s", hint=hint) from None
+            except BaseException:
+                self._end(child)
+                raise
+            size = said.seek(0, os.SEEK_END)
+            said.seek(max(0, size - _LAST_WORDS))
+            return code, said.read().decode(errors="replace").strip()
+
+    @staticmethod
+    def _end(child: subprocess.Popen[bytes]) -> None:
+        """As Ctrl-C would; by force where that does not help, or where somebody does not want to wait for it."""
+        try:
+            child.send_signal(signal.SIGINT)
+            child.wait(_END_S)
+        except BaseException as error:
+            child.kill()
+            child.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
 
 
 def _busy_s() -> float:

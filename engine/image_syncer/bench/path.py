@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from image_syncer.bench.bench_file import BenchFile
 from image_syncer.bench.host import describe_host
 from image_syncer.bench.measuring import Measured, Measurer
 from image_syncer.bench.samples import Sample, SampleMaker
+from image_syncer.bench.sides import NOBODYS, PathSide, ask_side, with_limits_found
 from image_syncer.bench.sweep import Setting, sweep
 from image_syncer.coordinator.machine import inspect_machine
-from image_syncer.errors import ConfigurationError
-from image_syncer.oci import parse_reference
+from image_syncer.errors import ConfigurationError, Origin
+from image_syncer.oci import Digest, parse_reference
 from image_syncer.planning import Resources
 from image_syncer.planning.fit import MeasuredRun, fit_path
 
@@ -23,21 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from image_syncer.oci import Digest, Repository
+    from image_syncer.config import Configuration
+    from image_syncer.oci import Repository
     from image_syncer.planning.measured import MeasuredPath
     from image_syncer.telemetry.plan_file import PlanFile
 
-__all__ = ["PathBench", "bench_plan"]
+__all__ = ["bench_plan"]
 
 _STARTS = 3
+_SEVERAL = 2
 
 
-@dataclass(frozen=True)
-class PathBench:
-    """What a bench found, and the manifests that it has put somewhere."""
-
-    found: BenchFile
-    written: tuple[tuple[Repository, Digest], ...]
+Written = tuple["Repository", Digest]
 
 
 def bench_plan(
@@ -47,40 +45,58 @@ def bench_plan(
     folder: Path,
     *,
     most_bytes: int,
+    configuration: Configuration | None = None,
     options: Sequence[str] = (),
     sweeps: bool = False,
     tell: Callable[[str], None] = lambda _text: None,
-) -> PathBench:
+    on_written: Callable[[Sequence[Written]], None] = lambda _written: None,
+) -> BenchFile:
     """Measure every source of `plan` with runs of `command`, which together move at most about `most_bytes` to each
     destination registry. `access` are the words that say how registries are reached, `options` further ones for each
-    run; with `sweeps`, settings are tried as well, which moves a multiple of that. Raises SyncError where a run fails,
-    ConfigurationError where the plan has nothing to measure.
+    run; with `sweeps`, settings are tried as well, which moves a multiple of that. With `configuration`, each registry
+    is asked for itself, too. `on_written` is told of manifests before they are put somewhere. Raises SyncError where a
+    run fails, ConfigurationError where the plan has nothing to measure.
     """
     sources = sorted({parse_reference(image.source).repository.registry for image in plan.images})
     measurer = Measurer(command, access, folder)
     paths: list[MeasuredPath] = []
-    written: list[tuple[Repository, Digest]] = []
     makers: list[SampleMaker] = []
     host = describe_host()
+    sides = [] if configuration is None else _ask_sides(configuration, plan, tell)
     for source in sources:
         name = secrets.token_hex(4)
         maker = SampleMaker(plan, source, folder, name, most_bytes // len(sources))
         makers.append(maker)
-        path, more = _bench_source(maker, measurer, options, lambda text, source=source: tell(f"{source}: {text}"))  # type: ignore[misc]
-        written += more
+        bench = _SourceBench(maker, measurer, options, on_written)
+        path = bench.measure(lambda text, source=source: tell(f"{source}: {text}"))  # type: ignore[misc]
         if path is not None:
             now = datetime.now(timezone.utc).isoformat("T", "seconds")
             paths.append(replace(path, source=source, measured_at=now, host=host))
     if not paths:
         raise ConfigurationError("the plan has nothing that could be measured", hint="Make a plan that has images.")
-    best = _sweep(makers[0], measurer, written, tell) if sweeps else None
-    return PathBench(BenchFile(tuple(paths), best), tuple(written))
+    best = _sweep(makers[0], measurer, on_written, tell) if sweeps else None
+    return BenchFile(tuple(paths), best, sides=tuple(with_limits_found(one, measurer.limits) for one in sides))
+
+
+def _ask_sides(configuration: Configuration, plan: PlanFile, tell: Callable[[str], None]) -> list[PathSide]:
+    """Each registry of the plan: the sources for an image that they have, the destinations for one that nobody has."""
+    asked: dict[tuple[str, Origin], tuple[Repository, Digest]] = {}
+    for image in plan.images:
+        source, destination = (parse_reference(one).repository for one in (image.source, image.destination))
+        if image.source_digest is not None:
+            asked.setdefault((source.registry, Origin.SOURCE), (source, Digest(image.source_digest)))
+        asked.setdefault((destination.registry, Origin.DESTINATION), (destination, NOBODYS))
+    sides = []
+    for (registry, origin), (repository, digest) in asked.items():
+        tell(f"{registry}: how far away it is, as {origin}")
+        sides.append(ask_side(configuration, origin, repository, digest))
+    return sides
 
 
 def _sweep(
     maker: SampleMaker,
     measurer: Measurer,
-    written: list[tuple[Repository, Digest]],
+    on_written: Callable[[Sequence[Written]], None],
     tell: Callable[[str], None],
 ) -> Setting | None:
     """Settings beyond which more does not pay, for the large images of the first source."""
@@ -89,36 +105,61 @@ def _sweep(
     def sample() -> Path:
         made = maker.large()
         assert made is not None
-        written.extend(made.written)
+        on_written(made.written)
         return made.path
 
     return None if maker.large() is None else sweep(measurer, sample, inspect_machine().cpus, tell=tell)
 
 
-def _bench_source(
-    maker: SampleMaker, measurer: Measurer, options: Sequence[str], tell: Callable[[str], None]
-) -> tuple[MeasuredPath | None, list[tuple[Repository, Digest]]]:
-    tell("how long a run takes that has nothing to do")
-    starts = [measurer.run(maker.nothing().path, options) for _ in range(_STARTS)]
-    runs: list[MeasuredRun] = []
-    written: list[tuple[Repository, Digest]] = []
-    peaks = [0, 0]
-    resources = _resources_of(starts[0])
-    for words, sample, alone in _samples(maker):
-        tell(words)
-        written += sample.written
-        done = measurer.run(sample.path, options)
-        runs.append(_run_of(sample, done, resources.small_bytes, alone=alone))
-        usage = done.report["usage"]
-        peaks = [max(peaks[0], usage["coordinator_peak_bytes"]), max(peaks[1], usage["worker_peak_bytes"])]
-    if not runs:
-        return None, written
-    tell("what follows from that")
-    start_s = statistics.median(one.wall_s for one in starts)
-    start_machine_s = statistics.median(one.machine_s for one in starts)
-    cpus = inspect_machine().cpus
-    path = fit_path(runs, start_s=start_s, start_machine_s=start_machine_s, cpus=cpus, resources=resources)
-    return replace(path, coordinator_memory_bytes=peaks[0], worker_memory_bytes=peaks[1]), written
+class _SourceBench:
+    """The runs for one source."""
+
+    def __init__(
+        self,
+        maker: SampleMaker,
+        measurer: Measurer,
+        options: Sequence[str],
+        on_written: Callable[[Sequence[Written]], None],
+    ) -> None:
+        self._maker = maker
+        self._measurer = measurer
+        self._options = options
+        self._on_written = on_written
+
+    def measure(self, tell: Callable[[str], None]) -> MeasuredPath | None:
+        """What its runs say; None where it has nothing to copy."""
+        tell("how long a run takes that has nothing to do")
+        starts = [self._measurer.run(self._maker.nothing().path, self._options) for _ in range(_STARTS)]
+        runs: list[MeasuredRun] = []
+        peaks = [0, 0]
+        many: list[float] = []
+        resources = _resources_of(starts[0])
+        for words, sample, alone in _samples(self._maker):
+            tell(words)
+            self._on_written(sample.written)
+            done = self._measurer.run(sample.path, self._options)
+            runs.append(_run_of(sample, done, resources.small_bytes, alone=alone))
+            many += _together(done, resources.small_bytes)
+            usage = done.report["usage"]
+            peaks = [max(peaks[0], usage["coordinator_peak_bytes"]), max(peaks[1], usage["worker_peak_bytes"])]
+        if not runs:
+            return None
+        tell("what follows from that")
+        start_s = statistics.median(one.wall_s for one in starts)
+        start_machine_s = statistics.median(one.machine_s for one in starts)
+        cpus = inspect_machine().cpus
+        path = fit_path(runs, start_s=start_s, start_machine_s=start_machine_s, cpus=cpus, resources=resources)
+        most = max(many, default=None)
+        return replace(path, coordinator_memory_bytes=peaks[0], worker_memory_bytes=peaks[1], many_bytes_per_s=most)
+
+
+def _together(done: Measured, small_bytes: int) -> list[float]:
+    """Bytes a second of several streams, where there were several."""
+    moved = [one for one in done.transfers if one["outcomes"] == ["moved"]]
+    if sum(one["size_bytes"] > small_bytes for one in moved) < _SEVERAL:
+        return []
+    took = max(one["ended_s"] for one in moved) - min(one["began_s"] for one in moved)
+    return [sum(one["bytes_moved"] for one in moved) / took] if took > 0 else []
 
 
 def _samples(maker: SampleMaker) -> Iterator[tuple[str, Sample, bool]]:

@@ -10,10 +10,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-__all__ = ["Cost", "MeasuredPath", "PathLimits"]
+__all__ = ["Cost", "MeasuredPath", "PathLimits", "number_in", "text_in"]
 
 FORMAT = 1
 """Of the file; one that is newer is refused."""
+MOST = 1e15
+"""Of any figure: a petabyte a second, thirty million years."""
+LEAST_CORES, MOST_CORES = 0.01, 1e6
+LEAST_BYTES_PER_S = 1.0
+MOST_SPREAD = 3.0
+"""Of the logarithm: a factor of fifty in nine of ten cases."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class MeasuredPath:
     takes beside that and beside its blobs (manifests read and put), `mount` a blob that is mounted or found to be
     there, `small` a blob of the short way without its bytes, `stream` a blob that is streamed without its bytes, and
     `byte` one byte of either. `further_destination` is the part of `byte` that each destination takes beyond the first,
-    where one download serves several.
+    where one download serves several. `many_bytes_per_s` is what several streams got together, where there were some.
 
     `spread` is the relative standard deviation of the times of runs that were the same.
     """
@@ -67,6 +73,7 @@ class MeasuredPath:
     further_destination: float = 0.5
     coordinator_memory_bytes: int = 0
     worker_memory_bytes: int = 0
+    many_bytes_per_s: float | None = None
     spread: float = 0.05
     source: str = ""
     destination: str = ""
@@ -84,12 +91,57 @@ class MeasuredPath:
             raise ValueError("it is no file of image-syncer bench")
         if data.get("format") != FORMAT:
             raise ValueError(f"its format is {data.get('format')!r}, and this release reads {FORMAT}")
-        known = {one.name for one in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
-        try:
-            for name in ("tag", "image", "mount", "small", "stream", "byte", "workers"):
-                values[name] = Cost(**values[name])
-            values["limits"] = PathLimits(**values["limits"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a figure is missing, or is none: {error}") from error
+        where = "path"
+        limits, host = _object_in(data, "limits"), data.get("host", {})
+        if not isinstance(host, dict):
+            raise ValueError("host: it is no object")
+        values: dict[str, Any] = {name: _cost_in(data, name) for name in _COSTS}
+        values["workers"] = _cost_in(data, "workers") if "workers" in data else Cost()
+        for name in ("start_s", "workers_start_s"):
+            values[name] = number_in(data, name, where)
+        for name in ("source", "destination", "measured_at"):
+            values[name] = text_in(data, name) if name in data else ""
+        for name in ("coordinator_memory_bytes", "worker_memory_bytes"):
+            values[name] = int(number_in(data, name, where)) if name in data else 0
+        for name, most in (("further_destination", MOST), ("spread", MOST_SPREAD), ("many_bytes_per_s", MOST)):
+            if data.get(name) is not None:
+                values[name] = number_in(data, name, where, at_most=most)
+        cores = number_in(data, "cores", where, at_least=LEAST_CORES, at_most=MOST_CORES)
+        bounds = {
+            one.name: number_in(limits, one.name, "limits", at_least=LEAST_BYTES_PER_S)
+            for one in fields(PathLimits)
+            if limits.get(one.name) is not None
+        }
+        return cls(cores=cores, limits=PathLimits(**bounds), host=host, **values)
+
+
+_COSTS = ("tag", "image", "mount", "small", "stream", "byte")
+
+
+def number_in(data: dict[str, Any], key: str, where: str, *, at_least: float = 0.0, at_most: float = MOST) -> float:
+    """The number that a file has under `key`. Raises ValueError with the key where there is none that makes sense."""
+    value = data.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not at_least <= value <= at_most:
+        shown = "missing" if value is None else f"{str(value)[:40]!r}"
+        raise ValueError(f"{where}.{key}: {shown} is no number from {at_least:g} to {at_most:g}")
+    return float(value)
+
+
+def text_in(data: dict[str, Any], key: str) -> str:
+    """The text that a file has under `key`. Raises ValueError with the key where there is none."""
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key}: it is no text")
+    return value
+
+
+def _object_in(data: dict[str, Any], name: str) -> dict[str, Any]:
+    found = data.get(name)
+    if not isinstance(found, dict):
+        raise ValueError(f"{name}: it is no object")
+    return found
+
+
+def _cost_in(data: dict[str, Any], name: str) -> Cost:
+    found = _object_in(data, name)
+    return Cost(**{one.name: number_in(found, one.name, name) for one in fields(Cost)})

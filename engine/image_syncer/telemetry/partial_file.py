@@ -48,6 +48,12 @@ class PartialFile:
             file.abandon()
             raise
 
+    @classmethod
+    def try_out(cls, path: str, *, noun: str, option: str) -> None:
+        """Raises ConfigurationError where the file could not be made now: before the work whose result goes there."""
+        if not _is_special(Path(os.path.realpath(path))):
+            cls(path, noun=noun, option=option).abandon()
+
     def open_aside(self) -> IO[bytes]:
         """A file without a name, on the same disk, for what is to be appended later; it is gone when it is closed.
 

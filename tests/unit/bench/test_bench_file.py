@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, Setting, load_bench, save_bench, sweep
+from image_syncer.bench import BenchFile, HostLimits, HostRate, PathSide, Setting, load_bench, save_bench, sweep
 from image_syncer.errors import ConfigurationError
 from image_syncer.planning.fit import USUAL
 
@@ -21,7 +21,13 @@ FIRST, SECOND = replace(USUAL, source="a.example"), replace(USUAL, source="b.exa
 
 def test_what_was_saved_is_read(tmp_path: Path) -> None:
     path = str(tmp_path / "bench.json")
-    found = BenchFile((FIRST, SECOND), Setting(2, 4, 2**20))
+    rate = HostRate(1.0, 2.0, 3.0)
+    sides = (
+        PathSide("a.example", "source", 0.2, 0.1, {"head blob": 0.11}, 50.0, "100 requests", 1, 2.0, 4, 1.5),
+        PathSide("b.example", "destination", trouble="it does not answer"),
+    )
+    limits = HostLimits(2, rate, rate, rate, rate, rate)
+    found = BenchFile((FIRST, SECOND), Setting(2, 4, 2**20), limits, sides)
     save_bench(found, path)
     assert load_bench(path) == found
     assert found.path_of("b.example", "c.example") is SECOND
@@ -33,11 +39,17 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
     [
         (None, "cannot be read"),
         ("{", "is not JSON"),
+        (" ", "is empty"),
+        ('{"kind": "benches", "paths": [{"kind": "bench", "cores": NaN}]}', "is not JSON"),
         ("[]", "its kind is not"),
-        ('{"kind": "benches", "paths": []}', "has no paths"),
+        ('{"kind": "plan", "format": 1, "images": []}', "its kind is not"),
+        ('{"kind": "benches", "paths": []}', "paths: there are none"),
+        ('{"kind": "benches", "paths": {"0": 1}}', "paths: it is no list of objects"),
+        ('{"kind": "benches", "format": 3, "paths": []}', "its format is '3', and this release reads 1 to 2"),
+        ('{"kind": "benches", "format": "x", "paths": []}', "its format is 'x'"),
         ('{"kind": "benches", "paths": [{"kind": "sync"}]}', "is no file of image-syncer bench"),
         ('{"kind": "benches", "paths": [7]}', "is no bench of image-syncer"),
-        (json.dumps({"kind": "benches", "paths": [FIRST.as_data()], "best": {"x": 1}}), "is no bench of image-syncer"),
+        (json.dumps({"kind": "benches", "paths": [FIRST.as_data()], "best": {"x": 1}}), "best.workers: missing"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str | None, what: str) -> None:
@@ -46,6 +58,42 @@ def test_other_files_are_refused(tmp_path: Path, text: str | None, what: str) ->
         path.write_text(text)
     with pytest.raises(ConfigurationError, match=what):
         load_bench(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("cores", 0, "paths[0]: path.cores: '0' is no number from 0.01"),
+        ("cores", -1.0, "path.cores: '-1.0' is no number"),
+        ("cores", True, "path.cores: 'True'"),
+        ("start_s", 1e308, "path.start_s: '1e+308'"),
+        ("start_s", None, "path.start_s: missing"),
+        ("spread", 1e9, "path.spread"),
+        ("worker_memory_bytes", "much", "path.worker_memory_bytes: 'much'"),
+        ("source", 7, "source: it is no text"),
+        ("host", [], "host: it is no object"),
+        ("byte", None, "byte: it is no object"),
+        ("small", {"worker_s": 1}, "small.coordinator_s: missing"),
+        ("limits", {"path_bytes_per_s": 0}, "limits.path_bytes_per_s: '0'"),
+        ("limits", 7, "limits: it is no object"),
+        ("format", 9, "its format is 9"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_told_with_its_key(tmp_path: Path, key: str, value: object, what: str) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps({"kind": "benches", "paths": [{**FIRST.as_data(), key: value}]}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_bench(str(path))
+    assert what in caught.value.message
+    assert str(path) in caught.value.message
+
+
+def test_what_an_older_release_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    data = FIRST.as_data()
+    del data["many_bytes_per_s"]
+    path.write_text(json.dumps({"kind": "benches", "paths": [data]}))
+    assert load_bench(str(path)) == BenchFile((FIRST,))
 
 
 class _Machine:
