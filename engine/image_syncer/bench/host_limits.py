@@ -91,15 +91,15 @@ def measure_host(own: Loopback, measurer: Measurer, folder: Path, tell: Callable
         maker.repeat()
     return HostLimits(
         cpus,
-        sha256_bytes_per_s=hash_rate("sha256", cpus),
-        sha512_bytes_per_s=hash_rate("sha512", cpus),
+        sha256_bytes_per_s=_hash_rate("sha256", cpus),
+        sha512_bytes_per_s=_hash_rate("sha512", cpus),
         pipe_bytes_per_s=_reached(plain.large, measurer, cpus, _bytes_of),
         tls_bytes_per_s=_reached(secure.large, measurer, cpus, _bytes_of),
         requests_per_s=_reached(plain.small, measurer, cpus, _requests_of),
     )
 
 
-def hash_rate(name: str, cpus: int) -> HostRate:
+def _hash_rate(name: str, cpus: int) -> HostRate:
     """Of an algorithm of hashlib, which lets other threads run meanwhile."""
     core = _hashed_by(name, 1)
     return HostRate(core, _hashed_by(name, cpus) if cpus > 1 else core, core)
