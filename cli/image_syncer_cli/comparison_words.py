@@ -53,6 +53,9 @@ def judge(comparison: ReportComparison) -> Iterator[str]:
     """What is better and what is worse, in sentences; and how far that can be trusted."""
     from image_syncer import Change
 
+    if comparison.same_report:
+        yield "Both files are the same report: there is nothing to compare."
+        return
     new, gone, lasting = len(comparison.new_failures), len(comparison.gone_failures), comparison.lasting_failures
     if new or gone or lasting:
         yield f"Failures: {new:,} new in B, {gone:,} gone, {lasting:,} in both."

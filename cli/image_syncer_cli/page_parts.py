@@ -50,7 +50,13 @@ def page(title: str, body: str, style: str) -> bytes:
 
 
 def escape(text: str, most: int = MOST_CHARACTERS) -> str:
-    """`text` as it may stand in an element or in an attribute, cut to `most` characters."""
+    """`text` as it may stand in an element or in an attribute, cut to `most` characters.
+
+    Pages are passed on: what an old report, or one of a stranger, has of secrets does not get into them.
+    """
+    from image_syncer.errors import redact
+
+    text = redact(text)
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[-(most // 2) :]}"
     return html.escape("\n".join(map(printable, text.split("\n"))))

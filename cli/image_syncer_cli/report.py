@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
 )
 @click.option(
     "--plot",
+    "--png",
     "plots",
     type=(click.Choice(FIGURE_NAMES), str),
     multiple=True,
@@ -123,7 +125,7 @@ def report(
         plan = None if plan_file is None else load_plan(plan_file)
         estimate = None if estimate_file is None else load_estimate(estimate_file)
         _write(html, draw_report_page(recorded, name, plan, estimate), "the page", "--html")
-        say(f"{html}: {recorded.report.totals.images:,} images, {len(recorded.transfers):,} transfers")
+        _tell(html, f"{recorded.report.totals.images:,} images, {len(recorded.transfers):,} transfers")
     if plots:
         _draw_plots(recorded, name, plots)
     if timeline is not None:
@@ -137,10 +139,17 @@ def report(
 
 
 def _refuse_what_does_not_fit(read: tuple[str, ...], written: Iterable[tuple[str, str | None]]) -> None:
-    """Files that would be replaced by what is made of them, and plots that are no PNG."""
+    """Files that would be replaced by what is made of them or by each other, and plots that are no PNG."""
+    known: dict[str, str] = {}
     for option, path in written:
         if path is None:
             continue
+        if path == "-":
+            raise click.UsageError(f"{option} needs the name of a file; that of standard output is /dev/stdout.")
+        place = os.path.realpath(path)
+        if place in known and not path.startswith("/dev/"):
+            raise click.UsageError(f"{known[place]} and {option} name the same file: {path}.")
+        known[place] = option
         if any(_is_same_file(each, path) for each in read):
             raise click.UsageError(f"{option} names the report itself, which it would replace.")
         if option == "--plot" and Path(path).suffix.lower() != ".png":
@@ -160,7 +169,7 @@ def _draw_plots(recorded: RecordedReport, name: str, plots: Iterable[tuple[str, 
                 hint=f"It has {', '.join(figures)}." if figures else "The run moved no blob.",
             )
         _write(path, draw_figure(figures[figure], recorded, name), "the plot", "--plot")
-        say(f"{path}: {figure} drawn")
+        _tell(path, f"{figure} drawn")
 
 
 def _compare(file: str, later: str, html: str | None) -> None:
@@ -176,7 +185,7 @@ def _compare(file: str, later: str, html: str | None) -> None:
     from image_syncer_cli.comparison_page import draw_comparison_page
 
     _write(html, draw_comparison_page(comparison, recorded, names), "the page", "--html")
-    say(f"{html}: {names[0]} and {names[1]} compared")
+    _tell(html, f"{names[0]} and {names[1]} compared")
 
 
 def _write_for_pipelines(recorded: RecordedReport, junit: str | None, markdown: str | None) -> None:
@@ -193,7 +202,7 @@ def _write_for_pipelines(recorded: RecordedReport, junit: str | None, markdown: 
     files.write(recorded.report)
     for path in (junit, markdown):
         if path is not None:
-            say(f"{path}: {recorded.report.totals.images:,} images")
+            _tell(path, f"{recorded.report.totals.images:,} images")
 
 
 def _draw_timeline(
@@ -208,7 +217,7 @@ def _draw_timeline(
         )
     _write(timeline, draw(recorded, Path(file).name), "the timeline", "--timeline")
     count = len(recorded.transfers)
-    say(f"{timeline}: {count:,} transfer{'' if count == 1 else 's'} drawn")
+    _tell(timeline, f"{count:,} transfer{'' if count == 1 else 's'} drawn")
 
 
 def _choose_drawing(timeline: str | None) -> Callable[[RecordedReport, str], bytes]:
@@ -234,3 +243,8 @@ def _write(path: str, picture: bytes, noun: str, option: str) -> None:
     from image_syncer import PartialFile
 
     PartialFile.write_all(path, picture, noun=noun, option=option)
+
+
+def _tell(path: str, what: str) -> None:
+    """That a file is there, and what is in it; not in the middle of what goes to /dev/stdout."""
+    say(f"{path}: {what}", err=path.startswith("/dev/"))

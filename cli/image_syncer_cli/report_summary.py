@@ -12,7 +12,7 @@ from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, perc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from image_syncer import RecordedReport, Timeline, TransferRecord
+    from image_syncer import FailureGroup, ImageResult, RecordedReport, Timeline, TransferRecord
 
 __all__ = ["summarize"]
 
@@ -43,7 +43,7 @@ def summarize(recorded: RecordedReport) -> str:
         timeline = Timeline(recorded.transfers, recorded.report.seconds)
         lines += _labelled(_transfer_facts(timeline))
         lines += ["", *_workers(timeline, recorded), "", *_slowest(timeline)]
-    else:
+    elif recorded.report.kind == "sync":
         lines += _labelled([("Transfers", "none are in this report: nothing moved, or an old release wrote it")])
     lines += _failures(recorded)
     return "\n".join(line.rstrip() for line in lines)
@@ -217,32 +217,33 @@ def _blob(record: TransferRecord, width: int) -> str:
 
 
 def _failures(recorded: RecordedReport) -> list[str]:
-    from image_syncer import Outcome
+    from image_syncer import FailureGroups, Outcome
 
-    shown = recorded.report.failures[:_FAILURES]
-    if not shown:
-        return []
-    lines = [""]
-    for failure in shown:
-        lines.append(_cut(f"failed: {printable(failure.source)} → {printable(failure.destination)}", WIDTH))
-        lines += wrap(
-            printable(failure.reason or "no reason is known"), WIDTH, initial_indent="  ", subsequent_indent="  "
-        )[:2]
-    more = recorded.report.totals.outcomes.get(Outcome.FAILED, 0) - len(shown)
-    if more > 0:
-        lines.append(f"… and {more:,} more failed, each with its reason in the report.")
-        lines += _causes(recorded)
+    causes = FailureGroups()
+    shown: list[ImageResult] = []
+    count = 0
+    for image in recorded.failed_images():
+        causes.add(image)
+        if image.outcome is not Outcome.NOT_TRIED:
+            count += 1
+            if len(shown) < _FAILURES:
+                shown.append(image)
+    lines = [""] if shown else []
+    for image in shown:
+        lines.append(_cut(f"{image.outcome}: {printable(image.source)} → {printable(image.destination)}", WIDTH))
+        reason = printable(image.reason or "no reason is known")
+        lines += wrap(reason, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)[:3]
+    if count > len(shown):
+        word = "" if recorded.report.kind == "verify" else " failed"
+        lines.append(f"… and {count - len(shown):,} more{word}, each with its reason in the report.")
+    groups = causes.groups()
+    if len(groups) > 1 or count > len(shown):
+        lines += _causes(groups)
     return lines
 
 
-def _causes(recorded: RecordedReport) -> Iterator[str]:
+def _causes(groups: Sequence[FailureGroup]) -> Iterator[str]:
     """All failures, by what they have in common."""
-    from image_syncer import FailureGroups
-
-    causes = FailureGroups()
-    for image in recorded.unfinished:
-        causes.add(image)
-    groups = causes.groups()
     yield ""
     yield "All failures by cause:"
     for group in groups[:_CAUSES]:

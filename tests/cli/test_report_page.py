@@ -236,7 +236,7 @@ def test_figures_are_drawn_one_by_one(command: Command, write: Callable[..., Pat
         (["run.json", "--junit", "gone/x.xml"], "the JUnit file cannot be written to gone/x.xml"),
         (["run.json", "--markdown", "gone/x.md"], "the Markdown summary cannot be written to gone/x.md"),
         (["idle.json", "--plot", "waits", "x.png"], "the report has nothing for waits"),
-        (["odd.json", "--html", "x.html"], "in an image of the report, the outcome is none that is known"),
+        (["odd.json", "--html", "x.html"], "in an image of the report, the outcome is none that this release knows"),
     ],
 )
 def test_what_cannot_be_done_is_said(

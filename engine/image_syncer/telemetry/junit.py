@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from image_syncer.errors import SyncError
+from image_syncer.errors import SyncError, redact
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 
@@ -155,8 +155,10 @@ def _attribute(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """`text` in the characters that XML may hold (XML 1.0, 2.2), and no others; cut where it is too long."""
-    return "".join(each if _is_of_xml(each) else "�" for each in text[:_MOST_TEXT])
+    """`text` in the characters that XML may hold (XML 1.0, 2.2), and no others; cut where it is too long. What may be a
+    secret is taken out once more: pipelines show and keep what is made of it.
+    """
+    return "".join(each if _is_of_xml(each) else "�" for each in redact(text)[:_MOST_TEXT])
 
 
 def _is_of_xml(character: str) -> bool:

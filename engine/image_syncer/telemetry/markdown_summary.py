@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import ConfigurationError
+from image_syncer.errors import ConfigurationError, redact
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.units import format_duration, format_rate, format_size, mean_rate
 
@@ -107,7 +107,8 @@ def _literal(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A sentence, as characters that mean nothing."""
+    """A sentence, as characters that mean nothing, without what may be a secret."""
+    text = redact(text)
     short = text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
     shown = (each if each.isprintable() else "�" for each in " ".join(short.splitlines()))
     return "".join(

@@ -24,8 +24,9 @@ class PartialFile:
     def __init__(self, path: str, *, noun: str, option: str) -> None:
         self.path = path
         self._noun = noun
-        self._target = Path(os.path.realpath(path))
-        self._in_place = _is_special(self._target)
+        # What /dev/stdout leads to may have a name that is none ("pipe:[4711]"): the one that was given opens it.
+        self._in_place = _is_special(Path(path))
+        self._target = Path(path) if self._in_place else Path(os.path.realpath(path))
         self._partial = self._target if self._in_place else Path(f"{self._target}.partial")
         try:
             if self._target.is_dir():

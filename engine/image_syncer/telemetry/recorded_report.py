@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from image_syncer.errors import ConfigurationError
-from image_syncer.telemetry.outcome import ImageResult, Outcome
+from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.report import MAX_FAILURES, Report, Totals
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
 
@@ -47,6 +47,10 @@ class RecordedReport:
             yield from map(_image, self.recorded)
         except _Wrong as wrong:
             raise ConfigurationError(f"in an image of the report, {wrong}", hint=_HINT) from None
+
+    def failed_images(self) -> Iterator[ImageResult]:
+        """Those that are not as wanted: failed, not tried, different or not checked. Raises `ConfigurationError`."""
+        return (image for image in self.images() if image.outcome.is_failure)
 
 
 def load_report(path: str) -> RecordedReport:
@@ -161,7 +165,7 @@ def _image(data: object) -> ImageResult:
     try:
         outcome = Outcome(data.get("outcome"))
     except ValueError:
-        raise _Wrong("the outcome is none that is known") from None
+        raise _Wrong("the outcome is none that this release knows") from None
     names = ("bytes_moved", "bytes_total", "blobs_moved", "blobs_mounted", "blobs_present", "tries")
     counts: dict[str, Any] = {name: _whole(data, name) for name in names if name in data}
     return ImageResult(
@@ -171,8 +175,17 @@ def _image(data: object) -> ImageResult:
         reason=None if data.get("reason") is None else _text(data, "reason"),
         seconds=_number(data, "seconds") if "seconds" in data else 0,
         error=_error(data),
+        differences=_differences(data.get("differences")),
         **counts,
     )
+
+
+def _differences(data: object) -> tuple[Difference, ...] | None:
+    if data is None:
+        return None
+    if not isinstance(data, list) or not all(isinstance(each, Mapping) for each in data):
+        raise _Wrong("the differences are no list of JSON objects")
+    return tuple(Difference(*(_text(each, name) for name in ("what", "where", "expected", "found"))) for each in data)
 
 
 def _usage(data: object) -> dict[str, float]:

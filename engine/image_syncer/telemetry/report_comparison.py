@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.run_account import account_of_run
 from image_syncer.units import mean_rate
@@ -70,11 +71,21 @@ class ReportComparison:
     slowest: tuple[tuple[TransferRecord, ...], tuple[TransferRecord, ...]]
     same_work: bool
     """Whether both moved about the same bytes of the same images: else their times say nothing about each other."""
+    same_report: bool = False
+    """Whether both are one and the same."""
 
 
 def compare_reports(before: RecordedReport, after: RecordedReport) -> ReportComparison:
-    """The comparison. Raises `ConfigurationError` where an image of a report is none."""
-    failed = [{(one.source, one.destination): one for one in each.unfinished} for each in (before, after)]
+    """The comparison. Raises `ConfigurationError` where an image of a report is none, or one is of a verification (or
+    of a prune) and the other is not: what failed in one could not even fail in the other.
+    """
+    kinds = before.report.kind, after.report.kind
+    if kinds[0] != kinds[1]:
+        raise ConfigurationError(
+            f"the first report is of a {kinds[0]}, the second of a {kinds[1]}: these have nothing to compare",
+            hint="Give two reports of the same verb.",
+        )
+    failed = [{(one.source, one.destination): one for one in each.failed_images()} for each in (before, after)]
     known = {(image.source, image.destination) for image in after.images()}
     only_before = [image for key, image in failed[0].items() if key not in failed[1]]
     accounts = [account_of_run(each) for each in (before, after)]
@@ -88,6 +99,7 @@ def compare_reports(before: RecordedReport, after: RecordedReport) -> ReportComp
         settings=tuple(_settings(before, after)),
         slowest=(accounts[0].slowest[:3], accounts[1].slowest[:3]),
         same_work=same_work,
+        same_report=before == after,
     )
 
 
