@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.cluster.local_things import certificate_files, check_cluster_run
+from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.machine import inspect_machine
 from image_syncer.coordinator.run import Run
@@ -59,13 +60,7 @@ def sync_on_cluster(
             wanted = replace(settings, workers=count, memory_bytes=memory)
             workers = DaskWorkers(connection)
             return await Run(
-                configuration,
-                wanted,
-                on_progress=on_progress,
-                on_image=on_image,
-                on_event=on_event,
-                control=control,
-                workers=workers,
+                configuration, wanted, Listeners(on_progress, on_image, on_event), control=control, workers=workers
             ).execute()
         finally:
             await connection.close()

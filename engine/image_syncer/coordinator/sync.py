@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from image_syncer.config import Pruning
+from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.run import Run
 
@@ -37,13 +38,8 @@ def sync(
     `control` the run is paused, drained and otherwise changed while it goes on. Raises ConfigurationError where the run
     cannot begin; what befalls an image is in the report. In a running event loop use `sync_async`.
     """
-
-    async def run() -> Report:
-        return await Run(
-            configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event, control=control
-        ).execute()
-
-    return run_in_loop(run())
+    listeners = Listeners(on_progress, on_image, on_event)
+    return _carry_out(lambda: Run(configuration, settings, listeners, control=control))
 
 
 def plan(
@@ -75,14 +71,10 @@ def verify(
     `deep` by reading and hashing all its bytes. Images end as equal, different (`ImageResult.differences`), not checked
     (`ImageResult.error`), skipped or not tried. For the rest see `sync`.
     """
-    from image_syncer.coordinator.verify_run import VerifyRun
+    from image_syncer.coordinator.verify_parts import VerifyParts
 
-    async def run() -> Report:
-        return await VerifyRun(
-            configuration, settings, deep=deep, on_progress=on_progress, on_image=on_image, on_event=on_event
-        ).execute()
-
-    return run_in_loop(run())
+    listeners = Listeners(on_progress, on_image, on_event)
+    return _carry_out(lambda: Run(configuration, settings, listeners, parts=partial(VerifyParts, deep=deep)))
 
 
 def prune(
@@ -98,13 +90,14 @@ def prune(
     Without its `delete`, what would go is in `Report.pruned`, and nothing is deleted. Images end as selected, failed,
     skipped or not tried. For the rest see `sync`, which does the same after a sync.
     """
-    from image_syncer.coordinator.prune_run import PruneRun
+    from image_syncer.coordinator.prune_parts import PruneParts
 
-    wanted = replace(settings, pruning=settings.pruning or Pruning())
+    listeners = Listeners(on_progress, on_image, on_event)
+    return _carry_out(lambda: Run(configuration, settings, listeners, parts=PruneParts))
 
-    async def run() -> Report:
-        return await PruneRun(
-            configuration, wanted, on_progress=on_progress, on_image=on_image, on_event=on_event
-        ).execute()
 
-    return run_in_loop(run())
+def _carry_out(make: Callable[[], Run]) -> Report:
+    async def execute() -> Report:
+        return await make().execute()
+
+    return run_in_loop(execute())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from image_syncer.config import Pruning
 from image_syncer.coordinator.async_run import AsyncRun
+from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def sync_async(configuration: Configuration, settings: Settings, *, take_signals
     """
 
     def make(on_event: Callable[[Event], None] | None) -> Run:
-        return Run(configuration, settings, on_progress=None, on_image=None, on_event=on_event)
+        return Run(configuration, settings, Listeners(on_event=on_event))
 
     return AsyncRun(make, take_signals=take_signals)
 
@@ -41,21 +42,20 @@ def verify_async(
     configuration: Configuration, settings: Settings, *, deep: bool = False, take_signals: bool = False
 ) -> AsyncRun:
     """`verify` beside a running event loop; see `sync_async`. With `deep` every byte is read."""
-    from image_syncer.coordinator.verify_run import VerifyRun
+    from image_syncer.coordinator.verify_parts import VerifyParts
 
     def make(on_event: Callable[[Event], None] | None) -> Run:
-        return VerifyRun(configuration, settings, deep=deep, on_progress=None, on_image=None, on_event=on_event)
+        parts = partial(VerifyParts, deep=deep)
+        return Run(configuration, settings, Listeners(on_event=on_event), parts=parts)
 
     return AsyncRun(make, take_signals=take_signals)
 
 
 def prune_async(configuration: Configuration, settings: Settings, *, take_signals: bool = False) -> AsyncRun:
     """`prune` beside a running event loop; see `sync_async`."""
-    from image_syncer.coordinator.prune_run import PruneRun
-
-    wanted = replace(settings, pruning=settings.pruning or Pruning())
+    from image_syncer.coordinator.prune_parts import PruneParts
 
     def make(on_event: Callable[[Event], None] | None) -> Run:
-        return PruneRun(configuration, wanted, on_progress=None, on_image=None, on_event=on_event)
+        return Run(configuration, settings, Listeners(on_event=on_event), parts=PruneParts)
 
     return AsyncRun(make, take_signals=take_signals)

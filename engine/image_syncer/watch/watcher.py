@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
 from image_syncer.errors import ConfigurationError, SyncError, redact
 from image_syncer.layout import open_places
@@ -248,7 +249,7 @@ class Watcher:
         try:
             self._view.on_begin(order)
             with open_places(order.configuration) as opened:
-                self._run = Run(opened, self._round_settings(), on_progress=self._view.on_progress, on_image=on_image)
+                self._run = Run(opened, self._round_settings(), Listeners(self._view.on_progress, on_image))
                 report = await self._run.execute(take_signals=False)
         except SyncError as error:
             self._on_refusal(order, error)

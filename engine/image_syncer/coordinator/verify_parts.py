@@ -1,4 +1,4 @@
-"""A run that verifies: as one that copies, but that no image is brought anywhere."""
+"""The parts of a run that verifies: as of one that copies, but that no image is brought anywhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.coordinator.run import Run
+from image_syncer.coordinator.run_parts import RunParts
 from image_syncer.coordinator.verify_blob import BlobReading
 from image_syncer.coordinator.verify_images import ImageVerify, VerifyLedger
 from image_syncer.coordinator.verify_tree import build_check
@@ -16,46 +16,33 @@ from image_syncer.telemetry import RateMeter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.config import Configuration, Settings
-    from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
-    from image_syncer.net import EndpointBook
-    from image_syncer.planning import Holdings, RetryPolicies
+    from image_syncer.planning import RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot
-    from image_syncer.telemetry.events import Event
 
-__all__ = ["VerifyRun"]
+__all__ = ["VerifyParts"]
 
 _TOLD = ("retries", "foreign_layers", "format", "platforms", "os", "arch")
 """What of the settings of a run means something here."""
 
 
-class VerifyRun(Run):
+class VerifyParts(RunParts):
     """One verification of a configuration; with `deep` it reads every blob."""
 
     kind = "verify"
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        settings: Settings,
-        *,
-        deep: bool,
-        on_progress: Callable[[Snapshot], None] | None,
-        on_image: Callable[[ImageResult], None] | None,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> None:
+    def __init__(self, *given: Any, deep: bool, **further: Any) -> None:
         self._deep = deep
         self._reading: BlobReading | None = None
         self._read_rate = RateMeter()
-        super().__init__(configuration, settings, on_progress=on_progress, on_image=on_image, on_event=on_event)
+        super().__init__(*given, **further)
 
     def _new_ledger(self, on_image: Callable[[ImageResult], None] | None) -> Ledger:
-        return VerifyLedger(self._files.report, on_image)
+        return VerifyLedger(self.files.report, on_image)
 
-    def _new_check(self, endpoints: EndpointBook, policies: RetryPolicies) -> TreeCheck:
+    def _new_check(self, policies: RetryPolicies) -> TreeCheck:
         if self._deep:
             self._reading = BlobReading(
                 self._client,
@@ -63,22 +50,23 @@ class VerifyRun(Run):
                 chance=random.random,
                 limit_of=self._limit_of,
             )
-        return build_check(self._client, endpoints, self._settings, self._reading)
+        return build_check(self._client, self.access.endpoints, self._settings, self._reading)
 
     def _limit_of(self, registry: str) -> int | None:
         """How many blobs of `registry` are read at a time at most."""
         host = self._configuration.registries.host_settings(registry)
-        bounds = (split_connections(host.max_connections)[1], self._transfers.pacing.bytes.streams_for(registry))
+        bounds = (split_connections(host.max_connections)[1], self.transfers.pacing.bytes.streams_for(registry))
         return min((bound for bound in bounds if bound is not None), default=None)
 
-    def _new_images(self, discovery: Discovery, _endpoints: EndpointBook, _holdings: Holdings) -> Images:
+    def _new_images(self) -> Images:
         assert self._check is not None
         return ImageVerify(
-            discovery, self._check, self._ledger, ending=self._ending, policies=self._configuration.policies
+            self._discovery, self._check, self.ledger, ending=self._ending, policies=self._configuration.policies
         )
 
-    def _snapshot(self, now: float) -> Snapshot:
-        snapshot = super()._snapshot(now)
+    def snapshot(self, now: float) -> Snapshot:
+        """With what was read, for what was copied."""
+        snapshot = super().snapshot(now)
         assert self._check is not None
         read = self._reading.bytes_read if self._reading is not None else 0
         self._read_rate.update(now, read)
@@ -92,6 +80,7 @@ class VerifyRun(Run):
             eta_s=None,
         )
 
-    def _settings_data(self) -> dict[str, Any]:
-        data = super()._settings_data()
+    def settings_data(self) -> dict[str, Any]:
+        """Those that mean something here."""
+        data = super().settings_data()
         return {name: data[name] for name in _TOLD} | {"deep": self._deep}

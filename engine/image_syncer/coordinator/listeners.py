@@ -1,0 +1,25 @@
+"""Who is told of a run while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from image_syncer.telemetry import ImageResult, Snapshot
+    from image_syncer.telemetry.events import Event
+
+__all__ = ["Listeners"]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """What the doors of the engine are given: see `sync`. None: nobody wants to know. They are called from the run's
+    loop, and must not block.
+    """
+
+    on_progress: Callable[[Snapshot], None] | None = None
+    on_image: Callable[[ImageResult], None] | None = None
+    on_event: Callable[[Event], None] | None = None
