@@ -7,10 +7,7 @@ A *job* is one blob from one source to one or more destination registries; the w
 lease ends with a result for each target, or with the loss of the worker, which gives the job back, or has it given up
 where it is to blame (`quarantine.py`).
 
-Jobs go in the order of the queue (`job_queue.py`) to the worker with the fewest bytes left to move (`slots.py`).
-*Small* jobs have slots of their own beside those of the *streamed*, so neither kind waits for the other. Limits: the
-slots of a worker, of which as many are for streams as pay (`stream_tuner.py`); jobs in flight in all (`proc`); and the
-connections of a registry (`connections.py`).
+Which of the jobs that wait is leased, and to whom, is `leasing.py`; what follows when one ends is `settlement.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +18,13 @@ from image_syncer.errors import Origin, SyncError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet
 from image_syncer.planning.breaker import Breakers
 from image_syncer.planning.deliveries import Deliveries
-from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
+from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, TargetResult
 from image_syncer.planning.job_queue import JobQueue
 from image_syncer.planning.later import Later
+from image_syncer.planning.leasing import Leasing
 from image_syncer.planning.quarantine import Quarantine
 from image_syncer.planning.settlement import Settlement
-from image_syncer.planning.slots import Slots, Worker
+from image_syncer.planning.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,10 +61,6 @@ class Scheduler:
         blobs: BlobSet | None = None,
         breakers: Breakers | None = None,
     ) -> None:
-        self._expected = workers
-        self._streams = self._most_streams = streams
-        self._small_streams = small_streams
-        self._tuner = tuner
         self._blobs = BlobSet() if blobs is None else blobs
         self.quarantine = Quarantine()
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
@@ -78,10 +72,21 @@ class Scheduler:
         self._breakers = breakers or Breakers()
         self._breakers.listen(self._queue.on_breaker)
         self._later = Later(retry, chance, self._breakers)
-        self._stopped = self._held = False
         self._deliveries = Deliveries()
         parts = (self._blobs, self._queue, self._later, self._deliveries, self._breakers)
         self._settlement = Settlement(*parts, tuner)
+        self._leasing = Leasing(
+            self._queue,
+            self._slots,
+            self._deliveries,
+            self._settlement,
+            self.quarantine,
+            self._later,
+            workers=workers,
+            streams=streams,
+            small_streams=small_streams,
+            tuner=tuner,
+        )
 
     @property
     def in_flight(self) -> int:
@@ -91,12 +96,12 @@ class Scheduler:
     @property
     def streams_bound(self) -> int:
         """Streamed jobs that a worker may hold at most, however well they pay."""
-        return self._streams
+        return self._leasing.streams_bound
 
     @property
     def streams_allowed(self) -> int:
         """Streamed jobs that a worker may hold now."""
-        return self._streams if self._tuner is None else min(self._streams, self._tuner.allowed)
+        return self._leasing.streams_allowed
 
     @property
     def wanted_blobs(self) -> int:
@@ -133,15 +138,13 @@ class Scheduler:
 
     def hold(self, *, held: bool) -> list[Decision]:
         """While it is held, nothing is leased; what workers hold goes on."""
-        self._held = held
-        return self._lease([])
+        self._leasing.held = held
+        return self._leasing.lease([])
 
     def bind_streams(self, most: int, now: float) -> list[Decision]:
         """A worker may stream so many jobs from now on, but no more than there was room for at the start."""
-        self._streams = max(1, min(most, self._most_streams))
-        if self._tuner is not None:
-            self._tuner.bind(self._streams, now)
-        return self._lease([])
+        self._leasing.bind_streams(most, now)
+        return self._leasing.lease([])
 
     def jobs_of(self, worker: int) -> list[Job]:
         """The jobs that `worker` holds."""
@@ -161,7 +164,7 @@ class Scheduler:
             target = self._blobs.join(need)
             if target is not None:
                 self._queue.add(target)
-        return self._lease(decisions)
+        return self._leasing.lease(decisions)
 
     def drop(self, delivery: int) -> None:
         """`delivery` waits for nothing more and is told nothing more; blobs that only it wanted need not be moved."""
@@ -174,7 +177,7 @@ class Scheduler:
     def join(self, worker: int) -> list[Decision]:
         """A worker is ready."""
         self._slots.join(worker)
-        return self._lease([])
+        return self._leasing.lease([])
 
     def lose(self, worker: int, error: SyncError) -> list[Decision]:
         """A worker is gone: what it held is leased again, or given up where it has brought down several."""
@@ -187,7 +190,7 @@ class Scheduler:
                     self._queue.add(target)
                 else:
                     decisions += self._settlement.give_up(target, fatal, source_failed=True)
-        return self._lease(decisions)
+        return self._leasing.lease(decisions)
 
     def split(self, worker: int, job_id: int, behind: tuple[int, ...]) -> list[Decision]:
         """These targets of a job, by position, hold its others back: they get the blob in a job of their own, at once.
@@ -203,7 +206,7 @@ class Scheduler:
         for position in behind:
             job.targets[position].split = True
             self._queue.add(job.targets[position])
-        return self._lease([])
+        return self._leasing.lease([])
 
     def progress(self, worker: int, received: Mapping[int, int]) -> None:
         """How many bytes have come of the jobs, by id, that `worker` holds."""
@@ -216,12 +219,8 @@ class Scheduler:
         """To be called about twice a second, after `progress`: how many streams pay is decided from it."""
         moved, self._sampled_bytes = self._moved_bytes - self._sampled_bytes, self._moved_bytes
         self._queue.recover(now)
-        if self._tuner is not None:
-            in_force = max((held.held[0] for held in self._slots.workers.values()), default=0)
-            # Where a worker is free, it is something else that holds the queue back.
-            waiting = self._queue.streamed > 0 and self._freest(small=False) is None
-            self._tuner.sample(now, moved, in_force, waiting=waiting)
-        return self._lease([])
+        self._leasing.sample(moved, now)
+        return self._leasing.lease([])
 
     def end(self, worker: int, job_id: int, results: list[TargetResult], now: float) -> list[Decision]:
         """A worker has finished a job; `results` in the order of its targets. A job that it no longer holds is
@@ -245,7 +244,7 @@ class Scheduler:
                 if position not in job.settled:
                     self._end_target(job, position, result, now, decisions)
         self._queue.recover(now)
-        return self._lease(decisions)
+        return self._leasing.lease(decisions)
 
     def end_target(self, worker: int, job_id: int, position: int, result: TargetResult, now: float) -> list[Decision]:
         """One target of a job has ended before the others: whoever waits for it need not wait for them.
@@ -257,18 +256,18 @@ class Scheduler:
         decisions: list[Decision] = []
         if job is not None and position not in job.settled:
             self._end_target(job, position, result, now, decisions)
-        return self._lease(decisions)
+        return self._leasing.lease(decisions)
 
     def tick(self, now: float) -> list[Decision]:
         """Time has passed: what was to be tried again later is taken up."""
         for target in self._later.take_due(now):
             self._queue.add(target)
         self._queue.recover(now)
-        return self._lease([])
+        return self._leasing.lease([])
 
     def stop(self) -> None:
         """Lease nothing more."""
-        self._stopped = True
+        self._leasing.stopped = True
 
     def _end_target(self, job: Job, position: int, result: TargetResult, now: float, decisions: list[Decision]) -> None:
         target = job.targets[position]
@@ -290,74 +289,6 @@ class Scheduler:
             decisions += self._settlement.retry_or_give_up(target, place.registry, result.error, now)
         else:
             raise RuntimeError(f"job {job.id} ended without an outcome for {target.repository}")
-
-    def _lease(self, decisions: list[Decision]) -> list[Decision]:
-        """Add the leases that are possible now to `decisions`, which are returned."""
-        if self._later.given_up or self._later.failed:
-            self._settlement.give_up_registries(decisions)
-        queue, seen = self._queue, -1
-        # A job that nobody wants any more may have held others back, which are added meanwhile.
-        while len(queue) and not (self._stopped or self._held) and queue.made != seen:
-            seen = queue.made
-            self._bind()
-            if queue.has_alone:
-                self._lease_alone(decisions)
-            if queue.limited or self._slots.most is not None:
-                self._lease_kind(decisions, small=False, fair=True)
-                self._lease_kind(decisions, small=True, fair=True)
-            if queue.streamed:
-                self._lease_kind(decisions, small=False)
-            if queue.small:
-                self._lease_kind(decisions, small=True)
-        return decisions
-
-    def _bind(self) -> None:
-        """See how many jobs of each kind a worker may hold now."""
-        streams, small = self.streams_allowed, self._small_streams
-        if len(self._slots.workers) < self._expected:
-            parts, held = self._expected, self._slots.held
-            streams = min(streams, -(-(held[0] + self._queue.streamed) // parts))
-            small = min(small, -(-(held[1] + self._queue.small) // parts))
-        self._slots.bind(streams, small)
-
-    def _lease_kind(self, decisions: list[Decision], *, small: bool, fair: bool = False) -> None:
-        """Lease jobs of one kind; with `fair`, within its share of what it has to share with the other."""
-        queue = self._queue
-        while queue.small if small else queue.streamed:
-            if self._slots.is_full(small=small, fair=fair):
-                return
-            worker = self._freest(small=small)
-            job = queue.pop(small=small, fair=fair) if worker is not None else None
-            if worker is None or job is None:
-                return
-            self._offer(job, worker, decisions)
-
-    def _lease_alone(self, decisions: list[Decision]) -> None:
-        for worker in self._slots.idle():
-            while not worker.jobs and not self._slots.is_full():
-                job = self._queue.pop_alone()
-                if job is None:
-                    return
-                self._offer(job, worker, decisions)
-
-    def _freest(self, *, small: bool) -> Worker | None:
-        return self._slots.freest(small=small, waiting_bytes=self._queue.streamed_bytes)
-
-    def _offer(self, job: Job, worker: Worker, decisions: list[Decision]) -> None:
-        """Lease `job` to `worker`, if somebody wants it still."""
-        if not all(self._deliveries.want(target) for target in job.targets):
-            for target in [one for one in job.targets if not self._deliveries.want(one)]:
-                job.targets.remove(target)
-                self._settlement.abandon(target)
-            if not job.targets:
-                return
-        if (fatal := self.quarantine.find(job.source, job.digest)) is not None:
-            for target in job.targets:
-                decisions += self._settlement.give_up(target, fatal, source_failed=True)
-            return
-        self._slots.open(worker, job)
-        self._queue.occupy(job)
-        decisions.append(Lease(worker.number, job))
 
     def __repr__(self) -> str:
         return (

@@ -59,9 +59,9 @@ def need(digest: Digest, target: Repository, delivery: int, *, source: Repositor
     return BlobNeed(digest, size, source, target, delivery)
 
 
-def scheduler_of(workers: int = 1, *, streams: int = 8, tries: int = 3, **facts) -> Scheduler:
+def scheduler_of(workers: int = 1, *, expected: int = 1, streams: int = 8, tries: int = 3, **facts) -> Scheduler:
     retry = RetryPolicy(tries=tries, first_pause_s=2, factor=1)
-    scheduler = Scheduler(streams=streams, retry=retry, chance=lambda: 0.5, **facts)
+    scheduler = Scheduler(streams=streams, workers=expected, retry=retry, chance=lambda: 0.5, **facts)
     for worker in range(1, workers + 1):
         assert scheduler.join(worker) == []
     return scheduler
@@ -486,8 +486,7 @@ def test_both_kinds_have_their_share_of_all_that_may_be_in_flight() -> None:
 
 
 def test_the_first_worker_to_be_ready_leaves_the_others_their_part_of_both_kinds() -> None:
-    scheduler = scheduler_of(workers=0, streams=8, small_streams=8, small_bytes=10)
-    scheduler._expected = 2
+    scheduler = scheduler_of(workers=0, expected=2, streams=8, small_streams=8, small_bytes=10)
     sizes = [*[100] * 4, *[1] * 6]
     scheduler.want([need(digest, APP, 1, size=size) for digest, size in zip(digests(10), sizes, strict=True)])
     assert [job.small for job in leases(scheduler.join(1))].count(True) == 3
