@@ -11,31 +11,22 @@ Not reckoned: faults, retries and what registries refuse; nothing is lost, and n
 
 from __future__ import annotations
 
-import heapq
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet
-from image_syncer.planning.flows import FlowKind, Flows
-from image_syncer.planning.forecast import (
-    COORDINATOR,
-    MACHINE,
-    WAITING,
-    Forecast,
-    Host,
-    Phase,
-    bottleneck_of,
-    summarize_phases,
-)
+from image_syncer.planning.demands import capacities_of, coordinator_demand, job_demand
+from image_syncer.planning.forecast import MACHINE, Forecast, Host, summarize_phases
 from image_syncer.planning.job import Arrival, BlobLanded, Lease, TargetResult
 from image_syncer.planning.retry import ONCE
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
+from image_syncer.planning.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from image_syncer.planning.flows import FlowKind
     from image_syncer.planning.job import Decision, Job
     from image_syncer.planning.measured import Cost, MeasuredPath
     from image_syncer.planning.resources import Resources
@@ -74,6 +65,7 @@ class _Running:
     job: Job
     arrival: Arrival
     kind: FlowKind | None = None
+    """Of a stream."""
 
 
 @dataclass(eq=False)
@@ -107,17 +99,9 @@ class _Simulation:
         sources, destinations = workload.registries
         self._paths = {(one, other): path_of(one, other) for one in sources for other in destinations or {""}}
         self._first = next(iter(self._paths.values()), None)
-        capacities = {MACHINE: host.cores, COORDINATOR: 1.0}
-        capacities.update({_worker(number): 1.0 for number in range(resources.workers)})
-        for (source, destination), path in self._paths.items():
-            if path.limits.path_bytes_per_s is not None:
-                capacities[_path(source, destination)] = path.limits.path_bytes_per_s
-        if host.link_bytes_per_s is not None:
-            capacities.update({"link in": host.link_bytes_per_s, "link out": host.link_bytes_per_s})
-        self._flows: Flows[_Running | _Step] = Flows(capacities)
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._number = 0
-        self._now = 0.0
+        capacities = capacities_of(host, resources.workers, self._paths)
+        self._time: VirtualTime[_Running | _Step] = VirtualTime(capacities)
+        self._delivery = 0
         self._scheduler = Scheduler(
             streams=resources.streams,
             workers=resources.workers,
@@ -137,34 +121,27 @@ class _Simulation:
         self._samples = False
         self._cpu_s = 0.0
         self._moved = [0, 0, 0]
-        self._phases: list[Phase] = []
 
     def run(self) -> Forecast:
         first = self._first
         if first is not None:
-            self._after(first.start_s, self._begin_images)
+            self._time.after(first.start_s, self._begin_images)
         while self._begins or self._under_way:
-            at = min(self._flows.next_at(), self._timers[0][0] if self._timers else math.inf)
-            if math.isinf(at):
-                raise ValueError("nothing that was measured says how long the rest takes")
-            self._note_phase(at)
-            ended = self._flows.advance(at)
-            self._now = at
-            for token in ended:
-                if isinstance(token, _Step):
-                    token.then()
-                else:
-                    self._end_job(token)
-            while self._timers and self._timers[0][0] <= self._now:
-                heapq.heappop(self._timers)[2]()
+            self._time.step(self._on_ended)
         memory = 0
         if first is not None:
             workers = self._resources.workers if self._started else 0
             memory = first.coordinator_memory_bytes + workers * first.worker_memory_bytes
         bytes_moved, blobs_moved, mounted = self._moved
-        machine_s = self._flows.used[MACHINE]
-        phases = tuple(summarize_phases(self._phases))
-        return Forecast(self._now, bytes_moved, blobs_moved, mounted, self._cpu_s, machine_s, memory, phases)
+        machine_s = self._time.flows.used[MACHINE]
+        phases = tuple(summarize_phases(self._time.phases))
+        return Forecast(self._time.now, bytes_moved, blobs_moved, mounted, self._cpu_s, machine_s, memory, phases)
+
+    def _on_ended(self, token: _Running | _Step) -> None:
+        if isinstance(token, _Step):
+            token.then()
+        else:
+            self._end_job(token)
 
     # Images
 
@@ -194,7 +171,8 @@ class _Simulation:
         needs: list[BlobNeed] = []
         work = image.work
         for destination in work.destinations:
-            number = self._next_number()
+            self._delivery += 1
+            number = self._delivery
             path = self._path(work, destination.registry)
             blobs = list(dict.fromkeys(work.blobs))
             self._deliveries[number] = _Delivery(image, path, len(blobs))
@@ -224,13 +202,13 @@ class _Simulation:
         self._started = True
         self._cpu_s += path.workers.coordinator_s + path.workers.worker_s
         for number in range(self._resources.workers):
-            self._after(path.workers_start_s, lambda number=number: self._join(number))  # type: ignore[misc]
+            self._time.after(path.workers_start_s, lambda number=number: self._join(number))  # type: ignore[misc]
 
     def _join(self, number: int) -> None:
         self._carry_out(self._scheduler.join(number))
         if not self._samples:
             self._samples = True
-            self._after(SAMPLE_S, self._sample)
+            self._time.after(SAMPLE_S, self._sample)
 
     def _sample(self) -> None:
         for worker in range(self._resources.workers):
@@ -238,11 +216,11 @@ class _Simulation:
             for job in self._scheduler.jobs_of(worker):
                 running = self._running.get((worker, job.id))
                 if running is not None and running.kind is not None and not job.small:
-                    received[job.id] = max(0, round(job.size - self._flows.left_of(running.kind, running)))
+                    received[job.id] = max(0, round(job.size - self._time.flows.left_of(running.kind, running)))
             self._scheduler.progress(worker, received)
-        self._carry_out(self._scheduler.sample(self._now))
+        self._carry_out(self._scheduler.sample(self._time.now))
         if self._under_way:
-            self._after(SAMPLE_S, self._sample)
+            self._time.after(SAMPLE_S, self._sample)
 
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
@@ -266,46 +244,17 @@ class _Simulation:
             arrival, cost = Arrival.MOVED, path.small if job.small else path.stream
         running = _Running(worker, job, arrival)
         self._running[worker, job.id] = running
-        self._after(cost.latency_s, lambda: self._move(running, path, cost))
+        self._time.after(cost.latency_s, lambda: self._move(running, path, cost))
 
     def _move(self, running: _Running, path: MeasuredPath, cost: Cost) -> None:
-        worker, job, byte = running.worker, running.job, path.byte
-        size = job.size if running.arrival is Arrival.MOVED else 0
-        share = 1 + path.further_destination * (len(job.targets) - 1)
-        worker_s = cost.worker_s + size * byte.worker_s * share
-        coordinator_s = cost.coordinator_s + size * byte.coordinator_s * share
-        machine_s = cost.machine_s + size * byte.machine_s * share
-        self._cpu_s += worker_s + coordinator_s
-        source, name = job.source.registry, running.arrival.value
-        if size and not job.small:
-            running.kind = self._stream_kind(worker, job, path)
-            # What a stream takes beside its bytes, told in bytes.
-            self._flows.begin(running.kind, max(1.0, worker_s / (byte.worker_s * share)), running)
+        demand = job_demand(running.worker, running.job, running.arrival, path, cost, self._path_of)
+        self._cpu_s += demand.cpu_s
+        if demand.kind is None:
+            self._time.after(0.0, lambda: self._end_job(running))
             return
-        if worker_s <= 0:
-            self._after(0.0, lambda: self._end_job(running))
-            return
-        demands = {_worker(worker): 1.0, COORDINATOR: coordinator_s / worker_s, MACHINE: machine_s / worker_s}
-        coarse = f"{math.log2(1 + size):.0f}"
-        kind = FlowKind((name, source, str(worker), coarse), demands)
-        self._flows.begin(kind, worker_s, running)
-
-    def _stream_kind(self, worker: int, job: Job, path: MeasuredPath) -> FlowKind:
-        byte, source = path.byte, job.source.registry
-        share = 1 + path.further_destination * (len(job.targets) - 1)
-        registries = sorted(target.repository.registry for target in job.targets)
-        demands = {
-            _worker(worker): byte.worker_s * share,
-            COORDINATOR: byte.coordinator_s * share,
-            MACHINE: byte.machine_s * share,
-            "link in": 1.0,
-            "link out": float(len(registries)),
-        }
-        demands.update({_path(source, registry): 1.0 for registry in registries})
-        limits = [self._path_of(source, registry).limits.stream_bytes_per_s for registry in registries]
-        most = min((each for each in limits if each is not None), default=math.inf)
-        weight = 1 / byte.worker_s if byte.worker_s else 1.0
-        return FlowKind(("stream", str(worker), source, *registries), demands, weight, most)
+        if demand.streams:
+            running.kind = demand.kind
+        self._time.flows.begin(demand.kind, demand.work, running)
 
     def _end_job(self, running: _Running) -> None:
         worker, job = running.worker, running.job
@@ -315,52 +264,22 @@ class _Simulation:
         self._moved[1] += len(job.targets) if moved else 0
         self._moved[2] += len(job.targets) if running.arrival is Arrival.MOUNTED else 0
         results = [TargetResult(running.arrival, moved) for _ in job.targets]
-        self._carry_out(self._scheduler.end(worker, job.id, results, self._now))
+        self._carry_out(self._scheduler.end(worker, job.id, results, self._time.now))
 
     # Time
 
     def _coordinate(self, cost: Cost, share: float, then: Callable[[], None]) -> None:
         """What the coordinator does for an image: its own processor time, then what the registries take."""
-        own_s = cost.coordinator_s * share
-        self._cpu_s += own_s
+        demand = coordinator_demand(cost, share)
+        self._cpu_s += demand.cpu_s
 
         def wait() -> None:
-            self._after(cost.latency_s * min(share, 1.0), then)
+            self._time.after(cost.latency_s * min(share, 1.0), then)
 
-        if own_s <= 0:
+        if demand.kind is None:
             wait()
             return
-        kind = FlowKind((COORDINATOR, f"{cost.machine_s / cost.coordinator_s:.6f}"), _of_coordinator(cost))
-        self._flows.begin(kind, own_s, _Step(wait))
-
-    def _after(self, seconds: float, then: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (self._now + seconds, self._next_number(), then))
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
+        self._time.flows.begin(demand.kind, demand.work, _Step(wait))
 
     def _path(self, work: WorkImage, destination: str) -> MeasuredPath:
         return self._path_of(work.source.registry, destination)
-
-    def _note_phase(self, until: float) -> None:
-        if until <= self._now:
-            return
-        name = bottleneck_of(self._flows.full) if len(self._flows) else WAITING
-        phases = self._phases
-        if phases and phases[-1].bottleneck == name:
-            phases[-1] = Phase(phases[-1].began_s, until, name)
-        else:
-            phases.append(Phase(self._now, until, name))
-
-
-def _of_coordinator(cost: Cost) -> dict[str, float]:
-    return {COORDINATOR: 1.0, MACHINE: cost.machine_s / cost.coordinator_s}
-
-
-def _worker(number: int) -> str:
-    return f"worker {number}"
-
-
-def _path(source: str, destination: str) -> str:
-    return f"{source} → {destination}"
