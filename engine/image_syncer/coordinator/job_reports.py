@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.resumes import Resumes
-from image_syncer.coordinator.running_jobs import as_target_result, loggable
-from image_syncer.planning import TargetResult
+from image_syncer.errors import SyncError
+from image_syncer.planning import Arrival, TargetResult
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import SideBroke
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.mirror_reads import MirrorReads
     from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
     from image_syncer.coordinator.sessions import UploadSessions
-    from image_syncer.errors import SyncError
     from image_syncer.planning import Decision, Scheduler
-    from image_syncer.worker.messages import Beat, FellBehind, JobEnded, TargetEnded, UploadOpened
+    from image_syncer.worker.messages import Beat, FellBehind, JobEnded, Result, TargetEnded, UploadOpened
 
 __all__ = ["JobReports"]
 
@@ -82,7 +81,7 @@ class JobReports:
             self._running.load.broke_off(job, target)
             self.resumes.add(message)
             self._running.load.tell(f"blob {job.digest} broke off and goes on: {message.error.get('message', '')}")
-            _log.info("goes on", digest=str(job.digest), idle=message.idle, **loggable(message.error))
+            _log.info("goes on", digest=str(job.digest), idle=message.idle, **_loggable(message.error))
         elif target not in running.told:
             self._sessions.note(job.targets[message.target].repository, job.digest, message.url)
 
@@ -93,7 +92,7 @@ class JobReports:
             return []
         if not message.result.session_stays:
             self._end_session(running, message.target)
-        result = running.told[message.target] = as_target_result(message.result)
+        result = running.told[message.target] = _as_target_result(message.result)
         self._running.load.end_target(running.job, message.target, result)
         self.moved_bytes += result.bytes_moved
         return self._scheduler.end_target(worker, message.job_id, message.target, result, self._clock())
@@ -103,7 +102,7 @@ class JobReports:
         self.requests.update(message.requests)
         self._mirrors.add_counts(message.mirrored)
         running = self._running.end(message.job_id)
-        results = [as_target_result(result) for result in message.results]
+        results = [_as_target_result(result) for result in message.results]
         told = running.told if running is not None else {}
         self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
         now = self._clock()
@@ -138,9 +137,20 @@ class JobReports:
             if result.error is not None and not result.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
                 self._running.load.tell(f"blob {running.job.digest} not moved: {result.error}")
-                _log.info("blob not moved", digest=str(running.job.digest), **loggable(result.error.to_data()))
+                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error.to_data()))
 
     def _end_session(self, running: RunningJob, target: int) -> None:
         """The worker has closed the upload session of this target, or given it up."""
         if target not in running.told:
             self._sessions.drop(running.job.targets[target].repository, running.job.digest)
+
+
+def _as_target_result(result: Result) -> TargetResult:
+    error = SyncError.from_data(result.error) if result.error is not None else None
+    arrival = Arrival(result.arrival) if result.arrival else None
+    return TargetResult(arrival, result.bytes_moved, error, result.behind)
+
+
+def _loggable(error: dict[str, Any]) -> dict[str, Any]:
+    """An error as fields of a log line, which has the digest for itself."""
+    return {name: value for name, value in error.items() if name != "digest"}

@@ -6,18 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.load import Load
-from image_syncer.errors import SyncError
-from image_syncer.planning import Arrival, TargetResult
 from image_syncer.telemetry import TransferRecord, TransferRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from image_syncer.coordinator.watchdog import Stuck, Watchdog, Watched
-    from image_syncer.planning import Job
-    from image_syncer.worker.messages import Result
+    from image_syncer.planning import Job, TargetResult
 
-__all__ = ["RunningJob", "RunningJobs", "as_target_result", "loggable"]
+__all__ = ["RunningJob", "RunningJobs"]
 
 
 @dataclass
@@ -145,15 +142,3 @@ def _outcome_of(result: TargetResult) -> str:
     if result.arrival is not None:
         return result.arrival.value
     return "split off" if result.behind else "failed"
-
-
-def as_target_result(result: Result) -> TargetResult:
-    """What a worker said of one target."""
-    error = SyncError.from_data(result.error) if result.error is not None else None
-    arrival = Arrival(result.arrival) if result.arrival else None
-    return TargetResult(arrival, result.bytes_moved, error, result.behind)
-
-
-def loggable(error: dict[str, Any]) -> dict[str, Any]:
-    """An error as fields of a log line, which has the digest for itself."""
-    return {name: value for name, value in error.items() if name != "digest"}

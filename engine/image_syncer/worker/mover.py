@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import (
     Abandoned,
     CancelSession,
@@ -21,7 +20,6 @@ from image_syncer.transfer import (
     PipeState,
     SinkAccepted,
     SinkFailed,
-    SinkOutcome,
     SinkPresent,
     SinkReady,
     SourceAnswered,
@@ -35,33 +33,31 @@ from image_syncer.transfer import (
     StreamRewound,
 )
 from image_syncer.worker.chores import Chores
-from image_syncer.worker.failures import located, may_pass
-from image_syncer.worker.habits import KEEPS_PARTIAL
+from image_syncer.worker.failures import located
+from image_syncer.worker.job_news import JobNews
+from image_syncer.worker.outcomes import Outcomes
 from image_syncer.worker.sending import Sending, StreamFeed
 from image_syncer.worker.sides import Sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
+    from image_syncer.planning import TargetResult
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.messages import LeaseJob
     from image_syncer.worker.terms import Terms
 
 __all__ = ["Mover"]
 
-LEAST_KEPT_BYTES = 2**20
-"""With less, an upload is begun anew rather than gone on with in another try."""
 REREAD_BESIDE_OTHERS_BYTES = 64 * 2**20
 """So much may be read again for one destination while others wait; one that needs more gets a job of its own."""
 
 
 class Mover:
-    """One blob on its way; `run` returns a result for each target of the lease. `on_behind` is told the targets that
-    are split off, `on_target` each that ends before the others, `on_session` the address of each session that may
-    outlive us, `on_broken` each side that broke off and goes on: a target, or None for the source.
+    """One blob on its way; `run` returns a result for each target of the lease. `news` is told what happens meanwhile
+    (None: nobody wants to know).
     """
 
     def __init__(
@@ -71,11 +67,7 @@ class Mover:
         digest: Digest,
         windows: Windows,
         terms: Terms,
-        *,
-        on_behind: Callable[[list[int]], None] = lambda _targets: None,
-        on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
-        on_session: Callable[[int, str], None] = lambda _target, _url: None,
-        on_broken: Callable[[int | None, SyncError, bool], None] = lambda _target, _error, _idle: None,
+        news: JobNews | None = None,
     ) -> None:
         self._client = client
         self._lease = lease
@@ -94,12 +86,8 @@ class Mover:
         self._chores = Chores(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
         self._lag = LagWatch(terms.lag_s) if lease.may_split else None
-        self._behind: set[int] = set()
-        self._on_behind = on_behind
-        self._on_target = on_target
-        self._on_session = on_session
-        self._on_broken = on_broken
-        self._told: set[int] = set()
+        self._news = news or JobNews(lease.job_id)
+        self._outcomes = Outcomes(self._pipe, self._uploads, terms.habits, self._news)
         self._began = self._loop.time()
         self._crash: BaseException | None = None
 
@@ -133,7 +121,7 @@ class Mover:
             await self._clear()
         if self._crash is not None:
             raise self._crash
-        return [self._result(index) for index in range(len(self._uploads))]
+        return [self._outcomes.result(index, self._stream) for index in range(len(self._uploads))]
 
     def abandon(self, error: SyncError) -> None:
         """Nobody wants the blob any more."""
@@ -175,12 +163,12 @@ class Mover:
         """These hold the others back: they get the blob in a job of their own, which can begin at once."""
         if not targets:
             return
-        self._behind.update(targets)
+        self._outcomes.split_off(targets)
         for index in targets:
             self._chores.stop(f"open {index}")
             self._chores.stop(f"sink {index}")
             self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
-        self._on_behind(targets)
+        self._news.fell_behind(targets)
 
     def settle(self) -> None:
         """Do what libcurl's callbacks found to be done; called by the driver between its rounds."""
@@ -205,7 +193,7 @@ class Mover:
                 flowing.set_result(None)
 
     def _on_source_broken(self, error: SyncError) -> None:
-        self._on_broken(None, error, self._stream is not None and self._stream.stood_idle())
+        self._news.side_broke(None, error, idle=self._stream is not None and self._stream.stood_idle())
 
     def _make_stream(self, size: int) -> Stream:
         room = memoryview(self._window or bytearray(1))
@@ -236,10 +224,7 @@ class Mover:
         if self._pipe.state is PipeState.ENDED:
             self._ended.set()
             return
-        for index, outcome in enumerate(self._pipe.outcomes):
-            if outcome is not None and index not in self._told and index not in self._behind:
-                self._told.add(index)
-                self._on_target(index, self._result(index))
+        self._outcomes.tell(self._stream)
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
@@ -251,7 +236,9 @@ class Mover:
             self._chores.spawn(f"sink {instruction.sink}", self._send(instruction.sink))
         elif isinstance(instruction, StopSink):
             self._chores.stop(f"sink {instruction.sink}")
-        elif isinstance(instruction, CancelSession) and not self._leaves_session(instruction.sink):
+        elif isinstance(instruction, CancelSession) and not self._outcomes.leaves_session(
+            instruction.sink, self._stream
+        ):
             self._chores.spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
 
     async def _open(self, index: int) -> None:
@@ -295,7 +282,7 @@ class Mover:
             self._terms.resumption(),
             pieces_above=self._lease.targets[index].endpoint.pieces_above,
             on_session=lambda: self._tell_session(index),
-            on_broken=lambda error: self._on_broken(index, error, stream.senders[index].paused),
+            on_broken=lambda error: self._news.side_broke(index, error, idle=stream.senders[index].paused),
         )
         try:
             await sending.run()
@@ -306,7 +293,7 @@ class Mover:
 
     def _tell_session(self, index: int) -> None:
         if (url := self._uploads[index].session_url) is not None:
-            self._on_session(index, url)
+            self._news.upload_opened(index, url)
 
     async def _wait_for_bytes(self, index: int) -> None:
         """Returns when there is something to send to this target, see `StreamFeed.flowing`."""
@@ -350,20 +337,3 @@ class Mover:
             self._stream.release()
         if self._window is not None:
             self._windows.give_back(self._window)
-
-    def _leaves_session(self, index: int) -> bool:
-        """Whether the target's session is left open: another try can go on with what its registry has."""
-        error, upload = self._pipe.outcomes[index], self._uploads[index]
-        if not isinstance(error, SyncError) or not may_pass(error):
-            return False
-        sent = self._stream.senders[index].sent if self._stream is not None else upload.kept
-        return sent >= LEAST_KEPT_BYTES and self._terms.habits.known(upload.endpoint, KEEPS_PARTIAL) is not False
-
-    def _result(self, index: int) -> TargetResult:
-        outcome = self._pipe.outcomes[index]
-        if isinstance(outcome, SyncError):
-            stays = self._leaves_session(index)
-            return TargetResult(None, 0, outcome, behind=index in self._behind, session_stays=stays)
-        if outcome is SinkOutcome.MOVED:
-            return TargetResult(Arrival.MOVED, self._stream.size if self._stream else 0)
-        return TargetResult(self._uploads[index].arrival_without_bytes)

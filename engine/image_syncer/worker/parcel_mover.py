@@ -13,10 +13,10 @@ from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import Parcel
 from image_syncer.worker.failures import located
+from image_syncer.worker.job_news import JobNews
 from image_syncer.worker.sides import Sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
@@ -31,7 +31,7 @@ __all__ = ["ParcelMover"]
 class ParcelMover:
     """One small blob on its way; `run` returns a result for each target of the lease. The size must be known.
 
-    `on_target` is told each target that ends before the others, `on_broken` a source that broke off and goes on.
+    `news` is told what happens meanwhile (None: nobody wants to know).
     """
 
     waits = (0.0, 0.0, 0)
@@ -44,9 +44,7 @@ class ParcelMover:
         digest: Digest,
         windows: Windows,
         terms: Terms,
-        *,
-        on_target: Callable[[int, TargetResult], None] = lambda _target, _result: None,
-        on_broken: Callable[[int | None, SyncError, bool], None] = lambda _target, _error, _idle: None,
+        news: JobNews | None = None,
     ) -> None:
         self._client = client
         self._lease = lease
@@ -56,13 +54,14 @@ class ParcelMover:
         self._terms = terms
         self._fresh = terms.fresh
         self._loop = asyncio.get_running_loop()
+        self._news = news or JobNews(lease.job_id)
         self._sides = Sides(
             client,
             lease,
             digest,
             terms,
             begin=self._make_parcel,
-            on_broken=lambda error: on_broken(None, error, False),
+            on_broken=lambda error: self._news.side_broke(None, error),
             small=True,
         )
         self._uploads, self._download = self._sides.uploads, self._sides.download
@@ -71,7 +70,6 @@ class ParcelMover:
         self._source_fault: SyncError | None = None
         self._abandoned: SyncError | None = None
         self._fetching: asyncio.Task[None] | None = None
-        self._on_target = on_target
 
     @property
     def received(self) -> int:
@@ -144,7 +142,7 @@ class ParcelMover:
             await self._finish(index)
         result = self._results[index]
         if result is not None and None in self._results:
-            self._on_target(index, result)
+            self._news.target_ended(index, result)
 
     async def _open(self, index: int) -> None:
         try:

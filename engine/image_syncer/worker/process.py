@@ -39,24 +39,20 @@ from image_syncer.transfer import Signals
 from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.habits import Habits
+from image_syncer.worker.job_news import JobNews, as_result
 from image_syncer.worker.messages import (
     AbandonJob,
     AuthorizationGiven,
     Beat,
     Crashed,
-    FellBehind,
     JobEnded,
     Learnt,
     LeaseJob,
     LeaveAlone,
     Message,
     Ready,
-    Result,
     Setup,
-    SideBroke,
     Stop,
-    TargetEnded,
-    UploadOpened,
 )
 from image_syncer.worker.mover import Mover
 from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted, Metering, Paced, TurnsGiven
@@ -69,7 +65,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from image_syncer.net import TallyRow
-    from image_syncer.planning import TargetResult
 
 __all__ = ["BEAT_S", "Worker", "main", "work"]
 
@@ -210,7 +205,7 @@ class Worker:
         self._say(
             JobEnded(
                 lease.job_id,
-                tuple(_as_result(result) for result in results),
+                tuple(as_result(result) for result in results),
                 self._take_requests(),
                 source_waited_s,
                 destination_waited_s,
@@ -221,35 +216,10 @@ class Worker:
         )
 
     def _make_mover(self, lease: LeaseJob) -> Mover | ParcelMover:
-        setup, digest, job_id = self._setup, Digest(lease.digest), lease.job_id
-
-        def on_target(target: int, result: TargetResult) -> None:
-            self._say(TargetEnded(job_id, target, _as_result(result)))
-
-        def on_broken(target: int | None, error: SyncError, idle: bool) -> None:
-            self._say(SideBroke(job_id, target, error.to_data(), idle))
-
+        setup, digest, news = self._setup, Digest(lease.digest), JobNews(lease.job_id, self._say)
         if setup.parcels and 0 <= lease.size <= setup.parcel_bytes:
-            return ParcelMover(
-                self._client,
-                lease,
-                digest,
-                self._parcels,
-                self._terms,
-                on_target=on_target,
-                on_broken=on_broken,
-            )
-        return Mover(
-            self._client,
-            lease,
-            digest,
-            self._windows,
-            self._terms,
-            on_behind=lambda targets: self._say(FellBehind(job_id, tuple(targets))),
-            on_target=on_target,
-            on_session=lambda target, url: self._say(UploadOpened(job_id, target, url)),
-            on_broken=on_broken,
-        )
+            return ParcelMover(self._client, lease, digest, self._parcels, self._terms, news)
+        return Mover(self._client, lease, digest, self._windows, self._terms, news)
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -317,12 +287,6 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._driver.close()
         self._writer.close()
-
-
-def _as_result(result: TargetResult) -> Result:
-    error = result.error.to_data() if result.error else None
-    arrival = result.arrival.value if result.arrival else None
-    return Result(arrival, result.bytes_moved, error, result.behind, result.session_stays)
 
 
 async def work(fd: int) -> None:
