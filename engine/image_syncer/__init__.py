@@ -63,8 +63,21 @@ if TYPE_CHECKING:
     )
     from image_syncer.config.conversion import Conversion, convert_files
     from image_syncer.config.converters import ConversionOptions, FileFormat
+    from image_syncer.config.data import (
+        CloudData,
+        CreatedData,
+        CreationData,
+        NameListsData,
+        PolicyData,
+        ProfileData,
+        RateWindowData,
+        ReferrersData,
+        RegistryData,
+        RuleData,
+        TagsData,
+    )
+    from image_syncer.config.making import make_configuration
     from image_syncer.config.schema import describe_key, schema_path, schema_text
-    from image_syncer.coordinator import plan, prune, sync, verify
     from image_syncer.coordinator.async_run import AsyncRun
     from image_syncer.coordinator.control import RunControl
     from image_syncer.coordinator.control_client import ControlClient, read_snapshot
@@ -73,8 +86,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.in_force import settings_in_force
     from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.coordinator.login_check import check_login
+    from image_syncer.coordinator.policy_command import PolicyError
     from image_syncer.coordinator.prune_plan import load_prune_plan
-    from image_syncer.coordinator.sync_async import plan_async, prune_async, sync_async, verify_async
     from image_syncer.credentials import (
         CredentialError,
         ErasedLogin,
@@ -85,6 +98,8 @@ if TYPE_CHECKING:
         store_login,
     )
     from image_syncer.doctor import Check, CheckState, Examination, examine
+    from image_syncer.doors import plan, prune, sync, verify
+    from image_syncer.doors.sync_async import plan_async, prune_async, sync_async, verify_async
     from image_syncer.errors import (
         AuthenticationError,
         ConfigurationError,
@@ -190,6 +205,7 @@ __all__ = [
     "Check",
     "CheckState",
     "CheckedBundle",
+    "CloudData",
     "ClusterAddress",
     "ComparedFact",
     "Configuration",
@@ -197,6 +213,8 @@ __all__ = [
     "ControlClient",
     "Conversion",
     "ConversionOptions",
+    "CreatedData",
+    "CreationData",
     "Credential",
     "CredentialError",
     "Curve",
@@ -232,6 +250,7 @@ __all__ = [
     "MeasuredPath",
     "MissingPlatform",
     "NameLists",
+    "NameListsData",
     "NamePattern",
     "NotAskedError",
     "NotFoundError",
@@ -250,7 +269,10 @@ __all__ = [
     "PlatformFilter",
     "Policy",
     "PolicyCommand",
+    "PolicyData",
+    "PolicyError",
     "Problem",
+    "ProfileData",
     "ProgressMade",
     "ProtocolViolation",
     "Pruned",
@@ -258,12 +280,15 @@ __all__ = [
     "Question",
     "RateLimitedError",
     "RateSchedule",
+    "RateWindowData",
     "Reason",
     "RecordedReport",
     "ReferrerSelection",
+    "ReferrersData",
     "RefusedError",
     "RegistryBack",
     "RegistryBook",
+    "RegistryData",
     "RegistryDown",
     "RegistryDownError",
     "RegistryEntry",
@@ -273,6 +298,7 @@ __all__ = [
     "Report",
     "ReportComparison",
     "Rule",
+    "RuleData",
     "RunAccount",
     "RunControl",
     "RunCurves",
@@ -281,6 +307,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "SyncError",
+    "TagsData",
     "Target",
     "Timeline",
     "Totals",
@@ -338,6 +365,7 @@ __all__ = [
     "load_status",
     "local_zone",
     "look_on",
+    "make_configuration",
     "markdown_summary",
     "merge_bars",
     "open_places",
@@ -392,7 +420,7 @@ _ROOMS = {
         "Warned",
     ),
     "coordinator.async_run": ("AsyncRun",),
-    "coordinator.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
+    "doors.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
     "cluster": ("ClusterAddress", "check_cluster_run", "parse_cluster_address", "sync_on_cluster"),
     "config": (
         "Configuration",
@@ -425,14 +453,29 @@ _ROOMS = {
     ),
     "config.conversion": ("Conversion", "convert_files"),
     "config.converters": ("ConversionOptions", "FileFormat"),
+    "config.data": (
+        "CloudData",
+        "CreatedData",
+        "CreationData",
+        "NameListsData",
+        "PolicyData",
+        "ProfileData",
+        "RateWindowData",
+        "ReferrersData",
+        "RegistryData",
+        "RuleData",
+        "TagsData",
+    ),
+    "config.making": ("make_configuration",),
     "config.schema": ("describe_key", "schema_path", "schema_text"),
-    "coordinator": ("plan", "prune", "sync", "verify"),
+    "doors": ("plan", "prune", "sync", "verify"),
     "coordinator.control": ("RunControl",),
     "coordinator.control_client": ("ControlClient", "read_snapshot"),
     "coordinator.control_paths": ("control_socket_of", "control_sockets", "default_control_socket"),
     "coordinator.explain": ("explain",),
     "coordinator.in_force": ("settings_in_force",),
     "coordinator.login_check": ("check_login",),
+    "coordinator.policy_command": ("PolicyError",),
     "coordinator.prune_plan": ("load_prune_plan",),
     "credentials": (
         "CredentialError",

@@ -40,6 +40,7 @@ ROOMS = (
     "coordinator",
     "embedded",
     "layout",
+    "doors",
     "bench",
     "doctor",
     "watch",
@@ -54,6 +55,7 @@ SHELLS_IN_PURE_ROOMS = frozenset(
     {
         f"{ENGINE}.config.loader",
         f"{ENGINE}.config.file_reading",
+        f"{ENGINE}.config.making",
         f"{ENGINE}.config.conversion",
         f"{ENGINE}.config.schema",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections import Counter
 
@@ -27,3 +29,15 @@ def test_the_page_shows_the_whole_tree_of_errors() -> None:
     classes = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
     errors_only = [name for name in classes if issubclass(getattr(errors, name), errors.SyncError)]
     assert [name for name in errors_only if not re.search(rf"\b{name}\b", tree)] == []
+
+
+def test_every_error_of_the_engine_is_public() -> None:
+    """Whoever catches one has to be able to name it."""
+    for module in pkgutil.walk_packages(image_syncer.__path__, "image_syncer."):
+        if not module.name.endswith(("__main__", ".engine_actor")):
+            importlib.import_module(module.name)
+    found: list[type[errors.SyncError]] = [errors.SyncError]
+    for one in found:
+        found += one.__subclasses__()
+    ours = {one.__name__ for one in found if one.__module__.startswith("image_syncer.")}
+    assert sorted(ours - set(image_syncer.__all__)) == []

@@ -34,8 +34,21 @@ sync(Configuration(), Settings(workers="many"))
 count: int = sync(Configuration(), Settings()).summary_line()
 async def short() -> int:
     return await sync_async(Configuration(), Settings())
+from pathlib import Path
+from image_syncer import RuleData, make_configuration
+rule: RuleData = {"source": "a.example/x", "destination": ["b.example/x"], "tags": {"versions": ">=1", "newest": 3}}
+make_configuration(rules=[rule], registries={"b.example": {"ca_file": Path("ca.pem"), "profile": {"kind": "zot"}}})
+make_configuration(rules=[{"source": "a.example/x"}])
+make_configuration(registries={"a.example": {"insecur": True}})
 """
-MISTAKES_BY_LINE = {8: "attr-defined", 9: "arg-type", 10: "assignment", 12: "return-value"}
+MISTAKES_BY_LINE = {
+    8: "attr-defined",
+    9: "arg-type",
+    10: "assignment",
+    12: "return-value",
+    17: "typeddict-item",
+    18: "typeddict-unknown-key",
+}
 
 
 @pytest.fixture(scope="module")

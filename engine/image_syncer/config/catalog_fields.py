@@ -76,7 +76,7 @@ def read_catalog_rule(
     templates = _read_templates(fields, key, findings, dialect, groups=_groups(pattern))
     if len(findings.errors) > errors_before or not templates:
         return None
-    origin = f"{findings.file}:{line}"
+    origin = findings.place(line, key)
     rule = CatalogRule(registry, pattern, source, tuple(excluded), tags, templates, platforms, origin)
     return replace(rule, exclude_regex=exclude_regex, min_repositories=least or 0)
 

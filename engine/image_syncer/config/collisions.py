@@ -84,8 +84,8 @@ def _is_one_list(one: PlacedRule, other: PlacedRule) -> bool:
 
 
 def _place(placed: PlacedRule) -> str:
-    return placed.file if placed.line is None else f"{placed.file}:{placed.line}"
+    return f"{placed.file}:{placed.line}" if placed.line else f"{placed.file} {placed.key}"
 
 
 def _problem(placed: PlacedRule, what: str, mend: str | None = None) -> Problem:
-    return Problem(placed.file, placed.line, placed.key, what, mend)
+    return Problem(placed.file, placed.line or None, placed.key, what, mend)

@@ -31,14 +31,14 @@ class Dialect:
 
     `strict`: unknown keys are errors. `any_case`: the case of keys does not count. `secrets`, `destinations`: which
     references to variables are followed there. `find_file` gives the full path of a file that is named in this one,
-    and whether it can be read.
+    and whether it can be read. Without `environ` no reference is followed: the texts are those of a program.
     """
 
     strict: bool
     any_case: bool
     secrets: Expansion
     destinations: Expansion
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] | None
     find_file: Callable[[str], tuple[str, bool]]
 
 

@@ -41,14 +41,17 @@ class ExpansionError(ValueError):
         self.is_telling = is_telling
 
 
-def expand(text: str, style: Expansion, environ: Mapping[str, str]) -> str:
-    """`text` with its references replaced; what `style` does not follow stays. Raises ExpansionError.
+def expand(text: str, style: Expansion, environ: Mapping[str, str] | None) -> str:
+    """`text` with its references replaced; what `style` does not follow stays, and without `environ` everything does.
+    Raises ExpansionError.
 
     >>> expand("$REG/app", Expansion.ANYWHERE, {"REG": "quay.io"})
     'quay.io/app'
     >>> expand("pa$$word", Expansion.WHOLE, {})
     'pa$$word'
     """
+    if environ is None:
+        return text
 
     def value_of(match: re.Match[str]) -> str:
         groups = match.groupdict()

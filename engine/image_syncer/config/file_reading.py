@@ -12,7 +12,7 @@ from image_syncer.config.findings import shown
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.units import format_size
 
-__all__ = ["PIPE_TIMEOUT_S", "directory_of", "read_file"]
+__all__ = ["PIPE_TIMEOUT_S", "directory_of", "find_readable", "read_file"]
 
 PIPE_TIMEOUT_S = 120.0
 """What decrypts a file into a pipe may ask a person for a passphrase; one into which nobody writes for so long is
@@ -53,6 +53,12 @@ def read_file(path: str, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
         what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
         raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
     return content
+
+
+def find_readable(directory: str, name: str) -> tuple[str, bool]:
+    """The full path of a file that is named from a directory, and whether it can be read."""
+    path = str(Path(directory) / name)
+    return path, Path(path).is_file() and os.access(path, os.R_OK)
 
 
 def directory_of(path: str) -> str:

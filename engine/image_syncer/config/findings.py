@@ -57,10 +57,14 @@ class Findings:
         self.holds_secret = False
         """Whether a password stands in the file itself, and not in a variable that it refers to."""
 
+    def place(self, line: int, key: str) -> str:
+        """Where something stands, as one text: "images.yaml:3"."""
+        return f"{self.file}:{line}" if line else f"{self.file} {key}"
+
     def error(self, line: int | None, key: str | None, what: str, mend: str | None = None) -> None:
-        """Something that keeps a run from starting."""
-        self.errors.append(Problem(self.file, line, key or None, what, mend))
+        """Something that keeps a run from starting. Line 0 is none, as what a program made has it."""
+        self.errors.append(Problem(self.file, line or None, key or None, what, mend))
 
     def warn(self, line: int | None, key: str | None, what: str, mend: str | None = None) -> None:
         """Something that is probably not meant."""
-        self.warnings.append(Problem(self.file, line, key or None, what, mend))
+        self.warnings.append(Problem(self.file, line or None, key or None, what, mend))

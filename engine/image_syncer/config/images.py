@@ -25,7 +25,7 @@ __all__ = ["PlacedRule", "read_platforms", "read_rule", "read_source"]
 
 @dataclass(frozen=True)
 class PlacedRule:
-    """A rule and where it was written; `line` counts from 1, `key` is its path inside the file."""
+    """A rule and where it was written; `line` counts from 1 (0: in no file), `key` is its path inside the file."""
 
     rule: Rule
     file: str
@@ -82,7 +82,7 @@ def read_rule(
     if source is None or len(findings.errors) > errors_before or not destinations:
         return None
     line, rule_key = place
-    rule = Rule(source[0], source[1], tuple(destinations), platforms, f"{findings.file}:{line}")
+    rule = Rule(source[0], source[1], tuple(destinations), platforms, findings.place(line, rule_key))
     return PlacedRule(rule, findings.file, line, rule_key)
 
 

@@ -1,11 +1,10 @@
 """The loader: reads the files that the user names, and tells every mistake in all of them at once.
 
-With `file_reading.py`, the only module of this room that does I/O.
+With `file_reading.py` and `making.py`, which does the same for values of a program, the only module here that does I/O.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from image_syncer.config.document import parse_document
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.file_modes import mode_warning
-from image_syncer.config.file_reading import directory_of, read_file
+from image_syncer.config.file_reading import directory_of, find_readable, read_file
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
 from image_syncer.config.model import Configuration, RegistryBook
@@ -27,14 +26,14 @@ from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from image_syncer.config.images import PlacedRule
     from image_syncer.config.model import RegistryEntry
     from image_syncer.config.policy import Policy
     from image_syncer.config.tree import Node, Tree
 
-__all__ = ["MAX_PROBLEMS", "load_configuration", "load_registries"]
+__all__ = ["MAX_PROBLEMS", "checked_configuration", "load_configuration", "load_registries"]
 
 MAX_PROBLEMS = 100
 """Problems that are told; of more, only the number."""
@@ -69,21 +68,39 @@ def load_configuration(
         if auth != images:
             reader.warn_of_unused(auth, other_rules, "rules", "give the file as --images, or as --config")
             reader.warn_of_unused(images, other_entries, "registries", "give the file as --auth, or as --config")
+    nothing = Problem(str(config or images), None, None, "there is no rule in it: nothing to copy")
+    return checked_configuration(
+        entries, rules, reader.policies, reader.errors, reader.warnings, nothing=None if rules else nothing
+    )
+
+
+def checked_configuration(
+    entries: Sequence[RegistryEntry],
+    rules: Sequence[PlacedRule | CatalogRule],
+    policies: Iterable[Policy],
+    errors: Sequence[Problem],
+    warnings: Sequence[Problem],
+    *,
+    nothing: Problem | None = None,
+) -> Configuration:
+    """The configuration of what was read, or ConfigurationError with what was found, in it and between its rules.
+    `nothing`: the mistake where there is no other.
+    """
     catalogs = tuple(rule for rule in rules if isinstance(rule, CatalogRule))
     placed_rules = [rule for rule in rules if not isinstance(rule, CatalogRule)]
-    errors, warnings = find_collisions(placed_rules)
-    errors = list(dict.fromkeys([*reader.errors, *errors]))
-    warnings = list(dict.fromkeys([*reader.warnings, *warnings]))
-    if not errors and not rules:
-        errors = [Problem(str(config or images), None, None, "there is no rule in it: nothing to copy")]
-    if errors:
-        raise ConfigurationError(_with_warnings(errors, warnings))
+    collisions, overlaps = find_collisions(placed_rules)
+    wrong = list(dict.fromkeys([*errors, *collisions]))
+    dubious = list(dict.fromkeys([*warnings, *overlaps]))
+    if not wrong and nothing is not None:
+        wrong = [nothing]
+    if wrong:
+        raise ConfigurationError(_with_warnings(wrong, dubious))
     return Configuration(
         tuple(placed.rule for placed in placed_rules),
         RegistryBook(entries),
-        _bounded(warnings),
+        _bounded(dubious),
         catalogs,
-        tuple(reader.policies),
+        tuple(policies),
     )
 
 
@@ -219,8 +236,7 @@ class _Reader:
 
     def _dialect(self, path: str, *, secrets: Expansion, strict: bool = False, any_case: bool = False) -> Dialect:
         def find_file(name: str) -> tuple[str, bool]:
-            full_path = str(Path(path).parent / name)
-            return full_path, Path(full_path).is_file() and os.access(full_path, os.R_OK)
+            return find_readable(str(Path(path).parent), name)
 
         destinations = Expansion.BRACED if strict else Expansion.ANYWHERE
         return Dialect(strict, any_case, secrets, destinations, self._environ, find_file)

@@ -253,7 +253,8 @@ class RegistryBook:
     _by_host: dict[str, HostSettings] = field(init=False, repr=False, compare=False)
     _has_mirrors: bool = field(init=False, repr=False, compare=False)
 
-    def __init__(self, entries: Sequence[RegistryEntry] = ()) -> None:
+    def __init__(self, entries: Iterable[RegistryEntry] = ()) -> None:
+        entries = tuple(entries)  # they are gone through more than once
         by_prefix: dict[str, RegistryEntry] = {}
         by_host: dict[str, list[RegistryEntry]] = {}
         for entry in entries:
@@ -261,7 +262,7 @@ class RegistryBook:
             by_prefix.setdefault(prefix, entry)
             host = prefix if is_place(prefix) else prefix.partition("/")[0]
             by_host.setdefault(host, []).append(entry)
-        object.__setattr__(self, "entries", tuple(entries))
+        object.__setattr__(self, "entries", entries)
         object.__setattr__(self, "_by_prefix", by_prefix)
         object.__setattr__(self, "_has_mirrors", any(entry.mirrors for entry in entries))
         object.__setattr__(self, "_by_host", {host: _merge(group) for host, group in by_host.items()})
@@ -338,3 +339,8 @@ class Configuration:
     warnings: tuple[Problem, ...] = ()
     catalogs: tuple[CatalogRule, ...] = ()
     policies: tuple[Policy, ...] = ()
+
+    def __post_init__(self) -> None:
+        # They are gone through more than once: an iterator would be empty by then, and nothing be copied.
+        for name in ("rules", "warnings", "catalogs", "policies"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))

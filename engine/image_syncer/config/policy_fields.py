@@ -83,7 +83,7 @@ def _read_policy(node: Node, key: str, findings: Findings, dialect: Dialect) -> 
         findings.error(mapping.line, key, what, f"write at least one of {', '.join(_CONDITIONS)}")
     on_refusal = entry.choice("on_refusal", tuple(each.value for each in OnRefusal))
     policy = Policy(
-        name=entry.text("name") or f"{findings.file}:{mapping.line}",
+        name=entry.text("name") or findings.place(mapping.line, key),
         to=_read_patterns(entry, "to"),
         sources=_read_lists(entry, "sources"),
         destinations=_read_lists(entry, "destinations"),

@@ -16,8 +16,10 @@ from image_syncer.telemetry.event_queue import EventQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from image_syncer.config import Configuration
     from image_syncer.coordinator.run import Run
     from image_syncer.telemetry import Report
     from image_syncer.telemetry.events import Event
@@ -51,8 +53,15 @@ class AsyncRun:
     `ProgressMade` only the newest is kept. Where the run cannot begin, whoever waits gets the ConfigurationError.
     """
 
-    def __init__(self, make: Callable[[Callable[[Event], None] | None], Run], *, take_signals: bool = False) -> None:
+    def __init__(
+        self,
+        make: Callable[[Configuration, Callable[[Event], None] | None], Run],
+        open_places: Callable[[], AbstractContextManager[Configuration]],
+        *,
+        take_signals: bool = False,
+    ) -> None:
         self._make = make
+        self._open_places = open_places
         self._take_signals = take_signals
         self._thread: RunThread | None = None
         self._inbox: _Inbox | None = None
@@ -118,7 +127,7 @@ class AsyncRun:
         loop = asyncio.get_running_loop()
         inbox = self._inbox = _Inbox(loop) if with_events else None
         make, on_event = self._make, inbox.put if inbox is not None else None
-        thread = self._thread = RunThread(lambda: make(on_event))
+        thread = self._thread = RunThread(lambda opened: make(opened, on_event), self._open_places)
         # Nobody can ask any more, as when a loop over the events was left and there is no block.
         weakref.finalize(self, thread.interrupt, CANCELLED).atexit = False
         if inbox is not None:

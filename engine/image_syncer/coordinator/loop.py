@@ -12,18 +12,26 @@ from image_syncer.coordinator.rules import END_S
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["run_in_loop"]
+__all__ = ["refuse_running_loop", "run_in_loop"]
 
 _Result = TypeVar("_Result")
+
+
+def refuse_running_loop() -> None:
+    """Raises RuntimeError where the thread is inside of a running loop."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, and asks without raising
+        raise RuntimeError("an event loop is running in this thread: use the asynchronous form, such as sync_async")
 
 
 def run_in_loop(work: Coroutine[None, None, _Result]) -> _Result:
     """`uvloop.run`, which would wait for ever for a task that does not end when it is cancelled. Raises RuntimeError
     where the thread is inside of a running loop.
     """
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, and asks without raising
+    try:
+        refuse_running_loop()
+    except RuntimeError:
         work.close()
-        raise RuntimeError("an event loop is running in this thread: use the asynchronous form, such as sync_async")
+        raise
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -18,7 +18,9 @@ from image_syncer.coordinator.loop import run_in_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+    from image_syncer.config import Configuration
     from image_syncer.coordinator.run import Run
     from image_syncer.telemetry import Report
 
@@ -29,10 +31,15 @@ EXIT_S = 10.0
 
 
 class RunThread:
-    """Runs what `make` makes, which is called in the thread. `ended` gets the report, or what the run failed with."""
+    """Runs what `make` makes, which is called in the thread with the configuration that `open_places` gives as long as
+    it is entered. `ended` gets the report, or what the run failed with.
+    """
 
-    def __init__(self, make: Callable[[], Run]) -> None:
+    def __init__(
+        self, make: Callable[[Configuration], Run], open_places: Callable[[], AbstractContextManager[Configuration]]
+    ) -> None:
         self._make = make
+        self._open_places = open_places
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
@@ -65,7 +72,8 @@ class RunThread:
 
     def _work(self) -> None:
         try:
-            report = run_in_loop(self._execute())
+            with self._open_places() as opened:
+                report = run_in_loop(self._execute(opened))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
             self.ended.set_exception(error)
         else:
@@ -73,8 +81,8 @@ class RunThread:
         finally:
             atexit.unregister(self._end_at_exit)
 
-    async def _execute(self) -> Report:
-        run = self._make()
+    async def _execute(self, opened: Configuration) -> Report:
+        run = self._make(opened)
         with self._lock:
             self._loop, self._run = asyncio.get_running_loop(), run
             self._pass_on()

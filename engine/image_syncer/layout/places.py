@@ -43,6 +43,8 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
     and what is made of what came, such as an archive, is made then. Without `writes`, destinations are only read, and
     need not be there.
 
+    Places that are open already, since the configuration comes from such a block, are left to that one.
+
     Raises ConfigurationError where places cannot be used, and at the end where one could not be finished. Where the
     block raises, what came is kept, and nothing is made of it.
     """
@@ -79,12 +81,17 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
 
 
 def _uses_of(configuration: Configuration) -> dict[str, _Use]:
-    """The places that rules name, each once."""
+    """The places that rules name and that are not open, each once."""
     uses: dict[str, _Use] = {}
+    is_open = {entry.prefix for entry in configuration.registries.entries if entry.network.unix_socket is not None}
+
+    def is_closed(registry: str) -> bool:
+        return is_place(registry) and registry not in is_open
+
     for source, destinations in _sides_of(configuration):
-        if is_place(source):
+        if is_closed(source):
             uses.setdefault(source, _Use()).is_source = True
-        for destination in filter(is_place, destinations):
+        for destination in filter(is_closed, destinations):
             uses.setdefault(destination, _Use()).is_destination = True
     return uses
 

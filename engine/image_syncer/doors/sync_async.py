@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from image_syncer.coordinator.async_run import AsyncRun
 from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
+from image_syncer.doors.places import deletes, writes_nothing, writes_unless_dry
+from image_syncer.layout import open_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +29,10 @@ def sync_async(configuration: Configuration, settings: Settings, *, take_signals
     gently, twice the process at once. Otherwise they are left to the program.
     """
 
-    def make(on_event: Callable[[Event], None] | None) -> Run:
-        return Run(configuration, settings, Listeners(on_event=on_event))
+    def make(opened: Configuration, on_event: Callable[[Event], None] | None) -> Run:
+        return Run(opened, settings, Listeners(on_event=on_event))
 
-    return AsyncRun(make, take_signals=take_signals)
+    return _begin(make, configuration, writes=writes_unless_dry(settings), take_signals=take_signals)
 
 
 def plan_async(configuration: Configuration, settings: Settings, *, take_signals: bool = False) -> AsyncRun:
@@ -44,18 +46,28 @@ def verify_async(
     """`verify` beside a running event loop; see `sync_async`. With `deep` every byte is read."""
     from image_syncer.coordinator.verify_parts import VerifyParts
 
-    def make(on_event: Callable[[Event], None] | None) -> Run:
+    def make(opened: Configuration, on_event: Callable[[Event], None] | None) -> Run:
         parts = partial(VerifyParts, deep=deep)
-        return Run(configuration, settings, Listeners(on_event=on_event), parts=parts)
+        return Run(opened, settings, Listeners(on_event=on_event), parts=parts)
 
-    return AsyncRun(make, take_signals=take_signals)
+    return _begin(make, configuration, writes=writes_nothing(settings), take_signals=take_signals)
 
 
 def prune_async(configuration: Configuration, settings: Settings, *, take_signals: bool = False) -> AsyncRun:
     """`prune` beside a running event loop; see `sync_async`."""
     from image_syncer.coordinator.prune_parts import PruneParts
 
-    def make(on_event: Callable[[Event], None] | None) -> Run:
-        return Run(configuration, settings, Listeners(on_event=on_event), parts=PruneParts)
+    def make(opened: Configuration, on_event: Callable[[Event], None] | None) -> Run:
+        return Run(opened, settings, Listeners(on_event=on_event), parts=PruneParts)
 
-    return AsyncRun(make, take_signals=take_signals)
+    return _begin(make, configuration, writes=deletes(settings), take_signals=take_signals)
+
+
+def _begin(
+    make: Callable[[Configuration, Callable[[Event], None] | None], Run],
+    configuration: Configuration,
+    *,
+    writes: bool,
+    take_signals: bool,
+) -> AsyncRun:
+    return AsyncRun(make, partial(open_places, configuration, writes=writes), take_signals=take_signals)
