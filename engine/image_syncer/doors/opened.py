@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from image_syncer import coordinator
+from image_syncer.coordinator import plan as _plan
+from image_syncer.coordinator import prune as _prune
+from image_syncer.coordinator import sync as _sync
+from image_syncer.coordinator import verify as _verify
 from image_syncer.coordinator.loop import refuse_running_loop
 from image_syncer.doors.places import deletes, writes_nothing, writes_unless_dry
 from image_syncer.layout import open_places
@@ -34,7 +37,7 @@ def _with_places(door: _Door, writes: Callable[[Settings], bool]) -> _Door:
     return cast("_Door", opened_door)
 
 
-sync = _with_places(coordinator.sync, writes_unless_dry)
-plan = _with_places(coordinator.plan, writes_nothing)
-verify = _with_places(coordinator.verify, writes_nothing)
-prune = _with_places(coordinator.prune, deletes)
+sync = _with_places(_sync, writes_unless_dry)
+plan = _with_places(_plan, writes_nothing)
+verify = _with_places(_verify, writes_nothing)
+prune = _with_places(_prune, deletes)
