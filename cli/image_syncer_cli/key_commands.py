@@ -14,6 +14,9 @@ __all__ = ["Controlled", "KeyCommands"]
 ASKED_S = 5.0
 """For how long a question waits for its answer."""
 NOTICE_S = 4.0
+MOST_TYPED = 8
+"""Keys between two looks that somebody can have pressed one by one; more were pasted."""
+_ESCAPE = "\x1b"
 
 
 class Controlled(Protocol):
@@ -56,8 +59,21 @@ class KeyCommands:
         view = "e back" if self._view is View.ERRORS else "e errors"
         return f"{pause} · d drain · {view} · ? help" + (" · q leave" if self._may_leave else "")
 
+    def type(self, keys: str, now: float) -> None:
+        """These came since the last look. What was pasted by mistake means nothing, and neither does a key that sends
+        more than one character: both may have the letters of commands in them.
+        """
+        if len(keys) > MOST_TYPED:
+            self._asked_at = None
+            self.tell("that was pasted, and is ignored: a key is pressed alone", now)
+        elif _ESCAPE not in keys:
+            for key in keys:
+                self.press(key, now)
+
     def press(self, key: str, now: float) -> None:
-        """One key was pressed; one that means nothing does nothing."""
+        """One key was pressed; one that means nothing does nothing. A question is answered by nobody before it was
+        shown: a `d` that comes together with the first is none.
+        """
         asked, self._asked_at = self._asked_at, None
         if key == "p":
             if self._run.is_paused:
@@ -65,7 +81,7 @@ class KeyCommands:
             else:
                 self._run.pause()
         elif key == "d":
-            if asked is not None and now - asked <= ASKED_S:
+            if asked is not None and asked < now <= asked + ASKED_S:
                 self._run.drain()
             else:
                 self._asked_at = now

@@ -10,43 +10,33 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import sys
 import termios
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 __all__ = ["Keys"]
 
-_MOST_BYTES = 64
+_MOST_BYTES = 64 * 2**10
+"""More than a terminal holds (termios(3), MAX_INPUT): what was pasted is read at once, and seen to be that."""
 _LOCAL_FLAGS = 3
 """In the list of termios.tcgetattr."""
 
 
 class Keys:
-    """Of the terminal at `file_descriptor` (standard input). `on_stop` is called before the process stops, `on_go` when
-    it goes on in the foreground.
-    """
+    """Of the terminal at `file_descriptor` (standard input)."""
 
-    def __init__(self, file_descriptor: int, *, on_stop: Callable[[], None], on_go: Callable[[], None]) -> None:
+    def __init__(self, file_descriptor: int) -> None:
         self._fd = file_descriptor
-        self._on_stop = on_stop
-        self._on_go = on_go
         self._saved: list[Any] | None = None
-        self._before: Any = None
-        with contextlib.suppress(ValueError):  # not the main thread: then nobody can be told of ^Z
-            self._before = signal.signal(signal.SIGTSTP, self._stop)
         self.take()
 
     @classmethod
-    def of_stdin(cls, *, on_stop: Callable[[], None], on_go: Callable[[], None]) -> Keys | None:
+    def of_stdin(cls) -> Keys | None:
         """Those of standard input; None where it is no terminal."""
         try:
             if not sys.stdin.isatty():
                 return None
-            return cls(sys.stdin.fileno(), on_stop=on_stop, on_go=on_go)
+            return cls(sys.stdin.fileno())
         except (OSError, ValueError, AttributeError, termios.error):
             return None
 
@@ -56,29 +46,34 @@ class Keys:
         return self._saved is not None
 
     def take(self) -> None:
-        """Have keys handed out at once, if this process is in the foreground."""
-        if self._saved is not None or not self._in_foreground():
+        """Have keys handed out at once, if this process is in the foreground; also where a shell has set the terminal
+        back meanwhile, since we were stopped in a way of which we were not told (SIGSTOP).
+        """
+        if not self._in_foreground():
+            self._saved = None
             return
         with contextlib.suppress(termios.error):
-            saved = termios.tcgetattr(self._fd)
-            changed = [*saved]
-            changed[_LOCAL_FLAGS] &= ~(termios.ICANON | termios.ECHO)
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, changed)
-            self._saved = saved
+            found = termios.tcgetattr(self._fd)
+            wanted = [*found]
+            wanted[_LOCAL_FLAGS] &= ~(termios.ICANON | termios.ECHO)
+            if wanted != found:
+                termios.tcsetattr(self._fd, termios.TCSANOW, wanted)
+                self._saved = found
+            elif self._saved is None:
+                self._saved = found
 
     def give_back(self) -> None:
-        """The terminal is as it was."""
+        """The terminal is as it was. Does not wait for what was written: it may not be read (TCSANOW)."""
         saved, self._saved = self._saved, None
         if saved is None or not self._in_foreground():
             return
         with contextlib.suppress(termios.error):
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, saved)
+            termios.tcsetattr(self._fd, termios.TCSANOW, saved)
 
     def pressed(self) -> str:
         """What was pressed since the last time; cheap, and never waits."""
+        self.take()
         if self._saved is None:
-            self.take()
-        if self._saved is None or not self._in_foreground():
             return ""
         try:
             ready, _, _ = select.select([self._fd], [], [], 0)
@@ -86,28 +81,8 @@ class Keys:
         except OSError:
             return ""
 
-    def close(self) -> None:
-        """Give the terminal and the signal back."""
-        self.give_back()
-        if self._before is not None:
-            with contextlib.suppress(ValueError):
-                signal.signal(signal.SIGTSTP, self._before)
-            self._before = None
-
     def _in_foreground(self) -> bool:
         try:
             return os.tcgetpgrp(self._fd) == os.getpgrp()
         except OSError:
             return False
-
-    def _stop(self, *_: object) -> None:
-        """^Z: stop as if we had not listened, with a terminal that is as it was; then go on."""
-        self._on_stop()
-        self.give_back()
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        # Somebody has sent SIGCONT: `fg`, or `bg`, in which case the terminal is not ours.
-        signal.signal(signal.SIGTSTP, self._stop)
-        self.take()
-        if self._in_foreground():
-            self._on_go()

@@ -1,21 +1,22 @@
 """The live display: a few lines at the bottom of the terminal, of which only what has changed is written anew.
 
 It stands in for `sys.stderr` (and for `sys.stdout`, if that is the terminal too), so that what is printed meanwhile
-comes above it. What is written a second is bounded, and nothing is written to a terminal that takes nothing: a display
-over a slow line must not hold up the run.
+comes above it. What is written a second is bounded, and a terminal that takes nothing is not waited for (`outlet.py`):
+a display over a slow line must not hold up the run. In the background nothing is drawn: the terminal is another's.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from image_syncer_cli.cells import is_utf8, width_of
+from image_syncer_cli.job_control import JobControl
 from image_syncer_cli.key_commands import KeyCommands
 from image_syncer_cli.keys import Keys
-from image_syncer_cli.output import GONE, silence
+from image_syncer_cli.outlet import Outlet
 from image_syncer_cli.render import Display
 from image_syncer_cli.screen import screen_lines
 
@@ -37,7 +38,7 @@ class Region:
     """Lines at the bottom of `stream`'s terminal. The cursor rests at the end of the last of them."""
 
     def __init__(self, stream: TextIO, size: Callable[[], tuple[int, int]], *, colors: bool) -> None:
-        self._stream = stream
+        self._outlet = Outlet(stream)
         self._size = size
         self._colors = colors
         self._shown: list[Line] = []
@@ -52,12 +53,16 @@ class Region:
         if self._seen_at is not None:
             self._allowance = min(BURST_BYTES, self._allowance + (now - self._seen_at) * BYTES_PER_S)
         self._seen_at = now
+        if self._outlet.is_in_background:
+            self.forget()
+            return False
         size = self._size()
         if size == self._drawn_for:
             text = _changes(self._shown, lines, colors=self._colors)
         else:
             text = self._erased(size) + _changes([], lines, colors=self._colors)
-        if len(text) > self._allowance or not self._takes_something():
+        # A picture that is larger than that is drawn all the same, and then none for a while.
+        if len(text) > self._allowance < BURST_BYTES or not self._outlet.is_free:
             return False
         self._allowance -= len(text)
         self._shown, self._drawn_for = list(lines), size
@@ -67,39 +72,40 @@ class Region:
     def erase(self) -> None:
         """Take it away; the cursor is where it was before the first of its lines."""
         text = self._erased(self._size())
-        self._shown, self._drawn_for = [], (0, 0)
+        self.forget()
         self._write(text)
 
+    def forget(self) -> None:
+        """What was drawn is no longer where it was: a shell has had the terminal meanwhile."""
+        self._shown, self._drawn_for = [], (0, 0)
+
     def above(self, text: str) -> None:
-        """Write `text`, whole lines, above it."""
-        self._write(self._erased(self._size()) + text + _changes([], self._shown, colors=self._colors))
+        """Write `text`, whole lines, above it; what is drawn comes back at once, or when the terminal takes it."""
+        if self._outlet.is_in_background:
+            self.forget()
+        erased = self._erased(self._size())
+        if not self._outlet.is_free:
+            self.forget()
+        self._write(erased + text + _changes([], self._shown, colors=self._colors), must=True)
+
+    def close(self, *, wait: bool = True) -> None:
+        """It is erased, and nothing more is drawn. See `Outlet.close`."""
+        self.erase()
+        self._outlet.close(wait=wait)
 
     def _erased(self, size: tuple[int, int]) -> str:
         """What takes away the lines that are shown, which a narrower terminal may have broken into several each."""
         if not self._shown:
             return ""
         width = max(1, size[0])
-        rows = sum(max(1, -(-len(line.text) // width)) for line in self._shown)
+        rows = sum(max(1, -(-width_of(line.text) // width)) for line in self._shown)
         up = min(rows - 1, max(0, size[1] - 1))
         return "\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J"
 
-    def _takes_something(self) -> bool:
-        try:
-            return bool(select.select([], [self._stream.fileno()], [], 0)[1])
-        except (OSError, ValueError):
-            return True  # a terminal that is none, or is gone: the write tells
-
-    def _write(self, text: str) -> None:
-        if not text:
-            return
-        self.written += len(text.encode())
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError as error:
-            if error.errno not in GONE:
-                raise
-            silence(self._stream)
+    def _write(self, text: str, *, must: bool = False) -> None:
+        if text:
+            self.written += len(text.encode())
+            self._outlet.write(text, must=must)
 
 
 def _changes(shown: list[Line], lines: list[Line], *, colors: bool) -> str:
@@ -117,7 +123,7 @@ def _changes(shown: list[Line], lines: list[Line], *, colors: bool) -> str:
     if text and lines:
         text += _move(len(lines) - 1 - at, limit=there - 1 - at) + "\r"
         if lines[-1].text:
-            text += f"\x1b[{len(lines[-1].text)}C"
+            text += f"\x1b[{width_of(lines[-1].text)}C"
     return text
 
 
@@ -178,10 +184,11 @@ class LiveDisplay(Display):
         )
         self._last: Snapshot | None = None
         self._commands = KeyCommands(control) if control is not None else commands
-        stopped, goes_on = self._region.erase, self._redraw
-        self._keys = Keys.of_stdin(on_stop=stopped, on_go=goes_on) if self._commands is not None else None
+        self._is_ascii = not is_utf8(os.environ)
+        self._keys = Keys.of_stdin() if self._commands is not None else None
+        self._job = JobControl(on_stop=self._on_stop, on_go=self._on_go)
         if control is not None:
-            control.on_hurry = self.close
+            control.on_hurry = self._hurry
         self._replaced: list[tuple[str, TextIO, Any]] = []
         self._stand_in()
 
@@ -190,26 +197,38 @@ class LiveDisplay(Display):
         self._last = snapshot
         keys = ""
         if self._keys is not None and self._commands is not None:
-            for key in self._keys.pressed():
-                self._commands.press(key, snapshot.elapsed_s)
+            if pressed := self._keys.pressed():
+                self._commands.type(pressed, snapshot.elapsed_s)
             keys = self._commands.line if self._keys.is_ours else ""
         width, height = self._size()
         shown = {} if self._commands is None else self._commands.shown(snapshot.elapsed_s)
-        self._region.draw(screen_lines(snapshot, width, height, keys=keys, **shown), snapshot.elapsed_s)
+        lines = screen_lines(snapshot, width, height, keys=keys, **shown)
+        self._region.draw([line.in_ascii() for line in lines] if self._is_ascii else lines, snapshot.elapsed_s)
 
-    def close(self) -> None:
-        """Takes the display away, and gives the terminal back."""
+    def close(self, *, wait: bool = True) -> None:
+        """Takes the display away, and gives the terminal back. Without `wait`, what is not taken at once is dropped."""
         for name, real, stand_in in self._replaced:
             if getattr(sys, name) is stand_in:
                 setattr(sys, name, real)
-        self._region.erase()
-        for _, _, stand_in in self._replaced:
+        if self._keys is not None:
+            self._keys.give_back()
+        self._job.close()
+        self._region.close(wait=wait)
+        for _, _, stand_in in self._replaced if wait else ():
             stand_in.end()
         self._replaced = []
-        if self._keys is not None:
-            self._keys.close()
 
-    def _redraw(self) -> None:
+    def _hurry(self) -> None:
+        """The process is about to end, and waits for nobody."""
+        self.close(wait=False)
+
+    def _on_stop(self) -> None:
+        self._region.erase()
+        if self._keys is not None:
+            self._keys.give_back()
+
+    def _on_go(self) -> None:
+        self._region.forget()
         if self._last is not None:
             self.update(self._last)
 

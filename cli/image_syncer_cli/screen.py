@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from image_syncer_cli.cells import first_cells, plain_ascii, width_of
 from image_syncer_cli.output import printable
 from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
@@ -21,9 +22,16 @@ SPARE_COLUMNS = 3
 
 _MOST_REGISTRIES, _MOST_TRANSFERS, _MOST_STUCK = 6, 5, 2
 """Rows of each kind; more tell nothing more, and the report has them all."""
-_MOST_WORKER_LINES = 3
+_MOST_WORKER_LINES, _MOST_ERROR_LINES = 3, 4
+_TIME = 9
+"""Characters of the time before an error, and the blank after it."""
+_STANDS_AFTER_S = 10.0
+"""A transfer that moves nothing and is so old stands still."""
+_TRANSFER_HEADS = ("blob          from", "moved", "rate", "for")
 _NAME = 30
 """Characters of a registry's name beside which there is room for everything else in 80 columns."""
+_SHORTEST_NAME = 16
+"""Of which so many stay where what is said of the registry needs the room."""
 _SHORTEST_BAR, _LONGEST_BAR = 10, 60
 _ROOM_FOR_SIDES = 60
 
@@ -46,14 +54,19 @@ class Line:
         return "".join(f"\x1b[{style}m{text}\x1b[0m" if style and text else text for text, style in self.pieces)
 
     def clipped(self, width: int) -> Line:
-        """Its first `width` characters, with a mark where there were more."""
-        if len(self.text) <= width:
+        """As much of its beginning as fits into `width` cells, with a mark where there was more."""
+        if width_of(self.text) <= width:
             return self
         left, kept = max(0, width - 1), []
         for text, style in self.pieces:
-            kept.append((text[:left], style))
-            left -= len(text[:left])
+            part = first_cells(text, left)
+            kept.append((part, style))
+            left -= width_of(part) if part == text else left
         return Line((*kept, ("…" if width > 0 else "", "")))
+
+    def in_ascii(self) -> Line:
+        """For a terminal that knows nothing else."""
+        return Line(tuple((plain_ascii(text), style) for text, style in self.pieces))
 
 
 class View(Enum):
@@ -66,9 +79,11 @@ class View(Enum):
 
 _HELP = (
     "p  pause: begin nothing more, what is under way ends; p again goes on",
-    "d  drain: begin no further image, and end when those under way have ended (asks once)",
+    "d  drain: begin no further image, end when those under way have; asks once",
     "e  the last errors, and back",
     "?  this, and back",
+    "in flight: blobs on their way from or to a registry, of how many it may have",
+    "streams: blobs that a worker passes on as they come; small ones it takes whole",
 )
 
 
@@ -100,7 +115,8 @@ def screen_lines(
     if view is View.HELP:
         lines += [_plain(text) for text in _HELP[:room]]
     elif view is View.ERRORS:
-        shown = [_plain(f"{at[11:19]} {printable(text)}") for at, text in errors][-room:] if room else []
+        told = [line for at, text in errors for line in _wrapped(f"{at[11:19]} {printable(text)}", width)]
+        shown = told[-room:] if room else []
         lines += shown or [_plain("no errors so far")][:room]
     else:
         lines += _details(snapshot, width, room)
@@ -140,11 +156,15 @@ def _details(snapshot: Snapshot, width: int, room: int) -> list[Line]:
     rows = snapshot.slowest[: max(0, min(_MOST_TRANSFERS, room - len(lines)))]
     if rows:
         cells = transfer_cells(rows, width)
-        widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
-        first = width - sum(size + GAP for size in widths[1:])
-        for name, *others in cells:
+        widths = [max(width_of(row[at]) for row in cells) for at in range(len(cells[0]))]
+        first = min(widths[0], width - sum(size + GAP for size in widths[1:]))
+        if len(lines) + len(rows) < room:
+            heads = [head.rjust(size) for head, size in zip(_TRANSFER_HEADS[1:], widths[1:], strict=False)]
+            lines.append(_colored((" " * GAP).join([_TRANSFER_HEADS[0].ljust(first)[:first], *heads]), DIM))
+        for row, (name, *others) in zip(rows, cells, strict=True):
             right = "".join(" " * GAP + cell.rjust(size) for cell, size in zip(others, widths[1:], strict=True))
-            lines.append(Line(((printable(name)[:first].ljust(first), DIM), (right, ""))))
+            stands = row.seconds >= _STANDS_AFTER_S and not row.bytes_per_s
+            lines.append(Line(((printable(name)[:first].ljust(first), ""), (right, YELLOW if stands else ""))))
     return lines
 
 
@@ -184,7 +204,11 @@ def _registries(rows: Sequence[RegistryRow], width: int) -> list[Line]:
         cells = [(name, "", rate, "", errors, note) for name, _, rate, _, errors, note in cells]
     sizes = [max(len(row[at]) for row in cells) for at in range(5)]
     fixed = sum(size + GAP for size in sizes[1:] if size)
-    sizes[0] = min(sizes[0], max(8, min(_NAME if any(row[5] for row in cells) else width, width - fixed)))
+    notes = max(width_of(row[5]) for row in cells)
+    beside = min(_NAME, width - fixed - GAP - notes) if notes else width
+    if beside < _SHORTEST_NAME:
+        beside = _NAME
+    sizes[0] = min(sizes[0], max(8, min(beside, width - fixed)))
     lines = []
     for at, (name, side, *figures, note) in enumerate(cells):
         left = _shortened(name, sizes[0]).ljust(sizes[0])
@@ -201,25 +225,41 @@ def _registries(rows: Sequence[RegistryRow], width: int) -> list[Line]:
 
 
 def _workers(rows: Sequence[WorkerRow], streams: int, rate_limit: float | None, width: int) -> list[Line]:
-    """What each worker moves, and what it holds (streams+small), in three lines at most."""
+    """What each worker moves, and how many blobs it has, below a line that says what holds for all: three lines of them
+    at most, in columns.
+    """
     from image_syncer.units import format_rate
 
+    most = f"{streams} stream{'' if streams == 1 else 's'} at most in each" if streams else ""
+    held = "" if rate_limit is None else f"held to {format_rate(rate_limit)} together"
+    count = f"{len(rows)} worker{'' if len(rows) == 1 else 's'}"
+    lines = [_colored(": ".join(filter(None, (count, ", ".join(filter(None, (most, held)))))), DIM)]
     parts = []
     for row in rows:
+        small = f" + {row.small} small" if row.small else ""
         again = f" (restart {row.restarts})" if row.restarts else ""
-        parts.append(f"{row.number}: {format_rate(row.bytes_per_s)}, {row.streamed}+{row.small}{again}")
-    bounds = f"{streams} streams each" if streams else ""
-    if rate_limit is not None:
-        bounds += f"{', ' if bounds else ''}held to {format_rate(rate_limit)}"
-    head = f"workers ({bounds})  " if bounds else "workers  "
-    lines, text = [], ""
-    for part in parts:
-        if text and len(head) + len(text) + GAP + len(part) > width:
-            lines.append(Line(((head, DIM), (text, ""))))
-            head, text = " " * GAP, ""
-        text += f"{' ' * GAP if text else ''}{part}"
-    lines.append(Line(((head, DIM), (text, ""))))
-    return lines[:_MOST_WORKER_LINES]
+        name = f"{row.number}: {format_rate(row.bytes_per_s)}, {row.streamed} stream{'' if row.streamed == 1 else 's'}"
+        parts.append(f"{name}{small}{again}")
+    column = max(map(len, parts)) + GAP
+    in_line = max(1, width // column)
+    shown = parts[: in_line * _MOST_WORKER_LINES]
+    lines += [
+        _plain("".join(part.ljust(column) for part in shown[at : at + in_line]).rstrip())
+        for at in range(0, len(shown), in_line)
+    ]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[Line]:
+    """`text` in as many lines as it takes, up to `_MOST_ERROR_LINES`."""
+    lines: list[Line] = []
+    indent = ""
+    while text and len(lines) < _MOST_ERROR_LINES:
+        last = len(lines) == _MOST_ERROR_LINES - 1
+        part = text if last else first_cells(text, max(1, width - len(indent))) or text[:1]
+        lines.append(_plain(indent + part))
+        text, indent = text[len(part) :], " " * min(_TIME, width // 4)
+    return lines
 
 
 def _shortened(name: str, size: int) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["top"]
 
 EVERY_S = 0.5
+EXIT_GONE = 1
+"""As of other things that failed: the run was killed while it was looked at."""
 _MOST_STREAMS = 4096
 _LINES, _COLUMNS = 1000, 203
 """Of the picture that `--once` prints into a pipe."""
@@ -193,8 +195,8 @@ def _look_on(client: ControlClient) -> int:
     finally:
         display.close()
     if client.ended:
-        say("the run has ended", err=True)
-    return 0
+        say(client.end_words, err=True)
+    return EXIT_GONE if client.ended and not client.said_so else 0
 
 
 def _end(number: int, _frame: object) -> None:

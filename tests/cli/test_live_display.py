@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import select
+import tty
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyte
 import pytest
@@ -13,6 +17,9 @@ from cli.test_screen import SNAPSHOT
 from image_syncer_cli.key_commands import ASKED_S, KeyCommands
 from image_syncer_cli.live_display import BURST_BYTES, BYTES_PER_S, Region
 from image_syncer_cli.screen import Line, View, screen_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Screen:
@@ -91,12 +98,94 @@ def test_a_display_that_changes_wholly_is_bounded() -> None:
     assert screen.lines == ["the end"]
 
 
+def test_a_picture_larger_than_a_burst_is_drawn_all_the_same() -> None:
+    """Fifty long errors on a large terminal: it came never, as there was never so much to spare."""
+    screen = Screen(250, 60)
+    whole = lines(*("x" * 240 for _ in range(58)))
+    assert screen.region.draw(whole, 0.0)
+    assert len(screen.lines) == 58
+    assert not screen.region.draw(lines(*("y" * 240 for _ in range(58))), 1.0)
+    assert screen.region.draw(lines("y"), 10.0)
+    assert screen.region.written < 58 * 280
+
+
 def test_a_narrower_terminal_that_has_broken_the_lines_is_cleaned() -> None:
     screen = Screen(40, 8)
     screen.region.draw(lines("x" * 30, "y" * 30), 0.0)
     screen.size = (20, 8)
     screen.region.draw(lines("x" * 10), 1.0)
     assert "\x1b[3A\x1b[J" in screen.stream.getvalue()  # two lines that have become four
+
+
+class Pty:
+    """A pseudo-terminal that is read when the test likes."""
+
+    def __init__(self) -> None:
+        self.reader, writer = pty.openpty()
+        tty.setraw(writer)
+        self.stream = os.fdopen(writer, "w", encoding="utf-8")
+
+    def read(self) -> bytes:
+        data = b""
+        while select.select([self.reader], [], [], 0)[0]:
+            data += os.read(self.reader, 65536)
+        return data
+
+    def close(self) -> None:
+        self.stream.close()
+        os.close(self.reader)
+
+
+@pytest.fixture
+def unread() -> Iterator[Pty]:
+    one = Pty()
+    yield one
+    one.close()
+
+
+def test_a_terminal_that_is_not_read_is_not_waited_for(unread: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image_syncer_cli.outlet.END_S", 0.1)
+    region = Region(unread.stream, lambda: (200, 60), colors=False)
+    drawn = [region.draw(lines(*([f"{frame} {'x' * 190}"] * 50)), frame * 10.0) for frame in range(20)]
+    assert drawn[0]
+    assert not any(drawn[2:])  # one more than it holds, at most
+    for _ in range(5000):
+        region.above("a warning that is logged again and again, and again, and again\r\n")
+    region.close()
+    assert b"\x1b" in unread.read()
+    assert unread.read() == b""
+
+
+def test_what_a_terminal_did_not_take_comes_when_it_is_read(unread: Pty) -> None:
+    region = Region(unread.stream, lambda: (80, 24), colors=False)
+    region.draw(lines("bar", "rows"), 0.0)
+    for number in range(200):
+        region.above(f"line {number} {'x' * 60}\r\n")
+    shown, screen = b"", pyte.HistoryScreen(80, 24, history=1000)
+    for second in range(20):
+        shown += unread.read()
+        region.draw(lines("bar", f"rows {second}"), float(second))
+    shown += unread.read()
+    pyte.ByteStream(screen).feed(shown)
+    assert [shown.count(f"line {number} ".encode()) for number in range(200)] == [1] * 200
+    assert [line.strip() for line in screen.display if line.strip()][-2:] == ["bar", "rows 19"]
+    region.close()
+
+
+def test_in_the_background_it_draws_nothing_but_says_what_is_printed(
+    unread: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = Region(unread.stream, lambda: (80, 24), colors=False)
+    region.draw(lines("bar", "rows"), 0.0)
+    unread.read()
+    monkeypatch.setattr("os.tcgetpgrp", lambda _fd: os.getpgrp() + 1)
+    assert not region.draw(lines("bar", "more"), 1.0)
+    region.above("a warning\r\n")
+    assert unread.read() == b"a warning\r\n"
+    monkeypatch.undo()
+    assert region.draw(lines("bar", "more"), 2.0)
+    assert unread.read() == b"\rbar\x1b[K\r\n\rmore\x1b[K\r\x1b[4C"
+    region.close()
 
 
 class Run:
@@ -128,6 +217,31 @@ def pressed(keys: str, **more: Any) -> tuple[Run, KeyCommands]:
 @pytest.mark.parametrize(("keys", "drains"), [("d", 0), ("dd", 1), ("dxd", 0), ("dpd", 0), ("ddd", 1), ("dddd", 2)])
 def test_a_drain_is_asked_for_twice_in_a_row(keys: str, drains: int) -> None:
     assert pressed(keys)[0].drains == drains
+
+
+def typed(*bursts: str) -> tuple[Run, KeyCommands]:
+    """What comes between two looks, one second apart."""
+    run = Run()
+    commands = KeyCommands(run)
+    for at, keys in enumerate(bursts):
+        commands.type(keys, float(at))
+    return run, commands
+
+
+@pytest.mark.parametrize(
+    "pasted", ["git add address", "d" * 100, "\x1b[200~ddpp", "\x1bd", "\x1bp", "\x1bOP", "dd", "add", "x\nd\nd\n"]
+)
+def test_what_was_pasted_neither_drains_nor_pauses(pasted: str) -> None:
+    run, _ = typed(pasted)
+    assert (run.drains, run.is_paused) == (0, False)
+
+
+def test_keys_pressed_one_by_one_count_and_a_question_is_answered_when_it_was_seen() -> None:
+    assert typed("d", "d")[0].drains == 1
+    assert typed("dd", "d")[0].drains == 1
+    assert typed("d", "git add address", "d")[0].drains == 0
+    assert typed("ep")[0].is_paused
+    assert "pasted" in typed("git add address")[1].shown(1.0)["notice"]
 
 
 def test_a_question_does_not_wait_for_ever() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from image_syncer.telemetry import Outcome, RegistryRow, Snapshot, TransferRow, WorkerRow
-from image_syncer_cli.screen import SPARE_COLUMNS, View, screen_lines
+from image_syncer_cli.cells import is_utf8, width_of
+from image_syncer_cli.screen import SPARE_COLUMNS, YELLOW, View, screen_lines
 from support.display_picture import draw
 
 MIB = 2**20
@@ -38,11 +39,11 @@ SNAPSHOT = Snapshot(
 EIGHTY = """\
 ━━━━━━━──────────────────────  25% 1.0 GiB of 4.0 GiB · 120 MiB/s · 26 s left
 93 of 150 images (60 copied) · 512 of 812 blobs
-registry                         rate  in flight  errors
-registry-1.docker.io  from  120 MiB/s          8       0  paced to 1.5 reque…
-harbor.example:8443   to    120 MiB/s    8 of 16       2
-workers (4 streams each, held to 191 MiB/s)  1: 60.0 MiB/s, 4+2
-  5: 60.0 MiB/s, 4+0 (restart 1)
+registry                     rate  in flight  errors
+…try-1.docker.io  from  120 MiB/s          8       0  paced to 1.5 requests/s
+…or.example:8443  to    120 MiB/s    8 of 16       2
+2 workers: 4 streams at most in each, held to 191 MiB/s together
+1: 60.0 MiB/s, 4 streams + 2 small    5: 60.0 MiB/s, 4 streams (restart 1)
 p pause"""
 
 
@@ -131,6 +132,73 @@ def test_the_picture_in_the_docs_is_what_is_shown() -> None:
 
 def test_many_workers_take_three_lines_at_most() -> None:
     rows = tuple(WorkerRow(number, 60 * MIB, 4, 2) for number in range(1, 65))
-    lines = [line for line in shown(replace(SNAPSHOT, workers=rows), height=50) if ", 4+2" in line]
-    assert len(lines) == 3
-    assert lines[0].startswith("workers (4 streams each, held to 191 MiB/s)  1: 60.0 MiB/s")
+    lines = shown(replace(SNAPSHOT, workers=rows), height=50)
+    at = lines.index("64 workers: 4 streams at most in each, held to 191 MiB/s together")
+    assert lines[at + 1] == "1: 60.0 MiB/s, 4 streams + 2 small   2: 60.0 MiB/s, 4 streams + 2 small"
+    assert sum("4 streams + 2 small" in line for line in lines) == 3
+
+
+def test_what_is_said_of_one_worker() -> None:
+    lines = shown(replace(SNAPSHOT, workers=(WorkerRow(1, 0.0, 1, 0),), streams=1, rate_limit=None))
+    assert "1 worker: 1 stream at most in each" in lines
+    assert "1: 0 B/s, 1 stream" in lines
+
+
+def test_transfers_have_a_heading_where_there_is_room_and_stay_together_on_a_wide_terminal() -> None:
+    lines = shown(width=200)
+    at = next(at for at, line in enumerate(lines) if line.startswith("blob          from"))
+    assert lines[at].endswith("for")
+    assert len(lines[at]) == len(lines[at + 1]) < 110
+    assert not any(line.startswith("blob ") for line in shown(height=11))
+
+
+def test_a_transfer_that_stands_still_is_seen() -> None:
+    stands = replace(SNAPSHOT.slowest[0], bytes_per_s=0.0, seconds=40.0)
+    lines = screen_lines(replace(SNAPSHOT, slowest=(stands, SNAPSHOT.slowest[1])), 80, 24)
+    assert [line.pieces[1][1] for line in lines if "library/nginx" in line.text] == [YELLOW, ""]
+
+
+WIDE = "unten 日本語のエラーメッセージ e\u0301 " * 20
+
+
+@pytest.mark.parametrize("width", [200, 80, 40, 11, 4])
+def test_characters_of_two_cells_do_not_break_lines(width: int) -> None:
+    rows = (RegistryRow(WIDE, "source", 5.0 * MIB, throttled=WIDE),)
+    slow = (replace(SNAPSHOT.slowest[0], source=WIDE, destination=WIDE),)
+    change = replace(SNAPSHOT, waiting=WIDE, stuck=(WIDE,), registries=rows, slowest=slow)
+    for view in View:
+        for line in screen_lines(change, width, 40, view=view, errors=[("2026-01-02T03:04:05+00:00", WIDE)] * 3):
+            assert width_of(line.text) <= max(1, width - SPARE_COLUMNS)
+
+
+def test_a_long_error_takes_several_lines() -> None:
+    lines = shown(view=View.ERRORS, errors=[("2026-01-02T03:04:05+00:00", "a " * 60 + "end"), ("", "b" * 1000)])
+    assert "end" in lines[3]
+    assert lines[3].startswith("         a")
+    assert [line[9] for line in lines[-4:]] == ["b"] * 4
+    assert lines[-1].endswith("…")
+
+
+def test_a_terminal_without_utf8_gets_ascii() -> None:
+    lines = [line.in_ascii().text for line in screen_lines(replace(SNAPSHOT, waiting=WIDE), 80, 24, keys="p · d")]
+    assert all(map(str.isascii, lines))
+    assert lines[0].startswith("=======------")
+    assert lines[-1].rstrip() == "p | d"
+
+
+@pytest.mark.parametrize(
+    ("environ", "answer"),
+    [
+        ({"LANG": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "C.utf8"}, True),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LC_CTYPE": "UTF-8"}, True),
+        ({}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "de_DE.ISO-8859-1"}, False),
+    ],
+)
+def test_the_locale_says_what_the_terminal_knows(environ: dict[str, str], answer: bool) -> None:
+    """Python sets LC_CTYPE itself where the locale is C (PEP 538)."""
+    assert is_utf8(environ) is answer

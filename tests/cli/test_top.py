@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 
 from cli.test_screen import SNAPSHOT
-from image_syncer.coordinator.control_paths import make_private
-from image_syncer.coordinator.control_socket import ControlSocket
+from image_syncer.coordinator import control_client
+from image_syncer.coordinator.control_paths import control_sockets, make_private, sweep
+from image_syncer.coordinator.control_socket import MOST_CLIENTS, ControlSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cli.conftest import Command
     from image_syncer.telemetry import Snapshot
@@ -131,3 +135,120 @@ def test_without_a_run_there_is_nothing_to_look_at(command: Command, runtime: Pa
     (runtime / "image-syncer" / "12.sock").touch()  # what a run that was killed has left
     ran = command("top", str(runtime / "no.sock"))
     assert (ran.code, "no run answers at" in ran.err) == (1, True)
+
+
+class Stranger:
+    """Listens where a run would, and says the same to everybody, again and again or once."""
+
+    def __init__(self, path: Path, said: bytes, *, again: bool) -> None:
+        self.path, self._said, self._again = path, said, again
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(self._said)
+                    while connection.recv(1000):
+                        for _ in range(2000 if self._again else 1):
+                            connection.sendall(self._said)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+STRANGE = {
+    "garbage": b"\x00\xff hello\n",
+    "deep": b"[" * 200_000 + b"\n",
+    "a list": b"[]\n",
+    "nothing in it": b'{"ok": true}\n',
+    "other types": b'{"ok": true, "paused": 1, "draining": "no", "errors": {}, "snapshot": {"images_total": "many"}}\n',
+    "too much": b'{"ok": true, "snapshot": {"bytes_total": 1e400}}\n',
+    "no snapshot": b'{"ok": true, "snapshot": [7]}\n',
+    "rows of something": b'{"ok": true, "snapshot": {"workers": [{"number": null}]}}\n',
+}
+
+
+@pytest.mark.parametrize("said", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("words", [["--once"], ["--pause"], ["--errors"]], ids=lambda words: words[0])
+def test_whatever_a_stranger_says_ends_in_a_sentence(
+    command: Command, runtime: Path, said: bytes, words: list[str]
+) -> None:
+    stranger = Stranger(runtime / "x.sock", said, again=False)
+    try:
+        ran = command("top", str(stranger.path), *words)
+    finally:
+        stranger.close()
+    if said == STRANGE["nothing in it"] and words == ["--once"]:
+        assert (ran.code, ran.out) == (0, "no run is under way there now\n")
+    elif b"snapshot" in said and b"paused" not in said and words != ["--once"]:
+        assert ran.code == 1  # the answer to another command
+    else:
+        assert (ran.code, ran.err.count("\n")) == (1, 1), ran.err
+        assert "than a run does" in ran.err or "cannot read" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [(b"", False), (b"x", True), (b'{"event": "snapshot"}\n', True), (b"x" * 2**16, True)],
+    ids=["never", "half a line", "other things", "an endless line"],
+)
+def test_whoever_does_not_answer_is_not_waited_for(
+    command: Command, runtime: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, again: bool
+) -> None:
+    monkeypatch.setattr(control_client, "ANSWER_S", 0.3)
+    stranger = Stranger(runtime / "x.sock", said, again=again)
+    try:
+        ran = command("top", str(stranger.path), "--once")
+    finally:
+        stranger.close()
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert "does not answer" in ran.err or "than a run does" in ran.err
+
+
+def test_a_process_of_another_user_is_not_talked_to(
+    command: Command, noting: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    monkeypatch.setattr(control_client, "peer_user", lambda _connection: 815)
+    ran = command("top", str(next((Path(os.environ["XDG_RUNTIME_DIR"]) / "image-syncer").iterdir())), "--pause")
+    assert ran.code == 1
+    assert "another user (uid 815)" in ran.err
+    assert noting.asked == []
+
+
+def test_sockets_of_killed_runs_are_swept_and_directories_of_others_are_not_looked_into(runtime: Path) -> None:
+    place = runtime / "image-syncer"
+    make_private(place)
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(place / "1.sock"))
+    stale.close()
+    (place / "2.sock").write_text("no socket")
+    alive = Stranger(place / "3.sock", b"", again=False)
+    environ = {"XDG_RUNTIME_DIR": str(runtime)}
+    try:
+        assert control_sockets(environ) == [str(place / "3.sock")]
+        sweep(place)
+        assert {one.name for one in place.iterdir()} == {"2.sock", "3.sock"}
+        place.chmod(0o777)
+        assert control_sockets(environ) == []
+    finally:
+        alive.close()
+
+
+def test_more_than_there_may_be_are_told_so(command: Command, noting: Noting, runtime: Path) -> None:
+    path = str(runtime / "image-syncer" / "4711.sock")
+    with contextlib.ExitStack() as others:
+        for _ in range(MOST_CLIENTS):
+            others.enter_context(contextlib.closing(control_client.ControlClient(path))).ask("status")
+        ran = command("top", "--pause")
+    assert ran.code == 1
+    assert "others look on already" in ran.err
+    assert noting.asked == []

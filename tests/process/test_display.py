@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.processes import children_of, wait_until
 from support.sync_process import PROJECT, SOURCE_ROOTS, RunFiles
 from support.terminal import Terminal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from process.conftest import Pair
 
 MIB = 2**20
+FULL_BYTES = 4000
+"""A pseudo-terminal of Linux holds some 4 KiB for its reader before whoever writes has to wait."""
 
 
 @pytest.fixture
@@ -75,8 +78,8 @@ def test_a_run_shows_itself_and_obeys_its_keys(pair: Pair, start: Callable[..., 
     terminal.wait_for_text("p pause · d drain · e errors · ? help")
     terminal.wait_for_text(pair.source.address)
     terminal.wait_for_text(" from ")
-    for part in ("of 30 images", "registry", "in flight", "workers", "team/app"):
-        assert part in terminal.text
+    for part in ("of 30 images", "registry", "in flight", "1 worker: ", "team/app"):
+        terminal.wait_for_text(part)
     assert terminal.hands_out_keys
     terminal.press("?")
     terminal.wait_for_text("d  drain: begin no further image")
@@ -106,7 +109,9 @@ def test_a_drain_is_asked_for_twice(pair: Pair, start: Callable[..., Terminal]) 
     terminal.wait_for_text("Press d again")
     terminal.press("x")
     terminal.wait_for(lambda: "Press d again" not in terminal.text, "that another key takes it back")
-    terminal.press("dd")
+    terminal.press("d")
+    terminal.wait_for_text("Press d again")
+    terminal.press("d")
     terminal.wait_for_text("drains: ends when the images under way have ended")
     pair.speed_up()
     assert terminal.wait() == 0
@@ -212,3 +217,81 @@ def test_top_shows_a_run_of_another_process_and_controls_it(pair: Pair, start: C
     gone = start(str(terminal.pid), verb="top")
     assert gone.wait() == 2
     assert "no socket" in gone.text
+
+
+@pytest.mark.slow
+def test_a_terminal_that_nobody_reads_does_not_hold_up_the_run(pair: Pair, start: Callable[..., Terminal]) -> None:
+    """As over a line that hangs: the last lines can be written by nobody, but all that was to be done is done."""
+    terminal = start(*SLOW, columns=200, rows=60)
+    terminal.wait_for_text("p pause")
+    pair.slow_down(MIB)
+    wait_until(lambda: terminal.unread >= FULL_BYTES, "that the terminal takes nothing more")
+    pair.speed_up()
+    wait_until(lambda: pair.puts() >= 90, "that all blobs are there")
+    assert terminal.wait() == 0
+    assert terminal.is_as_before
+    pair.assert_copied()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_unasked_obeys_keys_when_it_goes_on(pair: Pair, start: Callable[..., Terminal]) -> None:
+    """SIGSTOP tells nobody: the shell sets the terminal back, and `fg` does not undo that."""
+    shell = ("bash", "-c", 'set -m; "$@"; stty icanon echo; echo has stopped; read line; fg > /dev/null', "bash")
+    terminal = start(*SLOW, launcher=shell)
+    terminal.wait_for_text("p pause")
+    run = next(one for one in children_of(terminal.pid) if not one.is_stopped)
+    os.kill(run.pid, signal.SIGSTOP)
+    terminal.wait_for_text("has stopped")
+    terminal.press("\n")
+    terminal.wait_for(lambda: terminal.hands_out_keys, "that keys are handed out again")
+    terminal.press("p")
+    terminal.wait_for_text("paused: nothing more begins")
+    assert terminal.text.count("p go on") == 1
+    terminal.press("p")
+    pair.speed_up()
+    assert terminal.wait() == 0
+    assert terminal.is_as_before
+
+
+@pytest.mark.slow
+def test_in_the_background_nothing_is_drawn(pair: Pair, start: Callable[..., Terminal]) -> None:
+    shell = ("bash", "-c", 'set -m; "$@" & echo begun; read line; echo "you wrote $line"; wait; echo waited', "bash")
+    terminal = start(*SLOW, launcher=shell)
+    terminal.wait_for_text("begun")
+    pair.wait_for_bytes(MIB)
+    terminal.press("hello\n")
+    terminal.wait_for_text("you wrote hello")
+    terminal.read(1.5)
+    assert terminal.lines == ["begun", "hello", "you wrote hello"]
+    pair.speed_up()
+    terminal.wait_for_text("30 copied")
+    terminal.wait_for_text("waited")
+    assert terminal.is_as_before
+
+
+@pytest.mark.slow
+def test_the_terminal_is_as_it_was_after_a_quit(start: Callable[..., Terminal]) -> None:
+    terminal = start(*SLOW)
+    terminal.wait_for_text("p pause")
+    terminal.press("\x1c")
+    assert terminal.wait() == -signal.SIGQUIT
+    assert terminal.is_as_before
+    assert "p pause" not in terminal.text
+
+
+@pytest.mark.slow
+def test_pasted_text_does_not_drain_a_run(pair: Pair, start: Callable[..., Terminal]) -> None:
+    terminal = start(*SLOW)
+    terminal.wait_for_text("p pause")
+    terminal.press("git add address paddle\n" * 20)
+    terminal.wait_for_text("that was pasted, and is ignored")
+    pair.speed_up()
+    assert terminal.wait() == 0
+    assert "30 copied" in terminal.text
+
+
+@pytest.mark.slow
+def test_where_the_locale_knows_no_utf8_there_is_none(start: Callable[..., Terminal]) -> None:
+    terminal = start(*SLOW, LANG="C")
+    terminal.wait_for_text("p pause | d drain | e errors | ? help")
+    assert terminal.text.isascii()

@@ -73,6 +73,11 @@ class Terminal:
     def is_as_before(self) -> bool:
         return termios.tcgetattr(self._fd) == self.before
 
+    @property
+    def unread(self) -> int:
+        """Bytes that have come, and that nobody has taken."""
+        return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4))[0])
+
     def press(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
+from image_syncer.coordinator.control_peer import peer_user
 from image_syncer.errors import SyncError
 from image_syncer.telemetry.snapshot_data import snapshot_from_data
 
@@ -17,12 +20,26 @@ if TYPE_CHECKING:
 __all__ = ["ControlClient", "read_snapshot"]
 
 ANSWER_S = 10.0
-"""For an answer: a run whose loop stands still for so long has other worries."""
+"""For an answer, however it comes: a run whose loop stands still for so long has other worries."""
 CHUNK_BYTES = 64 * 2**10
+MOST_LINE_BYTES = 4 * 2**20
+"""A snapshot of the largest run has a tenth of it."""
+_FIELDS: dict[str, type] = {"paused": bool, "draining": bool, "rate": str, "streams": int, "errors": list}
+_ANSWERS: dict[str, tuple[str, ...]] = {
+    "pause": ("paused", "draining"),
+    "resume": ("paused", "draining"),
+    "drain": ("paused", "draining"),
+    "rate": ("rate",),
+    "streams": ("streams",),
+    "errors": ("errors",),
+}
+"""What the answer to a command has, at least."""
 
 
 class ControlClient:
-    """Blocks while it waits. Raises SyncError where nobody listens at `path`, or what comes is no answer."""
+    """Blocks while it waits. Raises SyncError where nobody listens at `path`, where it is another user's process that
+    does (but for root), or where what comes is no answer.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -31,6 +48,8 @@ class ControlClient:
         self._buffer = b""
         self.ended = False
         """Whether the run has ended, as far as is known."""
+        self.said_so = False
+        """Whether it was the run that told of its end: one that was killed cannot."""
         try:
             self._socket.connect(path)
         except OSError as error:
@@ -39,6 +58,12 @@ class ControlClient:
                 f"no run answers at {path}: {error.strerror or error}",
                 hint="Runs of sync and copy listen while they go on, unless --control none was given.",
             ) from error
+        if (user := peer_user(self._socket)) not in (None, os.geteuid()) and os.geteuid() != 0:
+            self._socket.close()
+            raise SyncError(
+                f"it is a process of another user (uid {user}) that listens at {path}",
+                hint="Only that user and root control the run; whatever else it is, it is not yours.",
+            )
 
     def close(self) -> None:
         """Hang up."""
@@ -51,14 +76,27 @@ class ControlClient:
     def ask(self, command: str, **given: Any) -> dict[str, Any]:
         """The answer to a command. Raises SyncError with the run's own words where it refuses."""
         self._send({"v": 1, "command": command, **given})
+        deadline = time.monotonic() + ANSWER_S
         while True:
             for told in self.take(wait=True):
                 if "ok" in told:
-                    if told["ok"]:
-                        return told
-                    raise SyncError(f"the run refused: {told.get('error', 'no reason was given')}")
+                    return self._checked(command, told)
             if self.ended:
-                raise SyncError("the run has ended")
+                raise SyncError(self.end_words)
+            if time.monotonic() > deadline:
+                raise SyncError(f"the run at {self._path} does not answer")
+
+    @property
+    def end_words(self) -> str:
+        """How it has ended, as far as is known here."""
+        return "the run has ended" if self.said_so else "the run is gone without a word: it was killed, or has hung up"
+
+    def _checked(self, command: str, told: dict[str, Any]) -> dict[str, Any]:
+        if not told["ok"]:
+            raise SyncError(f"the run refused: {told.get('error', 'no reason was given')}")
+        if any(not isinstance(told.get(name), _FIELDS[name]) for name in _ANSWERS.get(command, ())):
+            raise self._strange()
+        return told
 
     def take(self, *, wait: bool = False) -> Iterator[dict[str, Any]]:
         """What has come: answers and events. With `wait`, at least once something is waited for."""
@@ -68,11 +106,12 @@ class ControlClient:
             line, _, self._buffer = self._buffer.partition(b"\n")
             try:
                 told = json.loads(line)
-            except ValueError as error:
-                raise SyncError(f"{self._path} answers with something else than a run does") from error
+            except (ValueError, RecursionError) as error:
+                raise self._strange() from error
             if not isinstance(told, dict):
-                raise SyncError(f"{self._path} answers with something else than a run does")
-            self.ended |= told.get("event") == "end"
+                raise self._strange()
+            if told.get("event") == "end":
+                self.ended = self.said_so = True
             yield told
 
     def receive(self) -> None:
@@ -86,9 +125,10 @@ class ControlClient:
     def _send(self, command: dict[str, Any]) -> None:
         try:
             self._socket.sendall(json.dumps(command).encode() + b"\n")
-        except OSError as error:
-            self.ended = True
-            raise SyncError(f"the run at {self._path} has ended, or has hung up") from error
+        except TimeoutError as error:
+            raise SyncError(f"the run at {self._path} does not answer") from error
+        except OSError:
+            return  # it has hung up; why, it may have said before
 
     def _receive(self) -> None:
         try:
@@ -100,6 +140,11 @@ class ControlClient:
         if not chunk:
             self.ended = True
         self._buffer += chunk
+        if len(self._buffer) > MOST_LINE_BYTES and b"\n" not in self._buffer:
+            raise self._strange()
+
+    def _strange(self) -> SyncError:
+        return SyncError(f"{self._path} answers with something else than a run does")
 
 
 def read_snapshot(told: dict[str, Any]) -> Snapshot | None:

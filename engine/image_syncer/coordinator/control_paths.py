@@ -19,6 +19,7 @@ __all__ = [
     "default_control_socket",
     "is_alive",
     "make_private",
+    "sweep",
 ]
 
 _NAME = "image-syncer"
@@ -54,10 +55,22 @@ def control_sockets(environ: Mapping[str, str]) -> list[str]:
     found: dict[str, float] = {}
     for place in {control_directory(environ), _of_user(os.geteuid())}:
         with contextlib.suppress(OSError):
+            if not _is_ours(place):
+                continue  # whoever made it could have put anything there
             for path in place.glob("*.sock"):
-                if is_alive(path):
+                if path.is_socket() and is_alive(path):
                     found[str(path)] = path.stat().st_mtime
     return sorted(found, key=found.__getitem__)
+
+
+def sweep(directory: Path) -> None:
+    """Takes away what runs that were killed have left in `directory`, which is this user's alone. A run's socket gets
+    its name when it listens, so that none is taken from one that lives.
+    """
+    with contextlib.suppress(OSError):
+        for path in directory.glob("*.sock"):
+            if path.is_socket() and not is_alive(path):
+                path.unlink(missing_ok=True)
 
 
 def is_alive(path: Path) -> bool:
@@ -79,9 +92,13 @@ def make_private(directory: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         directory.mkdir(0o700)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+    if not _is_ours(directory):
         raise PermissionError(f"{directory} has to be a directory of this user alone (mode 700)")
+
+
+def _is_ours(directory: Path) -> bool:
+    found = directory.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS
 
 
 def _of_user(user: int) -> Path:

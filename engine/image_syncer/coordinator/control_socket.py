@@ -11,7 +11,6 @@ import contextlib
 import os
 import socket
 import stat
-import struct
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.config import RateSchedule
-from image_syncer.coordinator.control_paths import control_directory, is_alive, make_private
+from image_syncer.coordinator.control_paths import control_directory, is_alive, make_private, sweep
+from image_syncer.coordinator.control_peer import peer_user
 from image_syncer.telemetry import get_logger
 from image_syncer.telemetry.snapshot_data import snapshot_data
 
@@ -38,8 +38,6 @@ MOST_UNREAD_BYTES = 512 * 2**10
 MOST_CLIENTS = 16
 LEAST_SPACING_S, DEFAULT_SPACING_S, MOST_SPACING_S = 0.1, 0.5, 60.0
 """Of snapshots in a stream."""
-
-_PEER = struct.Struct("3i")
 
 _log = get_logger(__name__)
 
@@ -98,7 +96,11 @@ class ControlSocket:
                 self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not _is_allowed(writer) or len(self._writers) >= MOST_CLIENTS:
+        if not _is_allowed(writer):
+            writer.close()
+            return
+        if len(self._writers) >= MOST_CLIENTS:
+            self._say(writer, {"ok": False, "error": f"{MOST_CLIENTS} others look on already"})
             writer.close()
             return
         self._writers.add(writer)
@@ -199,6 +201,7 @@ def open_listener(path: Path) -> socket.socket:
     """
     if path.parent == control_directory(os.environ):
         make_private(path.parent)
+        sweep(path.parent)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(f"{path} is there, and is no socket")
@@ -223,9 +226,6 @@ def open_listener(path: Path) -> socket.socket:
 
 def _is_allowed(writer: asyncio.StreamWriter) -> bool:
     """Whether the other side is the same user, or root."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True  # not Linux: the modes of socket and directory have to do
-    peer = writer.get_extra_info("socket")
-    _, user, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, option, _PEER.size))
-    return user in (0, os.geteuid())
+    user = peer_user(writer.get_extra_info("socket"))
+    # Where the kernel does not tell, the modes of socket and directory have to do.
+    return user in (None, 0, os.geteuid())

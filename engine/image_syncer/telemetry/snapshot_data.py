@@ -19,6 +19,15 @@ _ROWS: tuple[tuple[str, type[Any]], ...] = (
     ("registries", RegistryRow),
     ("workers", WorkerRow),
 )
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "int": (int, float),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+_MOST = 2**63
+"""No counter is larger."""
 
 
 def snapshot_data(snapshot: Snapshot) -> dict[str, Any]:
@@ -29,9 +38,11 @@ def snapshot_data(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def snapshot_from_data(data: Mapping[str, Any]) -> Snapshot:
-    """The reverse. Raises ValueError, TypeError or KeyError where `data` is none."""
+    """The reverse. Raises ValueError, TypeError, KeyError or AttributeError where `data` is none: whoever listens at a
+    socket may say anything.
+    """
     known = _known(Snapshot, data)
-    known["outcomes"] = {Outcome(name): count for name, count in data.get("outcomes", {}).items()}
+    known["outcomes"] = {Outcome(name): _checked("int", count) for name, count in data.get("outcomes", {}).items()}
     known["stuck"] = tuple(map(str, data.get("stuck", ())))
     for name, row in _ROWS:
         known[name] = tuple(row(**_known(row, one)) for one in data.get(name, ()))
@@ -39,5 +50,19 @@ def snapshot_from_data(data: Mapping[str, Any]) -> Snapshot:
 
 
 def _known(kind: type[_Row], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}
+    types = {field.name: str(field.type) for field in fields(kind)}
+    return {name: _checked(types[name], value) for name, value in data.items() if name in types}
+
+
+def _checked(type_name: str, value: Any) -> Any:
+    """`value` where it is of the plain type of that name, as a field is annotated, or where that is not a plain one.
+    Raises TypeError, or ValueError for numbers that nothing has so many of.
+    """
+    names = type_name.split(" | ")
+    if not set(names) <= _PLAIN.keys():
+        return value
+    if type(value) not in {kind for name in names for kind in _PLAIN[name]}:
+        raise TypeError(f"{value!r:.40} is no {type_name}")
+    if isinstance(value, (int, float)) and not abs(value) <= _MOST:
+        raise ValueError(f"{value!r:.40} is more than there can be")
+    return value
