@@ -35,6 +35,8 @@ PROTOCOL = 1
 MOST_LINE_BYTES = 16 * 2**10
 MOST_UNREAD_BYTES = 512 * 2**10
 """That wait for a client to read them: one that lets more come up is dropped."""
+UNREAD_S = 10.0
+"""For how long a client may read nothing of what it has asked for."""
 MOST_CLIENTS = 16
 LEAST_SPACING_S, DEFAULT_SPACING_S, MOST_SPACING_S = 0.1, 0.5, 60.0
 """Of snapshots in a stream."""
@@ -115,6 +117,11 @@ class ControlSocket:
                     return
                 if line.strip():
                     self._say(writer, self._answer(line, writer))
+                    # What was sent at once is not answered at once: the run, and those who read, have their turns.
+                    await asyncio.sleep(0)
+                    await asyncio.wait_for(writer.drain(), UNREAD_S)
+        except (asyncio.TimeoutError, TimeoutError):
+            writer.transport.abort()
         except OSError:
             return  # the client is gone
         finally:
