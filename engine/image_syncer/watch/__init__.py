@@ -7,7 +7,7 @@ from image_syncer.watch.local_zone import local_zone
 from image_syncer.watch.orders import Cause, WatchOrder
 from image_syncer.watch.schedule import parse_schedule
 from image_syncer.watch.settings import WatchSettings
-from image_syncer.watch.watcher import WatchView
+from image_syncer.watch.view import WatchView
 from image_syncer.watch.webhooks import NotifyWhen, Webhook, parse_webhook, parse_webhook_file
 
 __all__ = [

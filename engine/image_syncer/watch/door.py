@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import Report
     from image_syncer.watch.settings import WatchSettings
-    from image_syncer.watch.watcher import WatchView
+    from image_syncer.watch.view import WatchView
     from image_syncer.watch.webhooks import NotifyWhen, Webhook
 
 __all__ = ["run_watch", "tell_webhooks"]

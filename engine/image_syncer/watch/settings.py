@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from image_syncer.config import Settings
     from image_syncer.telemetry.listening import Listen
     from image_syncer.watch.schedule import Schedule
     from image_syncer.watch.webhooks import NotifyWhen, Webhook
 
-__all__ = ["DEFAULT_REST", "WatchSettings"]
+__all__ = ["DEFAULT_REST", "WatchSettings", "round_settings"]
 
 DEFAULT_REST = 6
 """Rounds in which a quiet repository is looked at once, at least: an hour, where rounds begin every ten minutes."""
@@ -29,3 +32,11 @@ class WatchSettings:
     events_token: str | None = None
     webhooks: tuple[Webhook, ...] = ()
     notify_when: NotifyWhen | None = None
+
+
+def round_settings(settings: Settings, began: datetime) -> Settings:
+    """Those of a run that begins at `began` (UTC): `{time}` in the name of its report says so."""
+    path = settings.report_path
+    if path is None or "{time}" not in path:
+        return settings
+    return replace(settings, report_path=path.replace("{time}", began.strftime("%Y%m%dT%H%M%S.%fZ")))

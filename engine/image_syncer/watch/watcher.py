@@ -22,9 +22,8 @@ import os
 import random
 import signal
 import time
-from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -37,11 +36,13 @@ from image_syncer.telemetry.observing import OBSERVERS
 from image_syncer.telemetry.server_thread import ServerThread
 from image_syncer.watch.activity import Activity
 from image_syncer.watch.collector import WatchCollector
+from image_syncer.watch.files_in_force import FilesInForce
 from image_syncer.watch.orders import Cause, Pushes, WatchOrder
 from image_syncer.watch.own_loop import OnItsLoop
-from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
+from image_syncer.watch.parts import awake_part, is_empty, repository_of
 from image_syncer.watch.server import WatchServer
 from image_syncer.watch.service import ServiceManager
+from image_syncer.watch.settings import round_settings
 from image_syncer.watch.status import State, WatchStatus
 from image_syncer.watch.webhook_post import WebhookPoster
 from image_syncer.watch.webhooks import NotifyWhen, is_wanted, summary_of
@@ -50,12 +51,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from image_syncer.config import Configuration, Settings
-    from image_syncer.telemetry import ImageResult, Report, Snapshot
+    from image_syncer.telemetry import ImageResult, Report
     from image_syncer.telemetry.metrics import RunMetrics
     from image_syncer.watch.events import PushedRepository
     from image_syncer.watch.settings import WatchSettings
+    from image_syncer.watch.view import WatchView
 
-__all__ = ["WatchView", "Watcher"]
+__all__ = ["Watcher"]
 
 LONGEST_WAIT_S = 30.0
 """How long the loop sleeps at most: clocks are set, and machines are suspended."""
@@ -67,31 +69,6 @@ _EXIT_INTERNAL = 70
 _MOST_REASON_CHARS = 2000
 
 _log = get_logger(__name__)
-
-
-class WatchView(Protocol):
-    """Those who look on. They are called from the loop, and must not block."""
-
-    def on_line(self, text: str) -> None:
-        """Something happened that people like to know."""
-
-    def on_trouble(self, text: str) -> None:
-        """Something happened that people should know."""
-
-    def on_configuration(self, configuration: Configuration) -> None:
-        """These files are in force from now on."""
-
-    def on_begin(self, order: WatchOrder) -> None:
-        """A run begins."""
-
-    def on_progress(self, snapshot: Snapshot) -> None:
-        """As of `sync`."""
-
-    def on_image(self, result: ImageResult) -> None:
-        """As of `sync`."""
-
-    def on_end(self, order: WatchOrder, report: Report | None) -> None:
-        """The run that was begun has ended, or could not begin (None)."""
 
 
 class Watcher:
@@ -108,15 +85,13 @@ class Watcher:
         view: WatchView,
         metrics: RunMetrics | None,
     ) -> None:
-        self._load = load
         self._settings = settings
         self._watch = watch
         self._view = view
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._clock = time.time if watch.schedule.uses_wall_clock else self._loop.time
-        self._configuration = load()
-        self._index = RuleIndex(self._configuration)
+        self._files = FilesInForce(load)
         self._activity = Activity(watch.rest)
         self._pushes = Pushes()
         self._poster = WebhookPoster(watch.webhooks)
@@ -150,7 +125,7 @@ class Watcher:
                     await asyncio.to_thread(self._serving.start)
                     serving = True
                     self._view.on_line(f"listening at {self._server.address}")
-                self._view.on_configuration(self._configuration)
+                self._view.on_configuration(self._files.configuration)
                 if (seconds := self._start.at - self._clock()) > 0:
                     first = datetime.fromtimestamp(time.time() + seconds).astimezone().isoformat(timespec="seconds")
                     self._view.on_line(f"the first round begins at {first}")
@@ -175,7 +150,7 @@ class Watcher:
         """Something was pushed there: the rules about it are due soon. Returned is how many of them some rule means."""
         meant = []
         for each in pushed:
-            if sources := self._index.about(each):
+            if sources := self._files.index.about(each):
                 meant.append(each)
                 self._activity.wake(map(str, sources))
         self._pushes.add(meant, self._loop.time())
@@ -194,7 +169,7 @@ class Watcher:
                 return self._by_schedule()
             due_at = self._pushes.due_at
             if due_at is not None and due_at <= self._loop.time():
-                return WatchOrder(Cause.NOTIFICATION, self._pushes.take(self._configuration, self._index))
+                return WatchOrder(Cause.NOTIFICATION, self._pushes.take(self._files.configuration, self._files.index))
             await self._wait(due_at)
         if self._mistakes >= MOST_MISTAKES:
             self._exit_code = _EXIT_INTERNAL
@@ -214,7 +189,7 @@ class Watcher:
         resting = self._activity.begin_round()
         self.status.left_alone = len(resting)
         self._pushes.clear()  # what they are about does not rest
-        return WatchOrder(Cause.SCHEDULE, awake_part(self._configuration, resting))
+        return WatchOrder(Cause.SCHEDULE, awake_part(self._files.configuration, resting))
 
     def _plan_next(self) -> None:
         """The round by the schedule is over."""
@@ -248,8 +223,9 @@ class Watcher:
         self._enter(State.RUNNING)
         try:
             self._view.on_begin(order)
+            settings = round_settings(self._settings, datetime.now(timezone.utc))
             with open_places(order.configuration) as opened:
-                self._run = Run(opened, self._round_settings(), Listeners(self._view.on_progress, on_image))
+                self._run = Run(opened, settings, Listeners(self._view.on_progress, on_image))
                 report = await self._run.execute(take_signals=False)
         except SyncError as error:
             self._on_refusal(order, error)
@@ -290,34 +266,23 @@ class Watcher:
         _log.error("a round failed as a whole", reason=reason)
         self._view.on_trouble(f"the round failed: {reason}")
 
-    def _round_settings(self) -> Settings:
-        """`{time}` in the report's name is when the run began, in UTC."""
-        path = self._settings.report_path
-        if path is None or "{time}" not in path:
-            return self._settings
-        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
-        return replace(self._settings, report_path=path.replace("{time}", now))
-
     def _reload(self) -> Configuration | None:
         """What is new in the files; None where they cannot be read, or have mistakes."""
-        old = self._configuration
         self._service.say("reads its files again")
         try:
-            self._configuration = self._load()
+            altered = self._files.read_again()
         except (SyncError, OSError) as error:
             reason = _reason(error)
             self.status.configuration_error = reason
             _log.error("the files have mistakes; those read before stay in force", reason=reason)
             self._view.on_trouble(f"{reason}\nThe files have mistakes: those that were read before stay in force.")
             return None
-        self._index = RuleIndex(self._configuration)
         self.status.configuration_read_at, self.status.configuration_error = time.time(), None
-        altered = altered_part(old, self._configuration)
-        if altered is self._configuration:
+        if altered is self._files.configuration:
             self._activity.forget()
-        _log.info("files were read again", rules=len(self._configuration.rules), new_rules=len(altered.rules))
+        _log.info("files were read again", rules=len(self._files.configuration.rules), new_rules=len(altered.rules))
         self._view.on_line("the files were read again, and are in force")
-        self._view.on_configuration(self._configuration)
+        self._view.on_configuration(self._files.configuration)
         return altered
 
     @contextlib.contextmanager
