@@ -13,17 +13,7 @@ from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.explanation import Explanation, Seen, Verdict, explain_image, tags_to_date
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.loader import load_configuration, load_registries
-from image_syncer.config.model import (
-    SOLE_IMAGE,
-    Configuration,
-    Destination,
-    HostSettings,
-    RegistryBook,
-    RegistryEntry,
-    Rule,
-    TagSelection,
-    canonical_prefix,
-)
+from image_syncer.config.model import Configuration, Destination, Rule
 from image_syncer.config.only import Only
 from image_syncer.config.policy import (
     NameLists,
@@ -38,10 +28,12 @@ from image_syncer.config.pruning import DEFAULT_MOST, Pruning, parse_share
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
 from image_syncer.config.reason import Reason
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection, parse_referrer_selection
+from image_syncer.config.registry_book import HostSettings, RegistryBook, RegistryEntry, canonical_prefix
 from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
 from image_syncer.config.settings import MissingPlatform, Settings
+from image_syncer.config.tag_selection import SOLE_IMAGE, TagSelection
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
 
 __all__ = [

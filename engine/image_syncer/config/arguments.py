@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import Findings
 from image_syncer.config.images import read_platforms, read_source
-from image_syncer.config.model import SOLE_IMAGE, Rule, TagSelection
+from image_syncer.config.model import Rule
 from image_syncer.config.place_rules import rule_from
 from image_syncer.config.rules import RuleError, check_destination, parse_destination
+from image_syncer.config.tag_selection import SOLE_IMAGE, TagSelection
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import is_place
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from image_syncer.config.catalogs import Template
     from image_syncer.config.entry_fields import Dialect
-    from image_syncer.config.model import TagSelection
+    from image_syncer.config.tag_selection import TagSelection
     from image_syncer.config.tree import Node
     from image_syncer.oci import Platform
 

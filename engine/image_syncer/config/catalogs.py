@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
-from image_syncer.config.model import Destination, Rule, TagSelection
+from image_syncer.config.model import Destination, Rule
 from image_syncer.config.only import Only
 from image_syncer.config.place_texts import place_of
 from image_syncer.config.rules import RuleError
@@ -22,6 +22,7 @@ from image_syncer.oci import InvalidReference, Repository, canonical_registry, i
 
 if TYPE_CHECKING:
     from image_syncer.config.referrers import ReferrerSelection
+    from image_syncer.config.tag_selection import TagSelection
     from image_syncer.oci import Platform
 
 __all__ = [

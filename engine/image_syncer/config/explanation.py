@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.config.created import CreatedSelection
-    from image_syncer.config.model import Configuration, Rule, TagSelection
+    from image_syncer.config.model import Configuration, Rule
     from image_syncer.config.policy import Policy
+    from image_syncer.config.tag_selection import TagSelection
     from image_syncer.oci import Reference
 
 __all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_image", "tags_to_date"]

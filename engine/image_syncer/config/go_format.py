@@ -15,7 +15,7 @@ from image_syncer.config.tree import MappingNode, Node
 
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import Dialect
-    from image_syncer.config.model import RegistryEntry
+    from image_syncer.config.registry_book import RegistryEntry
 
 __all__ = ["GO_KEYS", "is_go_config", "read_go_auth", "read_go_config", "read_go_images"]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from image_syncer.config.entry_fields import Dialect
-    from image_syncer.config.model import Destination, TagSelection
+    from image_syncer.config.model import Destination
+    from image_syncer.config.tag_selection import TagSelection
     from image_syncer.config.tree import Node, ScalarNode
     from image_syncer.oci import Platform, Repository
 

@@ -18,10 +18,11 @@ from image_syncer.config.file_modes import mode_warning
 from image_syncer.config.file_reading import directory_of, find_readable, read_file
 from image_syncer.config.findings import Findings, shown
 from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
-from image_syncer.config.model import Configuration, RegistryBook
+from image_syncer.config.model import Configuration
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
 from image_syncer.config.place_rules import rule_from
 from image_syncer.config.policy_fields import read_policies
+from image_syncer.config.registry_book import RegistryBook
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from image_syncer.config.images import PlacedRule
-    from image_syncer.config.model import RegistryEntry
     from image_syncer.config.policy import Policy
+    from image_syncer.config.registry_book import RegistryEntry
     from image_syncer.config.tree import Node, Tree
 
 __all__ = ["MAX_PROBLEMS", "checked_configuration", "load_configuration", "load_registries"]

@@ -11,18 +11,18 @@ from image_syncer.config.created import read_created
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
-from image_syncer.config.model import TagSelection
 from image_syncer.config.referrer_fields import read_referrer_selection
 from image_syncer.config.registries import read_registries
 from image_syncer.config.rule_fields import read_only, read_sources
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
+from image_syncer.config.tag_selection import TagSelection
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
 from image_syncer.config.versions import VersionError, VersionSelection, check_range
 from image_syncer.oci import is_tag
 
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import Dialect
-    from image_syncer.config.model import RegistryEntry
+    from image_syncer.config.registry_book import RegistryEntry
     from image_syncer.oci import Platform, Repository
 
 __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version", "read_own"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config.entry_fields import Dialect, EntryFields
 from image_syncer.config.fields import read_fields, read_mapping
 from image_syncer.config.findings import Findings, key_path, shown
-from image_syncer.config.model import RegistryEntry, canonical_prefix
+from image_syncer.config.registry_book import RegistryEntry, canonical_prefix
 from image_syncer.config.registry_cloud import CLOUD_KEYS, read_cloud
 from image_syncer.config.registry_creation import CREATION_KEYS, read_creation
 from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits

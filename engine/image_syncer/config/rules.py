@@ -9,10 +9,11 @@ import re
 from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import has_userinfo, shown
-from image_syncer.config.model import Destination, TagSelection
+from image_syncer.config.model import Destination
 from image_syncer.config.place_texts import place_of, read_place_tags
 from image_syncer.config.regex import RegexError, translate_regex
 from image_syncer.config.rule_error import RuleError
+from image_syncer.config.tag_selection import TagSelection
 from image_syncer.oci import InvalidReference, is_tag, parse_reference
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from image_syncer.config.converters.draft import DraftEntry, DraftRule
 from image_syncer.config.environment import Expansion
 from image_syncer.config.fields import read_mapping, read_texts
 from image_syncer.config.findings import Findings, key_path
-from image_syncer.config.model import canonical_prefix
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
+from image_syncer.config.registry_book import canonical_prefix
 from image_syncer.config.tree import MappingNode, ScalarNode
 
 if TYPE_CHECKING:

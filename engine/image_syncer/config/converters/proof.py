@@ -11,9 +11,9 @@ from image_syncer.config.converters.own_writer import write_own
 from image_syncer.config.entry_fields import Dialect
 from image_syncer.config.environment import Expansion
 from image_syncer.config.findings import Findings
-from image_syncer.config.model import canonical_prefix
 from image_syncer.config.own_format import read_own
 from image_syncer.config.registries import read_registries
+from image_syncer.config.registry_book import canonical_prefix
 from image_syncer.config.tree import MappingNode
 from image_syncer.config.yaml_text import parse_yaml
 
