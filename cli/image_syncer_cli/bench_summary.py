@@ -35,7 +35,7 @@ def _host_lines(limits: HostLimits) -> Iterator[str]:
     def requests(rate: float) -> str:
         return f"{rate:,.0f}/s"
 
-    rows: tuple[tuple[str, HostRate, bool], ...] = (
+    rows: tuple[tuple[str, HostRate | None, bool], ...] = (
         ("SHA-256", limits.sha256_bytes_per_s, True),
         ("SHA-512", limits.sha512_bytes_per_s, True),
         ("pipe, plain HTTP", limits.pipe_bytes_per_s, True),
@@ -45,6 +45,8 @@ def _host_lines(limits: HostLimits) -> Iterator[str]:
     cores = "1 core" if limits.cpus == 1 else f"all {limits.cpus} cores"
     yield f"{'this host, at most':<20}{'a core':>14}{cores:>16}{'for a second of our CPU':>26}"
     for label, rate, in_bytes in rows:
+        if rate is None:
+            continue
         shown = [format_rate(one) if in_bytes else requests(one) for one in (rate.core, rate.all, rate.cpu)]
         yield f"  {label:<18}{shown[0]:>14}{shown[1]:>16}{shown[2]:>26}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import statistics
 import sys
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Pa
     """All combinations are tried by turns; the recommended one is tried as often, in the same turns."""
     with loopback(tmp_path) as own:
         measurer = Measurer(COMMAND, own.access, tmp_path)
-        maker = SampleMaker(own.plan, own.sources[0], tmp_path, "sweep", 2**30)
+        maker = SampleMaker(own.plan, own.plan.images[0].source.partition("/")[0], tmp_path, "sweep", 2**30)
         maker.repeat()
 
         def sample() -> Path:
@@ -53,7 +54,7 @@ def test_each_limit_of_the_host_is_measured(tmp_path: Path) -> None:
     with loopback(tmp_path) as own:
         found = measure_host(own, Measurer(COMMAND, own.access, tmp_path), tmp_path, print)
     assert found.cpus >= 1
-    for name, rate in vars(found).items():
-        if name != "cpus":
-            assert min(rate.core, rate.all, rate.cpu) > 0, name
-    assert found.sha256_bytes_per_s.core > found.tls_bytes_per_s.core
+    rates = {name: rate for name, rate in vars(found).items() if name != "cpus" and rate is not None}
+    assert ("tls_bytes_per_s" in rates) is (shutil.which("openssl") is not None)
+    assert all(min(rate.core, rate.all, rate.cpu) > 0 for rate in rates.values())
+    assert all(found.sha256_bytes_per_s.core > rates[name].core for name in rates if name.startswith(("pipe", "tls")))

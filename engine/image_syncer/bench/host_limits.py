@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from image_syncer.bench.loopback import Loopback
     from image_syncer.bench.measuring import Measured, Measurer
     from image_syncer.bench.samples import Sample
+    from image_syncer.telemetry.plan_file import PlanFile
 
 __all__ = ["HostLimits", "HostRate", "measure_host"]
 
@@ -34,6 +35,7 @@ PIECE = bytes(2**20)
 HASHED_FOR_S = 0.3
 STREAMS = "--streams=16"
 SAMPLE_BYTES = 2**30
+_TLS = "tls_bytes_per_s"
 OF_WORKERS = ("start upload", "get blob", "patch upload", "put upload", "put manifest")
 """The small requests that come after a run has begun to copy."""
 
@@ -52,14 +54,14 @@ class HostRate:
 @dataclass(frozen=True)
 class HostLimits:
     """Bytes a second, but for `requests_per_s`. `pipe` is from registry to registry by plain HTTP, hashed on the way;
-    `tls` the same with TLS on both sides.
+    `tls` the same with TLS on both sides, None where there was no certificate to be had.
     """
 
     cpus: int
     sha256_bytes_per_s: HostRate
     sha512_bytes_per_s: HostRate
     pipe_bytes_per_s: HostRate
-    tls_bytes_per_s: HostRate
+    tls_bytes_per_s: HostRate | None
     requests_per_s: HostRate
 
     def as_data(self) -> dict[str, Any]:
@@ -71,8 +73,10 @@ class HostLimits:
         """What `as_data` described. Raises ValueError with a sentence for people where it is something else."""
         if not isinstance(data, dict):
             raise ValueError("limits: it is no object")
-        rates = {one.name: _rate_from(data.get(one.name), one.name) for one in fields(cls) if one.name != "cpus"}
-        return cls(cpus=int(number_in(data, "cpus", "limits", at_least=1)), **rates)
+        names = [one.name for one in fields(cls) if one.name != "cpus"]
+        rates: dict[str, Any] = {name: _rate_from(data.get(name), name) for name in names if name != _TLS}
+        tls = None if data.get(_TLS) is None else _rate_from(data[_TLS], _TLS)
+        return cls(cpus=int(number_in(data, "cpus", "limits", at_least=1)), **rates, tls_bytes_per_s=tls)
 
 
 def _rate_from(data: Any, name: str) -> HostRate:
@@ -85,18 +89,25 @@ def measure_host(own: Loopback, measurer: Measurer, folder: Path, tell: Callable
     """Measure on the registries of `own`. Raises SyncError where a run fails, or moves nothing."""
     cpus = inspect_machine().cpus
     tell("what a core and all cores hash, pipe, encrypt and ask")
-    plain = SampleMaker(own.plan, own.sources[0], folder, "plain", SAMPLE_BYTES)
-    secure = SampleMaker(own.tls_plan, own.sources[1], folder, "tls", SAMPLE_BYTES)
-    for maker in (plain, secure):
-        maker.repeat()
+    plain = _maker(own.plan, folder, "plain")
+    secure = None if own.tls_plan is None else _maker(own.tls_plan, folder, "tls")
+    if secure is None:
+        tell("TLS is left out: that needs the openssl command")
     return HostLimits(
         cpus,
         sha256_bytes_per_s=_hash_rate("sha256", cpus),
         sha512_bytes_per_s=_hash_rate("sha512", cpus),
         pipe_bytes_per_s=_reached(plain.large, measurer, cpus, _bytes_of),
-        tls_bytes_per_s=_reached(secure.large, measurer, cpus, _bytes_of),
+        tls_bytes_per_s=None if secure is None else _reached(secure.large, measurer, cpus, _bytes_of),
         requests_per_s=_reached(plain.small, measurer, cpus, _requests_of),
     )
+
+
+def _maker(plan: PlanFile, folder: Path, name: str) -> SampleMaker:
+    source, _, _ = plan.images[0].source.partition("/")
+    maker = SampleMaker(plan, source, folder, name, SAMPLE_BYTES)
+    maker.repeat()
+    return maker
 
 
 def _hash_rate(name: str, cpus: int) -> HostRate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.bench.host_limits import measure_host
 from image_syncer.bench.measuring import Measurer
@@ -35,13 +35,12 @@ MIDDLE_IMAGES, MIDDLE_BYTES = 12, 3 * MIB
 
 @dataclass(frozen=True)
 class Loopback:
-    """A plan from one embedded registry to another, the same over TLS, the names of both sources, and the words with
-    which a run reaches all of them.
+    """A plan from one embedded registry to another, the same over TLS where a certificate can be had, and the words
+    with which a run reaches all of them.
     """
 
     plan: PlanFile
-    tls_plan: PlanFile
-    sources: tuple[str, str]
+    tls_plan: PlanFile | None
     access: tuple[str, ...]
 
 
@@ -67,20 +66,23 @@ def loopback(folder: Path) -> Iterator[Loopback]:
     root = folder / "source"
     _fill(root)
     certificate = make_certificate(folder)
-    source, destination = RegistryProcess(root), RegistryProcess()
-    secure = RegistryProcess(root, certificate=certificate), RegistryProcess(certificate=certificate)
-    with source, destination, secure[0], secure[1]:
+    with contextlib.ExitStack() as stack:
+        source, destination = (stack.enter_context(one) for one in (RegistryProcess(root), RegistryProcess()))
         hosts = (source.address, destination.address)
         entries = [RegistryEntry(host, insecure=True) for host in hosts]
         path = folder / "plan.json"
         make_plan(Configuration(_rules(*hosts), RegistryBook(entries)), Settings(plan_path=str(path)))
         plan = load_plan(str(path))
-        names = dict(zip(hosts, (each.address for each in secure), strict=True))
-        access = {host: {"insecure": True} for host in hosts}
-        access |= {host: {"ca_file": certificate[0]} for host in names.values()}  # type: ignore[dict-item]
+        access: dict[str, dict[str, Any]] = {host: {"insecure": True} for host in hosts}
+        tls_plan = None
+        if certificate is not None:
+            secure = RegistryProcess(root, certificate=certificate), RegistryProcess(certificate=certificate)
+            names = dict(zip(hosts, (stack.enter_context(each).address for each in secure), strict=True))
+            access |= {host: {"ca_file": certificate[0]} for host in names.values()}
+            tls_plan = _moved(plan, names)
         registries = folder / "registries.json"
         registries.write_text(json.dumps(access), encoding="utf-8")
-        yield Loopback(plan, _moved(plan, names), (hosts[0], names[hosts[0]]), ("--auth", str(registries)))
+        yield Loopback(plan, tls_plan, ("--auth", str(registries)))
 
 
 def _rules(source: str, destination: str) -> tuple[Rule, ...]:

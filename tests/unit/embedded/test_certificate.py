@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded.certificate import make_certificate
+from support.programs import find_program
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def made_in(folder: Path) -> tuple[str, str]:
+    find_program("openssl")
+    made = make_certificate(folder)
+    assert made is not None
+    return made
 
 
 def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str | None:
@@ -36,7 +44,7 @@ def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> st
 
 
 def test_it_is_for_its_address_and_only_for_who_trusts_it(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+    certificate, key = made_in(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate, key)
     trusting = ssl.create_default_context(cafile=certificate)
@@ -48,7 +56,7 @@ def test_it_is_for_its_address_and_only_for_who_trusts_it(tmp_path: Path) -> Non
 
 
 def test_the_key_is_for_nobody_else_to_read(tmp_path: Path) -> None:
-    _, key = make_certificate(tmp_path)
+    _, key = made_in(tmp_path)
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     assert key == str(tmp_path / "key.pem")
 
@@ -57,6 +65,12 @@ def test_no_two_are_alike(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()
-        make_certificate(folder)
+        made_in(folder)
     for name in ("certificate.pem", "key.pem"):
         assert (folders[0] / name).read_text() != (folders[1] / name).read_text()
+
+
+def test_without_the_command_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert make_certificate(tmp_path) is None
+    assert not list(tmp_path.iterdir())
