@@ -38,7 +38,8 @@ def draw_comparison_page(
         for letter, name, each in zip("AB", names, recorded, strict=True)
     )
     failed, *verdicts = judge(comparison)
-    kind = "verdict bad" if comparison.new_failures else "verdict"
+    bad = comparison.new_failures or comparison.lasting_failures
+    kind = "verdict bad" if bad else "verdict"
     told = f'<p class="{kind}">{escape(failed)}</p>' + "".join(f"<p>{escape(text, 900)}</p>" for text in verdicts)
     parts = [f"<header><h1>Two runs compared</h1>{heads}{told}</header>"]
     parts += _facts(comparison)
@@ -55,20 +56,23 @@ def draw_comparison_page(
 
 
 def _facts(comparison: ReportComparison) -> Iterator[str]:
+    rows = []
     for group, title in _GROUPS.items():
-        rows = [
+        facts = [fact for fact in comparison.facts if fact.group == group][:_SHOWN]
+        rows += [
             (
+                title if fact is facts[0] else "",
                 fact.name,
                 tell_value(fact.before, fact.unit),
                 tell_value(fact.after, fact.unit),
                 difference(fact),
                 _MARKS[fact.change.value],
             )
-            for fact in comparison.facts
-            if fact.group == group
+            for fact in facts
         ]
-        if rows:
-            yield section(title, "", table(("", "A", "B", "difference", ""), rows[:_SHOWN], (1, 2, 3)))
+    if rows:
+        about = "What differs by more than 5 % is called better or worse, where the two had the same work."
+        yield section("Side by side", about, table(("", "", "A", "B", "difference", ""), rows, (2, 3, 4)))
 
 
 def _images(title: str, images: Iterable[ImageResult]) -> Iterator[str]:

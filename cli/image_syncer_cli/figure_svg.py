@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from image_syncer_cli.report_figures import Figure
 
-__all__ = ["HATCHES", "draw_svg", "time_ticks"]
+__all__ = ["HATCHES", "draw_svg", "round_top", "time_ticks"]
 
 _TALL, _ROW, _AXIS = 132, 30, 20
 """Heights in pixels: a figure with layers, a row, and the axis of time."""
@@ -43,11 +43,11 @@ def draw_svg(figure: Figure) -> str:
     if figure.form is Form.ROWS:
         rows = "".join(_row(figure, place) for place in range(len(figure.tracks)))
         return f'<div class="fig">{rows}{_axis(figure)}</div>'
-    layers = _share_layers(figure) if figure.form is Form.SHARE else _stack_layers(figure)
-    top = 1.0 if figure.form is Form.SHARE else _ceiling(max(map(max, layers[-1:])))
+    layers = _stack_layers(figure)
+    top = 1.0 if figure.form is Form.SHARE else round_top(max(map(max, layers[-1:])))
     legend = "".join(
-        f'<li><svg class="key" viewBox="0 0 14 14" aria-hidden="true">{_swatch(place)}</svg>{escape(label)}'
-        f"<small>{escape(facts)}</small></li>"
+        f'<li><svg class="key" viewBox="0 0 14 14" aria-hidden="true">{_swatch(*_look(figure, place))}</svg>'
+        f"{escape(label)}<small>{escape(facts)}</small></li>"
         for place, (label, facts) in enumerate(zip(figure.labels, figure.facts, strict=True))
     )
     return (
@@ -56,9 +56,16 @@ def draw_svg(figure: Figure) -> str:
     )
 
 
-def _swatch(place: int) -> str:
-    hatch = f'<rect width="14" height="14" fill="url(#h{place % 4})"/>' if place % 4 else ""
-    return f'<rect width="14" height="14" class="k{place}"/>{hatch}'
+def _look(figure: Figure, place: int) -> tuple[str, int]:
+    """Class and hatching of a layer; what is left of a whole is no more than a shade."""
+    if figure.form is not Form.SHARE:
+        return f"k{place}", place % 4
+    return (("k0", 0), ("rest", 0), ("k1", 1))[place]
+
+
+def _swatch(kind: str, hatching: int) -> str:
+    hatch = f'<rect width="14" height="14" fill="url(#h{hatching})"/>' if hatching else ""
+    return f'<rect width="14" height="14" class="{kind}"/>{hatch}'
 
 
 def _stack_layers(figure: Figure) -> list[list[float]]:
@@ -71,22 +78,16 @@ def _stack_layers(figure: Figure) -> list[list[float]]:
     return edges
 
 
-def _share_layers(figure: Figure) -> list[list[float]]:
-    return [[value or 0.0 for value in track.values] for track in figure.tracks]
-
-
 def _layered(figure: Figure, layers: list[list[float]], top: float) -> str:
     shapes = []
-    if figure.form is Form.SHARE:
-        lower, upper = layers
-        shapes = [_area(lower, [0.0] * len(lower), 1.0, 0), _area([1.0] * len(upper), [1 - v for v in upper], 1.0, 1)]
-    else:
-        below = [0.0] * len(layers[0])
-        for place, edge in enumerate(layers):
-            shapes.append(_area(edge, below, top, place))
-            below = edge
+    below = [0.0] * len(layers[0])
+    for place, edge in enumerate(layers):
+        shapes.append(_area(edge, below, top, *_look(figure, place)))
+        below = edge
     pieces = len(layers[0])
-    grid = "".join(f'<line x1="0" x2="{pieces}" y1="{y}" y2="{y}" class="grid"/>' for y in (0.5, _TALL / 2))
+    grid = "".join(
+        f'<line x1="0" x2="{pieces}" y1="{y}" y2="{y}" class="grid"/>' for y in (0.5, _TALL / 2, _TALL - 0.5)
+    )
     label = figure.title + ": " + ", ".join(map(" ".join, zip(figure.labels, figure.facts, strict=True)))
     return (
         f'<svg class="plot" height="{_TALL}" role="img" aria-label="{escape(label)}">'
@@ -97,11 +98,11 @@ def _layered(figure: Figure, layers: list[list[float]], top: float) -> str:
     )
 
 
-def _area(upper: Sequence[float], lower: Sequence[float], top: float, place: int) -> str:
+def _area(upper: Sequence[float], lower: Sequence[float], top: float, kind: str, hatching: int) -> str:
     """What lies between two edges, in steps: each value is a mean over its piece."""
     path = "M" + "L".join(_steps(upper, top)) + "L" + "L".join(reversed(_steps(lower, top))) + "Z"
-    hatch = f'<path d="{path}" fill="url(#h{place % 4})"/>' if place % 4 else ""
-    return f'<path d="{path}" class="k{place} area"/>{hatch}'
+    hatch = f'<path d="{path}" fill="url(#h{hatching})"/>' if hatching else ""
+    return f'<path d="{path}" class="{kind} area"/>{hatch}'
 
 
 def _steps(values: Sequence[float], top: float, tall: float = _TALL) -> list[str]:
@@ -147,8 +148,7 @@ def _row(figure: Figure, place: int) -> str:
     color = "k0" if not figure.labels[place].startswith("from ") else "k1"
     below = f"{len(values)} {_ROW}L0 {_ROW}Z"
     path = "M" + "L".join(_steps(values, top or 1.0, _ROW)) + "L" + below
-    most = f"at most {figure.tell(max(values))}" if not figure.own_scale else ""
-    facts = ", ".join(part for part in (figure.facts[place], most) if part)
+    facts = ", ".join(part for part in (figure.facts[place], figure.most(place)) if part)
     label, said = escape(figure.labels[place], 60), escape(facts)
     return (
         f'<div class="label"><b>{label}</b><small>{said}</small></div>'
@@ -195,7 +195,7 @@ def _clock(at_s: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _ceiling(most: float) -> float:
+def round_top(most: float) -> float:
     """A round number of bytes that is not below `most`."""
     unit = 1.0
     while unit * 1024 <= most:

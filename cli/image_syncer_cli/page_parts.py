@@ -23,6 +23,8 @@ MOST_CHARACTERS = 240
 """Of one text of a report that a page shows; of what is longer, both ends."""
 _MOST_LINES = 8
 """Of a cell of a table."""
+_MOST_ABOUT = 900
+"""Characters of what is said below a heading."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -65,9 +67,8 @@ def escape(text: str, most: int = MOST_CHARACTERS) -> str:
 def tile(label: str, value: str, note: str, kind: str = "") -> str:
     """A number with what it is, and a remark below it."""
     mark = f' class="{kind}"' if kind else ""
-    return (
-        f"<div{mark}><dt>{escape(label)}</dt><dd>{escape(value)}<small>{keep_numbers(escape(note))}</small></dd></div>"
-    )
+    number, remark = (keep_numbers(escape(text)) for text in (value, note))
+    return f"<div{mark}><dt>{escape(label)}</dt><dd>{number}<small>{remark}</small></dd></div>"
 
 
 def table(
@@ -90,12 +91,13 @@ def table(
 
 
 def _line(text: str) -> str:
-    """A line of a cell; an arrow does not stand alone."""
-    return escape(text).replace("→ ", "→&nbsp;")
+    """A line of a cell; an arrow does not stand alone, and what is set in stays so."""
+    inset = "&emsp;" if text.startswith("  ") else ""
+    return inset + escape(text.lstrip(" ")).replace("→ ", "→&nbsp;")
 
 
 def section(title: str, about: str, body: str, name: str = "") -> str:
     """A part of the page under its own heading."""
     place = f' id="{name}"' if name else ""
-    said = f"<p>{html.escape(about)}</p>" if about else ""
-    return f"<section{place}><h2>{html.escape(title)}</h2>{said}{body}</section>"
+    said = f"<p>{escape(about, _MOST_ABOUT)}</p>" if about else ""
+    return f"<section{place}><h2>{escape(title)}</h2>{said}{body}</section>"

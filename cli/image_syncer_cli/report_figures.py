@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from image_syncer import RecordedReport, RunCurves, Track
 
-__all__ = ["Figure", "Form", "figures_of"]
+__all__ = ["Figure", "Form", "figures_of", "workers_of"]
 
 PIECES = 240
 """Of the time: as many as a printed page can show."""
@@ -21,6 +21,8 @@ _MOST_LAYERS = 7
 _MOST_WORKERS = 48
 _MOST_REGISTRIES = 10
 _MOST_LIMITS = 24
+_QUIET, _QUIET_S = 0.05, 0.5
+"""What passes before the first transfer is told from so long on, as a part of the run and in seconds."""
 _LIMITS: dict[str, tuple[str, Callable[[float], str]]] = {
     "requests_per_s": ("requests a second", lambda value: f"{value:.3g}/s"),
     "connections": ("connections for blobs", lambda value: f"{value:.0f}"),
@@ -31,14 +33,15 @@ class Form(Enum):
     """How a figure is drawn."""
 
     STACK = "layers one upon the other"
-    SHARE = "two shares of a whole, one from the bottom up and one from the top down"
+    SHARE = "parts of a whole: one from the bottom up, one from the top down, and what is left between them"
     ROWS = "a row for each track"
 
 
 @dataclass(frozen=True)
 class Figure:
     """One figure: a track has a label and facts beside it, and `tell` says a value in words. `own_scale`: rows are not
-    to be compared with each other. `marks` are counts of failed transfers by piece of time.
+    to be compared with each other. `marks` are counts of failed transfers by piece of time. `measure` is what the
+    height of layers means.
     """
 
     name: str
@@ -51,8 +54,14 @@ class Figure:
     tell: Callable[[float], str]
     step_s: float
     horizon_s: float
+    measure: str = ""
     own_scale: bool = False
     marks: tuple[float, ...] = ()
+
+    def most(self, place: int) -> str:
+        """The highest value of a track, in words; "" where facts have it already."""
+        known = [value for value in self.tracks[place].values if value is not None]
+        return "" if self.own_scale or not known else f"at most {self.tell(max(known))}"
 
 
 def figures_of(recorded: RecordedReport) -> dict[str, Figure]:
@@ -60,21 +69,37 @@ def figures_of(recorded: RecordedReport) -> dict[str, Figure]:
     from image_syncer import RunCurves
 
     curves = RunCurves(recorded.transfers, recorded.report.seconds, PIECES)
-    moving = (_throughput, _waits, _workers, _registries) if recorded.transfers else ()
-    found = [figure for make in moving for figure in make(curves)]
+    found: list[Figure] = []
+    if recorded.transfers:
+        asked = workers_of(recorded)
+        found += [*_throughput(curves), *_waits(curves), *_workers(curves, asked), *_registries(curves)]
     return {figure.name: figure for figure in [*found, *_limits(recorded, curves)]}
 
 
+def workers_of(recorded: RecordedReport) -> int | None:
+    """How many workers the run had at once, where that is known."""
+    count = recorded.report.settings.get("workers")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None
+
+
 def _throughput(curves: RunCurves) -> Iterator[Figure]:
-    from image_syncer.units import format_rate, format_size
+    from image_syncer.units import format_duration, format_rate, format_size
 
     tracks = curves.to_registries(_MOST_LAYERS)
+    began_s = curves.began_s
+    quiet = began_s >= _QUIET * curves.horizon_s and began_s >= _QUIET_S
     sums = [sum(value or 0.0 for value in values) for values in zip(*(track.values for track in tracks), strict=True)]
     yield Figure(
         "throughput",
         "Throughput",
-        f"Bytes a second that arrived, by destination; at most {format_rate(max(sums))}. "
-        "▼ marks times at which transfers failed.",
+        f"Bytes a second that arrived, by destination; at most {format_rate(max(sums))}. What a transfer moved is "
+        "spread evenly over its time."
+        + (
+            f" The first transfer began after {format_duration(began_s)}: until then images were looked at."
+            if quiet
+            else ""
+        )
+        + (" ▼ marks times at which transfers failed." if any(curves.failures()) else ""),
         Form.STACK,
         tuple(tracks),
         tuple(f"to {track.name}" for track in tracks),
@@ -82,6 +107,7 @@ def _throughput(curves: RunCurves) -> Iterator[Figure]:
         format_rate,
         curves.step_s,
         curves.horizon_s,
+        "bytes a second",
         marks=curves.failures(),
     )
 
@@ -93,31 +119,43 @@ def _waits(curves: RunCurves) -> Iterator[Figure]:
     if not full.total and not empty.total:
         return
     whole = full.total + empty.total + moved.total
-    facts = (f"{format_duration(each.total)} ({percent(each.total / whole)})" for each in (full, empty))
+    shares = (full, moved, empty)
+    facts = (f"{format_duration(each.total)} ({percent(each.total / whole)})" for each in shares)
     yield Figure(
         "waits",
         "Which side was slow",
-        "Each transfer has a ring of memory between its source and its destination. From the bottom up: its ring was "
-        "full, so the destination was slow. From the top down: its ring was empty, so the source was slow. Between "
-        "them, both sides moved. It is the share of the time of all transfers that were under way.",
+        "Between its source and its destination, each transfer has a ring of memory. Was it full, the destination was "
+        "slow; was it empty, the source. In all other time both sides moved, or a registry was waited for: for an "
+        "answer, or because of its limits. Shares of the time of all transfers that were under way.",
         Form.SHARE,
-        (full, empty),
-        ("ring full: slow destination", "ring empty: slow source"),
+        shares,
+        (
+            "ring full: slow destination",
+            "neither of them",
+            "ring empty: slow source",
+        ),
         tuple(facts),
         percent,
         curves.step_s,
         curves.horizon_s,
+        "share of the transfers' time",
     )
 
 
-def _workers(curves: RunCurves) -> Iterator[Figure]:
+def _workers(curves: RunCurves, asked: int | None) -> Iterator[Figure]:
     tracks = curves.workers(_MOST_WORKERS)
     count = len(tracks)
     yield Figure(
         "workers",
         "Workers",
-        "Transfers under way in each worker process: a gap is a time in which it had nothing to move."
-        + (f" The first {count} are shown." if count == _MOST_WORKERS else ""),
+        "Transfers under way in each worker process, all rows to the same scale: a gap is a time in which it had "
+        "nothing to move."
+        + (f" The first {count} are shown." if count == _MOST_WORKERS else "")
+        + (
+            f" Those above {asked} began in place of workers that had died."
+            if asked and curves.last_worker > asked
+            else ""
+        ),
         Form.ROWS,
         tuple(tracks),
         tuple(f"worker {track.name}" for track in tracks),

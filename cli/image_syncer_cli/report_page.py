@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from image_syncer_cli.figure_svg import HATCHES, draw_svg
 from image_syncer_cli.page_parts import escape, page, section, table, tile
-from image_syncer_cli.report_figures import figures_of
+from image_syncer_cli.report_figures import figures_of, workers_of
 from image_syncer_cli.report_forecast import forecast_rows
 from image_syncer_cli.report_page_style import STYLE
 from image_syncer_cli.report_verdict import verdict
-from image_syncer_cli.timeline_words import add_waits, began, percent
+from image_syncer_cli.timeline_words import add_waits, began, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,15 +49,15 @@ def draw_report_page(
         parts.append(
             section("Over time", "No transfers are in this report: nothing moved, or an old release wrote it.", "")
         )
-    parts += _savings(account)
+    parts += _savings(recorded, account)
     parts += _forecast(recorded, plan, estimate)
     parts += [_figure(figures[key]) for key in ("workers", "registries", "limits") if key in figures]
-    parts += [*_refusals(recorded), *_transfers(account), *_repeats(recorded, account), *_pairs(account)]
+    parts += [*_refusals(recorded), *_transfers(recorded, account), *_repeats(recorded, account), *_pairs(account)]
     parts += [*_requests(recorded), *_machine(recorded), *_rest(recorded)]
     parts.append(
         "<footer>Times are seconds since the run began. What a transfer moved is spread evenly over its time.</footer>"
     )
-    return page(f"Run of {began(recorded.report)}", "\n".join(parts), STYLE)
+    return page(f"image-syncer: {_title(recorded)}", "\n".join(parts), STYLE)
 
 
 def _figure(figure: Figure) -> str:
@@ -68,14 +68,18 @@ def _head(recorded: RecordedReport, account: RunAccount, name: str) -> str:
     from image_syncer.units import format_duration
 
     report = recorded.report
-    what = {"verify": "Verification", "prune": "Prune"}.get(report.kind, "Run")
     well, words = verdict(report)
-    facts = [name, f"took {format_duration(report.seconds)}", f"exit code {report.exit_code}"]
+    facts = ["image-syncer", name, f"took {format_duration(report.seconds)}", f"exit code {report.exit_code}"]
     kind = "verdict" if well else "verdict bad"
     return (
-        f"<header><h1>{escape(f'{what} of {began(report)}')}</h1><p>{' · '.join(map(escape, facts))}</p>"
+        f"<header><h1>{escape(_title(recorded))}</h1><p>{' · '.join(map(escape, facts))}</p>"
         f'<p class="{kind}">{escape(words, 600)}</p></header><dl>{"".join(_tiles(recorded, account))}</dl>'
     )
+
+
+def _title(recorded: RecordedReport) -> str:
+    what = {"verify": "Verification", "prune": "Prune"}.get(recorded.report.kind, "Run")
+    return f"{what} of {began(recorded.report)}"
 
 
 def _tiles(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
@@ -96,19 +100,30 @@ def _tiles(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     yield tile(
         "Not sent again",
         format_size(savings.bytes_saved),
-        f"{totals.blobs_mounted:,} blobs mounted, {totals.blobs_present:,} already there",
+        f"{savings.blobs_mounted:,} blobs mounted, {savings.blobs_present:,} found there",
     )
     yield tile("Requests", f"{totals.request_count:,}", "to all registries")
     breaks = report.resumes.get("source", 0) + report.resumes.get("destination", 0)
-    yield tile("Overcome", f"{breaks:,} breaks", f"{account.images_retried:,} images were tried more than once")
-    waits = add_waits(recorded.transfers)
-    slow = {"destination": "destination", "source": "source", "both": "both"}.get(waits.side or "", "neither")
-    yield tile("Slow side", slow if waits.noted else "–", _waits(waits) if waits.noted else "no waits were noted")
+    again = f"{plural(account.images_retried, 'image')} tried again"
+    yield tile("Interruptions", f"{breaks:,}", f"overcome by transfers; {again}")
+    refused = {name: data["refused"] for name, data in report.limits.items() if data["refused"]}
+    if refused:
+        most = max(refused, key=lambda name: refused[name])
+        yield tile(
+            "Refused", f"{sum(refused.values()):,}", f"requests, for their number (429): {refused[most]:,} by {most}"
+        )
+    yield _slow_side(add_waits(recorded.transfers))
 
 
-def _waits(waits: Waits) -> str:
+def _slow_side(waits: Waits) -> str:
+    if not waits.noted:
+        return tile("Slow side", "–", "no waits were noted")
     full, empty = waits.share(waits.source_waited_s), waits.share(waits.destination_waited_s)
-    return f"of the time, {full} waiting for destinations, {empty} for sources"
+    side = waits.side or "neither"
+    share = {"destination": f": {full}", "source": f": {empty}"}.get(side, "")
+    return tile(
+        "Slow side", f"{side}{share}", f"of their time, transfers waited {empty} for sources, {full} for destinations"
+    )
 
 
 def _failures(account: RunAccount) -> Iterator[str]:
@@ -137,10 +152,11 @@ def _failures(account: RunAccount) -> Iterator[str]:
     yield section("What failed", about, "".join(causes), "failures")
 
 
-def _savings(account: RunAccount) -> Iterator[str]:
+def _savings(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     from image_syncer.units import format_size
 
     saved = account.savings
+    known = max(0, recorded.report.totals.blobs_present - saved.blobs_present)
     if not (saved.bytes_moved or saved.bytes_saved):
         return
     rows = (
@@ -152,10 +168,16 @@ def _savings(account: RunAccount) -> Iterator[str]:
             "the destination took the blob from another of its repositories",
         ),
         (
-            "already there",
+            "found there",
             format_size(saved.bytes_present),
             f"{saved.blobs_present:,}",
-            "found at the destination when it was to be sent",
+            "at the destination, when it was to be sent",
+        ),
+        (
+            "known to be there",
+            "not noted",
+            f"{known:,}",
+            "another image had brought it: not even asked for",
         ),
         (
             "read once for several",
@@ -165,9 +187,8 @@ def _savings(account: RunAccount) -> Iterator[str]:
         ),
     )
     about = (
-        f"{format_size(saved.bytes_saved)} ({percent(saved.share)} of what destinations needed) did not have to be "
-        "sent. "
-        "Images that were unchanged as a whole are not in this: nobody asked for their blobs."
+        f"At least {format_size(saved.bytes_saved)} ({percent(saved.share)} of what destinations needed) did not have "
+        "to be sent. Images that were unchanged as a whole are not in this: nobody asked for their blobs."
     )
     yield section("What need not move", about, table(("", "bytes", "blobs", ""), rows, (1, 2)), "savings")
 
@@ -176,9 +197,9 @@ def _forecast(recorded: RecordedReport, plan: PlanFile | None, estimate: Estimat
     rows = forecast_rows(recorded.report, plan, estimate)
     if not rows:
         return
-    head = ("", "planned", "done", "difference")
-    made = f"The plan is of {plan.started_at.replace('T', ' ')[:19]}. " if plan is not None else ""
-    about = f"{made}What changed at the registries since it was made, differs."
+    head = ("", "predicted", "done", "difference")
+    made = f"The plan is of {plan.started_at.replace('T', ' ')[:19]} UTC. " if plan is not None else ""
+    about = f"{made}A run differs where registries changed since, where something failed, and where it was tried again."
     yield section("Prediction against reality", about, table(head, rows, (1, 2, 3)), "forecast")
 
 
@@ -195,10 +216,15 @@ def _refusals(recorded: RecordedReport) -> Iterator[str]:
         yield section("Registries that limited us", "", table(head, rows[:_MOST_ROWS], (1, 2)), "refusals")
 
 
-def _transfers(account: RunAccount) -> Iterator[str]:
+def _transfers(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
+    slow = "Where many stand for one registry, look at that registry first."
+    limiting = [name for name, data in recorded.report.limits.items() if data["refused"] or data["left_alone_s"]]
+    if limiting:
+        more = f" and {len(limiting) - 3:,} more" if len(limiting) > 3 else ""  # noqa: PLR2004 - shown
+        slow += f" What waited for neither side may have waited for a limit: {', '.join(limiting[:3])}{more} had one."
     head = ("time", "size", "rate", "worker", "waited for", "blob", "from → to")
     for title, about, records in (
-        ("Slowest transfers", "Where many stand for one registry, look at that registry first.", account.slowest),
+        ("Slowest transfers", slow, account.slowest),
         ("Largest blobs", "Each once, with its slowest transfer.", account.largest),
     ):
         if records:
@@ -217,7 +243,7 @@ def _transfer(record: TransferRecord) -> Sequence[str]:
         format_size(record.size_bytes) if record.size_bytes >= 0 else "?",
         format_rate(record.bytes_per_s) if record.bytes_moved else record.outcome,
         str(record.worker),
-        side or "–",
+        side or "neither",
         shown if len(shown) <= _DIGEST else f"{shown[:_DIGEST]}…",
         f"{record.source}\n→ {', '.join(record.destinations[:3])}{more}",
     )
@@ -236,6 +262,9 @@ def _repeats(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
         rows.append(("transfers that broke off and went on", f"{account.transfers_resumed:,}"))
     if ended.get("failed"):
         rows.append(("transfers that failed", f"{ended['failed']:,} of {sum(ended.values()):,}"))
+    asked, last = workers_of(recorded), max((one.worker for one in recorded.transfers), default=0)
+    if asked is not None and last > asked:
+        rows.append(("worker processes that died and were replaced, at least", f"{last - asked:,}"))
     if account.images_retried:
         rows.append(("images tried more than once", f"{account.images_retried:,}"))
     if not rows:
@@ -254,13 +283,14 @@ def _repeats(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
 
 
 def _pairs(account: RunAccount) -> Iterator[str]:
+    from image_syncer import Outcome
     from image_syncer.units import format_size
 
     rows = [
         (
             f"{pair.source} → {pair.destination}",
             f"{pair.images:,}",
-            ", ".join(f"{count:,} {outcome}" for outcome, count in pair.outcomes.items()),
+            ", ".join(f"{pair.outcomes[one]:,} {one}" for one in Outcome if one in pair.outcomes),
             format_size(pair.bytes_moved),
             f"{pair.blobs_moved:,}",
             f"{pair.blobs_mounted:,}",

@@ -26,7 +26,7 @@ header p.verdict { margin: 12px 0 0; font-size: 16px; color: var(--ink); border-
 header p.verdict.bad { border-left-style: double; border-left-width: 9px; border-left-color: var(--bad); }
 section { margin: 30px 0 0; }
 section > p { margin: 0 0 8px; color: var(--soft); max-width: 105ch; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(152px, 1fr)); gap: 10px; margin: 16px 0 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); gap: 10px; margin: 16px 0 0; }
 dl div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 9px 13px; }
 dl div.bad { border-color: var(--bad); border-width: 2px; padding: 8px 12px; }
 dt { color: var(--soft); font-size: 12px; }
@@ -54,6 +54,7 @@ svg .mark { text-anchor: middle; fill: var(--bad); font-size: 12px; paint-order:
 .tip:hover { fill: var(--ink); fill-opacity: .1; }
 .hatch { fill: var(--card); fill-opacity: .55; }
 .k0 { fill: var(--c0); } .k1 { fill: var(--c1); } .k2 { fill: var(--c2); } .k3 { fill: var(--c3); }
+.rest { fill: var(--grid); fill-opacity: .6; }
 .k4 { fill: var(--c4); } .k5 { fill: var(--c5); } .k6 { fill: var(--c6); } .k7 { fill: var(--soft); }
 .cause { background: var(--card); border: 1px solid var(--line); border-left: 5px double var(--bad); border-radius: 4px;
   padding: 8px 14px; margin: 0 0 8px; overflow-wrap: anywhere; break-inside: avoid; }
@@ -69,15 +70,21 @@ td.w { white-space: nowrap; min-width: 0; }
 tr:last-child td { border-bottom: 0; }
 ul.plain { margin: 0; padding-left: 20px; overflow-wrap: anywhere; }
 footer { margin-top: 34px; color: var(--soft); font-size: 12.5px; }
-@media (max-width: 900px) { body { padding: 16px 14px 40px; } th, td { padding: 4px 6px; } table { font-size: 12px; } }
-@media (max-width: 700px) { .fig { grid-template-columns: minmax(0, 1fr); } .fig .label.axis { text-align: left; } }
+@media (max-width: 900px) { dl { grid-template-columns: repeat(auto-fit, minmax(152px, 1fr)); }
+  body { padding: 16px 14px 40px; } th, td { padding: 4px 6px; } table { font-size: 12px; } }
+@media (max-width: 700px) { .fig { grid-template-columns: minmax(0, 1fr); }
+  .fig .label.axis { text-align: left; order: 1; } td { min-width: 100px; }
+  td:last-child:not(.n) { min-width: 150px; }
+  .scroll { background: linear-gradient(to right, var(--card), var(--card)) local,
+    linear-gradient(to left, var(--soft), transparent 9px) right / 9px 100% no-repeat var(--card); } }
 @media print { :root { color-scheme: light; --page: #fff; --card: #fff; --ink: black; --soft: #4a4a4a; --line: #bbb;
   --grid: #bbb; --lane: #f3f3f3; --good: #00694b; --bad: #b3410a; --c0: #0072b2; --c1: #e69f00; --c2: #009e73;
   --c3: #cc79a7; --c4: #56b4e9; --c5: #d55e00; --c6: #8a8d93; }
   @page { margin: 14mm; }
   body { padding: 0; max-width: none; font-size: 12px; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .fig { grid-template-columns: 165px minmax(0, 1fr); }
+  .fig { grid-template-columns: 200px minmax(0, 1fr); } .fig .label { font-size: 11.5px; }
+  .fig .label small { font-size: 10.5px; }
   h2, section > p { break-after: avoid; break-inside: avoid; }
   tr, .fig, dl div, svg.plot { break-inside: avoid; }
   .scroll { overflow: visible; } td { min-width: 0; } table { font-size: 10.5px; }

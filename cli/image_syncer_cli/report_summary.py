@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from image_syncer_cli.output import printable
-from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent
+from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +105,8 @@ def _requests_and_warnings(recorded: RecordedReport) -> Iterator[tuple[str, str]
         yield "Mirror", f"{printable(mirror)} gave {format_size(data['bytes'])}{failed}"
     if rate := recorded.report.settings.get("rate"):
         yield "Rate", f"no more than {printable(str(rate))}"
+    for line in recorded.report.limit_lines():
+        yield "Limit", printable(line)
     for warning in recorded.report.warnings:
         yield "Warning", printable(warning)
 
@@ -118,6 +120,11 @@ def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     tail = f"the last transfer ran alone for {format_duration(timeline.tail_s)} ({percent(timeline.tail_share)})"
     yield "Tail", tail
     yield "Waiting", _waiting_text(records)
+    resumed = sum(bool(record.source_resumes or record.destination_resumes) for record in records)
+    failed = sum(record.outcome == "failed" for record in records)
+    told = (f"{plural(resumed, 'transfer')} broke off and went on", f"{failed:,} failed")
+    if resumed or failed:
+        yield "Faults", ", ".join(text for text, count in zip(told, (resumed, failed), strict=True) if count)
 
 
 def _waiting_text(records: Iterable[TransferRecord]) -> str:
@@ -202,7 +209,7 @@ def _waited_for(record: TransferRecord) -> str:
 
     side = slow_side(record.source_waited_s, record.destination_waited_s, record.seconds)
     if side is None or not record.seconds:
-        return "–"
+        return "neither"
     waited_s = max(record.source_waited_s, record.destination_waited_s)
     return f"{side} {percent(min(1.0, waited_s / record.seconds))}"
 

@@ -112,7 +112,10 @@ class _Colors:
             entries.append((rest[0] if len(rest) == 1 else f"{len(rest)} others", _REST))
         if "failed" in self._used:
             entries.append(("failed", _FAILED))
-        patches = [Patch(color=color, label=_literal(_short(kind))) for kind, color in entries]
+        patches = [
+            Patch(facecolor=color, edgecolor="white", linewidth=0, hatch=_hatch(kind), label=_literal(_short(kind)))
+            for kind, color in entries
+        ]
         figure.legend(handles=patches, loc="lower left", ncols=4, frameon=False, fontsize=8, bbox_to_anchor=(0.01, 0.0))
 
 
@@ -166,7 +169,13 @@ def _draw_lane(axis: Any, lane: WorkerLane, colors: _Colors, horizon_s: float) -
             corners = [(bar.began_s, low), (bar.began_s, high), (end_s, high), (end_s, low)]
             shapes.setdefault(bar.kind, []).append(corners)
     for kind, polygons in sorted(shapes.items(), key=lambda each: each[0] == "failed"):
-        axis.add_collection(PolyCollection(polygons, facecolors=colors.of(kind), edgecolors="none", zorder=2))
+        look: dict[str, Any] = {
+            "facecolors": colors.of(kind),
+            "edgecolors": "white",
+            "linewidths": 0,
+            "hatch": _hatch(kind),
+        }
+        axis.add_collection(PolyCollection(polygons, zorder=2, **look))
     axis.set_ylim(lane.streams + 0.4, -0.4)
     _clean(axis)
     count = len(lane.records)
@@ -196,6 +205,11 @@ def _name(axis: Any, label: str, facts: list[str]) -> None:
     margin = -(1 - _PLOT_SHARE) * _WIDTH_INCHES * 72 + 12  # points from the axes' left edge to the picture's
     axis.annotate(_literal(label), (0, 1), xytext=(margin, -5), fontsize=9, weight="bold", color=_INK, **at)
     axis.annotate(_literal("\n".join(facts)), (0, 1), xytext=(margin, -18), fontsize=7.5, color=_SOFT, **at)
+
+
+def _hatch(kind: str) -> str:
+    """Whoever sees no difference between red and green sees what failed by its lines."""
+    return "/////" if kind == "failed" else ""
 
 
 def _short(text: str, most: int = 48) -> str:

@@ -146,6 +146,22 @@ function firstEnding(range, t) { // the first transfer of a lane that ends after
   }
   return low;
 }
+function stripe(pen, left, y, width, tall) { // what failed is seen without its colour, too
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, y, width, tall);
+  pen.clip();
+  pen.strokeStyle = color("card");
+  pen.lineWidth = 1.2;
+  pen.beginPath();
+  const first = Math.max(left, -8), last = Math.min(left + width, 5000);
+  for (let at = Math.floor((first - tall) / 6) * 6; at < last; at += 6) {
+    pen.moveTo(at, y + tall);
+    pen.lineTo(at + tall, y);
+  }
+  pen.stroke();
+  pen.restore();
+}
 const paint = (index) => c.ended[index] === FAILED ? "bad" : scheme.hues[scheme.of[index]];
 function drawLanes(canvas, row) {
   const sheet = open(canvas), { pen, width, x } = sheet, tall = height > 4 ? height - 1 : height;
@@ -177,7 +193,9 @@ function drawLanes(canvas, row) {
       if (right - left >= 1.5) {
         flush();
         pen.fillStyle = colors[name];
-        pen.fillRect(left, y, right - left > 4 ? right - left - 0.75 : right - left, tall);
+        const wide = right - left > 4 ? right - left - 0.75 : right - left;
+        pen.fillRect(left, y, wide, tall);
+        if (name === "bad" && wide > 4) stripe(pen, left, y, wide, tall);
         continue;
       }
       if (Math.floor(left) !== pixel) { flush(); pixel = Math.floor(left); }
@@ -219,7 +237,8 @@ function choose(name) {
   if (c.ended.includes(FAILED) && scheme !== SCHEMES.ended) entries.push(["failed", "bad"]);
   byId("legend").replaceChildren(...entries.map(([text, name]) => {
     const item = document.createElement("li"), mark = document.createElement("i");
-    mark.style.background = "var(--" + name + ")";
+    const lines = "repeating-linear-gradient(135deg, var(--bad) 0 3px, var(--card) 3px 4px)";
+    mark.style.background = name === "bad" ? lines : "var(--" + name + ")";
     item.append(mark, text);
     return item;
   }));

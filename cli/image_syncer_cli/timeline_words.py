@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from image_syncer import Report, TransferRecord
 
-__all__ = ["Waits", "add_waits", "began", "destination_registries", "keep_numbers", "percent"]
+__all__ = ["Waits", "add_waits", "began", "destination_registries", "keep_numbers", "percent", "plural"]
 
 _NUMBER = re.compile(r"(?<=\d) (?=\D)")
 
@@ -66,6 +66,11 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: "1 image", "2,000 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def keep_numbers(text: str) -> str:
     """`text` with blanks that do not break between a number and what it counts."""
-    return _NUMBER.sub("\u00a0", text)
+    return _NUMBER.sub("\u00a0", text.replace("< 1", "<\u00a01").replace("&lt; 1", "&lt;\u00a01"))

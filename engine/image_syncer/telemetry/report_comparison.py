@@ -111,7 +111,7 @@ def _is_same_work(before: RecordedReport, after: RecordedReport) -> bool:
 
 def _unjudged(fact: ComparedFact) -> ComparedFact:
     """What depends on the work is neither better nor worse where that was another."""
-    if fact.group in ("images", "faults") or fact.change is Change.SAME:
+    if fact.group == "images" or fact.change is Change.SAME:
         return fact
     return replace(fact, change=Change.OTHER)
 

@@ -43,6 +43,8 @@ class RunCurves:
         self.pieces = pieces
         self.horizon_s = max([horizon_s, *(record.ended_s for record in records)])
         self.step_s = self.horizon_s / pieces if self.horizon_s >= LEAST_S else 1.0
+        self.began_s = min((record.began_s for record in records), default=0.0)
+        self.last_worker = max((record.worker for record in records), default=0)
         self.under_way = self._means((one.began_s, one.ended_s, one.seconds) for one in records)
 
     def to_registries(self, most: int) -> list[Track]:
