@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["OBSERVER_OPTIONS", "parsed_by"]
+    from image_syncer_cli.options import RunOptions
+
+__all__ = ["OBSERVER_OPTIONS", "looked_on", "parsed_by"]
 
 
 def parsed_by(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
@@ -42,3 +46,23 @@ OBSERVER_OPTIONS = (
         "[default: what OTEL_EXPORTER_OTLP_ENDPOINT says]",
     ),
 )
+
+
+@contextlib.contextmanager
+def looked_on(options: RunOptions) -> Iterator[None]:
+    """`image_syncer.look_on`, as the options want it. Where the metrics are is said if nobody can know that, or others
+    than this machine can ask for them.
+    """
+    import image_syncer
+    from image_syncer_cli.output import say
+    from image_syncer_cli.render import say_json
+
+    listen = options.metrics
+    with image_syncer.look_on(metrics=listen, traces=options.trace_endpoint, environ=os.environ) as address:
+        if listen is not None and (listen.port == 0 or not listen.is_loopback):
+            whom = "this machine alone" if listen.is_loopback else "whoever reaches this machine"
+            if options.log_format == "json":
+                say_json("metrics", address=address, readers=whom)
+            else:
+                say(f"metrics for {whom}: {address}", err=True)
+        yield

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from image_syncer_cli.control_options import make_control
 from image_syncer_cli.doctor_hint import say_doctor
 from image_syncer_cli.live_display import LiveDisplay
+from image_syncer_cli.observer_options import looked_on
 from image_syncer_cli.output import say
 from image_syncer_cli.render import (
     MAX_SKIPPED,
@@ -177,7 +178,7 @@ def run_with_display(
     control = None if options.dry_run else make_control(options.control)
     controlled: dict[str, Any] = {} if control is None else {"control": control}
     with (
-        image_syncer.look_on(metrics=options.metrics, traces=options.trace_endpoint, environ=os.environ),
+        looked_on(options),
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
         contextlib.closing(choose_display(options, control)) as display,
     ):

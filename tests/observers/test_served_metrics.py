@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import socket
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from image_syncer.embedded import Behaviour, RateLimit
 from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry import configure_logging, server_thread
 from image_syncer.telemetry.listening import Listen
 from image_syncer.telemetry.looking_on import look_on
+from image_syncer.telemetry.metrics import LEAST_RENDER_S, RunMetrics
 from image_syncer.telemetry.observing import OBSERVERS, Observed, Observer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
     from support.sync_runs import SyncLab
 
 ANYWHERE = Listen("127.0.0.1", 0)
@@ -162,3 +173,53 @@ def test_an_observer_that_fails_is_told_nothing_more_and_others_are() -> None:
         observed.tell(lambda one: one.on_begin("sync", 1.0))
     assert told == ["broken", "sound", "sound"]
     assert not Observed()
+
+
+def test_strangers_neither_fill_the_log_nor_keep_it_from_ending() -> None:
+    """What is no HTTP, what is too long, and who says nothing at all."""
+    log = io.StringIO()
+    configure_logging(log_format="json", level="debug", stream=log)
+    told = (
+        b"\x00\xff\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"PUT /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\n",
+        b"",
+    )
+    with ExitStack() as stack:
+        with look_on(metrics=ANYWHERE) as address:
+            assert address is not None
+            place = urllib.parse.urlsplit(address)
+            for text in told:
+                stranger = stack.enter_context(socket.create_connection((place.hostname, place.port)))
+                stranger.sendall(text)
+            assert value(scrape(address), "runs_total") == 0
+            began = time.monotonic()
+        assert time.monotonic() - began < server_thread.END_S
+    gc.collect()  # asyncio tells of tasks that nobody ended when they go
+    assert [line for line in log.getvalue().splitlines() if "metrics are served" not in line] == []
+
+
+def test_those_who_ask_again_and_again_get_what_was_rendered_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering takes time away from the run, however many ask."""
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    metrics, asked = RunMetrics("1"), [0]
+
+    class Counted:
+        def collect(self) -> Iterator[Metric]:
+            asked[0] += 1
+            return iter(())
+
+    metrics.registry.register(Counted())
+    asked[0] = 0
+    assert len({metrics.render()[0] for _ in range(100)}) == 1
+    assert asked[0] == 1
+    run = metrics.of_run()
+    run.on_begin("sync", 0.0)
+    assert b"image_syncer_run_in_progress 1.0" in metrics.render()[0]
+    assert asked[0] == 2
+    clock[0] += LEAST_RENDER_S
+    metrics.render()
+    assert asked[0] == 3

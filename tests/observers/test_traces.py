@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import socket
 import threading
 import time
@@ -12,7 +13,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from image_syncer.errors import ConfigurationError
+from image_syncer.errors import ConfigurationError, redact
+from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, configure_logging
 from image_syncer.telemetry import traces as traces_module
 from image_syncer.telemetry.looking_on import look_on
 from image_syncer.telemetry.observing import OBSERVERS
@@ -40,6 +42,7 @@ def collected() -> Iterator[Spans]:
 
 class Spans:
     def __init__(self, traces: RunTraces, exporter: InMemorySpanExporter) -> None:
+        self.traces = traces
         self._flush, self._exporter = traces._provider.force_flush, exporter
 
     def named(self, name: str) -> list[ReadableSpan]:
@@ -85,7 +88,24 @@ def test_what_failed_is_an_error(lab: SyncLab, collected: Spans) -> None:
     [span] = collected.named("image")
     assert attributes(span)["outcome"] == "failed"
     assert span.status.status_code.name == "ERROR"
+    assert attributes(span)["error.type"] == "not found"
+    assert attributes(span)["http.response.status_code"] == 404
     assert attributes(collected.named("sync")[0])["exit_code"] == 1
+
+
+def test_runs_at_the_same_time_have_spans_of_their_own(collected: Spans) -> None:
+    """As a program around the engine has them."""
+    one, other = (collected.traces.of_run() for _ in range(2))
+    one.on_begin("sync", 1000.0)
+    other.on_begin("verify", 1001.0)
+    one.on_image(ImageResult("s.example/a:1", "d.example/a:1", Outcome.COPIED))
+    other.on_image(ImageResult("s.example/b:1", "d.example/b:1", Outcome.EQUAL))
+    one.on_abandoned()
+    other.on_report(Report({}, Totals(), "2026-01-01T00:00:00+00:00", 1.0, kind="verify"))
+    [sync], [verify] = collected.named("sync"), collected.named("verify")
+    parents = {attributes(span)["source"]: span.parent for span in collected.named("image")}
+    assert parents == {"s.example/a:1": sync.context, "s.example/b:1": verify.context}
+    assert (sync.status.status_code.name, verify.status.status_code.name) == ("ERROR", "UNSET")
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -161,3 +181,25 @@ def test_the_standard_variables_say_where() -> None:
     assert endpoint_from({**base, "OTEL_SDK_DISABLED": "true"}) is None
     assert endpoint_from({**base, "OTEL_TRACES_EXPORTER": "none"}) is None
     assert endpoint_from({}) is None
+
+
+SECRET = "Zk7wQ9xN2vR5tB8y-otel"
+
+
+@pytest.mark.parametrize("headers", ["x-key={0}%0A", "a=b,authorization=Bearer%20{0}"])
+def test_header_fields_of_the_variables_are_secret(headers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cannot send them tells them back (requests does)."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers.format(SECRET))
+    with look_on(traces="http://127.0.0.1:1"):
+        assert redact(f"no such field as {SECRET}") == "no such field as …"
+
+
+def test_variables_that_are_wrong_end_it_where_the_option_asks_for_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10000")
+    log = io.StringIO()
+    configure_logging(log_format="json", stream=log)
+    with pytest.raises(ConfigurationError, match="OTEL_"), look_on(traces="http://127.0.0.1:1"):
+        pytest.fail("it was begun")
+    with look_on(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}):
+        assert OBSERVERS.get() == ()
+    assert "no traces are sent" in log.getvalue()

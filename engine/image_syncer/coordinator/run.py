@@ -89,9 +89,11 @@ class Run:
             except asyncio.CancelledError:
                 if self._ending.name is None and self._crashes.error is None:
                     parts.files.abandon()
+                    parts.observed.abandon()
                     raise
             except ConfigurationError:
                 parts.files.abandon()
+                parts.observed.abandon()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, what was done until then is reported
                 self._crashes.note(error)

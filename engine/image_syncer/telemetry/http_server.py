@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry.logs import get_logger
 from image_syncer.telemetry.metrics import MISSING
 
 if TYPE_CHECKING:
@@ -18,6 +21,13 @@ __all__ = ["HttpServer", "MetricsServer", "exposition", "text_response"]
 
 MOST_CONNECTIONS = 128
 CLOSE_S = 1.0
+
+# aiohttp writes a traceback for whatever is no HTTP: strangers who send such things must not fill our logs.
+_UNHEARD = logging.getLogger(f"{__name__}.unheard")
+_UNHEARD.propagate = False
+_UNHEARD.addHandler(logging.NullHandler())
+
+_log = get_logger(__name__)
 
 
 class HttpServer:
@@ -33,7 +43,8 @@ class HttpServer:
 
     async def start(self) -> None:
         """Raises ConfigurationError where the address cannot be had."""
-        runner = web.ServerRunner(_BoundedServer(self.handle, access_log=None), shutdown_timeout=CLOSE_S)
+        server = _BoundedServer(self._handle, access_log=None, logger=_UNHEARD)
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_S)
         await runner.setup()
         site = web.TCPSite(runner, self._listen.host, self._listen.port)
         try:
@@ -41,7 +52,7 @@ class HttpServer:
         except OSError as error:
             await runner.cleanup()
             raise ConfigurationError(
-                f"nobody can listen at {self._listen}: {error.strerror or error}",
+                f"nobody can listen at {self._listen}: {_why(error)}",
                 hint=f"Give {self._option} an address of this machine, and a port that is free.",
             ) from None
         self._runner = runner
@@ -58,6 +69,13 @@ class HttpServer:
         """The answer to one request."""
         raise NotImplementedError
 
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self.handle(request)
+        except Exception:  # noqa: BLE001 - a mistake of ours, which aiohttp would tell nobody
+            _log.exception("a question was not answered", path=request.path)
+            return text_response(500, "a mistake of image-syncer's own; see its log")
+
 
 class MetricsServer(HttpServer):
     """Serves the metrics of one run."""
@@ -73,6 +91,11 @@ class MetricsServer(HttpServer):
         if request.method not in ("GET", "HEAD"):
             return text_response(405, "/metrics takes GET", {"Allow": "GET"})
         return exposition(self._metrics, request)
+
+
+def _why(error: OSError) -> str:
+    """In the words of the system alone: asyncio puts an address before them, which is said already."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 class _BoundedServer(web.Server):

@@ -30,8 +30,11 @@ class Listen:
 def parse_listen(text: str) -> Listen:
     """From "127.0.0.1:8080", "[::1]:8080", or a port alone, which is on loopback. Raises ValueError with a sentence."""
     host, colon, port = text.strip().rpartition(":")
-    host = (host.removeprefix("[").removesuffix("]") if host.startswith("[") else host) if colon else _LOOPBACK
-    if not host or not port.isascii() or not port.isdigit() or int(port) > _MOST_PORT:
+    in_brackets = host.startswith("[") and host.endswith("]")
+    host = (host[1:-1] if in_brackets else host) if colon else _LOOPBACK
+    # An IPv6 address has brackets, or nobody knows where its port begins; and what has a slash is a URL.
+    is_host = bool(host) and (":" not in host or in_brackets) and not set(host) & set("/[]@ ")
+    if not is_host or not port.isascii() or not port.isdigit() or int(port) > _MOST_PORT:
         raise ValueError(
             f"{text!r} is no address to listen at: write such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080"
         )

@@ -1,4 +1,4 @@
-"""The series that are made of `Measures` when Prometheus asks: those of runs that have ended, and of the one under way.
+"""The series that are made of `Measures` when Prometheus asks: those of runs that have ended, and of those under way.
 
 Names of registries are labels, and who writes the files chooses them: those that come first have series of their own,
 and all others are "other".
@@ -6,17 +6,19 @@ and all others are "other".
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from image_syncer.net import ANSWER_SECONDS, BROKEN
-from image_syncer.telemetry.measures import Measures
 from image_syncer.telemetry.processes import WorkerTime, own_cpu_s, resident_bytes
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import Metric
+
+    from image_syncer.telemetry.measures import Measures
 
 __all__ = ["MOST_REGISTRIES", "OTHER", "MeasuredSeries"]
 
@@ -37,6 +39,23 @@ _COUNTERS = {
     "ring_pauses": ("Downloads that were stopped because the ring was full.", ()),
     "worker_restarts": ("Worker processes that were started in the place of others.", ()),
 }
+_LIMITS: tuple[tuple[str, str, Callable[[Measures], Mapping[str | None, float] | Mapping[str, float]]], ...] = (
+    (
+        "limit_requests_per_second",
+        "The rate at which a registry is asked, if one holds.",
+        lambda measures: measures.requests_allowed,
+    ),
+    (
+        "limit_connections",
+        "Most connections for blobs to a registry, if any.",
+        lambda measures: measures.connections_allowed,
+    ),
+    (
+        "limit_bytes_per_second",
+        "Most bytes a second of a registry, and of all together.",
+        lambda measures: measures.bytes_allowed,
+    ),
+)
 _SIDES = ("source", "destination")
 
 _Key = tuple[str, tuple[str, ...]]
@@ -49,29 +68,35 @@ class _Sums(NamedTuple):
 
 
 class MeasuredSeries:
-    """A collector of prometheus-client: `registry.register` takes it."""
+    """A collector of prometheus-client: `registry.register` takes it. Runs note from threads of their own, and it is
+    asked from another one.
+    """
 
     def __init__(self) -> None:
         self._known = {ALL_TOGETHER: ALL_TOGETHER}
-        # Put in place as a whole, since it is read from another thread.
-        self._state = (_zero(), Measures())
+        self._lock = threading.Lock()
+        self._ended = _zero()
+        self._under_way: dict[object, Measures] = {}
         self._worker_time = WorkerTime()
 
-    def note(self, measures: Measures) -> None:
-        """What is so now in the run that is under way."""
-        self._state = (self._state[0], measures)
+    def note(self, run: object, measures: Measures) -> None:
+        """What is so now in one of the runs that are under way."""
+        with self._lock:
+            self._under_way[run] = measures
 
-    def end(self) -> None:
-        """The run has ended: what comes next counts from zero."""
-        before, last = self._state
-        self._state = (self._sum(before, last), Measures())
+    def end(self, run: object) -> None:
+        """The run has ended: what it has counted stays."""
+        with self._lock:
+            if (last := self._under_way.pop(run, None)) is not None:
+                self._ended = self._sum(self._ended, (last,))
 
     def collect(self) -> Iterator[Metric]:
         """Called for each scrape, and once when it is registered."""
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-        before, now = self._state
-        sums = self._sum(before, now)
+        with self._lock:
+            now = tuple(self._under_way.values())
+            sums = self._sum(self._ended, now)
         for name, (text, labels) in _COUNTERS.items():
             family = CounterMetricFamily(f"image_syncer_{name}", text, labels=labels)
             for (of, values), count in sums.counts.items():
@@ -91,45 +116,40 @@ class MeasuredSeries:
         yield from self._gauges(now)
         yield from self._processes(now)
 
-    def _gauges(self, now: Measures) -> Iterator[Metric]:
+    def _gauges(self, now: tuple[Measures, ...]) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
 
         plain = (
-            ("workers", "Worker processes that there are.", len(now.pids)),
-            ("transfers_in_progress", "Transfers of blobs that are under way.", now.in_flight),
-            ("limit_streams", "Most blobs that one worker streams at a time now.", now.streams),
+            ("workers", "Worker processes that there are.", sum(len(one.pids) for one in now)),
+            ("transfers_in_progress", "Transfers of blobs that are under way.", sum(one.in_flight for one in now)),
+            (
+                "limit_streams",
+                "Most blobs that one worker streams at a time now.",
+                max((one.streams for one in now), default=0),
+            ),
         )
         for name, text, value in plain:
             yield GaugeMetricFamily(f"image_syncer_{name}", text, value=value)
-        bytes_allowed = {name or ALL_TOGETHER: rate for name, rate in now.bytes_allowed.items()}
-        limits: tuple[tuple[str, str, Mapping[str, float]], ...] = (
-            (
-                "limit_requests_per_second",
-                "The rate at which a registry is asked, if one holds.",
-                now.requests_allowed,
-            ),
-            (
-                "limit_connections",
-                "Most connections for blobs to a registry, if any.",
-                now.connections_allowed,
-            ),
-            ("limit_bytes_per_second", "Most bytes a second of a registry, and of all together.", bytes_allowed),
-        )
-        for name, text, values in limits:
+        for name, text, of in _LIMITS:
+            # Of several runs, what the one that began last keeps to: limits cannot be added up.
+            values: dict[str | None, float] = {}
+            for one in now:
+                values.update(of(one))
             family = GaugeMetricFamily(f"image_syncer_{name}", text, labels=("registry",))
             for registry, limit in values.items():
-                if (label := self._label(registry)) != OTHER:  # limits cannot be added up
+                if (label := self._label(registry or ALL_TOGETHER)) != OTHER:
                     family.add_metric((label,), limit)
             yield family
 
-    def _processes(self, now: Measures) -> Iterator[Metric]:
+    def _processes(self, now: tuple[Measures, ...]) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+        pids = [pid for one in now for pid in one.pids]
         cpu = CounterMetricFamily(
             "image_syncer_cpu_seconds", "Processor time of the coordinator, and of all workers.", labels=("process",)
         )
         cpu.add_metric(("coordinator",), own_cpu_s())
-        cpu.add_metric(("workers",), self._worker_time.cpu_s(now.pids))
+        cpu.add_metric(("workers",), self._worker_time.cpu_s(pids))
         yield cpu
         memory = GaugeMetricFamily(
             "image_syncer_resident_memory_bytes",
@@ -137,12 +157,17 @@ class MeasuredSeries:
             labels=("process",),
         )
         memory.add_metric(("coordinator",), resident_bytes(("self",)))
-        memory.add_metric(("workers",), resident_bytes(now.pids))
+        memory.add_metric(("workers",), resident_bytes(pids))
         yield memory
 
-    def _sum(self, before: _Sums, now: Measures) -> _Sums:
-        counts = dict(before.counts)
-        answers = {key: list(values) for key, values in before.answers.items()}
+    def _sum(self, before: _Sums, more: tuple[Measures, ...]) -> _Sums:
+        sums = _Sums(dict(before.counts), {key: list(values) for key, values in before.answers.items()})
+        for measures in more:
+            self._add(sums, measures)
+        return sums
+
+    def _add(self, sums: _Sums, now: Measures) -> None:
+        counts, answers = sums
 
         def add(name: str, count: float, *labels: str) -> None:
             counts[name, labels] = counts.get((name, labels), 0) + count
@@ -166,7 +191,6 @@ class MeasuredSeries:
             add("ring_wait_seconds", waited_s, side)
         add("ring_pauses", now.pauses)
         add("worker_restarts", now.replaced_workers)
-        return _Sums(counts, answers)
 
     def _label(self, registry: str) -> str:
         """The name itself for those that came first."""

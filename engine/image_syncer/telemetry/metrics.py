@@ -10,12 +10,14 @@ the client's global one: a program around the engine keeps its own.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.telemetry.measured_series import MeasuredSeries
 from image_syncer.telemetry.observing import Observer
 from image_syncer.telemetry.outcome import Outcome
+from image_syncer.telemetry.progress import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from image_syncer.telemetry.measures import Measures
     from image_syncer.telemetry.outcome import ImageResult
-    from image_syncer.telemetry.progress import Snapshot
     from image_syncer.telemetry.report import Report
 
 __all__ = ["MISSING", "RunMetrics", "metrics_are_there"]
@@ -34,6 +35,9 @@ MISSING = "metrics need the package prometheus-client: pip install 'image-syncer
 
 RUN_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
 """Buckets of how long runs take: from one in which nothing changed to a migration."""
+
+LEAST_RENDER_S = 0.25
+"""Runs tell how far they are as often; what is asked for more often, changes little."""
 
 _ENDS = ("success", "failure", "interrupted", "internal_error")
 
@@ -48,7 +52,8 @@ def metrics_are_there() -> bool:
 
 
 class RunMetrics(Observer):
-    """Counts what runs tell. `registry` takes further metrics, and `clock` gives seconds of the epoch.
+    """Counts what runs tell, any number of them at a time. `registry` takes further metrics, and `clock` gives seconds
+    of the epoch.
 
     Raises ImportError where prometheus-client is not installed: ask `metrics_are_there`.
     """
@@ -58,6 +63,10 @@ class RunMetrics(Observer):
 
         self.registry: CollectorRegistry = CollectorRegistry(auto_describe=True)
         self._clock = clock
+        self._lock = threading.Lock()
+        self._under_way: dict[Observer, Snapshot] = {}
+        self._changes = 0
+        self._rendered: dict[str, tuple[int, float, bytes]] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"image_syncer_{name}", text, labels, registry=self.registry)
@@ -77,7 +86,7 @@ class RunMetrics(Observer):
         self._read = counter("verified_bytes", "Bytes of blobs that were read and hashed to verify them.")
         self._measured = MeasuredSeries()
         self.registry.register(self._measured)
-        self._running = gauge("run_in_progress", "1 while a run is under way.")
+        self._running = gauge("run_in_progress", "Runs that are under way: 1, or 0.")
         self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
         self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
         self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
@@ -92,23 +101,45 @@ class RunMetrics(Observer):
         for way in ("moved", "mounted", "present"):
             self._blobs.labels(way)
 
-    def on_begin(self, kind: str, began_at: float) -> None:  # noqa: ARG002 - see `Observer`
-        """A run begins."""
-        self._running.set(1)
+    def of_run(self) -> Observer:
+        """Who tells of one run."""
+        return _OneRun(self)
 
-    def on_progress(self, snapshot: Snapshot) -> None:
-        """What is so now."""
-        self._run_images.labels("known").set(snapshot.images_total)
-        self._run_images.labels("done").set(snapshot.images_done)
-        self._run_bytes.labels("known").set(snapshot.bytes_total)
-        self._run_bytes.labels("done").set(snapshot.bytes_done)
-        self._rate.set(snapshot.bytes_per_s)
+    def note_refused(self) -> None:
+        """A run could not begin, and has no report."""
+        self._changes += 1
+        self._runs.labels("failure").inc()
+        self._last_end.set(self._clock())
 
-    def on_measures(self, measures: Measures) -> None:
-        """What is so now."""
-        self._measured.note(measures)
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition in the form that fits an `Accept` field, and its content type.
 
-    def on_image(self, result: ImageResult) -> None:
+        Made anew where runs have told something since, or after `LEAST_RENDER_S`: however many ask, and how often, it
+        takes the runs no more than that.
+        """
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(accept)
+        # Older versions leave the registry's type out of what they say of `encode`.
+        encoder: Callable[[Any], bytes] = encode
+        changes, now = self._changes, time.monotonic()
+        kept = self._rendered.get(content_type)
+        if kept is None or kept[0] != changes or now - kept[1] >= LEAST_RENDER_S:
+            kept = self._rendered[content_type] = (changes, now, encoder(self.registry))
+        return kept[2], content_type
+
+    def note(self, run: Observer, snapshot: Snapshot) -> None:
+        """What is so now in one of the runs."""
+        with self._lock:
+            self._under_way[run] = snapshot
+        self._show()
+
+    def note_measures(self, run: Observer, measures: Measures) -> None:
+        """As of `note`."""
+        self._measured.note(run, measures)
+        self._changes += 1
+
+    def note_image(self, result: ImageResult) -> None:
         """An image has an outcome at one destination."""
         self._images.labels(_label(result.outcome)).inc()
         self._bytes.inc(result.bytes_moved)
@@ -117,36 +148,64 @@ class RunMetrics(Observer):
         self._blobs.labels("present").inc(result.blobs_present)
         self._read.inc(result.bytes_read or 0)
 
-    def on_report(self, report: Report) -> None:
-        """A run has ended, and this is its report."""
-        end = _end_of(report)
-        now = self._clock()
-        self._end()
+    def end(self, run: Observer, report: Report | None) -> None:
+        """One of the runs has ended; without a report, it counts as none."""
+        self._measured.end(run)
+        with self._lock:
+            self._under_way.pop(run, None)
+        self._show()
+        if report is None:
+            return
+        end, now = _end_of(report), self._clock()
         self._runs.labels(end).inc()
         self._seconds.observe(report.seconds)
         self._last_end.set(now)
         if end == "success":
             self._last_success.set(now)
-        self._measured.end()
 
-    def note_refused(self) -> None:
-        """A run could not begin, and has no report."""
-        self._end()
-        self._runs.labels("failure").inc()
-        self._last_end.set(self._clock())
+    def _show(self) -> None:
+        """What runs have told of themselves; where none is under way, what the last one told stays."""
+        self._changes += 1
+        with self._lock:
+            runs = tuple(self._under_way.values())
+        self._running.set(len(runs))
+        self._rate.set(sum(one.bytes_per_s for one in runs))
+        if runs:
+            self._run_images.labels("known").set(sum(one.images_total for one in runs))
+            self._run_images.labels("done").set(sum(one.images_done for one in runs))
+            self._run_bytes.labels("known").set(sum(one.bytes_total for one in runs))
+            self._run_bytes.labels("done").set(sum(one.bytes_done for one in runs))
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition in the form that fits an `Accept` field, and its content type."""
-        from prometheus_client.exposition import choose_encoder
 
-        encode, content_type = choose_encoder(accept)
-        # Older versions leave the registry's type out of what they say of `encode`.
-        encoder: Callable[[Any], bytes] = encode
-        return encoder(self.registry), content_type
+class _OneRun(Observer):
+    """What one run tells `metrics`."""
 
-    def _end(self) -> None:
-        self._running.set(0)
-        self._rate.set(0)
+    def __init__(self, metrics: RunMetrics) -> None:
+        self._metrics = metrics
+
+    def on_begin(self, kind: str, began_at: float) -> None:  # noqa: ARG002 - see `Observer`
+        """A run begins."""
+        self._metrics.note(self, Snapshot())
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        """What is so now."""
+        self._metrics.note(self, snapshot)
+
+    def on_measures(self, measures: Measures) -> None:
+        """What is so now."""
+        self._metrics.note_measures(self, measures)
+
+    def on_image(self, result: ImageResult) -> None:
+        """An image has an outcome at one destination."""
+        self._metrics.note_image(result)
+
+    def on_report(self, report: Report) -> None:
+        """The run has ended, and this is its report."""
+        self._metrics.end(self, report)
+
+    def on_abandoned(self) -> None:
+        """The run has ended, and has none."""
+        self._metrics.end(self, None)
 
 
 def _end_of(report: Report) -> str:

@@ -28,7 +28,13 @@ _log = get_logger(__name__)
 
 
 class Observer:
-    """Each method is about one thing that happens, and does nothing here."""
+    """Each method is about one thing that happens, and does nothing here. Several runs may go on at a time, each in a
+    thread of its own, from which it calls.
+    """
+
+    def of_run(self) -> Observer:
+        """Who looks on at one run: another for each, where they have to be told apart."""
+        return self
 
     def on_begin(self, kind: str, began_at: float) -> None:
         """A run begins, of this kind ("sync", "verify", "prune"), at this time of the epoch."""
@@ -48,6 +54,9 @@ class Observer:
     def on_report(self, report: Report) -> None:
         """The run has ended."""
 
+    def on_abandoned(self) -> None:
+        """The run has ended without a report: it was refused, or cancelled by the program around it."""
+
 
 OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("OBSERVERS", default=())
 
@@ -56,7 +65,7 @@ class Observed:
     """The observers of one run: those that are in `OBSERVERS` when this is made."""
 
     def __init__(self) -> None:
-        self._observers = list(OBSERVERS.get())
+        self._observers = [one.of_run() for one in OBSERVERS.get()]
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -70,6 +79,10 @@ class Observed:
                 self._observers.remove(observer)
                 _log.warning("an observer is told nothing more", observer=type(observer).__name__)
                 _log.debug("an observer is told nothing more", traceback=traceback.format_exc())
+
+    def abandon(self) -> None:
+        """Tell that the run ends without a report."""
+        self.tell(lambda one: one.on_abandoned())
 
     def progress(self, on_progress: Callable[[Snapshot], None] | None) -> Callable[[Snapshot], None] | None:
         """Tells observers, and then `on_progress`."""

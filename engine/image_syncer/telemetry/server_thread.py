@@ -55,7 +55,10 @@ class ServerThread:
 
     async def _close(self) -> None:
         await self._server.stop()
-        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        # Nobody gets an answer any more: a task that waits for somebody would only hold up whoever wants to end.
+        for task in (left := asyncio.all_tasks() - {asyncio.current_task()}):
+            task.cancel()
+        if left:
             await asyncio.wait(left, timeout=END_S)
 
     def _end(self) -> None:

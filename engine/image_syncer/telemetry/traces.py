@@ -16,19 +16,20 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.redaction import keep_out, redact
 from image_syncer.telemetry.logs import get_logger
 from image_syncer.telemetry.observing import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer
 
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.report import Report
@@ -78,9 +79,30 @@ def start_traces(url: str, version: str) -> RunTraces:
         raise ConfigurationError(MISSING) from None
     # What it has to say of a collector that takes nothing is said once, by us.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    # The field that it cannot send, requests tells with its value.
+    keep_out(*_header_secrets(os.environ), parts.password)
     endpoint = url if parts.path.strip("/") else url.rstrip("/") + _PATH
-    exporter = _Telling(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
-    return RunTraces(cast("SpanExporter", exporter), version)
+    try:
+        exporter = _Telling(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
+        return RunTraces(cast("SpanExporter", exporter), version)
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"traces cannot be sent as the variables OTEL_… want it: {error}",
+            hint="Mend these variables, or unset them.",
+        ) from None
+
+
+def _header_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is in the header fields for the collector, in the spellings in which it may be told back. They are
+    `name=value` with commas between them, encoded as in URLs (OpenTelemetry specification, "OpenTelemetry Protocol
+    Exporter", "Specifying headers via environment variables").
+    """
+    for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        for field in environ.get(variable, "").split(","):
+            value = field.partition("=")[2].strip()
+            for text in (value, unquote(value).strip()):
+                yield text
+                yield text.rpartition(" ")[2]  # without "Bearer"
 
 
 class RunTraces(Observer):
@@ -98,6 +120,24 @@ class RunTraces(Observer):
             BatchSpanProcessor(exporter, max_queue_size=MOST_QUEUED, schedule_delay_millis=1000)
         )
         self._tracer = self._provider.get_tracer("image_syncer", version)
+        self._clock_ns = clock_ns
+
+    def of_run(self) -> Observer:
+        """Who makes the spans of one run; several may go on at a time."""
+        return _OneRun(self._tracer, self._clock_ns)
+
+    def close(self) -> None:
+        """Send what is left, for `END_S` at most."""
+        ending = threading.Thread(target=self._provider.shutdown, name="traces end", daemon=True)
+        ending.start()
+        ending.join(END_S)
+
+
+class _OneRun(Observer):
+    """Makes the spans of one run."""
+
+    def __init__(self, tracer: Tracer, clock_ns: Callable[[], int]) -> None:
+        self._tracer = tracer
         self._clock_ns = clock_ns
         self._run: Span | None = None
         self._began_ns = 0
@@ -139,8 +179,14 @@ class RunTraces(Observer):
             "image_syncer.blobs_mounted": result.blobs_mounted,
             "image_syncer.blobs_present": result.blobs_present,
             "image_syncer.tries": result.tries,
-            "image_syncer.reason": result.reason,
+            "image_syncer.reason": None if result.reason is None else redact(result.reason),
+            # By the names that OpenTelemetry's semantic conventions have for them.
+            "oci.manifest.digest": result.destination_digest or result.source_digest,
         }
+        if result.outcome.is_failure:
+            error = result.error or {}
+            attributes["error.type"] = str(error.get("kind", "_OTHER"))
+            attributes["http.response.status_code"] = error.get("status")
         span = self._tracer.start_span(
             "image",
             context=self._below_run(),
@@ -148,7 +194,7 @@ class RunTraces(Observer):
             attributes={key: value for key, value in attributes.items() if value is not None},
         )
         if result.outcome.is_failure:
-            span.set_status(Status(StatusCode.ERROR, result.reason))
+            span.set_status(Status(StatusCode.ERROR, attributes["image_syncer.reason"]))
         below = set_span_in_context(span)
         records = self._waiting.pop(name, ())
         self._waiting_count -= len(records)
@@ -163,6 +209,22 @@ class RunTraces(Observer):
         """The run has ended."""
         from opentelemetry.trace import Status, StatusCode
 
+        if self._run is not None:
+            self._run.set_attribute("image_syncer.images", report.totals.images)
+            self._run.set_attribute("image_syncer.exit_code", report.exit_code)
+            if report.exit_code:
+                self._run.set_status(Status(StatusCode.ERROR, redact(report.summary_line())))
+        self._end()
+
+    def on_abandoned(self) -> None:
+        """The run has ended, and has no report."""
+        from opentelemetry.trace import Status, StatusCode
+
+        if self._run is not None:
+            self._run.set_status(Status(StatusCode.ERROR, "it could not begin, or was cancelled"))
+        self._end()
+
+    def _end(self) -> None:
         for records in self._waiting.values():
             for record in records:
                 self._tell_transfer(record, self._below_run())
@@ -170,18 +232,8 @@ class RunTraces(Observer):
         self._waiting_count = 0
         self._ended.clear()
         if self._run is not None:
-            self._run.set_attribute("image_syncer.images", report.totals.images)
-            self._run.set_attribute("image_syncer.exit_code", report.exit_code)
-            if report.exit_code:
-                self._run.set_status(Status(StatusCode.ERROR, report.summary_line()))
             self._run.end(self._clock_ns())
             self._run = None
-
-    def close(self) -> None:
-        """Send what is left, for `END_S` at most."""
-        ending = threading.Thread(target=self._provider.shutdown, name="traces end", daemon=True)
-        ending.start()
-        ending.join(END_S)
 
     def _below_run(self) -> Context | None:
         from opentelemetry.trace import set_span_in_context
@@ -208,9 +260,11 @@ class RunTraces(Observer):
                 "image_syncer.source_waited_s": record.source_waited_s,
                 "image_syncer.destination_waited_s": record.destination_waited_s,
                 "image_syncer.resumes": record.source_resumes + record.destination_resumes,
+                "image_syncer.pauses": record.pauses,
             },
         )
         if record.outcome == "failed":
+            span.set_attribute("error.type", "_OTHER")  # the image has the reason
             span.set_status(Status(StatusCode.ERROR))
         span.end(self._began_ns + int(record.ended_s * _NS))
 

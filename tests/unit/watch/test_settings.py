@@ -29,7 +29,22 @@ def test_addresses(text, listen, is_loopback) -> None:
     assert listen.is_loopback is is_loopback
 
 
-@pytest.mark.parametrize("text", ["", "host", ":8080", "host:99999", "host:-1", "host:http", "host:²"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "host",
+        ":8080",
+        "host:99999",
+        "host:-1",
+        "host:http",
+        "host:²",
+        "::1:80",
+        "http://127.0.0.1:80",
+        "[::1:80",
+        "u@h:80",
+    ],
+)
 def test_what_is_no_address(text) -> None:
     with pytest.raises(ValueError, match="no address to listen at"):
         parse_listen(text)
