@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.net import RequestTally
@@ -30,8 +31,8 @@ SOURCE, DESTINATION = "source", "destination"
 class Meter:
     """Tells `observed` what it has counted, and each transfer that ends; `client` is that of the coordinator.
 
-    Bytes of blobs that are under way count as they come from the source. What went to destinations is known when they
-    have it, and until then taken to be as much: the ring between them is small.
+    Bytes of blobs that are under way count as workers tell of them: how far the source is, and each destination. What
+    comes or goes a second time, since a side broke off, counts once.
     """
 
     def __init__(self, observed: Observed, client: RegistryClient) -> None:
@@ -42,7 +43,7 @@ class Meter:
         self._transfers: Counter[str] = Counter()
         self._waited_s = {SOURCE: 0.0, DESTINATION: 0.0}
         self._pauses = 0
-        self._counted: dict[int, int] = {}
+        self._passing: dict[int, _Passing] = {}
         self._images: dict[int, set[tuple[str, str]]] = {}
 
     def on_lease(self, job: Job, deliveries: Mapping[int, Delivery]) -> None:
@@ -54,7 +55,7 @@ class Meter:
         self._requests.add(beat.tally)
         for number, received in beat.received.items():
             if (one := running.get(int(number))) is not None:
-                self._come(one, received)
+                self._pass(one, received, beat.sent.get(number, []))
 
     def on_job_ended(self, ended: JobEnded) -> None:
         """A worker tells of its end; see `on_transfer`."""
@@ -69,11 +70,10 @@ class Meter:
     ) -> None:
         """A job has ended."""
         job = running.job
-        most = max((result.bytes_moved for result in results), default=0)
-        counted = self._counted.pop(job.id, 0)
-        self._moved[SOURCE, job.source.registry] += max(0, most - counted)
-        for target, result in zip(job.targets, results, strict=True):
-            self._moved[DESTINATION, target.repository.registry] += max(0, result.bytes_moved - counted)
+        self._count(
+            running, max((result.bytes_moved for result in results), default=0), [r.bytes_moved for r in results]
+        )
+        del self._passing[job.id]
         self._transfers.update(record.outcomes)
         self._waited_s[SOURCE] += record.source_waited_s
         self._waited_s[DESTINATION] += record.destination_waited_s
@@ -97,6 +97,7 @@ class Meter:
             replaced_workers=supervisor.replaced,
             pids=supervisor.pids,
             in_flight=in_flight,
+            in_rings=sum(passing.waiting for passing in self._passing.values()),
             streams=scheduler.streams_allowed,
             requests_allowed=pacing.rates(),
             connections_allowed={name: most for name, most in connections.items() if most is not None},
@@ -104,16 +105,32 @@ class Meter:
         )
         self._observed.tell(lambda one: one.on_measures(measures))
 
-    def _come(self, running: RunningJob, received: int) -> None:
+    def _pass(self, running: RunningJob, received: int, sent: list[int]) -> None:
+        self._count(running, received, sent)
+        # Who has ended wants no more; what the slowest of the others has not had yet is in the ring.
+        last = min((at for position, at in enumerate(sent) if position not in running.told), default=received)
+        self._passing[running.job.id].waiting = max(0, received - last)
+
+    def _count(self, running: RunningJob, received: int, sent: list[int]) -> None:
+        """What has come until now, and gone to each target."""
         job = running.job
-        before = self._counted.get(job.id, 0)
-        if received <= before:
-            return
-        self._counted[job.id] = received
-        self._moved[SOURCE, job.source.registry] += received - before
-        for position, target in enumerate(job.targets):
-            if position not in running.told:
-                self._moved[DESTINATION, target.repository.registry] += received - before
+        passing = self._passing.setdefault(job.id, _Passing(0, [0] * len(job.targets)))
+        if (more := received - passing.received) > 0:
+            self._moved[SOURCE, job.source.registry] += more
+            passing.received = received
+        for position, at in enumerate(sent):
+            if (more := at - passing.sent[position]) > 0:
+                self._moved[DESTINATION, job.targets[position].repository.registry] += more
+                passing.sent[position] = at
+
+
+@dataclass
+class _Passing:
+    """The most that has come, and gone to each target, of one blob; `waiting` bytes are in the ring now."""
+
+    received: int
+    sent: list[int]
+    waiting: int = 0
 
 
 def _images_of(job: Job, deliveries: Mapping[int, Delivery]) -> set[tuple[str, str]]:

@@ -123,6 +123,11 @@ class MeasuredSeries:
             ("workers", "Worker processes that there are.", sum(len(one.pids) for one in now)),
             ("transfers_in_progress", "Transfers of blobs that are under way.", sum(one.in_flight for one in now)),
             (
+                "ring_bytes",
+                "Bytes that have come and wait in memory for destinations, as workers told last.",
+                sum(one.in_rings for one in now),
+            ),
+            (
                 "limit_streams",
                 "Most blobs that one worker streams at a time now.",
                 max((one.streams for one in now), default=0),

@@ -19,8 +19,9 @@ class Measures:
     `retries` of requests by registry, `breaks` of transfers by side, `transfers` by outcome, how long each side of
     transfers `waited_s` for the other, and `pauses` of downloads because a ring was full.
 
-    What is so now: `pids` of the workers, transfers `in_flight`, `streams` that a worker may have, and the limits in
-    force by registry (of bytes, None is the limit of all together).
+    What is so now: `pids` of the workers, transfers `in_flight`, bytes that have come for them and wait `in_rings` for
+    their destinations, `streams` that a worker may have, and the limits in force by registry (of bytes, None is the
+    limit of all together).
     """
 
     requests: tuple[TallyRow, ...] = ()
@@ -33,6 +34,7 @@ class Measures:
     replaced_workers: int = 0
     pids: tuple[int, ...] = ()
     in_flight: int = 0
+    in_rings: int = 0
     streams: int = 0
     requests_allowed: Mapping[str, float] = field(default_factory=dict)
     connections_allowed: Mapping[str, int] = field(default_factory=dict)

@@ -154,7 +154,8 @@ class Ready:
 class Beat:
     """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
     seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress;
-    what mirrors gave, see `Mirrors.take_counts`; and where that is wanted, `RequestTally.take`.
+    what mirrors gave, see `Mirrors.take_counts`; and where requests are tallied, `RequestTally.take`, and where each
+    target of each job is in its blob.
     """
 
     requests: dict[str, int]
@@ -163,6 +164,7 @@ class Beat:
     signs: dict[str, int] = field(default_factory=dict)
     mirrored: dict[str, list[int]] = field(default_factory=dict)
     tally: list[TallyRow] = field(default_factory=list)
+    sent: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

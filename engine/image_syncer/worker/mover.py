@@ -97,9 +97,9 @@ class Mover:
         return self._stream.received if self._stream else 0
 
     @property
-    def sent(self) -> int:
-        """Bytes that have gone to the destinations."""
-        return sum(sender.sent for sender in self._stream.senders) if self._stream else 0
+    def sent(self) -> list[int]:
+        """Where each destination is in the blob."""
+        return [sender.sent for sender in self._stream.senders] if self._stream else []
 
     @property
     def waits(self) -> tuple[float, float, int]:

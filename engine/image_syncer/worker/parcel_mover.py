@@ -77,9 +77,9 @@ class ParcelMover:
         return self._parcel.received if self._parcel is not None else 0
 
     @property
-    def sent(self) -> int:
-        """Bytes that have gone to the destinations."""
-        return sum(sender.sent for sender in self._parcel.senders) if self._parcel is not None else 0
+    def sent(self) -> list[int]:
+        """Where each destination is in the blob."""
+        return [sender.sent for sender in self._parcel.senders] if self._parcel is not None else []
 
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""

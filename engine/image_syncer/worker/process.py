@@ -258,10 +258,12 @@ class Worker:
         answer_s = self._transport.take_answer_times()
         movers, ends = self._movers.items(), self._ends
         received = {str(job): mover.received for job, mover in movers}
-        signs = {str(job): mover.received + mover.sent + ends[job] for job, mover in movers}
+        sent = {str(job): mover.sent for job, mover in movers}
+        signs = {job: received[job] + sum(sent[job]) + ends[int(job)] for job in sent}
         mirrored = self._client.mirrors.take_counts()
         made, tally = self._take_requests(), self._take_tally()
-        self._say(Beat(made, received, {} if late else answer_s, signs, mirrored, tally))
+        told = sent if self._setup.tallied else {}
+        self._say(Beat(made, received, {} if late else answer_s, signs, mirrored, tally, told))
 
     def _take_requests(self) -> dict[str, int]:
         """What was sent since this was asked last."""

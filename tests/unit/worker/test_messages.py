@@ -92,6 +92,7 @@ MESSAGES: list[Message] = [
     Beat({"head manifest": 2, "put upload": 1}, {"7": 2**40}),
     Beat({}, {}),
     Beat({}, {}, {"r.example:5000": [0.002, 1.5]}, {"7": 3}),
+    Beat({}, {"7": 9}, sent={"7": [4, 2**40], "8": []}),
     JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
     FellBehind(9, (0, 2)),
     TargetEnded(9, 1, Result("moved", 7, None)),
