@@ -124,17 +124,11 @@ if TYPE_CHECKING:
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
     from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
-    from image_syncer.planning.estimate import (
-        Estimate,
-        Question,
-        WhatIf,
-        best_settings,
-        estimate,
-        parse_host,
-        what_if,
-    )
+    from image_syncer.planning.budget import Budget, BudgetAnswer, answer_budget, parse_budget
+    from image_syncer.planning.estimate import Estimate, Question, estimate, parse_host, parse_link
     from image_syncer.planning.forecast import Forecast, Host
     from image_syncer.planning.measured import MeasuredPath
+    from image_syncer.planning.what_if import WhatIf, best_settings, divided, what_if
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
         Deletion,
@@ -201,6 +195,8 @@ __all__ = [
     "AuthenticationError",
     "Bar",
     "BenchFile",
+    "Budget",
+    "BudgetAnswer",
     "Change",
     "Check",
     "CheckState",
@@ -331,6 +327,7 @@ __all__ = [
     "__version__",
     "account_for",
     "account_of_run",
+    "answer_budget",
     "append_markdown",
     "bench_host",
     "bench_plan",
@@ -346,6 +343,7 @@ __all__ = [
     "default_control_socket",
     "delete_written",
     "describe_key",
+    "divided",
     "erase_login",
     "estimate",
     "examine",
@@ -369,8 +367,10 @@ __all__ = [
     "markdown_summary",
     "merge_bars",
     "open_places",
+    "parse_budget",
     "parse_cluster_address",
     "parse_host",
+    "parse_link",
     "parse_listen",
     "parse_login_place",
     "parse_name_pattern",
@@ -522,7 +522,9 @@ _ROOMS = {
         "load_bench",
         "save_bench",
     ),
-    "planning.estimate": ("Estimate", "Question", "WhatIf", "best_settings", "estimate", "parse_host", "what_if"),
+    "planning.budget": ("Budget", "BudgetAnswer", "answer_budget", "parse_budget"),
+    "planning.estimate": ("Estimate", "Question", "estimate", "parse_host", "parse_link"),
+    "planning.what_if": ("WhatIf", "best_settings", "divided", "what_if"),
     "planning.forecast": ("Forecast", "Host"),
     "planning.measured": ("MeasuredPath",),
     "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),

@@ -37,15 +37,16 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_estimate_in_words(command: Command, files: tuple[Path, Path]) -> None:
-    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--price", "docker.io=0.09")
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--price", "docker.io=0.09,quay.io=1")
     assert (ran.code, ran.err) == (0, "")
     lines = {line[:14].strip(): line[14:] for line in ran.out.splitlines() if line and not line.startswith(" ")}
     assert lines["Time"].startswith("3.")
     assert "nine of ten runs within" in lines["Time"]
     assert "machine" in lines["Waits for"]
     assert lines["Moves"] == "2.5 GiB in 40 blobs, 0 mounted"
-    assert lines["Cost"] == "0.24 for what goes out of docker.io"
-    assert "get manifest at 100 in 6 h without a login" in lines["Limit"]
+    assert "0.24 for what goes out of docker.io" in ran.out
+    assert "0.00 for what goes out of quay.io" in ran.out
+    assert "docker.io: 400 get manifest at 100 in 6 h without a login: 24 h 0 min at least" in ran.out
     assert "with twice the processors" in ran.out
 
 
@@ -65,14 +66,51 @@ def test_a_budget_is_kept_or_not(command: Command, files: tuple[Path, Path]) -> 
     words = ("estimate", "--plan", files[0], "--bench", files[1])
     ran = command(*words, "--budget", "60h")
     assert ran.code == 0
-    assert "is enough: --workers" in ran.out
+    assert "60 h 0 min is enough: --workers 1 --streams 4 --window 1MiB\n" in ran.out
     ran = command(*words, "--budget", "1h")
     assert ran.code == 1
     assert "published limits alone take longer" in ran.out
-    other = files[1].parent / "other.json"
-    other.write_text(files[0].read_text().replace("docker.io/", "c.example/"))
-    ran = command("estimate", "--plan", other, "--bench", files[1], "--budget", "1s")
-    assert (ran.code, "not enough on this host" in ran.out) == (1, True)
+
+
+def test_a_budget_of_time_and_bandwidth(command: Command, files: tuple[Path, Path]) -> None:
+    """40 blobs of 64 MiB, from where nobody publishes limits."""
+    plan = files[1].parent / "other.json"
+    plan.write_text(files[0].read_text().replace("docker.io/", "c.example/"))
+    words = ("estimate", "--plan", plan, "--bench", files[1], "--budget")
+    ran = command(*words, "1h, 200MB/s")
+    assert ran.code == 0
+    assert "and 200 MB/s is enough: --workers 1 --streams 4 --window 1MiB --rate 200MB/s" in ran.out
+    ran = command(*words, "60s 10MB/s")
+    assert ran.code == 1
+    assert "60 s" not in ran.out.split("Budget")[0]
+    assert "bandwidth: 2.5 GiB in 1 min 0 s are 42.7 MiB/s, and the link has 9.5 MiB/s" in ran.out
+    data = json.loads(command(*words, "3s", "--json").out)
+    assert data["fits"] is data["budget"]["fits"] is True
+    assert (data["budget"]["hosts"], data["budget"]["p90_s"] <= 3.0) == (2, True)
+    ran = command(*words, "100ms")
+    assert ran.code == 1
+    assert "processors: about" in ran.out
+    assert "the best settings take up to" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "is no budget"),
+        ("soon", "is no budget"),
+        ("200MB/s", "is no budget"),
+        ("8h, 9h", "is no budget"),
+        ("8h, 1MB/s, 2MB/s", "is no budget"),
+        ("8h, 0MB/s", "is no bandwidth"),
+        ("0s", "more than nothing"),
+        ("400d", "a year at most"),
+        ("nan", "is no budget"),
+        ("8h, -3MB/s", "is no budget"),
+    ],
+)
+def test_no_budget(command: Command, files: tuple[Path, Path], text: str, what: str) -> None:
+    ran = command("estimate", "--plan", files[0], "--bench", files[1], "--budget", text)
+    assert (ran.code, what in ran.err) == (2, True), ran.err
 
 
 @pytest.mark.parametrize(
@@ -82,6 +120,16 @@ def test_a_budget_is_kept_or_not(command: Command, files: tuple[Path, Path]) -> 
         (("--bandwidth", "fast"), "is not a rate"),
         (("--price", "docker.io"), "is no price"),
         (("--workers", "0"), "too small"),
+        (("--workers", "1000000"), "too large"),
+        (("--bandwidth", "0"), "is no bandwidth"),
+        (("--host", "8 cores, 0 Gbit/s"), "is no bandwidth"),
+        (("--host", "0 cores"), "a host has 1 to 4,096 cores"),
+        (("--host", "100000 cores"), "a host has 1 to 4,096 cores"),
+        (("--price", "docker.io=nan"), "is no price"),
+        (("--price", "docker.io=-1"), "is no price"),
+        (("--price", "docker.io=inf"), "is no price"),
+        (("--price", "=1"), "is no price"),
+        (("--price", "docker.io=1,docker.io=2"), "has two prices"),
     ],
 )
 def test_what_it_does_not_understand(
