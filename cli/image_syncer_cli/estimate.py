@@ -136,7 +136,8 @@ def estimate(
         image_syncer.Host(cores, link),
         max(path.spread for path in bench.paths),
     )
-    answer = EstimateAnswer(question, image_syncer.account_for(plan), prices, budget, bench.best)
+    window = None if bench.best is None else bench.best.window
+    answer = EstimateAnswer(question, image_syncer.account_for(plan), prices, budget, window)
     say(json.dumps(answer.as_data(), ensure_ascii=False) if as_json else "\n".join(answer.lines()))
     if plot is not None:
         _draw(question, plot, plan_path)

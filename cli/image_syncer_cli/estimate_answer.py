@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from image_syncer import Budget, BudgetAnswer, PlanAccount, Question, WhatIf
-    from image_syncer.bench import Setting
 
 __all__ = ["EstimateAnswer"]
 
@@ -29,12 +28,12 @@ class EstimateAnswer:
         account: PlanAccount,
         prices: dict[str, float],
         budget: Budget | None,
-        swept: Setting | None,
+        window_bytes: int | None,
     ) -> None:
         from image_syncer import answer_budget, best_settings, estimate
 
-        if swept is not None and question.settings.window_bytes is None:
-            question = replace(question, settings=replace(question.settings, window_bytes=swept.window))
+        if window_bytes is not None:
+            question = replace(question, settings=replace(question.settings, window_bytes=window_bytes))
         self._question = question
         self._account = account
         self._prices = prices

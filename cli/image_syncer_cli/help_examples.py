@@ -60,7 +60,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "estimate": (
         ("estimate --plan plan.json --bench bench.json", "How long it takes, and what holds it up"),
         ("estimate --plan plan.json --bench bench.json --workers 4", "With other settings"),
-        ("estimate --plan plan.json --bench bench.json --budget '8h, 200MB/s'", "What it takes to keep to that"),
+        ("estimate --plan p.json --bench b.json --budget '8h, 200MB/s'", "What it takes to keep to that"),
     ),
     "bench": (
         ("bench --save bench.json", "This host alone, over loopback"),
