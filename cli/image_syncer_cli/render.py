@@ -101,9 +101,16 @@ def _progress_data(snapshot: Snapshot) -> dict[str, Any]:
         "bytes_done": snapshot.bytes_done,
         "bytes_total": snapshot.bytes_total,
         "bytes_per_s": round(snapshot.bytes_per_s),
-        "eta_s": None if snapshot.eta_s is None else round(snapshot.eta_s, 1),
+        "eta_s": _rounded(snapshot.eta_s),
+        "eta_least_s": _rounded(snapshot.eta_least_s),
+        "eta_most_s": _rounded(snapshot.eta_most_s),
+        "eta_waits_for": snapshot.eta_waits_for,
         "waiting": snapshot.waiting,
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def render_planned(result: ImageResult) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer_cli.cells import first_cells, plain_ascii, width_of
 from image_syncer_cli.output import printable
+from image_syncer_cli.time_words import left_words
 from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
 if TYPE_CHECKING:
@@ -134,14 +135,14 @@ def count_words(snapshot: Snapshot) -> str:
 
 def movement_words(snapshot: Snapshot) -> str:
     """How many bytes have moved, how fast, and how long the rest will take."""
-    from image_syncer.units import format_duration, format_rate, format_size
+    from image_syncer.units import format_rate, format_size
 
     parts = [
         f"{format_size(snapshot.bytes_done)} of {format_size(snapshot.bytes_total)}",
         format_rate(snapshot.bytes_per_s),
     ]
-    if snapshot.eta_s is not None and not snapshot.listing:
-        parts.append(f"{format_duration(snapshot.eta_s)} left")
+    if (left := left_words(snapshot)) is not None:
+        parts.append(left)
     return " · ".join(parts)
 
 

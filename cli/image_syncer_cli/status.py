@@ -99,10 +99,12 @@ def _facts(found: JournalStatus) -> Iterator[tuple[str, str]]:
 
 
 def _estimate(found: JournalStatus) -> str:
-    from image_syncer.units import format_duration
+    from image_syncer_cli.time_words import span
 
-    left = found.time_left_s
-    return "" if left is None else f" · about {format_duration(left)}"
+    left, run = found.time_left_s, found.run
+    if left is None or run is None or run.eta_least_s is None or run.eta_most_s is None:
+        return ""
+    return f" · {span(left, run.eta_least_s, run.eta_most_s)}"
 
 
 def _process(pid: int | None) -> str:

@@ -36,7 +36,7 @@ SNAPSHOT = Snapshot(
 def test_a_line_says_what_is_still_being_counted_and_waited_for() -> None:
     assert progress_line(SNAPSHOT) == (
         "12 s · 93 of 150+ images (60 copied) · 512 of 812 blobs · 1.0 GiB of 4.0 GiB · 120 MiB/s · "
-        "waiting: registry.example asked for a pause of 30 s"
+        "at least 10 s left · waiting: registry.example asked for a pause of 30 s"
     )
     assert progress_line(Snapshot()) == "0.0 s · 0 of 0 images · 0 of 0 blobs · 0 B of 0 B · 0 B/s"
 

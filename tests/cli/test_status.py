@@ -43,6 +43,9 @@ def tell(journal: Journal, ended: str | None = None, **facts: object) -> None:
         bytes_total=4 * 2**20,
         bytes_done=2**20,
         bytes_per_s=2**20 / 10,
+        eta_s=30.0,
+        eta_least_s=24.0,
+        eta_most_s=41.0,
     )
     journal.note_progress(snapshot, ended)
     asyncio.run(journal.flush())
@@ -58,7 +61,7 @@ def test_a_run_that_is_under_way(command: Command, state: str) -> None:
     assert lines[0].startswith(f"{state}: run 1 is under way (process ")
     assert "26 of 40 have ended: 1 copied, 25 failed" in lines[1]
     assert "3 of 9 · 1.0 MiB of 4.0 MiB" in lines[2]
-    assert "14 images · about 30" in lines[3]
+    assert "14 images · 25-40 s" in lines[3]
     assert "0 images done, 1 blob verified" in ran.out
     assert ran.out.count("failed: src.example/a:v → dst.example/a:") == 20
     assert lines[-1] == "… and 5 more failed."

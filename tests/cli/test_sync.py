@@ -191,7 +191,10 @@ SNAPSHOTS = [
     )
     for second in (0.0, 1.0, 4.9, 5.0, 7.0, 10.1, 11.0)
 ]
-LINE = "5.0 s · 93 of 150 images (60 copied, 1 failed) · 512 of 812 blobs · 1.0 GiB of 4.0 GiB · 120 MiB/s · 26 s left"
+LINE = (
+    "5.0 s · 93 of 150 images (60 copied, 1 failed) · 512 of 812 blobs · "
+    "1.0 GiB of 4.0 GiB · 120 MiB/s · about 25 s left"
+)
 
 
 def test_a_pipe_gets_a_line_every_few_seconds(command: Command, engine: FakeEngine, files: Files) -> None:

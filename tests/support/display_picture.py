@@ -38,6 +38,8 @@ SNAPSHOT = Snapshot(
     bytes_done=int(16.3 * 2**30),
     bytes_per_s=118 * MIB,
     eta_s=206.0,
+    eta_least_s=170.0,
+    eta_most_s=250.0,
     registries=(
         RegistryRow("registry-1.docker.io", "source", 21.2 * MIB, 6, None, 1.67, 0, "paced to 1.67 requests/s"),
         RegistryRow("quay.io", "source", 96.8 * MIB, 10, None, None, 2),

@@ -199,6 +199,9 @@ class Journal:
             bytes_total=snapshot.bytes_total,
             bytes_done=snapshot.bytes_done,
             bytes_per_s=round(snapshot.bytes_per_s, 1),
+            eta_s=snapshot.eta_s,
+            eta_least_s=snapshot.eta_least_s,
+            eta_most_s=snapshot.eta_most_s,
         )
         self._put("fact", RUN, self._run.to_body())
 

@@ -159,7 +159,8 @@ class RunRecord:
     """How far the last run was when it last told: once a second, and at its end. Times are seconds, sizes bytes.
 
     `number` counts the runs of the journal; `started_at`, `told_at` and `ended_at` are ISO 8601 in UTC. `ended` says
-    how it ended ("complete", "SIGINT", …), None while it runs, or where it was killed.
+    how it ended ("complete", "SIGINT", …), None while it runs, or where it was killed. The time that was left then
+    is that of a `Snapshot`.
     """
 
     number: int
@@ -178,6 +179,9 @@ class RunRecord:
     bytes_total: int = 0
     bytes_done: int = 0
     bytes_per_s: float = 0.0
+    eta_s: float | None = None
+    eta_least_s: float | None = None
+    eta_most_s: float | None = None
 
     def to_body(self) -> bytes:
         """The bytes for it."""

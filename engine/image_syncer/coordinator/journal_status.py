@@ -84,18 +84,10 @@ class JournalStatus:
 
     @property
     def time_left_s(self) -> float | None:
-        """An estimate for a run that is under way, from how fast images ended and bytes moved; None where that says
-        nothing yet. While tags are being listed, it is of what is known.
+        """What a run that is under way told last of the time that is left (`Snapshot.eta_s`); None where it knows too
+        little. While tags are being listed, it is of what is known.
         """
-        run = self.run
-        if run is None or self.state != "running":
-            return None
-        guesses = []
-        if run.images_ended and self.images_left is not None:
-            guesses.append(self.images_left * run.elapsed_s / run.images_ended)
-        if run.bytes_per_s > 0:
-            guesses.append(max(0, run.bytes_total - run.bytes_done) / run.bytes_per_s)
-        return max(guesses, default=None)
+        return self.run.eta_s if self.run is not None and self.state == "running" else None
 
     def as_data(self) -> dict[str, Any]:
         """The status as plain data, for programs."""

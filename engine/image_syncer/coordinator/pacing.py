@@ -153,13 +153,17 @@ class Pacing:
         """The registries that are paced as a whole, and the rate of each in requests a second."""
         return {name: pacer.rate for name, pacer in self._desk.pacers.items() if _is_registry(name)}
 
-    def throttled(self, registry: str) -> str | None:
-        """Why less is asked of `registry` than there is to ask, for people: it is left alone or paced."""
+    def alone_s(self, registry: str) -> float:
+        """How long nothing is asked of `registry` from now on."""
         now = self._loop.time()
         pacer = self._desk.pacers.get(registry)
-        wait_s = max(self._throttle.wait_s(registry, now), pacer.paused_s(now) if pacer is not None else 0.0)
-        if wait_s >= LEAST_TOLD_S:
+        return max(self._throttle.wait_s(registry, now), pacer.paused_s(now) if pacer is not None else 0.0)
+
+    def throttled(self, registry: str) -> str | None:
+        """Why less is asked of `registry` than there is to ask, for people: it is left alone or paced."""
+        if (wait_s := self.alone_s(registry)) >= LEAST_TOLD_S:
             return f"left alone for {format_duration(wait_s)}"
+        pacer = self._desk.pacers.get(registry)
         if pacer is not None and pacer.is_binding:
             return f"paced to {pacer.rate:.3g} requests/s"
         return None

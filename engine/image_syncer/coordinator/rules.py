@@ -97,7 +97,7 @@ class RuleRunner:
         catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
-        self._written = len(self._unresolved)
+        self._rules = self._written = len(self._unresolved)
         """Rules with a higher number come from the list of a registry."""
         self._catalogs = list(catalogs)
         self._listings = listings
@@ -122,6 +122,11 @@ class RuleRunner:
     def rules_left(self) -> int:
         """Rules that are not resolved to images yet."""
         return len(self._unresolved) + len(self._catalogs)
+
+    @property
+    def rules_resolved(self) -> int:
+        """Rules of which all images are known."""
+        return self._rules - len(self._unresolved)
 
     async def run(self) -> None:
         """Returns when all have ended; where it is cancelled, what has not ended is entered as not tried.
@@ -172,6 +177,7 @@ class RuleRunner:
         self._catalogs = []
         self._outcomes.enter_expanded(expanded)
         self._unresolved.update(enumerate(expanded.rules, len(self._unresolved)))
+        self._rules += len(expanded.rules)
 
     async def _merge(self) -> None:
         """Tags of several sources that go into one repository are listed now, to see whether they collide."""

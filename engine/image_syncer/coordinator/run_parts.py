@@ -109,8 +109,8 @@ class RunParts:
     def snapshot(self, now: float) -> Snapshot:
         """How far the run is, at loop time `now`."""
         waiting = self.access.waiting(now) or self.transfers.pacing.waiting()
-        listing = self.rules.rules_left > 0
-        return self._snapshots.take(now, listing=listing, waiting=waiting, held=str(self.hold) or None)
+        rules = self.rules.rules_resolved, self.rules.rules_left
+        return self._snapshots.take(now, rules=rules, waiting=waiting, held=str(self.hold) or None)
 
     def settings_data(self) -> dict[str, Any]:
         """The settings as the report tells them."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from image_syncer.telemetry import RateMeter, Snapshot, estimate_time_left
+from image_syncer.coordinator.remaining import remaining_of
+from image_syncer.planning.time_left import TimeLeftModel
+from image_syncer.telemetry import RateMeter, Snapshot
 from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
@@ -35,10 +37,11 @@ class Snapshots:
         self._dog = dog
         self._began = began
         self._rate = RateMeter()
+        self._time_left = TimeLeftModel()
 
-    def take(self, now: float, *, listing: bool, waiting: str | None, held: str | None = None) -> Snapshot:
-        """`listing`: whether more images may come up; `waiting`: what the run waits for, in words; `held`: see
-        `Snapshot`.
+    def take(self, now: float, *, rules: tuple[int, int], waiting: str | None, held: str | None = None) -> Snapshot:
+        """`rules`: those that are resolved to images, and those that are not; `waiting`: what the run waits for, in
+        words; `held`: see `Snapshot`.
         """
         transfers, scheduler = self._transfers, self._transfers.scheduler
         running, pacing = transfers.running, transfers.pacing
@@ -55,18 +58,22 @@ class Snapshots:
             throttled=lambda registry: down.get(registry) or pacing.throttled(registry),
             down=down,
         )
+        left = self._time_left.note(now, remaining_of(self._ledger, transfers, self._access, rules=rules, held=held))
         return Snapshot(
             elapsed_s=now - self._began,
             images_total=self._ledger.planned,
             images_done=self._ledger.totals.images,
             outcomes=dict(self._ledger.totals.outcomes),
-            listing=listing,
+            listing=rules[1] > 0,
             blobs_total=scheduler.wanted_blobs,
             blobs_done=scheduler.landed_blobs,
             bytes_total=scheduler.wanted_bytes,
             bytes_done=done,
             bytes_per_s=rate,
-            eta_s=estimate_time_left(scheduler.wanted_bytes - done, rate),
+            eta_s=None if left is None else left.seconds,
+            eta_least_s=None if left is None else left.least_s,
+            eta_most_s=None if left is None else left.most_s,
+            eta_waits_for=None if left is None else left.waits_for,
             slowest=transfers.slowest(SLOWEST_ROWS),
             waiting=waiting,
             registries=_busiest(registries),

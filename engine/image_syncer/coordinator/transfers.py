@@ -134,6 +134,11 @@ class Transfers:
         """Bytes of unfinished blobs that have come from their sources."""
         return self._running.bytes_received
 
+    @property
+    def deliveries(self) -> int:
+        """Images on their way to a destination: their blobs are wanted, or their manifests are being put."""
+        return len(self._deliveries)
+
     def start(self) -> None:
         """Start the workers, if that was not done before: a run in which nothing changed needs none."""
         if not self._started:

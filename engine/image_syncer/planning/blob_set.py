@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from image_syncer.planning.holdings import HoldingsInMemory
+from image_syncer.planning.work_count import WorkCount
 from image_syncer.registry import Mounts
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class BlobSet:
         self._holdings: Holdings = HoldingsInMemory() if holdings is None else holdings
         self._mounts_at = mounts_at
         self._entries: dict[_Place, _Entry] = {}
+        self.work = WorkCount()
+        """The targets, by the way that they take."""
         self.targets = 0
         """Targets made so far, and their known bytes."""
         self.target_bytes = 0
@@ -156,6 +159,7 @@ class BlobSet:
             target.booked_bytes = max(need.size, 0)
         self.targets += 1
         self.target_bytes += target.booked_bytes
+        self.work.want(target)
         if entry.may_start(name):
             return entry.start(target)
         entry.waiting[key] = target

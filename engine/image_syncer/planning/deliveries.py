@@ -19,6 +19,9 @@ class Deliveries:
     def __contains__(self, delivery: int) -> bool:
         return delivery in self._awaited
 
+    def __len__(self) -> int:
+        return len(self._awaited)
+
     def add(self, delivery: int) -> None:
         """It waits for one more blob."""
         self._awaited[delivery] = self._awaited.get(delivery, 0) + 1

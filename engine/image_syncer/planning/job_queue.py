@@ -97,6 +97,12 @@ class JobQueue:
         return None
 
     @property
+    def largest_streamed(self) -> int:
+        """The bytes of the largest streamed job that waits; 0 where there is none."""
+        firsts = (lane.first(small=False) for lane in self._busy[False])
+        return max((first[2].weight for first in firsts if first is not None), default=0)
+
+    @property
     def has_alone(self) -> bool:
         """Whether a job waits that needs a worker of its own."""
         return bool(self._alone)

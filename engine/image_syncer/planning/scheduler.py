@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from image_syncer.planning.retry import RetryPolicy
     from image_syncer.planning.stream_tuner import StreamTuner
+    from image_syncer.planning.work_count import WorkCount
 
 __all__ = ["Scheduler"]
 
@@ -62,6 +63,7 @@ class Scheduler:
         breakers: Breakers | None = None,
     ) -> None:
         self._blobs = BlobSet() if blobs is None else blobs
+        self._blobs.work.small_bytes = small_bytes if small_streams else None
         self.quarantine = Quarantine()
         self._queue = JobQueue(limit_of, small_bytes=small_bytes if small_streams else None)
         self.queue = self._queue
@@ -122,6 +124,16 @@ class Scheduler:
     def landed_bytes(self) -> int:
         """The bytes that were expected to move for them."""
         return self._settlement.landed_bytes
+
+    @property
+    def work(self) -> WorkCount:
+        """What was wanted and what of it has an outcome, by the way that it takes."""
+        return self._blobs.work
+
+    @property
+    def waiting_deliveries(self) -> int:
+        """Deliveries that wait for blobs."""
+        return len(self._deliveries)
 
     @property
     def wake_at(self) -> float | None:

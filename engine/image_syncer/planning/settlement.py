@@ -109,4 +109,5 @@ class Settlement:
         """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""
         self.landed_blobs += 1
         self.landed_bytes += target.booked_bytes
+        self._blobs.work.end(target)
         return self._deliveries.settle(target)

@@ -16,7 +16,6 @@ from image_syncer.telemetry.progress import (
     Snapshot,
     TransferRow,
     WorkerRow,
-    estimate_time_left,
 )
 from image_syncer.telemetry.pruned import Deletion, Held, Pruned
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
@@ -45,7 +44,6 @@ __all__ = [
     "TransferRow",
     "WorkerRow",
     "configure_logging",
-    "estimate_time_left",
     "get_logger",
     "is_logged",
 ]

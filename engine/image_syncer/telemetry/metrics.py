@@ -90,6 +90,10 @@ class RunMetrics(Observer):
         self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
         self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
         self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
+        self._time_left = gauge(
+            "run_time_left_seconds", "How long the run that is under way still takes; NaN: nobody knows."
+        )
+        self._time_left.set(math.nan)
         build = Info("image_syncer_build", "The version that runs.", registry=self.registry)
         build.info({"version": version})
         # What has not happened yet is 0, and not unknown: rates and alerts want it so.
@@ -170,6 +174,8 @@ class RunMetrics(Observer):
             runs = tuple(self._under_way.values())
         self._running.set(len(runs))
         self._rate.set(sum(one.bytes_per_s for one in runs))
+        left = [math.nan if one.eta_s is None else one.eta_s for one in runs] or [math.nan]
+        self._time_left.set(math.nan if any(map(math.isnan, left)) else max(left))
         if runs:
             self._run_images.labels("known").set(sum(one.images_total for one in runs))
             self._run_images.labels("done").set(sum(one.images_done for one in runs))

@@ -1,4 +1,4 @@
-"""Progress: what a run looks like at one moment, and the arithmetic behind rate and time left.
+"""Progress: what a run looks like at one moment, and the arithmetic behind its rate.
 
 Everything here is pure: time comes in as an argument, in seconds of a monotonic clock.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from image_syncer.telemetry.outcome import Outcome
 
-__all__ = ["RateMeter", "RegistryRow", "Snapshot", "TransferRow", "WorkerRow", "estimate_time_left"]
+__all__ = ["RateMeter", "RegistryRow", "Snapshot", "TransferRow", "WorkerRow"]
 
 RATE_WINDOW_S = 10.0
 """How far back a rate looks: long enough to be readable, short enough to show a stall."""
@@ -79,6 +79,9 @@ class Snapshot:
     While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the
     transfers in flight with the longest time behind them, longest first. `waiting` says what everything
     waits for, if it does ("registry.example asked for a pause of 30 s"). `stuck` names what gives no sign of progress.
+    `eta_s` is the time that is left, which should be from `eta_least_s` to `eta_most_s`, and `eta_waits_for` names what
+    takes so long (`planning.time_left`). They are None while too little is known, while the run is paused, and while a
+    registry that is needed does not answer; while `listing`, they are of what is known.
     `streams` is how many blobs a worker may stream now, `rate_limit` how many bytes a second may move (None: any
     number), and `held` says whether somebody holds the run back: "paused", "drains", or None. Numbers may go back when
     a transfer starts again.
@@ -95,6 +98,9 @@ class Snapshot:
     bytes_done: int = 0
     bytes_per_s: float = 0.0
     eta_s: float | None = None
+    eta_least_s: float | None = None
+    eta_most_s: float | None = None
+    eta_waits_for: str | None = None
     slowest: tuple[TransferRow, ...] = ()
     waiting: str | None = None
     registries: tuple[RegistryRow, ...] = ()
@@ -144,10 +150,3 @@ class RateMeter:
     def _forget(self, now_s: float) -> None:
         while len(self._samples) > 1 and now_s - self._samples[0][0] > self._window_s:
             self._samples.popleft()
-
-
-def estimate_time_left(bytes_left: int, bytes_per_s: float) -> float | None:
-    """Seconds until `bytes_left` have moved at this rate; None where the rate says nothing."""
-    if bytes_left <= 0:
-        return 0.0
-    return bytes_left / bytes_per_s if bytes_per_s > 0 else None

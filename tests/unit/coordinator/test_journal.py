@@ -154,22 +154,13 @@ def test_what_troubled_the_last_run_is_told_and_cleared_by_the_next(path: str) -
 def test_a_run_that_did_not_end_was_killed(path: str) -> None:
     with opened(path) as journal:
         journal.note_done(SOURCE, TARGET, "", result(1, destination_digest=digest(1)))
-        journal.note_progress(Snapshot(elapsed_s=10, images_total=11, images_done=5, outcomes={Outcome.COPIED: 5}))
+        copied = {Outcome.COPIED: 5}
+        journal.note_progress(Snapshot(elapsed_s=10, images_total=11, images_done=5, outcomes=copied, eta_s=12.0))
         asyncio.run(journal.flush())
         status = load_status(path)
         assert (status.state, status.images_left, status.time_left_s) == ("running", 6, 12.0)
     status = load_status(path)
     assert (status.state, status.images_left, status.time_left_s) == ("killed", 10, None)
-
-
-def test_the_slower_of_images_and_bytes_is_the_estimate(path: str) -> None:
-    with opened(path) as journal:
-        snapshot = Snapshot(
-            elapsed_s=10, images_total=10, images_done=9, bytes_total=600, bytes_done=100, bytes_per_s=5
-        )
-        journal.note_progress(snapshot)
-        asyncio.run(journal.flush())
-        assert load_status(path).time_left_s == 100
 
 
 @pytest.mark.parametrize("content", [b"images:\n", b"\0" * 5000, b"SQLite format 3\0" + b"\xff" * 5000])

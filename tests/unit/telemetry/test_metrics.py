@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -101,8 +103,12 @@ def test_how_a_run_ended(metrics, run, facts, result) -> None:
 
 
 def test_progress_is_what_was_told_last(metrics, run) -> None:
-    run.on_progress(Snapshot(1.0, images_total=9, images_done=4, bytes_total=100, bytes_done=40, bytes_per_s=7.5))
+    moving = Snapshot(1.0, images_total=9, images_done=4, bytes_total=100, bytes_done=40, bytes_per_s=7.5)
+    run.on_progress(moving)
+    assert math.isnan(samples(metrics)["image_syncer_run_time_left_seconds", ""])
+    run.on_progress(replace(moving, eta_s=12.0))
     found = samples(metrics)
+    assert found["image_syncer_run_time_left_seconds", ""] == 12
     assert found["image_syncer_run_images", "done"] == 4
     assert found["image_syncer_run_bytes", "known"] == 100
     assert found["image_syncer_run_bytes_per_second", ""] == 7.5

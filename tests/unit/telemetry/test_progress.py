@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.telemetry import RateMeter, estimate_time_left
+from image_syncer.telemetry import RateMeter
 
 
 def test_a_steady_counter_has_its_rate() -> None:
@@ -61,10 +61,3 @@ def test_a_meter_is_small_and_its_rate_is_possible(steps: list[tuple[float, int]
         meter.update(now_s, total)
         assert len(meter._samples) <= 10 / 0.25 + 3
         assert 0 <= meter.bytes_per_s(now_s) <= fastest / 0.5
-
-
-@pytest.mark.parametrize(
-    ("left", "rate", "seconds"), [(100, 10.0, 10.0), (0, 0.0, 0.0), (-5, 1.0, 0.0), (100, 0.0, None)]
-)
-def test_time_left(left: int, rate: float, seconds: float | None) -> None:
-    assert estimate_time_left(left, rate) == seconds

@@ -1,0 +1,393 @@
+"""Time left: how long the rest of a run takes, reckoned from what is left and how fast this very run got on so far.
+
+What is left goes through several resources at a time: the requests about images, and at each registry, on the way from
+it or to it, small blobs (which cost requests) and the bytes of streamed ones. Each takes what is left for it, divided
+by its pace while it was worked on (`pace.py`). They overlap, so that the slowest of them says how long the run takes;
+but where one large blob is left, that blob does, with what a single stream gets.
+
+Of images that nobody has looked at yet it is not known what they need. They are taken to be as those of late, of which
+later ones share blobs with earlier ones: what counts is what was new in each.
+
+What comes out is smoothed, and has a span: it is wide in the beginning, where much is not known yet, and where the
+reckoning has been swaying. Pure: time comes in as an argument, in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from image_syncer.planning.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from image_syncer.planning.work_count import Way, WayCount
+
+__all__ = ["Flow", "Remaining", "TimeLeft", "TimeLeftModel"]
+
+FIRST_AFTER_S = 2.0
+"""Before so much of a run, nothing is said: it has looked at the clock more often than at the network."""
+LEAST_MEMORY_S, MOST_MEMORY_S = 3.0, 60.0
+"""How long a pace looks back: a quarter of what was so far, within these bounds."""
+LEAST_ALONE_S = 5.0
+"""Shorter pauses belong to the pace of a registry."""
+IMAGES_REMEMBERED = 64
+"""At least so many images say what the next ones need; half of those so far, where that is more."""
+AFTER_CHANGE_S = 3.0
+"""What was before limits have changed counts as so much."""
+FEW = 4
+"""Of the most streams so far: where no more than this part is under way, each gets about what it would get alone."""
+FIRST_SPAN, LEAST_SPAN = 0.5, 0.06
+"""Relative: how far off the first and the last answers may be."""
+SPAN_HALVES_S = 6.0
+"""The first span is down to its half after so long."""
+GUESSED_SPAN = 0.4
+"""Of what is guessed of images that nobody has looked at."""
+SWAYING = 1.5
+"""How many mean deviations the span has on either side."""
+
+_Lane = tuple[str, str]
+"""Which side, and the name of the registry."""
+
+
+@dataclass(slots=True)
+class Flow:
+    """What is under way now between two registries: jobs of each kind, and what has come of the streamed ones, once for
+    each destination.
+    """
+
+    small: int = 0
+    streamed: int = 0
+    received: int = 0
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is known at one moment, most of it counted since the run began.
+
+    `images` have come up, each counted once for each destination; of these `ended` have an outcome, `copied` of them
+    after something was brought, and `open` are being brought now, `waiting` of them for blobs. So many as `window` are
+    under way at once. `rules_left` are not resolved to images yet, and `rules` are.
+
+    `ways` is what blobs take, `flows` what is under way; `largest` are the bytes that are left of the largest streamed
+    blob, of which so many as `streams` are under way. `rate` and `rates` are the bytes a
+    second that all together and single registries may move at most, `alone` says for how many seconds registries are
+    not asked for anything (infinity: as long as they are down). `held` is that of a `Snapshot`.
+    """
+
+    images: int = 0
+    ended: int = 0
+    copied: int = 0
+    open: int = 0
+    waiting: int = 0
+    window: int = 256
+    rules: int = 0
+    rules_left: int = 0
+    ways: Mapping[Way, WayCount] = field(default_factory=dict)
+    flows: Mapping[Way, Flow] = field(default_factory=dict)
+    largest: float = 0.0
+    streams: int = 0
+    rate: float | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    alone: Mapping[str, float] = field(default_factory=dict)
+    held: str | None = None
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """`seconds` is as likely to be too short as too long; the truth should be from `least_s` to `most_s`. `waits_for`
+    names what takes the longest: "images", "small blobs from registry.example", "bytes to registry.example", "the
+    largest blob", "the rate", "the bench". With `more` to come, it is of what is known.
+    """
+
+    seconds: float
+    least_s: float
+    most_s: float
+    waits_for: str
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Reckoned:
+    """Without what registries are `alone` for, which is added as it is."""
+
+    seconds: float
+    waits_for: str
+    alone_s: float = 0.0
+    guessed: float = 0.0
+    """The part of it that is guessed."""
+    floor_s: float | None = None
+    ceiling_s: float | None = None
+    """It may be as little, and as much, as this."""
+
+
+@dataclass(slots=True)
+class _Left:
+    """What is left for one registry on one side, and the part of it that is guessed."""
+
+    small: float = 0.0
+    bytes: float = 0.0
+    guessed_small: float = 0.0
+    guessed_bytes: float = 0.0
+
+
+class _LanePace:
+    """What one registry does on one side."""
+
+    def __init__(self) -> None:
+        self.small, self.bytes = Pace(), Pace()
+
+
+class TimeLeftModel:
+    """To be told about a run a few times a second."""
+
+    def __init__(self) -> None:
+        self._seen_at: float | None = None
+        self._began_at = self._same_since = 0.0
+        self._before: dict[Way, tuple[int, float]] = {}
+        self._lanes: defaultdict[_Lane, _LanePace] = defaultdict(_LanePace)
+        self._all_bytes, self._all_small = Pace(), Pace()
+        self._looks, self._publishes = Pace(), Pace()
+        self._looked = self._copied = 0
+        self._known: dict[Way, tuple[int, int]] = {}
+        self._per_image: defaultdict[Way, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._images = self._brought = 0.0
+        self._each, self._of_few = Pace(), Pace()
+        self._most_streams = 0
+        self._orders: object = None
+        self._alone: set[str] = set()
+        self._rest: float | None = None
+        self._swaying = 0.0
+
+    def note(self, now: float, remaining: Remaining) -> TimeLeft | None:
+        """How long the rest takes, as far as is known at `now`; None where too little is, while the run is paused, and
+        while a registry that is needed does not answer.
+        """
+        if self._seen_at is None:
+            self._seen_at = self._began_at = self._same_since = now
+        step_s, self._seen_at = max(0.0, now - self._seen_at), now
+        remaining = replace(remaining, alone=self._long_pauses(remaining.alone))
+        self._see_orders(remaining, now)
+        same_s = now - self._same_since
+        memory_s = min(MOST_MEMORY_S, max(LEAST_MEMORY_S, same_s / 4))
+        is_paused = remaining.held == "paused"
+        self._learn_flows(remaining, 0.0 if is_paused else step_s, memory_s)
+        self._learn_images(remaining, 0.0 if is_paused else step_s, memory_s)
+        if is_paused or now - self._began_at < FIRST_AFTER_S:
+            return None
+        found = self._reckon(remaining)
+        return None if found is None else self._smooth(found, step_s, same_s, remaining)
+
+    # What is learnt
+
+    def _long_pauses(self, alone: Mapping[str, float]) -> dict[str, float]:
+        """Those that were long when they began, until they are over."""
+        found = {name: left_s for name, left_s in alone.items() if left_s >= LEAST_ALONE_S or name in self._alone}
+        self._alone = set(found)
+        return found
+
+    def _see_orders(self, remaining: Remaining, now: float) -> None:
+        """Where somebody has set other limits, or has let the run drain, what was before says little."""
+        orders = remaining.rate, dict(remaining.rates), remaining.held == "drains"
+        if orders == self._orders:
+            return
+        if self._orders is not None:
+            lanes = (one for lane in self._lanes.values() for one in (lane.small, lane.bytes))
+            for pace in (self._all_bytes, self._all_small, *lanes):
+                pace.shorten(AFTER_CHANGE_S)
+            self._each.shorten(AFTER_CHANGE_S * max(1, self._most_streams))
+            self._rest, self._same_since = None, now
+        self._orders = orders
+
+    def _learn_flows(self, remaining: Remaining, step_s: float, memory_s: float) -> None:
+        done: defaultdict[_Lane, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        busy: dict[_Lane, list[bool]] = {}
+        for way, count in remaining.ways.items():
+            flow = remaining.flows.get(way, _NOTHING)
+            small, streamed = count.small_ended, float(count.streamed_bytes_ended + flow.received)
+            before = self._before.get(way, (0, 0.0))
+            self._before[way] = small, streamed
+            if step_s <= 0 or not remaining.alone.keys().isdisjoint(way):
+                continue  # what ends now was begun before, and says nothing of what comes
+            for lane in _lanes_of(way):
+                done[lane][0] += small - before[0]
+                done[lane][1] += streamed - before[1]
+                works = busy.setdefault(lane, [False, False])
+                works[0] |= flow.small > 0 or small > before[0]
+                works[1] |= flow.streamed > 0 or streamed > before[1]
+        for lane, (small_done, bytes_done) in done.items():
+            pace, (is_small, is_streamed) = self._lanes[lane], busy[lane]
+            pace.small.note(small_done, step_s * is_small, memory_s)
+            pace.bytes.note(bytes_done, step_s * is_streamed, memory_s)
+        sources = [lane for lane in done if lane[0] == "from"]
+        moved = sum(done[lane][1] for lane in sources)
+        self._learn_streams(remaining, moved, step_s, memory_s)
+        self._all_small.note(
+            sum(done[lane][0] for lane in sources), step_s * any(busy[lane][0] for lane in sources), memory_s
+        )
+        self._all_bytes.note(moved, step_s * any(busy[lane][1] for lane in sources), memory_s)
+
+    def _learn_images(self, remaining: Remaining, step_s: float, memory_s: float) -> None:
+        """Looks at images, ends of those that have their blobs, and waits for blobs have the places of images under way
+        among them: the time of each counts by its part of the places.
+        """
+        looked = remaining.ended + remaining.open
+        looking = min(remaining.images - looked, max(0, remaining.window - remaining.open))
+        publishing = max(0, remaining.open - remaining.waiting)
+        place_s = 0.0 if remaining.alone else step_s / max(1, looking + remaining.open)
+        new, copied = max(0, looked - self._looked), max(0, remaining.copied - self._copied)
+        brought = remaining.copied + remaining.open
+        if step_s > 0:
+            self._looks.note(new, place_s * looking, memory_s)
+            self._publishes.note(copied, place_s * publishing, memory_s)
+        self._looked, self._copied = looked, remaining.copied
+        if new > 0:
+            kept = math.exp(-new / max(IMAGES_REMEMBERED, looked / 2))
+            self._images = self._images * kept + new
+            self._brought += (brought - self._brought) * (1 - kept) if looked > new else brought - self._brought
+            for way, count in remaining.ways.items():
+                small, streamed = self._known.get(way, (0, 0))
+                # The largest of all is left out: a giant among the first images makes none of the others.
+                usual = count.streamed_bytes - count.largest
+                per_image = self._per_image[way]
+                per_image[0] = per_image[0] * kept + count.small - small
+                per_image[1] = per_image[1] * kept + usual - streamed
+                self._known[way] = count.small, usual
+
+    def _learn_streams(self, remaining: Remaining, moved: float, step_s: float, memory_s: float) -> None:
+        """What one stream gets, and what it gets where few are under way."""
+        streams = remaining.streams
+        self._most_streams = max(self._most_streams, streams)
+        self._each.note(moved, step_s * streams, memory_s * max(1, streams))
+        if streams <= max(1, self._most_streams // FEW):
+            self._of_few.note(moved * (streams > 0), step_s * streams, AFTER_CHANGE_S * max(1, streams))
+
+    # What is reckoned
+
+    def _reckon(self, remaining: Remaining) -> _Reckoned | None:
+        """The slowest of all resources; None where one of them has done nothing yet, or is down."""
+        looked = remaining.ended + remaining.open
+        unseen = float(remaining.images - looked) if remaining.held != "drains" else 0.0
+        if remaining.rules and remaining.held != "drains":
+            unseen += remaining.rules_left * remaining.images / remaining.rules
+        if unseen <= 0 and remaining.open <= 0 and remaining.ended >= remaining.images:
+            return _Reckoned(0.0, "images")
+        left: defaultdict[_Lane, _Left] = defaultdict(_Left)
+        every_byte = 0.0
+        for way, count in remaining.ways.items():
+            flow = remaining.flows.get(way, _NOTHING)
+            small = max(0, count.small - count.small_ended)
+            streamed = max(0, count.streamed_bytes - count.streamed_bytes_ended - flow.received)
+            new_small, new_bytes = self._expected(way, unseen)
+            every_byte += streamed + new_bytes + max(0, count.small_bytes - count.small_bytes_ended)
+            for lane in _lanes_of(way):
+                there = left[lane]
+                there.small += small + new_small
+                there.bytes += streamed + new_bytes
+                there.guessed_small += new_small
+                there.guessed_bytes += new_bytes
+        found = [_Reckoned(self._images_s(remaining, unseen), "images", _held_up(remaining, left))]
+        for lane, there in left.items():
+            one = self._lane_s(lane, there, remaining)
+            if one is None:
+                return None
+            found += one
+        if remaining.rate and every_byte:
+            found.append(_Reckoned(every_byte / remaining.rate, "the rate"))
+        slowest = max(found, key=lambda one: one.seconds + one.alone_s)
+        if math.isinf(slowest.alone_s):
+            return None
+        return self._with_tail(slowest, remaining)
+
+    def _expected(self, way: Way, unseen: float) -> tuple[float, float]:
+        """Small blobs, and bytes of streamed ones, that images which nobody has looked at need on this way."""
+        if unseen <= 0 or self._images <= 0:
+            return 0.0, 0.0
+        small, streamed = self._per_image[way]
+        return max(0.0, small) / self._images * unseen, max(0.0, streamed) / self._images * unseen
+
+    def _images_s(self, remaining: Remaining, unseen: float) -> float:
+        """What is to be asked and said about images themselves."""
+        looked = max(1, remaining.ended + remaining.open)
+        to_publish = remaining.open + unseen * min(1.0, (remaining.copied + remaining.open) / looked)
+        looks, publishes = self._looks.per_s, self._publishes.per_s
+        return (unseen / looks if looks else 0.0) + (to_publish / publishes if publishes else 0.0)
+
+    def _lane_s(self, lane: _Lane, left: _Left, remaining: Remaining) -> list[_Reckoned] | None:
+        """How long one registry takes on one side, for each kind of blobs. None where nothing tells."""
+        (side, registry), pace = lane, self._lanes[lane]
+        small, streamed = pace.small.per_s or self._all_small.per_s, pace.bytes.per_s or self._all_bytes.per_s
+        bound = remaining.rates.get(registry)
+        if streamed and bound:
+            streamed = min(streamed, bound)
+        alone_s = remaining.alone.get(registry, 0.0)
+        found = []
+        for what, much, guessed, per_s in (
+            ("small blobs", left.small, left.guessed_small, small),
+            ("bytes", left.bytes, left.guessed_bytes, streamed),
+        ):
+            if much <= 0:
+                continue
+            if per_s is None and not math.isinf(alone_s):
+                return None
+            seconds = much / per_s if per_s else 0.0
+            found.append(_Reckoned(seconds, f"{what} {side} {registry}", alone_s, guessed / much))
+        return found
+
+    def _with_tail(self, slowest: _Reckoned, remaining: Remaining) -> _Reckoned:
+        """The largest blob, with what one stream gets. As long as many share, nobody knows what one gets alone: it may
+        be as much as all, and the truth is somewhere between.
+        """
+        few = self._of_few.per_s
+        each = few or self._each.per_s
+        if remaining.largest <= 0 or not each:
+            return slowest
+        tail_s = remaining.largest / each
+        if tail_s <= slowest.seconds:
+            return slowest
+        floor_s = None if remaining.streams == 1 else slowest.seconds
+        seconds = tail_s if few else math.sqrt(tail_s * slowest.seconds)
+        return _Reckoned(seconds, "the largest blob", slowest.alone_s, slowest.guessed, floor_s, tail_s)
+
+    # What is said
+
+    def _smooth(self, found: _Reckoned, step_s: float, same_s: float, remaining: Remaining) -> TimeLeft:
+        """The mean of late, which goes down with time; what was said before counts the less, the less is left."""
+        if self._rest is None:
+            self._rest = found.seconds
+        if found.alone_s <= 0:
+            self._rest = max(0.0, self._rest - step_s)
+        off = found.seconds - self._rest
+        patience_s = max(0.5, min(15.0, same_s / 8, self._rest / 10))
+        self._rest += off * (1 - math.exp(-step_s / patience_s))
+        relative = abs(off) / max(1.0, self._rest, found.seconds)
+        self._swaying += (relative - self._swaying) * (1 - math.exp(-step_s / max(2.0, same_s / 4)))
+        young = FIRST_SPAN * SPAN_HALVES_S / (SPAN_HALVES_S + same_s)
+        span = math.hypot(LEAST_SPAN, young, SWAYING * self._swaying, GUESSED_SPAN * found.guessed)
+        seconds = self._rest + found.alone_s
+        least_s = found.alone_s + self._rest / (1 + span)
+        if found.floor_s is not None:
+            least_s = min(least_s, found.alone_s + found.floor_s)
+        most_s = found.alone_s + max(self._rest * (1 + span), found.ceiling_s or 0.0)
+        return TimeLeft(seconds, least_s, most_s, found.waits_for, more=bool(remaining.rules_left))
+
+
+_NOTHING = Flow()
+
+
+def _lanes_of(way: Way) -> tuple[_Lane, _Lane]:
+    return ("from", way[0]), ("to", way[1])
+
+
+def _held_up(remaining: Remaining, left: Mapping[_Lane, _Left]) -> float:
+    """How long nothing can be asked of images: where all registries of one side are left alone."""
+    if not remaining.alone:
+        return 0.0
+    longest = 0.0
+    for side in ("from", "to"):
+        waits = [remaining.alone.get(registry, 0.0) for one, registry in left if one == side]
+        longest = max(longest, min(waits, default=0.0))
+    return longest
