@@ -182,7 +182,7 @@ def test_a_long_error_takes_several_lines() -> None:
 def test_a_terminal_without_utf8_gets_ascii() -> None:
     lines = [line.in_ascii().text for line in screen_lines(replace(SNAPSHOT, waiting=WIDE), 80, 24, keys="p · d")]
     assert all(map(str.isascii, lines))
-    assert lines[0].startswith("=======------")
+    assert lines[0].startswith("======------")
     assert lines[-1].rstrip() == "p | d"
 
 
