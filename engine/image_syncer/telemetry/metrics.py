@@ -10,6 +10,7 @@ the client's global one: a program around the engine keeps its own.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
