@@ -1,100 +1,40 @@
-"""The check of one image at one destination: its tag, every manifest under it, every blob that they name.
-
-What several images of a repository share is checked once: while a check is under way, others wait for it; what was
-found right is remembered, in bounded memory, and so is what was found wrong.
+"""The check of one image at one destination: its tag, every manifest under it, every blob that they name. What several
+images of a repository share is checked once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from image_syncer.config import ForeignLayers
-from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.manifest_reads import MAX_MANIFEST_BYTES
-from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError
+from image_syncer.coordinator.shared_checks import Partly, SharedChecks
+from image_syncer.coordinator.verify_findings import Findings
+from image_syncer.errors import Origin, ProtocolViolation, SyncError
 from image_syncer.oci import InvalidManifest, parse_manifest
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS
 from image_syncer.registry import build_get_manifest, build_head_blob, content_digest, content_length
 from image_syncer.telemetry import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
     from image_syncer.config import Settings
+    from image_syncer.coordinator.shared_checks import Found
     from image_syncer.coordinator.verify_blob import BlobReading
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor, Digest, Manifest, Reference, Repository
 
-__all__ = ["Findings", "TreeCheck", "build_check"]
+__all__ = ["TreeCheck", "build_check"]
 
 NOTHING = "nothing"
 """What is found where something is missing (404)."""
 MANIFESTS_IN_MEMORY = 100_000
 """Manifests that were found right with all that they name, of those remembered; some 13 MB."""
-MOST_WRONG = 10_000
-"""Things found wrong that are remembered; the others are asked for again by the next image that names them."""
 _FOUND_OR_NOT = (200, 404)
 
-_Found = tuple[Difference, ...]
 _Answer = TypeVar("_Answer")
-
-
-@dataclass
-class Findings:
-    """What came of the check of one image. `root` is the digest that the destination has under the image's name.
-
-    `manifests`, `blobs` and `bytes_read` count what was asked for because of this image, and not because of another.
-    """
-
-    root: Digest | None = None
-    differences: _Found = ()
-    error: SyncError | None = None
-    manifests: int = 0
-    blobs: int = 0
-    bytes_read: int = 0
-
-    @property
-    def reason(self) -> str:
-        """The first difference in words, and how many more there are."""
-        more = len(self.differences) - 1
-        return f"{self.differences[0]}" + (f" (and {more:,} more)" if more else "")
-
-    def raise_if_wrong(self) -> None:
-        """Raises `IntegrityError` where there are differences, and the error that kept them from being looked for."""
-        if self.differences:
-            first = self.differences[0]
-            raise IntegrityError(
-                f"what was copied is not all there: {self.reason}",
-                origin=Origin.DESTINATION,
-                operation="verify",
-                expected=first.expected,
-                actual=first.found,
-                hint="The registry took it and does not have it now. Run it again with --force, and ask its operator.",
-            )
-        if self.error is not None:
-            raise self.error
-
-    def facts(self) -> dict[str, Any]:
-        """The same for the report."""
-        facts: dict[str, Any] = {
-            "manifests_checked": self.manifests,
-            "blobs_checked": self.blobs,
-            "bytes_read": self.bytes_read,
-        }
-        if self.differences:
-            facts["differences"] = self.differences
-        return facts
-
-
-@dataclass
-class _Shared:
-    """Checks of one kind: those under way, and what came of the others."""
-
-    right: BoundedHoldings
-    wrong: dict[tuple[Repository, Digest], _Found] = field(default_factory=dict)
-    running: dict[tuple[Repository, Digest], asyncio.Future[_Found]] = field(default_factory=dict)
 
 
 class TreeCheck:
@@ -116,8 +56,8 @@ class TreeCheck:
         self._client = client
         self._endpoints = endpoints
         self._reading = reading
-        self._blobs = _Shared(BoundedHoldings(blobs_in_memory))
-        self._trees = _Shared(BoundedHoldings(min(blobs_in_memory, MANIFESTS_IN_MEMORY)))
+        self._blobs = SharedChecks(blobs_in_memory)
+        self._trees = SharedChecks(min(blobs_in_memory, MANIFESTS_IN_MEMORY))
         self.blobs_known = 0
         """Distinct blobs that have come up so far."""
         self.blobs_checked = 0
@@ -132,14 +72,13 @@ class TreeCheck:
         try:
             manifest = await self._root(destination, expected, findings)
             if manifest is not None and not findings.differences:
-                found = await self._once(
-                    self._trees,
+                found = await self._trees.once(
                     destination.repository,
                     manifest.digest,
                     lambda: self._tree(destination.repository, manifest, findings, 0),
                 )
                 findings.differences = found
-        except _Partly as partly:
+        except Partly as partly:
             findings.differences, findings.error = partly.found, partly.error
         except SyncError as error:
             findings.error = error
@@ -147,12 +86,9 @@ class TreeCheck:
 
     async def close(self) -> None:
         """Give up what is under way, and forget everything."""
-        running = [*self._blobs.running.values(), *self._trees.running.values()]
-        for future in running:
-            future.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        self._blobs.right.close()
-        self._trees.right.close()
+        await asyncio.gather(*self._blobs.give_up(), *self._trees.give_up(), return_exceptions=True)
+        self._blobs.close()
+        self._trees.close()
 
     async def _root(self, destination: Reference, expected: Digest, findings: Findings) -> Manifest | None:
         what = "manifest" if destination.tag is None else "tag"
@@ -165,7 +101,7 @@ class TreeCheck:
             findings.differences = (Difference(what, str(destination), str(expected), str(found.digest)),)
         return found
 
-    async def _tree(self, repository: Repository, manifest: Manifest, findings: Findings, depth: int) -> _Found:
+    async def _tree(self, repository: Repository, manifest: Manifest, findings: Findings, depth: int) -> Found:
         """Everything that `manifest` names. Blobs and children are checked together, and what is wrong with some of
         them does not keep the others from being looked at.
         """
@@ -179,7 +115,7 @@ class TreeCheck:
         found: dict[Difference, None] = {}
         error: SyncError | None = None
         for each in ended:
-            if isinstance(each, _Partly):
+            if isinstance(each, Partly):
                 found.update(dict.fromkeys(each.found))
                 error = error or each.error
             elif isinstance(each, SyncError):
@@ -189,11 +125,11 @@ class TreeCheck:
             else:
                 found.update(dict.fromkeys(each))
         if error is not None:
-            raise _Partly(tuple(found), error)
+            raise Partly(tuple(found), error)
         return tuple(found)
 
-    async def _child(self, repository: Repository, child: Descriptor, findings: Findings, depth: int) -> _Found:
-        async def check() -> _Found:
+    async def _child(self, repository: Repository, child: Descriptor, findings: Findings, depth: int) -> Found:
+        async def check() -> Found:
             if findings.manifests >= MAX_MANIFESTS:
                 what = f"more than {MAX_MANIFESTS} manifests are under it"
                 raise ProtocolViolation(f"the index cannot be used: {what}", **_places(repository, str(child.digest)))
@@ -205,10 +141,10 @@ class TreeCheck:
                 return (Difference("manifest", where, str(child.digest), str(found.digest)),)
             return await self._tree(repository, found, findings, depth)
 
-        return await self._once(self._trees, repository, child.digest, check)
+        return await self._trees.once(repository, child.digest, check)
 
-    async def _blob(self, repository: Repository, blob: Descriptor, findings: Findings) -> _Found:
-        async def check() -> _Found:
+    async def _blob(self, repository: Repository, blob: Descriptor, findings: Findings) -> Found:
+        async def check() -> Found:
             self.blobs_known += 1
             self.bytes_known += max(blob.size, 0)
             findings.blobs += 1
@@ -219,9 +155,9 @@ class TreeCheck:
             finally:
                 self.blobs_checked += 1
 
-        return await self._once(self._blobs, repository, blob.digest, check)
+        return await self._blobs.once(repository, blob.digest, check)
 
-    async def _head_blob(self, repository: Repository, blob: Descriptor) -> _Found:
+    async def _head_blob(self, repository: Repository, blob: Descriptor) -> Found:
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
         request = build_head_blob(endpoint, repository, blob.digest)
         response = await _located(
@@ -238,7 +174,7 @@ class TreeCheck:
 
     async def _read_blob(
         self, reading: BlobReading, repository: Repository, blob: Descriptor, findings: Findings
-    ) -> _Found:
+    ) -> Found:
         endpoint = await self._endpoints.resolve(repository.registry, Origin.DESTINATION)
         read = await _located(reading.read(endpoint, repository, blob), repository, blob)
         where = f"{repository}@{blob.digest}"
@@ -277,32 +213,6 @@ class TreeCheck:
             return Difference(what, where, str(said), f"bytes of {manifest.digest}")
         return manifest
 
-    async def _once(
-        self,
-        shared: _Shared,
-        repository: Repository,
-        digest: Digest,
-        work: Callable[[], Coroutine[Any, Any, _Found]],
-    ) -> _Found:
-        """What `work` finds, or has found before, or is about to find for somebody else."""
-        key = (repository, digest)
-        if shared.right.has(repository, digest):
-            return ()
-        known = shared.wrong.get(key)
-        if known is not None:
-            return known
-        running = shared.running.get(key)
-        if running is None:
-            running = shared.running[key] = asyncio.ensure_future(work())
-            running.add_done_callback(lambda done: _on_done(shared, key, done))
-        try:
-            return await asyncio.shield(running)
-        except _Partly as partly:
-            raise _Partly(partly.found, partly.error.copy()) from None
-        except SyncError as error:
-            # Every waiter gets an error of its own, since each fills in its own place.
-            raise error.copy() from error
-
 
 def build_check(
     client: RegistryClient, endpoints: EndpointBook, settings: Settings, reading: BlobReading | None = None
@@ -315,26 +225,6 @@ def build_check(
         reading=reading,
         foreign_layers=settings.foreign_layers,
     )
-
-
-class _Partly(Exception):  # noqa: N818 - carries what was found, and never leaves this module
-    """Something could not be checked; what was found wrong beside it."""
-
-    def __init__(self, found: _Found, error: SyncError) -> None:
-        super().__init__(str(error))
-        self.found = found
-        self.error = error
-
-
-def _on_done(shared: _Shared, key: tuple[Repository, Digest], done: asyncio.Future[_Found]) -> None:
-    del shared.running[key]
-    if done.cancelled() or done.exception() is not None:
-        return
-    found = done.result()
-    if not found:
-        shared.right.add(*key)
-    elif len(shared.wrong) < MOST_WRONG:
-        shared.wrong[key] = found
 
 
 async def _located(work: Coroutine[Any, Any, _Answer], repository: Repository, blob: Descriptor) -> _Answer:
