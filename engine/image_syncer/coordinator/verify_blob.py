@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
-from image_syncer.errors import Origin, ProtocolViolation, SyncError
-from image_syncer.net import AnswerHead, Gate, judge_end, set_download, set_request, transport_error
+from image_syncer.errors import Origin, SyncError
+from image_syncer.net import BlobAnswer, Gate, set_download, set_request
 from image_syncer.oci import Digest
 from image_syncer.planning import Tries
 from image_syncer.registry import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
 
-    from image_syncer.net import RegistryClient
+    from image_syncer.net import AnswerHead, RegistryClient
     from image_syncer.oci import Descriptor, Repository
     from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint, Request
@@ -34,8 +34,6 @@ __all__ = ["BlobRead", "BlobReading"]
 
 AT_ONCE = 16
 """Blobs of one registry that are read at a time: hashing keeps one core busy, and more would only share it."""
-MAX_REFUSAL_BYTES = 64 * 1024
-"""What is kept of the body of an answer that is not the blob, to say why."""
 MOST_RENEWALS = 3
 """Tokens that are asked for anew in one exchange."""
 PROGRESS_BYTES = 256 * 1024
@@ -160,12 +158,10 @@ class BlobReading:
         """None where the blob came to its end, or past it; the answer where it is something else."""
         transport = self._client.transport
         transport.requests[request.operation.value] += 1
-        refusal = bytearray()
-        body = _Body(sink, refusal)
-        head = AnswerHead(lambda: body.on_head(head))
+        answer = BlobAnswer(sink.begin)
         easy = transport.handles.take()
         metered = transport.meter(easy, endpoint.registry, sending=False)
-        receive: Callable[[memoryview], int | None] = body.receive
+        receive = answer.receive
         if metered is not None:
             receive = metered.receiving(receive)
         try:
@@ -173,7 +169,7 @@ class BlobReading:
                 easy,
                 request,
                 endpoint,
-                head,
+                answer.head,
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
@@ -185,18 +181,12 @@ class BlobReading:
             if metered is not None:
                 metered.close()
             transport.handles.give_back(easy)
-        if body.fault is not None:
-            raise body.fault
+        if answer.fault is not None:
+            raise answer.fault
         if sink.too_long:
             return None
-        if code == pycurl.E_WRITE_ERROR:
-            code = 0  # more than the beginning of a refusal is not read
-        code, words = judge_end(code, words, whole=head.complete)
-        if code:
-            raise transport_error(code, words, request, Origin.DESTINATION, endpoint.network)
-        if body.is_blob:
-            return None
-        return Response(head.status, head.headers, bytes(refusal), request.url)
+        response = answer.response(code, words, request, Origin.DESTINATION, endpoint)
+        return None if answer.taker is not None else response
 
 
 class _Sink:
@@ -222,6 +212,16 @@ class _Sink:
         self.size = 0
         self.too_long = self.resumed = False
 
+    def begin(self, head: AnswerHead) -> Callable[[memoryview], int | None] | None:
+        """Who takes the body of an answer with this head, see `BlobAnswer`."""
+        if head.status not in (_OK, _PARTIAL_CONTENT):
+            return None
+        began = parse_blob_range(Response(head.status, head.headers, b"", ""), self.size).start
+        if began != self.size:
+            self.restart()
+        self.resumed = self.size > 0
+        return self.take
+
     def take(self, chunk: memoryview) -> int | None:
         """Hashes `chunk`; -1 where there is more than there should be, and the rest need not be read."""
         self._hash.update(chunk)
@@ -232,39 +232,4 @@ class _Sink:
         if 0 <= self._blob.size < self.size:
             self.too_long = True
             return -1
-        return None
-
-
-class _Body:
-    """The body of one answer: bytes of the blob for the sink, or a refusal, of which the begin is kept."""
-
-    def __init__(self, sink: _Sink, refusal: bytearray) -> None:
-        self._sink = sink
-        self._refusal = refusal
-        self.is_blob = False
-        self.fault: SyncError | None = None
-
-    def on_head(self, head: AnswerHead) -> None:
-        """Called from inside libcurl when the head is complete."""
-        if head.status not in (_OK, _PARTIAL_CONTENT):
-            return
-        try:
-            began = parse_blob_range(Response(head.status, head.headers, b"", ""), self._sink.size).start
-        except ProtocolViolation as error:
-            self.fault = error
-            return
-        if began != self._sink.size:
-            self._sink.restart()
-        self._sink.resumed = self._sink.size > 0
-        self.is_blob = True
-
-    def receive(self, chunk: memoryview) -> int | None:
-        """CURLOPT_WRITEFUNCTION; -1 ends the transfer."""
-        if self.fault is not None:
-            return -1
-        if self.is_blob:
-            return self._sink.take(chunk)
-        if len(self._refusal) == MAX_REFUSAL_BYTES:
-            return -1  # it may have no end
-        self._refusal += chunk[: MAX_REFUSAL_BYTES - len(self._refusal)]
         return None

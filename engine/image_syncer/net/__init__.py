@@ -5,6 +5,7 @@ meet.
 from __future__ import annotations
 
 from image_syncer.net.authorization import Authorization, Authorizer, Credentials, OneCredential
+from image_syncer.net.blob_answer import BlobAnswer
 from image_syncer.net.client import RegistryClient
 from image_syncer.net.curl_errors import judge_end, transport_error
 from image_syncer.net.endpoints import EndpointBook, endpoints_of
@@ -29,6 +30,7 @@ __all__ = [
     "AnswerHead",
     "Authorization",
     "Authorizer",
+    "BlobAnswer",
     "Credentials",
     "CurlDriver",
     "EndpointBook",

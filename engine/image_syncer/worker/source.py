@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, RegistryError, SyncError
-from image_syncer.net import AnswerHead, judge_end, set_download, set_request, transport_error
+from image_syncer.net import AnswerHead, BlobAnswer, set_download, set_request, transport_error
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Operation,
@@ -26,6 +26,7 @@ from image_syncer.registry import (
     say_whose,
 )
 from image_syncer.transfer import too_short
+from image_syncer.worker.blob_places import BlobPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +41,6 @@ __all__ = ["Download", "length_differs"]
 
 MIRROR_TOKEN_S = 30.0
 """How long a mirror's token may take: then the next place is asked."""
-MAX_REFUSAL_BYTES = 64 * 1024
-"""What is kept of the body of an answer that is not the blob, to say why."""
 _OK = 200
 _PARTIAL_CONTENT = 206
 _UNAUTHORIZED = 401
@@ -71,7 +70,7 @@ class Download:
         small: bool = False,
     ) -> None:
         self._client = client
-        self._place, *self._others = places
+        self._places = BlobPlaces(places, client.mirrors)
         self._digest = digest
         self._on_asked = on_asked
         self._begin = begin
@@ -100,7 +99,7 @@ class Download:
         """Returns when all bytes were handed over; raises the `SyncError` that kept them from it."""
         while True:
             self._again = False
-            self._pass_over()
+            self._places.pass_over()
             try:
                 await self._ask()
             except SyncError as error:
@@ -123,23 +122,13 @@ class Download:
         if self.easy is not None:
             self._client.transport.driver.fail(self.easy, pycurl.E_ABORTED_BY_CALLBACK, "begun again")
 
-    def _pass_over(self) -> None:
-        """Mirrors that failed lately are not asked."""
-        mirrors, now = self._client.mirrors, asyncio.get_running_loop().time()
-        while self._others and not mirrors.is_usable(self._place.endpoint.registry, now):
-            self._place = self._others.pop(0)
-
     def _leave_mirror(self, error: SyncError) -> bool:
-        """Whether `error` is that of a mirror, and another place is asked from now on. Bytes that were wrong are not
-        begun again here: who tries again asks no mirror.
-        """
-        if not self._others or (error is self._why_broken_off and not error.retryable):
+        """Whether `error` is that of a mirror, and another place is asked from now on."""
+        if error is self._why_broken_off and not error.retryable:
             return False
-        self._client.mirrors.failed(self._place.endpoint.registry, error, asyncio.get_running_loop().time())
-        if self._stream is not None and self._stream.fault is not None:
-            error.hint = f"They came from the mirror {self._place.endpoint.registry}, which is asked no more."
+        wrong_bytes = self._stream is not None and self._stream.fault is not None
+        if not self._places.leave(error, wrong_bytes=wrong_bytes):
             return False
-        self._place = self._others.pop(0)
         self._knows_ranges = True
         return True
 
@@ -160,11 +149,11 @@ class Download:
         await asyncio.sleep(pause)
 
     async def _ask(self) -> None:
-        endpoint, repository = self._place.endpoint, self._place.repository
+        endpoint, repository = self._places.here.endpoint, self._places.here.repository
         offset = self._stream.received if self._stream is not None and self._knows_ranges else 0
         request = build_get_blob(endpoint, repository, self._digest, offset=offset)
-        if self._others:
-            request = say_whose(request, self._others[-1].endpoint.registry)
+        if self._places.others:
+            request = say_whose(request, self._places.others[-1].endpoint.registry)
         renewed = False
         followed = 0
         while not self._again:
@@ -185,12 +174,12 @@ class Download:
                 await self._client.authorizer.renew(endpoint, repository, request.scopes, value, challenges)
             else:
                 error = self._client.failure(response, request, endpoint, Origin.SOURCE)
-                if self._others or not (self._owes(request) and self._client.waits_for(error, endpoint)):
+                if self._places.others or not (self._owes(request) and self._client.waits_for(error, endpoint)):
                     raise error
 
     async def _authorization(self, request: Request, endpoint: Endpoint) -> str | None:
         authorization = self._client.authorization_for(request, endpoint)
-        if not self._others:
+        if not self._places.others:
             return await authorization
         try:
             return await asyncio.wait_for(authorization, MIRROR_TOKEN_S)
@@ -201,25 +190,25 @@ class Download:
         return self._again
 
     def _owes(self, request: Request) -> bool:
-        return may_carry_credentials(self._place.endpoint.base_url, request.url)
+        return may_carry_credentials(self._places.here.endpoint.base_url, request.url)
 
     async def _transfer(self, request: Request, authorization: str | None, offset: int) -> Response | None:
         """None where the blob came to its end, or is to be asked for anew; the answer where it is something else."""
         if self._is_halted():
             return None
-        transport = self._client.transport
+        transport, endpoint = self._client.transport, self._places.here.endpoint
         transport.requests[request.operation.value] += 1
         self._on_asked()
-        answer = _Answer(lambda head: self._take_answer(head, offset))
+        answer = BlobAnswer(lambda head: self._take_answer(head, offset))
         self._why_broken_off = None
         before = self.progress
         easy = self.easy = transport.handles.take()
-        metered = self._metered = transport.meter(easy, self._place.endpoint.registry, sending=False, small=self._small)
+        metered = self._metered = transport.meter(easy, endpoint.registry, sending=False, small=self._small)
         try:
             set_request(
                 easy,
                 request,
-                self._place.endpoint,
+                endpoint,
                 answer.head,
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
@@ -228,11 +217,11 @@ class Download:
                 set_download(easy, answer.receive)
             else:
                 set_download(easy, metered.receiving(answer.receive))
-            code, words = await transport.transfer(easy, request, self._place.endpoint, Origin.SOURCE)
+            code, words = await transport.transfer(easy, request, endpoint, Origin.SOURCE)
         finally:
             self.easy = self._metered = None
-            if self._others and self.progress > before:
-                self._client.mirrors.came(self._place.endpoint.registry, self.progress - before)
+            if self._places.others and self.progress > before:
+                self._places.came(self.progress - before)
             if metered is not None:
                 metered.close()
             transport.handles.give_back(easy)
@@ -245,12 +234,7 @@ class Download:
             raise self._why_broken_off
         if answer.fault is not None:
             raise answer.fault
-        if code == pycurl.E_WRITE_ERROR:
-            code = 0  # more than the beginning of a refusal is not read
-        code, words = judge_end(code, words, whole=answer.head.complete)
-        if code:
-            raise transport_error(code, words, request, Origin.SOURCE, self._place.endpoint.network)
-        return Response(answer.head.status, answer.head.headers, bytes(answer.refusal), request.url)
+        return answer.response(code, words, request, Origin.SOURCE, endpoint)
 
     def _conclude(self, code: int, words: str, request: Request) -> None:
         stream = self._stream
@@ -262,7 +246,7 @@ class Download:
         if self._why_broken_off is not None:
             raise self._why_broken_off
         if code:
-            raise transport_error(code, words, request, Origin.SOURCE, self._place.endpoint.network)
+            raise transport_error(code, words, request, Origin.SOURCE, self._places.here.endpoint.network)
         raise too_short(self._digest, stream.size, stream.received)
 
     def _take_answer(self, head: AnswerHead, offset: int) -> Callable[[memoryview], int | None] | None:
@@ -271,7 +255,7 @@ class Download:
         """
         if head.status not in (_OK, _PARTIAL_CONTENT):
             return None
-        self._client.let_through(self._place.endpoint, Operation.GET_BLOB)
+        self._client.let_through(self._places.here.endpoint, Operation.GET_BLOB)
         stream = self._stream
         if stream is None:
             if head.status != _OK:
@@ -301,37 +285,6 @@ class Download:
             return signal
 
         return receive
-
-
-class _Answer:
-    """One answer to a GET. Who takes its body is decided when its head is there: `take` says so, or raises what is
-    wrong with it; None: nobody, and the beginning of the body is kept, which says why.
-    """
-
-    def __init__(self, take: Callable[[AnswerHead], Callable[[memoryview], int | None] | None]) -> None:
-        self._take = take
-        self.head = AnswerHead(self._on_head)
-        self.taker: Callable[[memoryview], int | None] | None = None
-        self.fault: SyncError | None = None
-        self.refusal = bytearray()
-        self.receive: Callable[[memoryview], int | None] = self._receive
-        """Libcurl's write callback."""
-
-    def _on_head(self) -> None:
-        try:
-            self.taker = self._take(self.head)
-        except SyncError as error:
-            self.fault = error
-
-    def _receive(self, chunk: memoryview) -> int | None:
-        if self.taker is not None:
-            return self.taker(chunk)
-        if self.fault is not None:
-            return -1  # a blob that is not the one: its body is not read
-        if len(self.refusal) == MAX_REFUSAL_BYTES:
-            return -1  # it may have no end
-        self.refusal += chunk[: MAX_REFUSAL_BYTES - len(self.refusal)]
-        return None
 
 
 def length_differs(digest: Digest, expected: int, actual: int) -> SyncError:
