@@ -122,12 +122,11 @@ def _draw_layers(axis: Any, figure: Figure) -> None:
 
 def _draw_rows(axes: Any, figure: Figure) -> None:
     rows = [[value or 0.0 for value in track.values] for track in figure.tracks]
-    common = max(max(values) for values in rows) or 1.0
     for place, (axis, values) in enumerate(zip(axes, rows, strict=True)):
         edges = [piece * figure.step_s for piece in range(len(values) + 1)]
         color = _COLORS[1] if figure.labels[place].startswith("from ") else _COLORS[0]
         axis.stairs(values, edges, fill=True, color=color)
-        axis.set_ylim(0, ((max(values) or 1.0) if figure.own_scale else common) * 1.05)
+        axis.set_ylim(0, figure.top(place) * 1.05)
         axis.set_yticks([])
         _clean(axis, "x")
         axis.tick_params(axis="x", length=0, labelbottom=False)

@@ -25,6 +25,7 @@ _TALL, _ROW, _AXIS = 132, 30, 20
 _STRIPS = 80
 """Parts of a figure that tell their values when the mouse is over them."""
 _TICKS = 8
+_TIME = "time since the run began"
 _NICE = (1, 2, 5, 10)
 _CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
@@ -42,7 +43,7 @@ def draw_svg(figure: Figure) -> str:
     """The figure: its rows or layers, with labels beside them, and the axis of time below."""
     if figure.form is Form.ROWS:
         rows = "".join(_row(figure, place) for place in range(len(figure.tracks)))
-        return f'<div class="fig">{rows}{_axis(figure)}</div>'
+        return f'<div class="fig">{rows}<div class="label axis">{_TIME}</div>{_axis(figure)}</div>'
     layers = _stack_layers(figure)
     top = 1.0 if figure.form is Form.SHARE else round_top(max(map(max, layers[-1:])))
     legend = "".join(
@@ -52,7 +53,7 @@ def draw_svg(figure: Figure) -> str:
     )
     return (
         f'<div class="fig"><div class="label"><ul class="up">{legend}</ul></div>'
-        f"{_layered(figure, layers, top)}{_axis(figure)}</div>"
+        f'<div>{_layered(figure, layers, top)}{_axis(figure)}<div class="label time">{_TIME}</div></div></div>'
     )
 
 
@@ -144,10 +145,9 @@ def _marks(figure: Figure) -> str:
 def _row(figure: Figure, place: int) -> str:
     track = figure.tracks[place]
     values = [value or 0.0 for value in track.values]
-    top = max(values) if figure.own_scale else max(value or 0.0 for each in figure.tracks for value in each.values)
     color = "k0" if not figure.labels[place].startswith("from ") else "k1"
     below = f"{len(values)} {_ROW}L0 {_ROW}Z"
-    path = "M" + "L".join(_steps(values, top or 1.0, _ROW)) + "L" + below
+    path = "M" + "L".join(_steps(values, figure.top(place), _ROW)) + "L" + below
     facts = ", ".join(part for part in (figure.facts[place], figure.most(place)) if part)
     label, said = escape(figure.labels[place], 60), escape(facts)
     return (
@@ -167,10 +167,7 @@ def _axis(figure: Figure) -> str:
             f'<line x1="{share:.2%}" x2="{share:.2%}" y1="0" y2="4" class="tick"/>'
             f'<text x="{share:.2%}" y="16" text-anchor="{anchor}">{label}</text>'
         )
-    return (
-        f'<div class="label axis">time since the run began</div>'
-        f'<svg class="plot axis" height="{_AXIS}" aria-hidden="true">{"".join(texts)}</svg>'
-    )
+    return f'<svg class="plot axis" height="{_AXIS}" aria-hidden="true">{"".join(texts)}</svg>'
 
 
 def time_ticks(horizon_s: float) -> list[tuple[float, str]]:

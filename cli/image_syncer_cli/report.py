@@ -12,6 +12,7 @@ from image_syncer_cli.figure_names import FIGURE_NAMES
 from image_syncer_cli.option_values import file_name
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
+from image_syncer_cli.timeline_words import plural
 from image_syncer_cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def report(
         plan = None if plan_file is None else load_plan(plan_file)
         estimate = None if estimate_file is None else load_estimate(estimate_file)
         _write(html, draw_report_page(recorded, name, plan, estimate), "the page", "--html")
-        _tell(html, f"{recorded.report.totals.images:,} images, {len(recorded.transfers):,} transfers")
+        _tell(html, f"{plural(recorded.report.totals.images, 'image')}, {plural(len(recorded.transfers), 'transfer')}")
     if plots:
         _draw_plots(recorded, name, plots)
     if timeline is not None:
@@ -202,7 +203,7 @@ def _write_for_pipelines(recorded: RecordedReport, junit: str | None, markdown: 
     files.write(recorded.report)
     for path in (junit, markdown):
         if path is not None:
-            _tell(path, f"{recorded.report.totals.images:,} images")
+            _tell(path, plural(recorded.report.totals.images, "image"))
 
 
 def _draw_timeline(
@@ -217,7 +218,7 @@ def _draw_timeline(
         )
     _write(timeline, draw(recorded, Path(file).name), "the timeline", "--timeline")
     count = len(recorded.transfers)
-    _tell(timeline, f"{count:,} transfer{'' if count == 1 else 's'} drawn")
+    _tell(timeline, f"{plural(count, 'transfer')} drawn")
 
 
 def _choose_drawing(timeline: str | None) -> Callable[[RecordedReport, str], bytes]:

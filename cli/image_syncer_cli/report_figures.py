@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from image_syncer_cli.timeline_words import percent
+from image_syncer_cli.timeline_words import percent, ring_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +39,11 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: a track has a label and facts beside it, and `tell` says a value in words. `own_scale`: rows are not
-    to be compared with each other. `marks` are counts of failed transfers by piece of time. `measure` is what the
-    height of layers means.
+    """One figure: a track has a label and facts beside it, and `tell` says a value in words.
+
+    `measure` is what the height of layers means. `own_scale`: rows are not to be compared with each other; those in
+    `apart` are not with the rest, beside which they are sums of many. `marks` are counts of failed transfers by piece
+    of time.
     """
 
     name: str
@@ -56,7 +58,14 @@ class Figure:
     horizon_s: float
     measure: str = ""
     own_scale: bool = False
+    apart: tuple[int, ...] = ()
     marks: tuple[float, ...] = ()
+
+    def top(self, place: int) -> float:
+        """The value at the upper edge of a row."""
+        alone = self.own_scale or place in self.apart
+        rows = (place,) if alone else (each for each in range(len(self.tracks)) if each not in self.apart)
+        return max((value or 0.0 for row in rows for value in self.tracks[row].values), default=0.0) or 1.0
 
     def most(self, place: int) -> str:
         """The highest value of a track, in words; "" where facts have it already."""
@@ -72,7 +81,7 @@ def figures_of(recorded: RecordedReport) -> dict[str, Figure]:
     found: list[Figure] = []
     if recorded.transfers:
         asked = workers_of(recorded)
-        found += [*_throughput(curves), *_waits(curves), *_workers(curves, asked), *_registries(curves)]
+        found += [*_throughput(curves), *_waits(curves, recorded), *_workers(curves, asked), *_registries(curves)]
     return {figure.name: figure for figure in [*found, *_limits(recorded, curves)]}
 
 
@@ -94,11 +103,7 @@ def _throughput(curves: RunCurves) -> Iterator[Figure]:
         "Throughput",
         f"Bytes a second that arrived, by destination; at most {format_rate(max(sums))}. What a transfer moved is "
         "spread evenly over its time."
-        + (
-            f" The first transfer began after {format_duration(began_s)}: until then images were looked at."
-            if quiet
-            else ""
-        )
+        + (f" The first transfer began after {format_duration(began_s)}: images are looked at first." if quiet else "")
         + (" ▼ marks times at which transfers failed." if any(curves.failures()) else ""),
         Form.STACK,
         tuple(tracks),
@@ -112,10 +117,11 @@ def _throughput(curves: RunCurves) -> Iterator[Figure]:
     )
 
 
-def _waits(curves: RunCurves) -> Iterator[Figure]:
+def _waits(curves: RunCurves, recorded: RecordedReport) -> Iterator[Figure]:
     from image_syncer.units import format_duration
 
-    full, empty, moved = curves.waits()
+    records, small = ring_transfers(recorded)
+    full, empty, moved = curves.waits(records)
     if not full.total and not empty.total:
         return
     whole = full.total + empty.total + moved.total
@@ -126,7 +132,8 @@ def _waits(curves: RunCurves) -> Iterator[Figure]:
         "Which side was slow",
         "Between its source and its destination, each transfer has a ring of memory. Was it full, the destination was "
         "slow; was it empty, the source. In all other time both sides moved, or a registry was waited for: for an "
-        "answer, or because of its limits. Shares of the time of all transfers that were under way.",
+        "answer, or because of its limits. Shares of the time of all transfers that were under way."
+        + (f" Blobs of up to {small} are left out: they cannot fill a ring." if small else ""),
         Form.SHARE,
         shares,
         (
@@ -171,10 +178,12 @@ def _registries(curves: RunCurves) -> Iterator[Figure]:
 
     sources, destinations = curves.from_registries(_MOST_REGISTRIES), curves.to_registries(_MOST_REGISTRIES)
     tracks = (*sources, *destinations)
+    apart = tuple(place for place, track in enumerate(tracks) if track.is_rest)
     yield Figure(
         "registries",
         "Registries",
-        "Bytes a second from each source and to each destination, all rows to the same scale.",
+        "Bytes a second from each source and to each destination, all rows to the same scale"
+        + (", but for those of others." if apart else "."),
         Form.ROWS,
         tracks,
         tuple([f"from {track.name}" for track in sources] + [f"to {track.name}" for track in destinations]),
@@ -182,6 +191,7 @@ def _registries(curves: RunCurves) -> Iterator[Figure]:
         format_rate,
         curves.step_s,
         curves.horizon_s,
+        apart=apart,
     )
 
 

@@ -14,14 +14,13 @@ from image_syncer_cli.report_figures import figures_of, workers_of
 from image_syncer_cli.report_forecast import forecast_rows
 from image_syncer_cli.report_page_style import STYLE
 from image_syncer_cli.report_verdict import verdict
-from image_syncer_cli.timeline_words import add_waits, began, percent, plural
+from image_syncer_cli.timeline_words import add_waits, began, percent, plural, ring_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from image_syncer import EstimateFile, PlanFile, RecordedReport, RunAccount, TransferRecord
     from image_syncer_cli.report_figures import Figure
-    from image_syncer_cli.timeline_words import Waits
 
 __all__ = ["draw_report_page"]
 
@@ -94,7 +93,7 @@ def _tiles(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
         yield tile("Checked", f"{totals.blobs_checked:,} blobs", f"{totals.manifests_checked:,} manifests")
         yield tile("Differences", f"{totals.differences:,}", f"{format_size(totals.bytes_read)} read")
         return
-    yield tile("Moved", format_size(totals.bytes_moved), f"{totals.blobs_moved:,} blobs")
+    yield tile("Moved", format_size(totals.bytes_moved), plural(totals.blobs_moved, "blob"))
     rate = mean_rate(totals.bytes_moved, report.seconds)
     yield tile("Rate", format_rate(rate), "over the whole run, the looking included")
     yield tile(
@@ -112,17 +111,21 @@ def _tiles(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
         yield tile(
             "Refused", f"{sum(refused.values()):,}", f"requests, for their number (429): {refused[most]:,} by {most}"
         )
-    yield _slow_side(add_waits(recorded.transfers))
+    yield _slow_side(recorded)
 
 
-def _slow_side(waits: Waits) -> str:
+def _slow_side(recorded: RecordedReport) -> str:
+    records, small = ring_transfers(recorded)
+    waits = add_waits(records)
     if not waits.noted:
         return tile("Slow side", "–", "no waits were noted")
     full, empty = waits.share(waits.source_waited_s), waits.share(waits.destination_waited_s)
-    side = waits.side or "neither"
+    side, which = waits.side or "neither", f" of more than {small}" if small else ""
     share = {"destination": f": {full}", "source": f": {empty}"}.get(side, "")
     return tile(
-        "Slow side", f"{side}{share}", f"of their time, transfers waited {empty} for sources, {full} for destinations"
+        "Slow side",
+        f"{side}{share}",
+        f"of their time, transfers{which} waited {empty} for sources, {full} for destinations",
     )
 
 
@@ -159,7 +162,7 @@ def _savings(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     known = max(0, recorded.report.totals.blobs_present - saved.blobs_present)
     if not (saved.bytes_moved or saved.bytes_saved):
         return
-    rows = (
+    rows = [
         ("sent to destinations", format_size(saved.bytes_moved), "", "over the network"),
         (
             "mounted",
@@ -185,12 +188,16 @@ def _savings(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
             "",
             "downloads that were saved, because one served several destinations",
         ),
-    )
+    ]
+    rows = [row for row in rows if row[1:3] not in (("0 B", "0"), ("0 B", ""), ("not noted", "0"))]
     about = (
         f"At least {format_size(saved.bytes_saved)} ({percent(saved.share)} of what destinations needed) did not have "
         "to be sent. Images that were unchanged as a whole are not in this: nobody asked for their blobs."
     )
-    yield section("What need not move", about, table(("", "bytes", "blobs", ""), rows, (1, 2)), "savings")
+    if not (saved.bytes_saved or known):
+        about = "Each blob was sent to each destination that needed it."
+    told = table(("", "bytes", "blobs", ""), rows, (1, 2)) if len(rows) > 1 else ""
+    yield section("What need not move", about, told, "savings")
 
 
 def _forecast(recorded: RecordedReport, plan: PlanFile | None, estimate: EstimateFile | None) -> Iterator[str]:
@@ -349,6 +356,15 @@ def _rest(recorded: RecordedReport) -> Iterator[str]:
         more = len(report.warnings) - _MOST_ROWS
         about = f"{more:,} more are in the report." if more > 0 else ""
         yield section("Warnings", about, f'<ul class="plain">{shown}</ul>', "warnings")
-    settings = [(str(key), "–" if value is None else str(value)) for key, value in report.settings.items()]
+    settings = [(str(key), _setting(str(key), value)) for key, value in report.settings.items()]
     if settings:
         yield section("Settings", "", table(("setting", "value"), settings[: 2 * _MOST_ROWS]), "settings")
+
+
+def _setting(name: str, value: object) -> str:
+    from image_syncer.units import format_size
+
+    if value is None:
+        return "–"
+    sizes = name.endswith("_bytes") and isinstance(value, int) and value >= 0
+    return format_size(value) if sizes and isinstance(value, int) else str(value)

@@ -32,11 +32,12 @@ dl div.bad { border-color: var(--bad); border-width: 2px; padding: 8px 12px; }
 dt { color: var(--soft); font-size: 12px; }
 dd { margin: 0; font-size: 20px; font-weight: 620; overflow-wrap: anywhere; }
 small { display: block; color: var(--soft); font-size: 12px; font-weight: 400; line-height: 1.35; }
-.fig { display: grid; grid-template-columns: 220px minmax(0, 1fr); gap: 4px 14px; align-items: start;
+.fig { display: grid; grid-template-columns: 250px minmax(0, 1fr); gap: 4px 14px; align-items: start;
   background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 8px; }
 .fig .label { font-size: 13px; overflow-wrap: anywhere; line-height: 1.3; }
 .fig .label b { font-weight: 600; }
 .fig .label.axis { color: var(--soft); font-size: 12px; text-align: right; }
+.fig .label.time { color: var(--soft); font-size: 12px; text-align: center; width: calc(100% - 68px); }
 .fig ul { list-style: none; margin: 0; padding: 0; display: flex; flex-direction: column; gap: 6px; }
 .fig ul.up { flex-direction: column-reverse; }
 .fig li { position: relative; padding-left: 22px; }

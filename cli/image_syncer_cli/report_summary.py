@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from image_syncer_cli.output import printable
-from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent, plural
+from image_syncer_cli.timeline_words import add_waits, began, keep_numbers, percent, plural, ring_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +23,7 @@ _LABEL = 11
 _SLOWEST = 5
 _FAILURES = 3
 _CAUSES = 6
+_LIMITS = 3
 _WORKERS = 32
 """Workers shown one by one; more is no summary."""
 _DIGEST = 8
@@ -41,7 +42,7 @@ def summarize(recorded: RecordedReport) -> str:
     lines += _labelled(_facts(recorded))
     if recorded.transfers:
         timeline = Timeline(recorded.transfers, recorded.report.seconds)
-        lines += _labelled(_transfer_facts(timeline))
+        lines += _labelled(_transfer_facts(timeline, recorded))
         lines += ["", *_workers(timeline, recorded), "", *_slowest(timeline)]
     elif recorded.report.kind == "sync":
         lines += _labelled([("Transfers", "none are in this report: nothing moved, or an old release wrote it")])
@@ -105,13 +106,16 @@ def _requests_and_warnings(recorded: RecordedReport) -> Iterator[tuple[str, str]
         yield "Mirror", f"{printable(mirror)} gave {format_size(data['bytes'])}{failed}"
     if rate := recorded.report.settings.get("rate"):
         yield "Rate", f"no more than {printable(str(rate))}"
-    for line in recorded.report.limit_lines():
+    limits = recorded.report.limit_lines()
+    for line in limits[:_LIMITS]:
         yield "Limit", printable(line)
+    if len(limits) > _LIMITS:
+        yield "", f"… and {len(limits) - _LIMITS:,} more registries had limits"
     for warning in recorded.report.warnings:
         yield "Warning", printable(warning)
 
 
-def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
+def _transfer_facts(timeline: Timeline, recorded: RecordedReport) -> Iterator[tuple[str, str]]:
     from image_syncer.units import format_duration
 
     records = timeline.records
@@ -119,7 +123,7 @@ def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "Transfers", f"{len(records):,} in {span}, at most {most:,} at once"
     tail = f"the last transfer ran alone for {format_duration(timeline.tail_s)} ({percent(timeline.tail_share)})"
     yield "Tail", tail
-    yield "Waiting", _waiting_text(records)
+    yield "Waiting", _waiting_text(recorded)
     resumed = sum(bool(record.source_resumes or record.destination_resumes) for record in records)
     failed = sum(record.outcome == "failed" for record in records)
     told = (f"{plural(resumed, 'transfer')} broke off and went on", f"{failed:,} failed")
@@ -127,10 +131,11 @@ def _transfer_facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
         yield "Faults", ", ".join(text for text, count in zip(told, (resumed, failed), strict=True) if count)
 
 
-def _waiting_text(records: Iterable[TransferRecord]) -> str:
+def _waiting_text(recorded: RecordedReport) -> str:
     """Which side the transfers of a run waited for, in two sentences."""
     from image_syncer.units import format_duration
 
+    records, small = ring_transfers(recorded)
     waits = add_waits(records)
     if not waits.noted:
         return "no waits were noted"
@@ -144,7 +149,8 @@ def _waiting_text(records: Iterable[TransferRecord]) -> str:
         f"{format_duration(waited_s)} ({waits.share(waited_s)})"
         for waited_s in (waits.source_waited_s, waits.destination_waited_s)
     )
-    return f"downloads waited {paused} for destinations, uploads {starved} for sources. {verdict}"
+    of = f"of blobs of more than {small}, " if small else ""
+    return f"{of}downloads waited {paused} for destinations, uploads {starved} for sources. {verdict}"
 
 
 def _workers(timeline: Timeline, recorded: RecordedReport) -> list[str]:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.timeline_script import SCRIPT
 from image_syncer_cli.timeline_template import BODY, PAGE, STYLE
-from image_syncer_cli.timeline_words import add_waits, began, destination_registries, keep_numbers, percent
+from image_syncer_cli.timeline_words import (
+    add_waits,
+    began,
+    destination_registries,
+    keep_numbers,
+    percent,
+    ring_transfers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,15 +107,17 @@ def _tiles(recorded: RecordedReport, timeline: Timeline) -> Iterable[tuple[str, 
     idle = [lane.idle_share for lane in timeline.workers]
     yield "Idle workers", percent(sum(idle) / len(idle)), f"{len(idle):,} workers, the worst {percent(max(idle))}"
     yield "Tail", percent(timeline.tail_share), f"the last ran alone for {format_duration(timeline.tail_s)}"
-    yield "Slow side", *_waiting(records)
+    yield "Slow side", *_waiting(recorded)
 
 
-def _waiting(records: Iterable[TransferRecord]) -> tuple[str, str]:
+def _waiting(recorded: RecordedReport) -> tuple[str, str]:
+    records, small = ring_transfers(recorded)
     waits = add_waits(records)
     if not waits.noted:
         return "–", "no waits were noted"
     paused, starved = waits.share(waits.source_waited_s), waits.share(waits.destination_waited_s)
-    return waits.side or "neither", f"waits: {paused} for destinations, {starved} for sources"
+    above = f" of blobs above {small}" if small else ""
+    return waits.side or "neither", f"waits{above}: {paused} for destinations, {starved} for sources"
 
 
 def _tile(label: str, value: str, note: str) -> str:

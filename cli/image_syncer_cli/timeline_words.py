@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from image_syncer import Report, TransferRecord
+    from image_syncer import RecordedReport, Report, TransferRecord
 
-__all__ = ["Waits", "add_waits", "began", "destination_registries", "keep_numbers", "percent", "plural"]
+__all__ = [
+    "Waits",
+    "add_waits",
+    "began",
+    "destination_registries",
+    "keep_numbers",
+    "percent",
+    "plural",
+    "ring_transfers",
+]
 
 _NUMBER = re.compile(r"(?<=\d) (?=\D)")
 
@@ -47,6 +56,22 @@ def add_waits(records: Iterable[TransferRecord]) -> Waits:
     destination_waited_s = sum(record.destination_waited_s for record in moving)
     side = slow_side(source_waited_s, destination_waited_s, seconds)
     return Waits(seconds, source_waited_s, destination_waited_s, side)
+
+
+def ring_transfers(recorded: RecordedReport) -> tuple[tuple[TransferRecord, ...], str]:
+    """The transfers that say which side was slow, and the size up to which others are left out, in words.
+
+    A blob that fits into the ring as a whole cannot fill it, and is no stream where it is small enough to be held: the
+    time of thousands of those would hide what the large ones waited for. Where there are no others, they count ("").
+    """
+    from image_syncer.units import format_size
+
+    settings = (recorded.report.settings.get(name) for name in ("window_bytes", "small_bytes"))
+    most = max((value for value in settings if isinstance(value, int)), default=0)
+    streamed = tuple(one for one in recorded.transfers if one.size_bytes > most or one.size_bytes < 0)
+    if not streamed or len(streamed) == len(recorded.transfers):
+        return recorded.transfers, ""
+    return streamed, format_size(most)
 
 
 def began(report: Report) -> str:

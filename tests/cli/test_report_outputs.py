@@ -72,7 +72,7 @@ def test_standard_output_is_a_file_like_others(option: str, begins: str, tmp_pat
     done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(begins)
-    assert "/dev/stdout: 1 images" in done.stderr
+    assert "/dev/stdout: 1 image" in done.stderr
     assert "/dev/stdout" not in done.stdout
 
 

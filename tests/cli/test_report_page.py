@@ -150,10 +150,13 @@ def test_names_of_strangers_are_text(command: Command, write: Callable[..., Path
 
 def test_a_large_report_makes_a_page_of_bounded_size(command: Command, write: Callable[..., Path]) -> None:
     count = 6000
-    error = {"kind": "transport", "side": "source"}
     images = (
         ImageResult(
-            f"r{n}.example/a:{n}" + "x" * 900, f"d{n}.example/a", Outcome.FAILED, "y" * 900 + "\n" * 99, error=error
+            f"r{n}.example/a:{n}" + "x" * 900,
+            f"d{n}.example/a",
+            Outcome.FAILED,
+            "y" * 900 + "\n" * 99,
+            error={"kind": f"k{n}"},
         )
         for n in range(count)
     )

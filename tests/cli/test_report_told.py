@@ -76,7 +76,7 @@ def test_time_in_which_neither_side_was_slow_is_not_said_to_be_movement(tmp_path
 
 def test_the_page_says_what_passed_before_anything_moved(command: Command, tmp_path: Path) -> None:
     found = page(command, write(tmp_path / "run.json")).text
-    assert "The first transfer began after 3.0 s: until then images were looked at." in found
+    assert "The first transfer began after 3.0 s: images are looked at first." in found
     assert "What a transfer moved is spread evenly over its time." in found
     early = write(tmp_path / "early.json", (record(1, began_s=0.1, ended_s=5.0),))
     assert "The first transfer" not in (text := page(command, early).text)
@@ -201,3 +201,57 @@ def test_the_kinds_of_hostile_settings_are_taken(command: Command, tmp_path: Pat
         document["settings"]["workers"] = workers
         report.write_text(json.dumps(document))
         assert "at least" not in page(command, report).text.partition("Retries")[2]
+
+
+def test_small_blobs_do_not_hide_which_side_was_slow(command: Command, tmp_path: Path) -> None:
+    large = record(1, size_bytes=2**24, began_s=0.0, ended_s=10.0, source_waited_s=6.0)
+    small = [record(n, size_bytes=2**19, began_s=0.0, ended_s=9.0) for n in range(2, 60)]
+    settings = {"workers": 3, "window_bytes": 2**20, "small_bytes": 2**19}
+    report = write(tmp_path / "run.json", (large, *small), settings=settings)
+    text = page(command, report).text
+    assert re.search(r"Slow side\s*destination: 60.%\s*of their time, transfers of more than 1.0.MiB waited", text)
+    assert "Blobs of up to 1.0 MiB are left out: they cannot fill a ring." in text
+    assert re.search(r"window_bytes\s*1.0 MiB", text)
+    out = " ".join(command("report", report).out.split())
+    assert "of blobs of more than 1.0 MiB, downloads waited 6.0 s (60 %)" in out
+    assert "The destination was the slow side." in out
+    command("report", report, "--timeline", tmp_path / "line.html")
+    assert "waits of blobs above 1.0" in (tmp_path / "line.html").read_text()
+    only = write(tmp_path / "small.json", small, settings=settings)
+    assert "left out" not in page(command, only).text
+
+
+def test_the_rest_of_many_registries_does_not_flatten_the_others(tmp_path: Path) -> None:
+    records = [record(n, source=f"s{n}.example/a", bytes_moved=1000 + n, size_bytes=1000) for n in range(60)]
+    figure = figures_of(load_report(str(write(tmp_path / "run.json", records))))["registries"]
+    [rest] = figure.apart
+    assert figure.labels[rest] == "from 51 others"
+    assert figure.about.endswith("all rows to the same scale, but for those of others.")
+    assert figure.top(rest) > 5 * figure.top(0) or figure.top(0) == figure.top(len(figure.tracks) - 1)
+    assert figure.top(0) == max(
+        value or 0.0 for place, track in enumerate(figure.tracks) if place != rest for value in track.values
+    )
+
+
+def test_the_same_trouble_of_many_registries_is_one_cause(command: Command, tmp_path: Path) -> None:
+    error = {"kind": "unavailable", "side": "source", "status": 503}
+    images = [ImageResult(f"s{n}.example/a:1", "d.example/a:1", Outcome.FAILED, error=error) for n in range(40)]
+    images.append(ImageResult("t.example/a:1", "d.example/a:1", Outcome.FAILED, error={"kind": "not found"}))
+    report = write(tmp_path / "run.json", images=images)
+    text = page(command, report).text
+    assert "40 × 40 source registries: unavailable (503)" in text
+    assert "1 × not found" in text
+    assert "     40 × 40 source registries: unavailable (503)\n      1 × not found" in command("report", report).out
+
+
+def test_many_limits_leave_room_in_the_summary(command: Command, tmp_path: Path) -> None:
+    limits = {f"r{n}.example": LIMITS["docker.io"] for n in range(20)}
+    out = command("report", write(tmp_path / "run.json", limits=limits)).out
+    assert out.count("Limit  ") == 3
+    assert "… and 17 more registries had limits" in out
+
+
+def test_a_blob_that_went_everywhere_needs_no_table(command: Command, tmp_path: Path) -> None:
+    text = page(command, write(tmp_path / "run.json", (record(1),), (FAILED,))).text
+    assert "Each blob was sent to each destination that needed it." in text
+    assert "found there" not in text.partition("What need not move")[2].partition("Workers")[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.telemetry.outcome import Outcome
@@ -17,6 +17,8 @@ __all__ = ["FailureGroup", "FailureGroups"]
 
 EXAMPLES = 3
 """Images that are named for each cause."""
+MANY = 6
+"""Causes beyond which those that differ in nothing but their registry are told as one."""
 
 _ADVICE = {
     "authentication": "Check the name, the password or token, and what it may do there: image-syncer doctor HOST/REPO.",
@@ -40,7 +42,8 @@ _LAST_RESORT = "Read the reason; image-syncer retry --report FILE tries just the
 @dataclass(frozen=True)
 class FailureGroup:
     """All failures of one cause. `kind` is that of the error ("not found"), or the outcome where there was no error;
-    `registry` is "" and `status` (of HTTP) None where there is none. `examples` are the first ones.
+    `registry` is "" and `status` (of HTTP) None where there is none; so is `registry` where there are several
+    `registries`. `examples` are the first ones.
     """
 
     kind: str
@@ -50,11 +53,15 @@ class FailureGroup:
     count: int
     examples: tuple[ImageResult, ...]
     advice: str
+    registries: int = 1
 
     @property
     def cause(self) -> str:
         """The cause in a few words: "source docker.io: rate limited (429)"."""
-        where = " ".join(part for part in (self.side if self.side != "local" else "", self.registry) if part)
+        parts = [self.side if self.side != "local" else "", self.registry]
+        if self.registries > 1:
+            parts = [f"{self.registries:,}", parts[0], "registries"]
+        where = " ".join(part for part in parts if part)
         status = f" ({self.status})" if self.status is not None else ""
         return f"{where}: {self.kind}{status}" if where else f"{self.kind}{status}"
 
@@ -77,11 +84,28 @@ class FailureGroups:
             known.append(image)
 
     def groups(self) -> list[FailureGroup]:
-        """The groups, the largest first."""
-        return [
+        """The groups, the largest first; of more than `MANY`, the same trouble of many registries is one."""
+        found = [
             FailureGroup(*cause, count, tuple(self._examples[cause]), _advice(self._examples[cause]))
             for cause, count in self._counts.most_common()
         ]
+        return found if len(found) <= MANY else _merged(found)
+
+
+def _merged(groups: list[FailureGroup]) -> list[FailureGroup]:
+    alike: dict[tuple[str, str, int | None], list[FailureGroup]] = defaultdict(list)
+    for group in groups:
+        alike[group.kind, group.side, group.status].append(group)
+    merged = [_as_one(each) if len(each) > 1 else each[0] for each in alike.values()]
+    return sorted(merged, key=lambda group: -group.count)
+
+
+def _as_one(groups: list[FailureGroup]) -> FailureGroup:
+    examples = [image for group in groups for image in group.examples[:1]][:EXAMPLES]
+    count = sum(group.count for group in groups)
+    return replace(
+        groups[0], registry="", count=count, examples=tuple(examples), registries=len(groups), advice=_advice(examples)
+    )
 
 
 def _cause(image: ImageResult) -> tuple[str, str, str, int | None]:

@@ -27,12 +27,13 @@ OTHERS = "others"
 @dataclass(frozen=True)
 class Track:
     """One curve: its name, its values, and the sum that belongs to it (bytes, or transfers). A value that is None is
-    unknown, or no limit.
+    unknown, or no limit. `is_rest`: it is the sum of all that were too many.
     """
 
     name: str
     values: tuple[float | None, ...]
     total: float = 0.0
+    is_rest: bool = False
 
 
 class RunCurves:
@@ -45,7 +46,6 @@ class RunCurves:
         self.step_s = self.horizon_s / pieces if self.horizon_s >= LEAST_S else 1.0
         self.began_s = min((record.began_s for record in records), default=0.0)
         self.last_worker = max((record.worker for record in records), default=0)
-        self.under_way = self._means((one.began_s, one.ended_s, one.seconds) for one in records)
 
     def to_registries(self, most: int) -> list[Track]:
         """Bytes a second to each destination registry, most bytes first."""
@@ -69,23 +69,26 @@ class RunCurves:
             for worker in sorted(by_worker)[:most]
         ]
 
-    def waits(self) -> list[Track]:
+    def waits(self, of: Sequence[TransferRecord] | None = None) -> list[Track]:
         """Of the transfers' time in each piece, the share in which they waited for the destination (their rings were
-        full), for the source (their rings were empty), and in which they moved. None where nothing was under way.
+        full), for the source (their rings were empty), and what is left. None where nothing was under way. With `of`,
+        only these transfers count.
         """
-        full = self._means((one.began_s, one.ended_s, _waited(one)[0]) for one in self._records)
-        empty = self._means((one.began_s, one.ended_s, _waited(one)[1]) for one in self._records)
+        records = self._records if of is None else of
+        full = self._means((one.began_s, one.ended_s, _waited(one)[0]) for one in records)
+        empty = self._means((one.began_s, one.ended_s, _waited(one)[1]) for one in records)
+        under_way = self._means((one.began_s, one.ended_s, one.seconds) for one in records)
         parts: list[tuple[float | None, ...]] = [
-            tuple(value / busy if busy > LEAST_S else None for value, busy in zip(values, self.under_way, strict=True))
+            tuple(value / busy if busy > LEAST_S else None for value, busy in zip(values, under_way, strict=True))
             for values in (full, empty)
         ]
         moved = tuple(
             None if first is None or second is None else max(0.0, 1 - first - second)
             for first, second in zip(*parts, strict=True)
         )
-        seconds = [sum(_waited(one)[side] for one in self._records) for side in (0, 1)]
-        rest = max(0.0, sum(one.seconds for one in self._records) - sum(seconds))
-        names = ("waited for the destination", "waited for the source", "both sides moved")
+        seconds = [sum(_waited(one)[side] for one in records) for side in (0, 1)]
+        rest = max(0.0, sum(one.seconds for one in records) - sum(seconds))
+        names = ("waited for the destination", "waited for the source", "neither")
         return [Track(*each) for each in zip(names, (*parts, moved), (*seconds, rest), strict=True)]
 
     def failures(self) -> tuple[float, ...]:
@@ -112,7 +115,7 @@ class RunCurves:
         tracks = [Track(name, self._means(amounts[name]), totals[name]) for name in shown]
         if left:
             rest = sum(totals[name] for name in ranked[len(shown) :])
-            tracks.append(Track(f"{left:,} {OTHERS}", self._means(amounts[OTHERS]), rest))
+            tracks.append(Track(f"{left:,} {OTHERS}", self._means(amounts[OTHERS]), rest, is_rest=True))
         return tracks
 
     def _means(self, amounts: Iterable[tuple[float, float, float]]) -> tuple[float, ...]:
