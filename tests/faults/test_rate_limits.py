@@ -103,7 +103,9 @@ def test_a_limit_of_50_a_second_is_used_and_hardly_exceeded(lab: SyncLab, retry_
     assert refused < 0.1
 
 
+@pytest.mark.slow
 def test_a_limit_is_found_within_seconds(lab: SyncLab) -> None:
+    """With a clock that nothing disturbs: tests/unit/planning/test_pacing.py."""
     watch = run_against_limit(lab, 20, RetryAfter.SECONDS)
     rate, refused = watch.between(10, 17)
     assert rate >= 0.7 * PER_S  # a pause of a second in these few is a seventh
@@ -112,19 +114,21 @@ def test_a_limit_is_found_within_seconds(lab: SyncLab) -> None:
 
 @pytest.mark.parametrize("retry_after", [RetryAfter.SECONDS, pytest.param(RetryAfter.NONE, marks=pytest.mark.slow)])
 def test_a_source_with_a_hard_limit_fails_no_image(lab: SyncLab, retry_after: RetryAfter) -> None:
-    """60 blobs, two retries, five downloads a second: waiting is all that it takes."""
-    limit = RateLimit(("get blob",), burst=1, per_s=5, retry_after=retry_after)
+    """60 blobs, two retries, 20 downloads a second: waiting is all that it takes."""
+    limit = RateLimit(("get blob",), burst=1, per_s=20, retry_after=retry_after)
     lab.source.behaviour = Behaviour(rate_limits=(limit,))
     fill(lab, 20)
     done = lab.run(workers=2, retries=2)
     assert done.outcomes == ["copied"] * 20
     assert max(image.tries for image in done.images) == 1
-    assert refused_of(done.at(lab.source)) < 80
+    # On a machine that is full all blobs may be asked for before the first refusal has been read, each of them once.
+    # From then on each takes its turn, and less than every second one is refused.
+    assert refused_of(done.at(lab.source)) < 60 + 60 // 2
     check_told(done, lab.source)
 
 
 def test_large_blobs_wait_for_their_turns_too(lab: SyncLab) -> None:
-    lab.destination.behaviour = Behaviour(check_references=False, rate_limits=(RateLimit(burst=1, per_s=8),))
+    lab.destination.behaviour = Behaviour(check_references=False, rate_limits=(RateLimit(burst=1, per_s=16),))
     fill(lab, 4)
     done = lab.run(workers=2, retries=2, small_bytes=0)
     assert done.outcomes == ["copied"] * 4

@@ -30,7 +30,8 @@ __all__ = ["Bench"]
 
 LARGE_BYTES, SMALL_BYTES = 160_000, 3_000
 SMALL_LIMIT = 16_384
-STALL_S = 1.0
+STALL_S, PATIENT_S = 1.0, 3.0
+"""What may be silent for so long: in runs whose cells are silent, and in those where only a busy machine is."""
 WAIT_S, GIVE_UP_S, RETRY_S = 2.5, 5.0, 12.0
 """How long a registry that asks to be left alone is waited for, and one that is down; how long anything is tried again.
 One that refuses for a moment is asked by probes, which come late on a busy machine."""
@@ -81,16 +82,16 @@ class Bench:
         self._guarded_destination = self._lab.add_registry(trusting)
         self._lab.source.behaviour, self._lab.destination.behaviour = Behaviour(), TRUSTING
 
-    def run(self, cells: list[Cell], **settings: Any) -> list[str]:
-        """Try `cells` in one run; returns what is not as it has to be."""
+    def run(self, cells: list[Cell], *, stall_s: float = STALL_S, **settings: Any) -> list[str]:
+        """Try `cells` in one run; returns what is not as it has to be. `stall_s` is how long anything may be silent."""
         trials = [self._prepare(number, cell) for number, cell in enumerate(cells)]
         rules = [self._rule(trial) for trial in trials]
         given: dict[str, Any] = {
             "retries": 2,
             "workers": 2,
-            "stall_timeout_s": STALL_S,
-            "answer_timeout_s": STALL_S,
-            "connect_timeout_s": STALL_S,
+            "stall_timeout_s": stall_s,
+            "answer_timeout_s": stall_s,
+            "connect_timeout_s": stall_s,
             "longest_wait_s": WAIT_S,
             "give_up_after_s": GIVE_UP_S,
             "retry_for_s": RETRY_S,

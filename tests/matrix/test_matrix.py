@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from matrix.bench import Bench
-from matrix.cells import CELLS, LIMITS, Cell, Kind, Moment, Operation, impossible
+from matrix.bench import PATIENT_S, STALL_S, Bench
+from matrix.cells import CELLS, GATEWAY, LIMITS, Cell, Kind, Moment, Operation, impossible
 from matrix.outcomes import expected
 
 if TYPE_CHECKING:
@@ -19,9 +19,24 @@ if TYPE_CHECKING:
     from support.certificates import Certificates
 
 POSSIBLE = tuple(cell for cell in CELLS if impossible(cell) is None)
-CELLS_OF_A_RUN = 56
-WAITING_CELLS_OF_A_RUN = 100
-"""Those take their time-outs, whatever their number is: they wait together."""
+CELLS_OF_A_RUN, WAITING_CELLS_OF_A_RUN = 120, 200
+"""Most of a run is waiting, and its cells wait together; those that take their time-outs take them whatever their number
+is."""
+ALIKE = (GATEWAY, LIMITS)
+"""Kinds that come to one outcome everywhere. Of those one is tried by default, another one at each place."""
+
+
+def is_double(cell: Cell) -> bool:
+    """Whether the same place has a cell like this one, which is tried by default."""
+    for kinds in ALIKE:
+        if cell.kind in kinds:
+            place = PLACES.index((cell.operation, cell.moment, cell.lasting))
+            ordered = [kind for kind in Kind if kind in kinds]
+            return cell.kind is not ordered[place % len(ordered)]
+    return False
+
+
+PLACES = list(dict.fromkeys((cell.operation, cell.moment, cell.lasting) for cell in POSSIBLE))
 
 
 def runs() -> Iterator[object]:
@@ -29,9 +44,13 @@ def runs() -> Iterator[object]:
     waiting = [cell for cell in POSSIBLE if cell.kind is Kind.STALL or (cell.kind in LIMITS and cell.lasting)]
     others = [cell for cell in POSSIBLE if cell not in waiting]
     for name, cells, size in (("waiting", waiting, WAITING_CELLS_OF_A_RUN), ("others", others, CELLS_OF_A_RUN)):
-        count = -(-len(cells) // size)
-        for number in range(count):
-            yield pytest.param(cells[number::count], id=f"{name}-{number + 1}-of-{count}")
+        doubles = [cell for cell in cells if is_double(cell)]
+        single = [cell for cell in cells if cell not in doubles]
+        for part, marks in ((single, ()), (doubles, pytest.mark.slow)):
+            count = -(-len(part) // size)
+            for number in range(count):
+                what = f"{name}-doubles" if marks else name
+                yield pytest.param(part[number::count], id=f"{what}-{number + 1}-of-{count}", marks=marks)
 
 
 def test_every_cell_is_impossible_for_a_reason_or_has_an_outcome() -> None:
@@ -50,5 +69,6 @@ def test_every_operation_moment_and_kind_is_tried() -> None:
 @pytest.mark.parametrize("cells", list(runs()))
 def test_each_cell_comes_to_its_outcome(cells: list[Cell], tmp_path: Path, certificates: Certificates) -> None:
     with ExitStack() as stack:
-        problems = Bench(stack, tmp_path, certificates).run(cells)
+        silent = any(cell.kind is Kind.STALL for cell in cells)
+        problems = Bench(stack, tmp_path, certificates).run(cells, stall_s=STALL_S if silent else PATIENT_S)
     assert problems == [], "\n".join(problems)

@@ -15,7 +15,7 @@ import pytest
 
 from image_syncer import load_status
 from image_syncer.coordinator.journal_opening import open_journal
-from image_syncer.embedded import ContentBuilder
+from image_syncer.embedded import Behaviour, ContentBuilder, Fault, FaultKind
 from image_syncer.oci import Repository, digest_of
 from process.conftest import MIB, Pair
 from support.processes import wait_until
@@ -40,10 +40,17 @@ def kill_all_at_once(run: SyncProcess) -> None:
     run.signal(signal.SIGKILL, group=True)
 
 
+def hold_up(pair: Pair, bytes_per_s: float) -> None:
+    """The source sends no blob faster than this, and none of the first image to its end: so the run cannot be done."""
+    held = pair.images[0].manifest.blobs[1]
+    stall = Fault("get blob", FaultKind.STALL, times=None, match=held.digest.hex, after_bytes=held.size // 2)
+    pair.source.behaviour = Behaviour(bandwidth_bytes_per_s=bytes_per_s, faults=(stall,))
+
+
 @pytest.mark.parametrize("kill", [kill_coordinator, kill_all_at_once])
 def test_what_the_journal_has_is_not_asked_for_again(pair: Pair, state: str, kill) -> None:
     pair.add_images(24, layer_bytes=MIB // 2)
-    pair.slow_down(MIB / 4)
+    hold_up(pair, MIB)
     with pair.run("--state", state, "--workers", "2", "--streams", "2", "--small-blobs", "0") as run:
         wait_until(lambda: load_status_or_none(state) >= 3, "some images are done")
         kill(run)
@@ -112,7 +119,7 @@ def test_the_second_run_on_one_journal_is_refused_and_a_kill_leaves_no_lock(pair
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_all_that_it_did(pair: Pair, state: str, number: signal.Signals) -> None:
     pair.add_images(24, layer_bytes=MIB // 2)
-    pair.slow_down(MIB / 2)
+    hold_up(pair, 2 * MIB)
     with pair.run("--state", state, "--workers", "1", "--streams", "2", "--small-blobs", "0") as run:
         wait_until(lambda: pair.destination.counters.values().count("put manifest") >= 3, "some images are done")
         run.signal(number)

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 from image_syncer import load_status
 from image_syncer.embedded import ContentBuilder
 from support.processes import wait_until
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from support.sync_process import SyncProcess
 
 KIB = 2**10
-IMAGES, KILLS = 500, 20
 TAGS = 10
 LAYER_BYTES = (16 * KIB, 64 * KIB)
 WORKERS, STREAMS = 2, 2
@@ -45,17 +46,18 @@ class Kill:
     after_s: float
 
 
+@pytest.mark.parametrize(("images", "kills"), [(120, 6), pytest.param(500, 20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_random_moments_ends_right_and_moves_next_to_nothing_twice(
-    pair: Pair, tmp_path: Path
+    pair: Pair, tmp_path: Path, images: int, kills: int
 ) -> None:
     seed = int(os.environ.get("IMAGE_SYNCER_SEED") or time.time_ns() % 2**32)
     print(f"again with IMAGE_SYNCER_SEED={seed}")
     chance = random.Random(seed)
-    sizes = _fill(pair, chance)
+    sizes = _fill(pair, chance, images)
     state = str(tmp_path / "run.db")
-    whats = [("coordinator", "workers", "all at once")[number % 3] for number in range(KILLS)]
+    whats = [("coordinator", "workers", "all at once")[number % 3] for number in range(kills)]
     chance.shuffle(whats)
-    moments = sorted(chance.randrange(len(sizes) * 3 // 4) for _ in range(KILLS))  # later, a run may end before
+    moments = sorted(chance.randrange(len(sizes) * 3 // 4) for _ in range(kills))  # later, a run may end before
     left = [Kill(what, blobs, chance.random() / 2) for what, blobs in zip(whats, moments, strict=True)]
     pair.slow_down(SLOW_BYTES_PER_S)
 
@@ -73,12 +75,12 @@ def test_a_run_that_is_killed_at_random_moments_ends_right_and_moves_next_to_not
             wait_until(lambda: not run.orphans, "the workers end")
         assert code in (0, -signal.SIGKILL), run.err
         assert missing_parts(pair.destination.storage) == []
-    assert killed == KILLS
+    assert killed == kills
     pair.assert_copied()
     status = load_status(state)
-    assert (status.state, status.images_done, status.images_failed, status.damaged) == ("complete", IMAGES, 0, 0)
+    assert (status.state, status.images_done, status.images_failed, status.damaged) == ("complete", images, 0, 0)
 
-    size, in_flight = sum(sizes), KILLS * WORKERS * STREAMS * max(sizes)
+    size, in_flight = sum(sizes), kills * WORKERS * STREAMS * max(sizes)
     came, went = pair.source.counters.bytes_out, pair.destination.counters.bytes_in
     print(f"{runs} runs; of {size:,} bytes, {came:,} were read and {went:,} sent, and {pair.puts():,} blobs committed")
     assert went <= MOST_TWICE * size + in_flight
@@ -89,14 +91,14 @@ def test_a_run_that_is_killed_at_random_moments_ends_right_and_moves_next_to_not
     with pair.run(*words) as run:
         assert run.wait() == 0, run.err
     assert pair.destination.counters.values().minus(before[0]).requests == {}
-    assert pair.source.counters.values().minus(before[1]).requests == {"head manifest": IMAGES}
+    assert pair.source.counters.values().minus(before[1]).requests == {"head manifest": images}
 
 
-def _fill(pair: Pair, chance: random.Random) -> list[int]:
+def _fill(pair: Pair, chance: random.Random, images: int) -> list[int]:
     """Repositories of ten tags that share a layer; the sizes of all blobs, each once."""
     builder = ContentBuilder(chance.randrange(2**32))
     sizes = {}
-    for number in range(IMAGES):
+    for number in range(images):
         if number % TAGS == 0:
             shared = builder.layer(chance.randint(*LAYER_BYTES))
         image = builder.image([shared, builder.layer(chance.randint(*LAYER_BYTES))])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_the_worker_in_its_place_knows_that_the_registry_is_paced(pair: Pair) -> None:
-    pair.add_images(24, layer_bytes=4096)
+    pair.add_images(14, layer_bytes=4096)
     limit = RateLimit(burst=5, per_s=20.0)
     pair.destination.behaviour = Behaviour(check_references=False, rate_limits=(limit,))
     with pair.run("--workers", "2") as run:
@@ -27,7 +27,7 @@ def test_the_worker_in_its_place_knows_that_the_registry_is_paced(pair: Pair) ->
         run.wait_for_workers(1, but=[worker.pid for worker in before])
         refused = counters.values().refused
         assert run.wait() == 0, run.err
-    assert run.report["totals"]["outcomes"]["copied"] == 24
+    assert run.report["totals"]["outcomes"]["copied"] == 14
     # A worker that knew nothing would run into the limit with every blob that it holds.
     assert counters.values().refused - refused <= 6
     told = run.report["limits"][pair.destination.address]

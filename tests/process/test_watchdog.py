@@ -30,9 +30,9 @@ def never(owner, name, condition, *, stubborn=False):
         return await before(self, *args, **more)
     setattr(owner, name, call)
 if not worker:
-    from image_syncer.coordinator import watchdog, rules
+    from image_syncer.coordinator import loop, rules, watchdog
     watchdog.GRACE_S = {GRACE_S}
-    rules.END_S = {GRACE_S}
+    rules.END_S = loop.END_S = {GRACE_S}
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.publisher import Publisher

@@ -76,7 +76,6 @@ class Door:
         self._refusing = False
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting: asyncio.Task[None] | None = None
 
     def break_with(self, *faults: ProxyFault, weather: Weather | None = None) -> None:
         """From now on these faults, and no others."""
@@ -100,24 +99,24 @@ class Door:
             self._refusing = False
             self._listener.listen()
         self._listener.setblocking(False)
-        self._accepting = asyncio.ensure_future(self._accept(self._listener))
+        # No task that waits in `sock_accept`: one that is cancelled while somebody connects loses the connection, and
+        # asyncio complains.
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError:
-                return
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            connection.setblocking(False)
             task = asyncio.ensure_future(self._serve(connection))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _refuse(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+    def _close_listener(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
+
+    async def _refuse(self) -> None:
+        self._close_listener()
         # Bound, so that nobody else gets the port meanwhile, but nobody listens.
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,11 +135,11 @@ class Door:
 
     async def shut(self) -> None:
         """Take no more connections, and end those that are there."""
-        tasks = [*self._tasks, *([self._accepting] if self._accepting else [])]
+        self._close_listener()
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._listener.close()
 
     def _meets(self) -> Action | None:
         if self._on_connect is None or self._connects == 0:

@@ -79,8 +79,10 @@ def serve() -> Iterator[object]:
     async def end() -> None:
         for server in servers:
             await server.stop()
-        if left := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(left, timeout=30)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()  # aiohttp would wait for ten seconds for the rest of a body that nobody sends
+        await asyncio.gather(*left, return_exceptions=True)
 
     asyncio.run_coroutine_threadsafe(end(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
