@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support.programs import locate_program
 
@@ -29,6 +29,9 @@ REQUIRE_REAL = "IMAGE_SYNCER_REQUIRE_REAL"
 # A loaded machine is no finding, so examples have no deadline; CI tries the same examples each time.
 settings.register_profile("steady", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, print_blob=True)
+# The other Pythons in CI; so few examples say nothing about how many are thrown away.
+few = {"max_examples": 20, "suppress_health_check": [HealthCheck.filter_too_much]}
+settings.register_profile("brief", settings.get_profile("repeatable"), **few)
 settings.load_profile("repeatable" if os.environ.get("CI") else "steady")
 
 # Whoever runs the tests, their files are for nobody else: files with passwords that others may read are warned of.

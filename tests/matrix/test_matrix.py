@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 POSSIBLE = tuple(cell for cell in CELLS if impossible(cell) is None)
 CELLS_OF_A_RUN, WAITING_CELLS_OF_A_RUN = 120, 200
-"""Most of a run is waiting, and its cells wait together; those that take their time-outs take them whatever their number
-is."""
+"""Most of a run is waiting, and its cells wait together: those that take their time-outs, whatever their number is."""
 ALIKE = (GATEWAY, LIMITS)
 """Kinds that come to one outcome everywhere. Of those one is tried by default, another one at each place."""
 
