@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.test_main import HEAVY
-from support.bad_input import NAMES
+from support.bad_input import NAMES, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cli.conftest import Command
     from support.bad_input import Bench
 
 ONE, OTHER = (f"sha256:{character * 64}" for character in "ab")
@@ -258,9 +259,16 @@ def test_there_are_at_least_thirty_kinds() -> None:
 
 
 @pytest.mark.parametrize("mistake", [*FILES, *RULES, *COMMAND_LINE], ids=lambda mistake: mistake.name)
-def test_a_mistake_is_told_before_anything_is_done(bench: Bench, mistake: Mistake) -> None:
+def test_a_mistake_is_told_before_anything_is_done(
+    bench: Bench, mistake: Mistake, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, since there are many of them; what only a process of its own has is in the tests below."""
     bench.write(mistake.files)
-    ended = bench.run(*mistake.words)
+    monkeypatch.chdir(bench.directory)
+    for name, value in bench.variables().items():
+        monkeypatch.setenv(name, value)
+    ran = command(*map(bench.fill, mistake.words))
+    ended = Ended(ran.code, ran.out, ran.err, 0.0)
     assert (ended.code, ended.out) == (2, "")
     ended.assert_told(*map(bench.fill, mistake.says))
     assert ended.lines[0].startswith("Error: ")

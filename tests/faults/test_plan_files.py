@@ -55,7 +55,10 @@ def rules_to(lab: SyncLab, registries: int, repositories: int) -> list[Rule]:
     ]
 
 
-@pytest.mark.parametrize(("images", "repositories", "registries"), [(IMAGES, REPOSITORIES, 1), (60, 7, 3)])
+@pytest.mark.parametrize(
+    ("images", "repositories", "registries"),
+    [(200, 20, 1), pytest.param(IMAGES, REPOSITORIES, 1, marks=pytest.mark.slow), (60, 7, 3)],
+)
 def test_a_sync_does_what_its_plan_says(
     lab: SyncLab, tmp_path: Path, images: int, repositories: int, registries: int
 ) -> None:

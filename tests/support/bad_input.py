@@ -126,7 +126,7 @@ class Bench:
         with subprocess.Popen(
             command,
             cwd=self.directory,
-            env=self._environment(),
+            env=self.variables(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -154,7 +154,8 @@ class Bench:
             *words,
         )
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The environment of the command."""
         inherited = {name: value for name, value in os.environ.items() if name not in _PROXIES}
         return {
             **inherited,
