@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import socket
 from importlib.metadata import PackageNotFoundError, version
@@ -113,6 +114,11 @@ def test_certificates_that_are_only_here(pair: Pair, dask: Dask, name: str, how:
 class MadeUpClient:
     """A client of a scheduler with one Dask worker at `address`, which tells `answer` as its version."""
 
+    status = "running"
+
+    async def close(self, timeout: float) -> None:
+        self.status = "closed"
+
     def __init__(self, address: str, answer: object) -> None:
         self.address, self.answer = address, answer
 
@@ -133,7 +139,7 @@ class MadeUpClient:
         ),
         ("tls://10.0.0.1:1", PackageNotFoundError("image-syncer"), "tls://10.0.0.1:1: has no image-syncer → install"),
         ("tcp://10.0.0.1:1", version("image-syncer"), "tcp://10.0.0.1:1: is not encrypted, and tokens of registries"),
-        ("tls://10.0.0.1:1", OSError("gone"), "the scheduler has no workers → start some"),
+        ("tls://10.0.0.1:1", OSError("gone"), "Dask workers that do not answer: tls://10.0.0.1:1 → see what"),
     ],
 )
 def test_a_dask_worker_that_cannot_be_used(
@@ -183,3 +189,83 @@ def test_without_encryption_on_loopback(pair: Pair) -> None:
         with pair.run("--cluster", cluster.scheduler_address) as run:
             assert run.wait() == 0, run.err
     pair.assert_copied()
+
+
+class SlowClient(MadeUpClient):
+    """Of two Dask workers, the second stands still; and the scheduler may be away."""
+
+    silent = "tls://10.0.0.2:2"
+    is_away = False
+
+    async def nthreads(self) -> dict[str, int]:
+        if self.is_away:
+            raise AttributeError("'NoneType' object has no attribute 'ncores'")  # a client that Dask is closing
+        return {self.address: 1, self.silent: 1}
+
+    async def run(
+        self, _function: object, *_arguments: object, workers: list[str], **_more: object
+    ) -> dict[str, object]:
+        if workers == [self.silent]:
+            await asyncio.sleep(3600)
+        return {self.address: self.answer}
+
+
+def connected(monkeypatch: pytest.MonkeyPatch) -> tuple[ClusterConnection, SlowClient]:
+    connection = ClusterConnection(ClusterAddress("tcp://127.0.0.1:1"), {}, 100, 0.2)
+    client = SlowClient("tls://10.0.0.1:1", version("image-syncer"))
+
+    async def connect(self: ClusterConnection) -> None:
+        self._client = client
+
+    monkeypatch.setattr(ClusterConnection, "_connect", connect)
+    return connection, client
+
+
+def test_a_dask_worker_that_stands_still_holds_up_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, _ = connected(monkeypatch)
+    assert asyncio.run(connection.open(None)) == 1
+
+
+def test_a_dask_worker_that_stands_still_is_named_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, client = connected(monkeypatch)
+    with pytest.raises(ConfigurationError, match=f"do not answer: {client.silent} → see what they do"):
+        asyncio.run(connection.open(2))
+
+
+def test_a_scheduler_that_goes_away_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, client = connected(monkeypatch)
+    client.is_away = True
+    with pytest.raises(ConfigurationError, match="the scheduler does not answer"):
+        asyncio.run(connection.open(None))
+
+
+def test_a_client_that_has_given_up_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's gives up a scheduler that is away for longer than its time-out, and would never come back."""
+    connection, client = connected(monkeypatch)
+
+    class NewClient(SlowClient):
+        def __await__(self):
+            return iter(())
+
+    async def main() -> str | None:
+        await connection.open(None)
+        client.status, client.is_away = "closed", True
+        connection._make = lambda: NewClient(client.address, client.answer)
+        return await asyncio.wait_for(connection._take(), 10)
+
+    assert asyncio.run(main()) == client.address
+
+
+def test_the_logs_of_the_program_are_as_they_were(dask: Dask) -> None:
+    made = dask.certificates
+    address = ClusterAddress(dask.address, str(made.authority), str(made.certificate), str(made.key))
+    levels = {name: logging.getLogger(name).level for name in ("distributed", "distributed.client")}
+
+    async def main() -> None:
+        connection = ClusterConnection(address, {}, 100, 30)
+        await connection.open(None)
+        assert {logging.getLogger(name).level for name in levels} == {logging.CRITICAL}
+        await connection.close()
+
+    asyncio.run(main())
+    assert {name: logging.getLogger(name).level for name in levels} == levels

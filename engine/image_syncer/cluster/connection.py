@@ -9,6 +9,7 @@ import logging
 import ssl
 import uuid
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.cluster.address import is_private
@@ -27,6 +28,9 @@ LOOK_AGAIN_S = 0.25
 """Where no Dask worker is free: one that was lost is started again by its nanny, or by Kubernetes."""
 BEGUN_WITHIN_S = 30.0
 """A Dask worker that begins nothing for so long is passed over for now."""
+_MOST_NAMED = 5
+_LOGGERS = ("distributed", "distributed.client")
+"""Those to which Dask gives a level of their own."""
 _PACKAGE = "image-syncer"
 
 _log = get_logger(__name__)
@@ -52,20 +56,26 @@ class ClusterConnection:
         self._open_files = open_files
         self._connect_s = connect_s
         self._client: Any = None
+        self._make: Any = None
         self._arguments: dict[str, Any] = {}
         self._taken: set[str] = set()
         self._usable: set[str] = set()
         self._refused: dict[str, str] = {}
         self._losses: Counter[str] = Counter()
+        self._log_levels: dict[str, int] = {}
 
     async def open(self, workers: int | None) -> int:
         """Connect, and wait for `workers` Dask workers (None: for one), at most for the connect time-out; how many are
-        used. Raises ConfigurationError where there are not so many, or one of them cannot be used.
+        used. Raises ConfigurationError where there are not so many, or one of them cannot be used; one that does not
+        answer is left aside where the others suffice.
         """
         await self._connect()
         deadline = asyncio.get_running_loop().time() + self._connect_s
         while True:
-            places = await self._places()
+            try:
+                places = await self._places()
+            except (OSError, asyncio.TimeoutError) as error:
+                raise self._unanswered(error) from None
             await self._examine(self._new_among(places))
             if self._refused:
                 raise ConfigurationError([Problem(place, None, None, what) for place, what in self._refused.items()])
@@ -73,7 +83,12 @@ class ClusterConnection:
             if len(usable) == len(places) >= (workers or 1):
                 return workers or len(places)
             if asyncio.get_running_loop().time() >= deadline:
-                raise self._unusable(*_too_few(len(usable), workers))
+                silent = [place for place in places if place not in usable]
+                if len(usable) < (workers or 1):
+                    raise self._unusable(*_too_few(len(usable), workers, silent))
+                for place in silent:
+                    _log.warning("Dask worker not used", address=place, why="does not answer")
+                return workers or len(usable)
             await asyncio.sleep(LOOK_AGAIN_S)
 
     async def close(self) -> None:
@@ -81,6 +96,8 @@ class ClusterConnection:
         if self._client is not None:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await self._client.close(timeout=self._connect_s)
+            for name, level in self._log_levels.items():
+                logging.getLogger(name).setLevel(level)
 
     async def begin(self) -> Engine:
         """A new worker of the engine, on a Dask worker that has none: waits until there is one. Raises OSError where it
@@ -111,12 +128,15 @@ class ClusterConnection:
             raise self._unusable(what, f"{mend} 'image-syncer[cluster]'") from None
         for path in (path for path, there in file_digests(self._cluster.files().values()).items() if there is None):
             raise self._unusable(f"{path} cannot be read", "name a PEM file")
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say, we say
+        for name in _LOGGERS:  # what it has to say, we say
+            self._log_levels[name] = logging.getLogger(name).level
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             tls = self._cluster.address.startswith("tls:")
             security = Security(require_encryption=tls or None, **self._cluster.files())
             self._arguments = security.get_connection_args("client")
-            self._client = Client(
+            self._make = partial(
+                Client,
                 self._cluster.address,
                 asynchronous=True,
                 set_as_default=False,
@@ -124,31 +144,49 @@ class ClusterConnection:
                 timeout=self._connect_s,
                 name=_PACKAGE,
             )
+            self._client = self._make()
             await self._client
         except ssl.SSLError as error:
             raise self._unusable(f"TLS: {error}", "check --cluster-ca, --cluster-cert and --cluster-key") from None
         except (OSError, TypeError, RuntimeError, asyncio.TimeoutError) as error:
-            mend = "check that a scheduler runs there, and its certificates (--cluster-ca, --cluster-cert)"
-            raise self._unusable(f"the scheduler does not answer: {_words(error)}", mend) from None
+            raise self._unanswered(error) from None
 
     async def _places(self) -> list[str]:
-        return sorted(await self._client.nthreads())
+        """The Dask workers that there are. Raises OSError or TimeoutError where the scheduler does not answer."""
+        if self._client.status not in ("running", "connecting"):
+            # It has given up a scheduler that was away for longer than its time-out.
+            given_up, self._client = self._client, self._make()
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await given_up.close(timeout=self._connect_s)
+            await self._client
+        try:
+            return sorted(await asyncio.wait_for(self._client.nthreads(), self._connect_s))
+        except (AttributeError, RuntimeError) as error:  # what Dask has for a client that is being closed
+            raise OSError(_words(error)) from None
 
     async def _take(self) -> str:
         while True:
             # A scheduler that is started again, or cannot be reached for a while, is waited for.
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 places = await self._places()
+                if (place := self._free_among(places)) is not None:
+                    return place
                 new = self._new_among(places)
                 await self._examine(new)
                 for place in self._refused.keys() & set(new):
                     _log.warning("Dask worker not used", address=place, why=self._refused[place])
-                free = [place for place in places if place in self._usable and place not in self._taken]
-                if free:
-                    place = min(free, key=lambda place: self._losses[place])
-                    self._taken.add(place)
+                if (place := self._free_among(places)) is not None:
                     return place
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _free_among(self, places: Sequence[str]) -> str | None:
+        """One that nobody has, which is taken herewith; None where there is none."""
+        free = [place for place in places if place in self._usable and place not in self._taken]
+        if not free:
+            return None
+        place = min(free, key=lambda place: self._losses[place])
+        self._taken.add(place)
+        return place
 
     def _new_among(self, places: Sequence[str]) -> list[str]:
         return [place for place in places if place not in self._usable | self._refused.keys()]
@@ -195,7 +233,7 @@ class ClusterConnection:
             theirs = told.get(place)
             if not is_private(place):
                 what = "is not encrypted, and tokens of registries would travel to it → start it with --protocol tls"
-            elif isinstance(theirs, (OSError, asyncio.TimeoutError)) or place not in told:
+            elif isinstance(theirs, (OSError, asyncio.TimeoutError)):
                 continue
             elif not isinstance(theirs, str):
                 what = f"has no image-syncer → install image-syncer {ours} there, with its extra cluster"
@@ -227,15 +265,32 @@ class ClusterConnection:
         return found
 
     async def _ask(self, places: Sequence[str], function: Any, *arguments: Any) -> dict[str, Any]:
-        """What each of them answers; an exception where it raised one."""
-        answers: dict[str, Any] = await self._client.run(function, *arguments, workers=list(places), on_error="return")
-        return answers
+        """What each of them answers; an exception where it raised one, or says nothing: a process that stands still
+        holds up nobody but itself.
+        """
+
+        async def ask(place: str) -> Any:
+            try:
+                asked = self._client.run(function, *arguments, workers=[place], on_error="return")
+                answers: dict[str, Any] = await asyncio.wait_for(asked, self._connect_s)
+            except (OSError, asyncio.TimeoutError) as error:
+                return error
+            return answers.get(place, OSError("gone"))
+
+        return dict(zip(places, await asyncio.gather(*map(ask, places)), strict=True))
+
+    def _unanswered(self, error: BaseException) -> ConfigurationError:
+        mend = "check that a scheduler runs there, and its certificates (--cluster-ca, --cluster-cert)"
+        return self._unusable(f"the scheduler does not answer: {_words(error)}", mend)
 
     def _unusable(self, what: str, mend: str) -> ConfigurationError:
         return ConfigurationError([Problem("--cluster", None, self._cluster.address, what, mend)])
 
 
-def _too_few(there: int, wanted: int | None) -> tuple[str, str]:
+def _too_few(there: int, wanted: int | None, silent: Sequence[str]) -> tuple[str, str]:
+    if silent:
+        known = f"{', '.join(silent[:_MOST_NAMED])}{', …' if len(silent) > _MOST_NAMED else ''}"
+        return f"Dask workers that do not answer: {known}", "see what they do, or end them"
     if not there:
         return "the scheduler has no workers", "start some: dask worker tls://HOST:PORT"
     many = "one Dask worker" if there == 1 else f"{there} Dask workers"

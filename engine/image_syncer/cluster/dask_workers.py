@@ -175,6 +175,8 @@ class DaskWorker:
         except Exception:  # noqa: BLE001 - a mistake of ours; a run that nobody listens for would never end
             self.crash_text = traceback.format_exc()
         self._given_up = True
+        for task in self._tasks[:2]:
+            task.cancel()  # nobody else would: another takes its place
         self._let_go(lost=not self._ending)
         if not self._ending:
             self._warnings.append(f"{self.name} (process {self.pid}) was lost; others took over what it had begun")
