@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from image_syncer_cli.control_options import control_option
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.option_values import parse_size_option
 from image_syncer_cli.options import RunOptions
@@ -43,6 +44,7 @@ _LEFT_OUT = ("state", "trust_state", "force", "on_conflict")
     help="Leave out the blobs that this former bundle has (its directory, or its bundle.json); may be given again.",
 )
 @options_without(*_LEFT_OUT)
+@control_option
 def export(
     directory: str,
     auth: str | None,

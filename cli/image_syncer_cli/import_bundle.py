@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from image_syncer_cli.control_options import control_option
 from image_syncer_cli.option_choice import options_without
 from image_syncer_cli.options import RunOptions
 from image_syncer_cli.output import say
@@ -32,6 +33,7 @@ _TOLD_EVERY_S = 5.0
 @auth_option
 @insecure_option
 @options_without("trust_state", *PIPELINE_NAMES)
+@control_option
 def import_bundle(
     directory: str,
     former: tuple[str, ...],

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from image_syncer_cli.cells import is_utf8, width_of
@@ -18,10 +20,10 @@ from image_syncer_cli.key_commands import KeyCommands
 from image_syncer_cli.keys import Keys
 from image_syncer_cli.outlet import Outlet
 from image_syncer_cli.render import Display
-from image_syncer_cli.screen import screen_lines
+from image_syncer_cli.screen import screen_lines, sentence_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer import RunControl, Snapshot
     from image_syncer_cli.screen import Line
@@ -182,7 +184,7 @@ class LiveDisplay(Display):
         self._region = Region(
             self._stream, self._size, colors=not os.environ.get("NO_COLOR") if colors is None else colors
         )
-        self._last: Snapshot | None = None
+        self._last: Callable[..., list[Line]] | None = None
         self._commands = KeyCommands(control) if control is not None else commands
         self._is_ascii = not is_utf8(os.environ)
         self._keys = Keys.of_stdin() if self._commands is not None else None
@@ -194,16 +196,23 @@ class LiveDisplay(Display):
 
     def update(self, snapshot: Snapshot) -> None:
         """Reads keys, and draws what has changed."""
-        self._last = snapshot
+        self._show(partial(screen_lines, snapshot))
+
+    def tell(self, sentences: Sequence[str]) -> None:
+        """The same where there is no run."""
+        self._show(partial(sentence_lines, sentences))
+
+    def _show(self, lines: Callable[..., list[Line]]) -> None:
+        self._last, now = lines, time.monotonic()
         keys = ""
         if self._keys is not None and self._commands is not None:
             if pressed := self._keys.pressed():
-                self._commands.type(pressed, snapshot.elapsed_s)
+                self._commands.type(pressed, now)
             keys = self._commands.line if self._keys.is_ours else ""
         width, height = self._size()
-        shown = {} if self._commands is None else self._commands.shown(snapshot.elapsed_s)
-        lines = screen_lines(snapshot, width, height, keys=keys, **shown)
-        self._region.draw([line.in_ascii() for line in lines] if self._is_ascii else lines, snapshot.elapsed_s)
+        shown = {} if self._commands is None else self._commands.shown(now)
+        drawn = lines(width, height, keys=keys, **shown)
+        self._region.draw([line.in_ascii() for line in drawn] if self._is_ascii else drawn, now)
 
     def close(self, *, wait: bool = True) -> None:
         """Takes the display away, and gives the terminal back. Without `wait`, what is not taken at once is dropped."""
@@ -230,7 +239,7 @@ class LiveDisplay(Display):
     def _on_go(self) -> None:
         self._region.forget()
         if self._last is not None:
-            self.update(self._last)
+            self._show(self._last)
 
     def _stand_in(self) -> None:
         names = ["stderr"] if self._stream is sys.stderr else []

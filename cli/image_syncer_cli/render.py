@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.output import clip, mistake_lines, say
@@ -49,6 +50,9 @@ class Display:
     def update(self, snapshot: Snapshot) -> None:
         """Takes note of the run's state; called a few times a second."""
 
+    def tell(self, sentences: Sequence[str]) -> None:
+        """Shows these, where there is no run."""
+
     def close(self) -> None:
         """Takes away what must not stay on the screen."""
 
@@ -60,6 +64,7 @@ class LineDisplay(Display):
         self._as_json = as_json
         self._every_s = every_s
         self._next_s = every_s
+        self._next_told = 0.0
 
     def update(self, snapshot: Snapshot) -> None:
         """Says a line when the last one is old enough, by the run's own clock."""
@@ -70,6 +75,16 @@ class LineDisplay(Display):
             say_json("progress", **_progress_data(snapshot))
         else:
             say(progress_line(snapshot), err=True)
+
+    def tell(self, sentences: Sequence[str]) -> None:
+        """Says the first of them, as often as a line of a run."""
+        now = time.monotonic()
+        if now >= self._next_told and sentences:
+            self._next_told = now + self._every_s
+            if self._as_json:
+                say_json("watch", text=sentences[0])
+            else:
+                say(sentences[0], err=True)
 
 
 def is_live_terminal(environ: Mapping[str, str] | None = None) -> bool:

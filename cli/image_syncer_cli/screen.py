@@ -12,11 +12,11 @@ from image_syncer_cli.time_words import left_words
 from image_syncer_cli.transfer_rows import GAP, transfer_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from image_syncer import RegistryRow, Snapshot, WorkerRow
 
-__all__ = ["SPARE_COLUMNS", "Line", "View", "count_words", "movement_words", "screen_lines"]
+__all__ = ["SPARE_COLUMNS", "Line", "View", "count_words", "movement_words", "screen_lines", "sentence_lines"]
 
 SPARE_COLUMNS = 3
 """Room for the ^C that a terminal writes where the cursor is: on a line of its own it would move the display."""
@@ -101,16 +101,50 @@ def screen_lines(
     """At most `height` - 1 lines of at most `width` - `SPARE_COLUMNS` characters. `errors` are shown in their view, the
     last ones; `keys` is the line that says which keys there are, `notice` what the last of them did.
     """
-    width = max(1, width - SPARE_COLUMNS)
-    lines = [*_bar(snapshot, width), _plain(count_words(snapshot))]
+    cells = max(1, width - SPARE_COLUMNS)
+    lines = [*_bar(snapshot, cells), _plain(count_words(snapshot))]
     if snapshot.held == "paused":
         lines.append(_colored("paused: nothing more begins, what is under way ends", YELLOW))
     elif snapshot.held == "drains":
         lines.append(_colored("drains: ends when the images under way have ended", YELLOW))
-    if notice:
-        lines.append(_colored(notice, YELLOW))
-    if snapshot.waiting:
-        lines.append(_colored(f"waiting: {snapshot.waiting}", YELLOW))
+    waiting = [_colored(f"waiting: {snapshot.waiting}", YELLOW)] if snapshot.waiting else []
+
+    def details(room: int) -> list[Line]:
+        return _details(snapshot, cells, room)
+
+    return _framed(lines, waiting, details, cells, height, view=view, errors=errors, keys=keys, notice=notice)
+
+
+def sentence_lines(
+    sentences: Sequence[str],
+    width: int,
+    height: int,
+    *,
+    view: View = View.RUN,
+    errors: Sequence[tuple[str, str]] = (),
+    keys: str = "",
+    notice: str = "",
+) -> list[Line]:
+    """The same where there is nothing to show but `sentences`, of which the first is the most important."""
+    cells = max(1, width - SPARE_COLUMNS)
+    lines = [line for text in sentences for line in _wrapped(printable(text), cells)]
+    return _framed(lines, [], lambda _room: [], cells, height, view=view, errors=errors, keys=keys, notice=notice)
+
+
+def _framed(
+    lines: list[Line],
+    waiting: list[Line],
+    details: Callable[[int], list[Line]],
+    width: int,
+    height: int,
+    *,
+    view: View,
+    errors: Sequence[tuple[str, str]],
+    keys: str,
+    notice: str,
+) -> list[Line]:
+    """`lines`, what the last key did, and what the view shows, above the line of keys."""
+    lines = [*lines, *([_colored(notice, YELLOW)] if notice else []), *waiting]
     foot = [_colored(keys, DIM)] if keys else []
     room = max(0, height - 1 - len(lines) - len(foot))
     if view is View.HELP:
@@ -120,7 +154,7 @@ def screen_lines(
         shown = told[-room:] if room else []
         lines += shown or [_plain("no errors so far")][:room]
     else:
-        lines += _details(snapshot, width, room)
+        lines += details(room)
     return [line.clipped(width) for line in [*lines, *foot][: max(1, height - 1)]]
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,14 +139,25 @@ def _words_of(command: str, answer: dict[str, Any]) -> str:
 
 
 def _print_once(client: ControlClient) -> None:
+    from image_syncer import read_snapshot
     from image_syncer_cli.screen import screen_lines
 
-    snapshot = client.snapshot()
-    if snapshot is None:
-        say("no run is under way there now")
-        return
+    told = client.ask("status")
+    snapshot = read_snapshot(told)
     columns = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else _COLUMNS
-    say("\n".join(line.text.rstrip() for line in screen_lines(snapshot, columns, _LINES)))
+    if snapshot is None:
+        say("\n".join(_sentences(told)))
+    else:
+        say("\n".join(line.text.rstrip() for line in screen_lines(snapshot, columns, _LINES)))
+
+
+def _sentences(told: dict[str, Any]) -> list[str]:
+    """What is said where no run is under way: how a watch stands that waits for its next round."""
+    from image_syncer_cli.watch_lines import watch_lines
+
+    if told.get("watch") is None:
+        return ["no run is under way there now"]
+    return watch_lines(told, datetime.now().astimezone())
 
 
 @dataclass
@@ -174,6 +186,8 @@ class _Distant:
 
 def _look_on(client: ControlClient) -> int:
     """The display, until the run ends or somebody leaves."""
+    from image_syncer import read_snapshot
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)  # so that the terminal is given back
     distant = _Distant(client)
@@ -182,10 +196,13 @@ def _look_on(client: ControlClient) -> int:
     try:
         while not client.ended and not commands.left:
             began = time.monotonic()
-            snapshot = client.snapshot()
+            told = client.ask("status")
+            distant.is_paused = bool(told.get("paused"))
+            snapshot = read_snapshot(told)
             if snapshot is not None:
-                distant.is_paused = snapshot.held == "paused"
                 display.update(snapshot)
+            else:
+                display.tell(_sentences(told))
             _wait(began + EVERY_S, lambda: commands.left)
     except Exception as error:
         from image_syncer import SyncError

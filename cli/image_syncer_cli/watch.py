@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from image_syncer_cli.control_options import control_option, make_control
 from image_syncer_cli.notify_options import notify_options, read_text, read_webhooks
 from image_syncer_cli.observer_options import parsed_by
 from image_syncer_cli.option_choice import options_without
@@ -64,6 +65,7 @@ TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a varia
 )
 @notify_options
 @options_without("dry_run", "metrics", *PIPELINE_NAMES)
+@control_option
 def watch(
     *,
     auth: str | None,
@@ -81,8 +83,9 @@ def watch(
 ) -> int:
     """Sync what the files name, again and again: what changed at the sources arrives without a restart.
 
-    SIGHUP has the files read again, SIGTERM ends it. Every round is a run of sync, with its options; --deadline bounds
-    each run, and --report is written anew by each ({time} in its name is when it began).
+    SIGHUP has the files read again, SIGTERM ends it; `image-syncer top` shows it, pauses and drains it. Every round is
+    a run of sync, with its options; --deadline bounds each run, and --report is written anew by each ({time} in its
+    name is when it began).
     """
     if images is None and config is None:
         raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
@@ -111,10 +114,12 @@ def watch(
 
     gc.freeze()  # what was imported stays, and need not be looked at after each round
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
-    view = CommandView(given, way_words(auth, config))
+    control = make_control(given.control)
+    view = CommandView(given, way_words(auth, config), control)
     with image_syncer.look_on(traces=given.trace_endpoint, environ=os.environ):
         version = image_syncer.__version__
-        return image_syncer.run_watch(load, given.build_settings(), settings, view=view, version=version)
+        made = given.build_settings()
+        return image_syncer.run_watch(load, made, settings, view=view, version=version, control=control)
 
 
 def _read_token(path: str | None) -> str | None:

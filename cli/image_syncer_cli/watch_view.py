@@ -15,16 +15,17 @@ from image_syncer_cli.run import choose_display, say_end
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from image_syncer import Configuration, ImageList, ImageResult, Report, Snapshot, WatchOrder
+    from image_syncer import Configuration, ImageList, ImageResult, Report, RunControl, Snapshot, WatchOrder
     from image_syncer_cli.options import RunOptions
 
 __all__ = ["CommandView"]
 
 
 class CommandView:
-    """Looks on for the command line. `ways` are those of `doctor_hint`."""
+    """Looks on for the command line. `ways` are those of `doctor_hint`; keys act on `control`."""
 
-    def __init__(self, options: RunOptions, ways: Sequence[str]) -> None:
+    def __init__(self, options: RunOptions, ways: Sequence[str], control: RunControl | None) -> None:
+        self._control = control
         self._options = options
         self._ways = ways
         self._as_json = options.log_format == "json"
@@ -61,7 +62,7 @@ class CommandView:
         self._skipped = []
         path = self._options.output_success_images
         self._wanted = image_syncer.ImageList(path, list_format=self._options.output_images_format) if path else None
-        self._display = choose_display(self._options)
+        self._display = choose_display(self._options, self._control)
 
     def on_progress(self, snapshot: Snapshot) -> None:
         """As of `sync`."""

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from cli.test_screen import SNAPSHOT
 from image_syncer.coordinator import control_client
 from image_syncer.coordinator.control_paths import control_sockets, make_private, sweep
 from image_syncer.coordinator.control_socket import MOST_CLIENTS, ControlSocket
+from image_syncer.watch.rounds import WatchRounds
+from image_syncer.watch.status import State, WatchStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +34,8 @@ class Noting:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.is_paused = self.is_draining = False
+        self.rounds: Any = None
+        self.now: Snapshot | None = SNAPSHOT
 
     def pause(self) -> None:
         self.asked.append("pause")
@@ -54,8 +59,8 @@ class Noting:
     def errors(self) -> list[tuple[str, str]]:
         return [("2026-01-02T03:04:05+00:00", "blob sha256:1 not moved: no")]
 
-    def snapshot(self) -> Snapshot:
-        return SNAPSHOT
+    def snapshot(self) -> Snapshot | None:
+        return self.now
 
 
 @pytest.fixture
@@ -137,6 +142,27 @@ def test_without_a_run_there_is_nothing_to_look_at(command: Command, runtime: Pa
     assert (ran.code, "no run answers at" in ran.err) == (1, True)
 
 
+def test_a_watch_that_waits_is_shown_with_its_next_round(command: Command, noting: Noting) -> None:
+    status = WatchStatus(0.0, State.WAITING, rounds=12, next_at=time.time() + 200)
+    status.last = {"cause": "schedule", "ended_at": "2026-01-02T03:04:05+00:00", "seconds": 4.1, "exit_code": 1}
+    status.last["outcomes"] = {"copied": 3, "unchanged": 40, "failed": 1}
+    noting.now, noting.rounds = None, WatchRounds(status, lambda: None)
+    ran = command("top", "--once")
+    assert (ran.code, ran.err) == (0, "")
+    head, last = ran.out.splitlines()
+    assert head.startswith("watch: the next round is due in 3 min ")
+    assert last.startswith("12 rounds so far; the last one (schedule) ended at 2026-01-02 ")
+    assert last.endswith(" after 4.1 s: 3 copied, 40 unchanged, 1 failed, exit code 1")
+    assert command("top", "--pause").out == "paused\n"
+    noting.rounds.is_draining = noting.is_draining = True
+    status.configuration_error = "images.yaml:3: no"
+    lines = command("top", "--once").out.splitlines()
+    assert lines[0] == "watch: drains, and ends"
+    assert lines[2].startswith("paused: the next round begins, and copies nothing")
+    assert lines[3].startswith("the files on disk have mistakes")
+    assert json.loads(command("top", "--json").out)["watch"]["rounds"] == 12
+
+
 class Stranger:
     """Listens where a run would, and says the same to everybody, again and again or once."""
 
@@ -165,6 +191,7 @@ class Stranger:
 
 
 STRANGE = {
+    "a strange watch": b'{"ok": true, "snapshot": null, "watch": {"state": 7, "next_at": "soon"}}\n',
     "garbage": b"\x00\xff hello\n",
     "deep": b"[" * 200_000 + b"\n",
     "a list": b"[]\n",
@@ -188,6 +215,8 @@ def test_whatever_a_stranger_says_ends_in_a_sentence(
         stranger.close()
     if said == STRANGE["nothing in it"] and words == ["--once"]:
         assert (ran.code, ran.out) == (0, "no run is under way there now\n")
+    elif b'"snapshot": null' in said and words != ["--once"]:
+        assert ran.code == 1
     elif b"snapshot" in said and b"paused" not in said and words != ["--once"]:
         assert ran.code == 1  # the answer to another command
     else:

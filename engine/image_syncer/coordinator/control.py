@@ -1,16 +1,17 @@
 """The control of a run while it goes on: paused, drained, faster or slower, and what went wrong so far.
 
-It is made before the run and handed to it; who has it calls it from the run's loop (`on_progress` is called there), and
-so does the socket (`control_socket.py`) for those in other processes. Where several runs follow each other with one
-control, each begins as the one before was left: paused, and with the rate and the streams that were asked for.
+It is made before the run and handed to it; who has it calls it from any thread, and so does the socket
+(`control_socket.py`) for those in other processes. Where several runs follow each other with one control, as the rounds
+of a watch do, each begins as the one before was left: paused, and with the rate and the streams that were asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from image_syncer.coordinator.loop_turn import in_loop
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -22,20 +23,38 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.telemetry import ImageResult, Snapshot
 
-__all__ = ["RunControl"]
+__all__ = ["Rounds", "RunControl"]
 
 _log = get_logger(__name__)
 
 
+class Rounds(Protocol):
+    """Several runs that follow each other, as in a watch."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no further one begins."""
+
+    def drain(self) -> None:
+        """Begin no further one."""
+
+    def as_data(self) -> dict[str, Any]:
+        """How they stand, for those who look on while none is under way."""
+
+
 class RunControl:
-    """Controls one run at a time. `socket` is where others may send commands (None: nowhere); a socket that cannot be
-    made is told in the logs, and the run goes on without. `on_hurry` is called just before a second signal ends the
-    process at once. Commands that come while no run is under way hold for the next, but for `drain`.
+    """Controls one run at a time, from any thread. `socket` is where others may send commands (None: nowhere); a socket
+    that cannot be made is told in the logs, and the run goes on without. `on_hurry` is called just before a second
+    signal ends the process at once. Commands that come while no run is under way hold for the next, but for `drain`,
+    which ends `rounds` where there are some.
     """
 
     def __init__(self, socket: str | None = None) -> None:
         self.socket = socket
+        self.rounds: Rounds | None = None
         self.on_hurry: Callable[[], None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._last_troubles: list[tuple[str, str]] = []
         self._is_paused = False
         self._rate: tuple[RateSchedule | None] | None = None
         self._streams: int | None = None
@@ -52,33 +71,29 @@ class RunControl:
     @property
     def is_draining(self) -> bool:
         """Whether the run ends with what is under way."""
-        return self._hold is not None and self._hold.is_draining
+        if self._hold is not None and self._hold.is_draining:
+            return True
+        return self.rounds is not None and self.rounds.is_draining
 
     def pause(self) -> None:
         """Begin no further image and no further blob. Blobs that are under way end: a registry forgets an upload that
         stands still, and what was moved would have to be moved again.
         """
-        self._is_paused = True
-        self._set_pause()
+        in_loop(self._loop, lambda: self._change_pause(paused=True))
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._is_paused = False
-        self._set_pause()
+        in_loop(self._loop, lambda: self._change_pause(paused=False))
 
     def drain(self) -> None:
-        """Begin no further image; the run ends when those that are under way have ended. Ends a pause, too."""
-        self._is_paused = False
-        self._set_pause()
-        if self._hold is not None:
-            _log.info("drained")
-            self._hold.drain()
+        """Begin no further image; the run ends when those that are under way have ended. Ends a pause, too, and a watch
+        with the round that is under way, or at once.
+        """
+        in_loop(self._loop, self._drain)
 
     def change_rate(self, rate: RateSchedule | None) -> None:
         """Move no more than `rate` from now on, instead of `Settings.rate`; None: as much as can be."""
-        self._rate = (rate,)
-        if self._transfers is not None:
-            self._transfers.change_rate(rate)
+        in_loop(self._loop, lambda: self._change_rate(rate))
 
     def change_streams(self, most: int) -> int:
         """Stream no more than `most` blobs at a time in each worker; returns what is in force, which is no more than
@@ -86,19 +101,17 @@ class RunControl:
         """
         if most < 1:
             raise ValueError("a worker streams one blob at least")
-        self._streams = most
-        if self._transfers is None:
-            return most
-        self._transfers.bind_streams(most)
-        return self._transfers.scheduler.streams_bound
+        return in_loop(self._loop, lambda: self._change_streams(most))
 
     def snapshot(self) -> Snapshot | None:
         """The run now; None where none is under way."""
-        return None if self._take is None else self._take(asyncio.get_running_loop().time())
+        return in_loop(self._loop, self._snapshot)
 
     def errors(self) -> list[tuple[str, str]]:
-        """The last things that went wrong in the run, oldest first: when (ISO 8601), and what."""
-        return [] if self._transfers is None else list(self._transfers.running.load.troubles)
+        """The last things that went wrong in the run, oldest first: when (ISO 8601), and what. While none is under way,
+        in the one before.
+        """
+        return in_loop(self._loop, self._errors)
 
     def hurry(self) -> None:
         """The process is about to end."""
@@ -128,7 +141,20 @@ class RunControl:
             transfers.change_rate(self._rate[0])
         if self._streams is not None:
             transfers.bind_streams(self._streams)
-        server = None
+        try:
+            async with self.open():
+                yield
+        finally:
+            self._last_troubles = self._errors()
+            self._hold = self._transfers = self._dog = self._take = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """The socket is open as long as this is entered, over all runs that begin meanwhile in this loop."""
+        if self._loop is not None:
+            yield
+            return
+        self._loop, server = asyncio.get_running_loop(), None
         if self.socket is not None:
             from image_syncer.coordinator.control_socket import ControlSocket
 
@@ -136,9 +162,41 @@ class RunControl:
         try:
             yield
         finally:
+            self._loop = None
             if server is not None:
                 await server.close()
-            self._hold = self._transfers = self._dog = self._take = None
+
+    def _change_pause(self, *, paused: bool) -> None:
+        self._is_paused = paused
+        self._set_pause()
+
+    def _drain(self) -> None:
+        self._change_pause(paused=False)
+        if self._hold is None and self.rounds is None:
+            return
+        _log.info("drained")
+        if self._hold is not None:
+            self._hold.drain()
+        if self.rounds is not None:
+            self.rounds.drain()
+
+    def _change_rate(self, rate: RateSchedule | None) -> None:
+        self._rate = (rate,)
+        if self._transfers is not None:
+            self._transfers.change_rate(rate)
+
+    def _change_streams(self, most: int) -> int:
+        self._streams = most
+        if self._transfers is None:
+            return most
+        self._transfers.bind_streams(most)
+        return self._transfers.scheduler.streams_bound
+
+    def _snapshot(self) -> Snapshot | None:
+        return None if self._take is None else self._take(asyncio.get_running_loop().time())
+
+    def _errors(self) -> list[tuple[str, str]]:
+        return self._last_troubles if self._transfers is None else list(self._transfers.running.load.troubles)
 
     def _set_pause(self) -> None:
         if self._hold is None or self._transfers is None or self._dog is None:

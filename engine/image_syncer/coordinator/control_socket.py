@@ -155,10 +155,15 @@ class ControlSocket:
 
     def _status(self, _given: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._control.snapshot()
-        return {"pid": os.getpid(), "snapshot": None if snapshot is None else snapshot_data(snapshot)}
+        told = {"pid": os.getpid(), **self._holds(), "snapshot": None if snapshot is None else snapshot_data(snapshot)}
+        rounds = self._control.rounds
+        return told if rounds is None else {**told, "watch": rounds.as_data()}
 
     def _done(self, act: Callable[[], None]) -> dict[str, Any]:
         act()
+        return self._holds()
+
+    def _holds(self) -> dict[str, Any]:
         return {"paused": self._control.is_paused, "draining": self._control.is_draining}
 
     def _rate(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -16,21 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.control import RunControl
     from image_syncer.telemetry.events import Event
 
 __all__ = ["plan_async", "prune_async", "sync_async", "verify_async"]
 
 
-def sync_async(configuration: Configuration, settings: Settings, *, take_signals: bool = False) -> AsyncRun:
+def sync_async(
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    take_signals: bool = False,
+    control: RunControl | None = None,
+) -> AsyncRun:
     """`sync` beside a running event loop of asyncio or uvloop: to be awaited for the report, or iterated for the
-    events; see `AsyncRun`. Any number of runs may go on at the same time.
+    events; see `AsyncRun`. Any number of runs may go on at the same time, each with a `control` of its own: by that it
+    is paused, drained and otherwise changed from any thread, and from the loop.
 
     With `take_signals`, in the main thread, SIGINT, SIGTERM and SIGHUP end the run as they end the command: once
     gently, twice the process at once. Otherwise they are left to the program.
     """
 
     def make(opened: Configuration, on_event: Callable[[Event], None] | None) -> Run:
-        return Run(opened, settings, Listeners(on_event=on_event))
+        return Run(opened, settings, Listeners(on_event=on_event), control=control)
 
     return _begin(make, configuration, writes=writes_unless_dry(settings), take_signals=take_signals)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from image_syncer.config import CatalogRule, Configuration, Policy, Rule, Settings
+    from image_syncer.coordinator.control import RunControl
     from image_syncer.layout.bundle_record import BundleRecord
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Report, Snapshot
@@ -64,13 +65,14 @@ def export_bundle(
     against: Sequence[str | os.PathLike[str]] = (),
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    control: RunControl | None = None,
 ) -> Export:
     """Bring what the rules name into a bundle in `directory`, in parts of `part_bytes`. Images have the repository and
     tag there that they have at the rules' destinations; the registries of these do not count.
 
     An export that was cut off goes on when it is called again; a bundle that is whole is never changed. Blobs that one
     of the former bundles `against` (directories, or their bundle.json) has are left out. With `settings.dry_run`,
-    nothing is written.
+    nothing is written. By `control` it is paused and otherwise changed; drained, it is cut off.
 
     Raises ConfigurationError where it cannot begin, or several images came under one name, ArchiveError where a former
     bundle cannot be read, or this one not be ended.
@@ -104,6 +106,7 @@ def export_bundle(
             replace(settings, state_path=None, trust_state=False),
             on_progress=on_progress,
             on_image=names.note,
+            control=control,
         )
         names.check()
         if settings.dry_run or report.exit_code != 0:

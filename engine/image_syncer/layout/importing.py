@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from image_syncer.config import Settings
+    from image_syncer.coordinator.control import RunControl
     from image_syncer.layout.bundle_reading import Bundle
     from image_syncer.layout.bundle_record import BundleRecord
     from image_syncer.oci import Digest
@@ -118,6 +119,7 @@ def import_bundle(
     all_referrers: bool = True,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_image: Callable[[ImageResult], None] | None = None,
+    control: RunControl | None = None,
 ) -> Report:
     """Bring what a bundle has to `target`. Nothing is unpacked; what is there already is not moved again. What refers
     to its images is brought with them, unless `settings.referrers` selects it, or `all_referrers` is False. `known` are
@@ -146,7 +148,7 @@ def import_bundle(
         if settings.referrers.is_empty and all_referrers and keeps:
             # Tags such as sha256-….sig are images of the bundle themselves.
             settings = replace(settings, referrers=ReferrerSelection(MAX_DEPTH, cosign=False))
-        return sync(configuration, settings, on_progress=on_progress, on_image=on_image)
+        return sync(configuration, settings, on_progress=on_progress, on_image=on_image, control=control)
 
 
 def _rules(record: BundleRecord, place: str, target: Target) -> Iterable[Rule]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.control import RunControl
     from image_syncer.telemetry import Report
     from image_syncer.watch.settings import WatchSettings
     from image_syncer.watch.view import WatchView
@@ -34,16 +35,18 @@ def run_watch(
     *,
     view: WatchView,
     version: str,
+    control: RunControl | None = None,
 ) -> int:
     """Keep destinations in step with their sources until a signal says that it is enough; returns the exit code.
 
     `load` reads the files: now, and on each SIGHUP. Takes SIGTERM, SIGINT and SIGHUP, so it has to be called in the
-    main thread. Raises ConfigurationError where it cannot begin.
+    main thread. By `control` the round that is under way and those after it are paused and otherwise changed; drained,
+    it ends with that round. Raises ConfigurationError where it cannot begin.
     """
     metrics = RunMetrics(version) if metrics_are_there() else None
 
     async def run() -> int:
-        return await Watcher(load, settings, watch, view=view, metrics=metrics).run()
+        return await Watcher(load, settings, watch, view=view, metrics=metrics, control=control).run()
 
     return run_in_loop(run())
 

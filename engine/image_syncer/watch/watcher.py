@@ -10,7 +10,8 @@ for all that does not rest; a notification, for the rules about the repositories
 again, for the rules that are new in them.
 
 SIGTERM and SIGINT end a watch that waits at once. A run that is under way they end as they end a `sync`, and a second
-one ends the process at once. Files with mistakes change nothing: what was read before stays in force, and that is told.
+one ends the process at once. Drained by its control, a watch ends with the run that is under way. Files with mistakes
+change nothing: what was read before stays in force, and that is told.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from image_syncer.coordinator.control import RunControl
 from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
 from image_syncer.errors import ConfigurationError, SyncError, redact
@@ -40,6 +42,7 @@ from image_syncer.watch.files_in_force import FilesInForce
 from image_syncer.watch.orders import Cause, Pushes, WatchOrder
 from image_syncer.watch.own_loop import OnItsLoop
 from image_syncer.watch.parts import awake_part, is_empty, repository_of
+from image_syncer.watch.rounds import WatchRounds
 from image_syncer.watch.server import WatchServer
 from image_syncer.watch.service import ServiceManager
 from image_syncer.watch.settings import round_settings
@@ -84,6 +87,7 @@ class Watcher:
         *,
         view: WatchView,
         metrics: RunMetrics | None,
+        control: RunControl | None = None,
     ) -> None:
         self._settings = settings
         self._watch = watch
@@ -102,6 +106,8 @@ class Watcher:
         self._start = watch.schedule.first(self._clock())
         self._rounds = {**{cause.value: 0 for cause in Cause}, "idle": 0}
         self._woken = asyncio.Event()
+        self._control = control or RunControl()
+        self._control.rounds = self._lasting = WatchRounds(self.status, self._woken.set)
         self._reload_wanted = False
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
@@ -113,14 +119,17 @@ class Watcher:
             OBSERVERS.set((*OBSERVERS.get(), metrics))
 
     async def run(self) -> int:
-        """0 after a signal that came while it waited; else the exit code of the run that the signal ended, or 70.
+        """0 after a signal or a drain that came while it waited; else the exit code of the run that was ended by it, or
+        70.
 
         Raises ConfigurationError where it cannot begin, the first run included.
         """
         beating = self._loop.create_task(self._beat())
         serving = False
         try:
-            with self._signals():
+            async with contextlib.AsyncExitStack() as stack:
+                stack.enter_context(self._signals())
+                await stack.enter_async_context(self._control.open())
                 if self._server is not None and self._serving is not None:
                     await asyncio.to_thread(self._serving.start)
                     serving = True
@@ -159,7 +168,7 @@ class Watcher:
 
     async def _next(self) -> WatchOrder | None:
         """What is to be done, as soon as there is something; None: the end."""
-        while self._signal is None and self._mistakes < MOST_MISTAKES:
+        while self._signal is None and not self._lasting.is_draining and self._mistakes < MOST_MISTAKES:
             if self._reload_wanted:
                 self._reload_wanted = False
                 altered = self._reload()
@@ -225,7 +234,8 @@ class Watcher:
             self._view.on_begin(order)
             settings = round_settings(self._settings, datetime.now(timezone.utc))
             with open_places(order.configuration) as opened:
-                self._run = Run(opened, settings, Listeners(self._view.on_progress, on_image))
+                listeners = Listeners(self._view.on_progress, on_image)
+                self._run = Run(opened, settings, listeners, control=self._control)
                 report = await self._run.execute(take_signals=False)
         except SyncError as error:
             self._on_refusal(order, error)
@@ -241,7 +251,7 @@ class Watcher:
     def _on_report(self, order: WatchOrder, report: Report) -> None:
         self.status.note_report(report, time.time(), cause=order.cause.value)
         self._mistakes = self._mistakes + 1 if report.internal_error is not None else 0
-        if self._signal is not None and report.interrupted is not None:
+        if report.interrupted is not None and (self._signal is not None or self._lasting.is_draining):
             self._exit_code = report.exit_code
         try:
             self._view.on_end(order, report)
