@@ -403,3 +403,42 @@ def test_a_program_that_ends_takes_its_run_with_it(slow: World) -> None:
     assert time.monotonic() - began < QUICKLY_S
     assert (done.stderr, done.returncode) == ("", 0)
     assert report_of(slow)["interrupted"] in ("abandoned", "cancelled")
+
+
+@pytest.mark.parametrize(
+    "from_thread", [pytest.param(False, marks=pytest.mark.slow), True], ids=["the loop", "a thread"]
+)
+def test_a_run_is_controlled_from_the_loop_and_from_a_thread(world: World, from_thread: bool) -> None:
+    """The run has a loop of its own: what is asked is done there, and its answer comes back."""
+    world.add_images(20, layers=2, layer_bytes=MIB // 4)
+    world.slow_down(MIB // 8)
+    control = image_syncer.RunControl()
+
+    async def do(act: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(act) if from_thread else act()
+
+    async def main() -> image_syncer.Report:
+        async with image_syncer.sync_async(world.configuration, world.settings(streams=4), control=control) as run:
+            await until(lambda: bytes_move(world))
+            await do(control.pause)
+            assert control.is_paused
+            assert (await do(lambda: control.change_streams(1000))) == 4
+            await do(lambda: control.change_rate(image_syncer.RateSchedule.parse("50MB/s")))
+            snapshot = await do(control.snapshot)
+            assert (snapshot.held, snapshot.rate_limit) == ("paused", 50e6)
+            with pytest.raises(ValueError, match="one blob at least"):
+                await do(lambda: control.change_streams(0))
+            assert await do(control.errors) == []
+            world.speed_up()
+            await do(control.resume)
+            await do(control.drain)
+            assert control.is_draining
+            return await run.report()
+
+    report = asyncio.run(main())
+    assert report.totals.images == 20
+    assert set(map(str, report.totals.outcomes)) <= {"copied", "not tried"}
+    assert control.snapshot() is None
+    assert not control.is_draining
+    control.pause()  # for the next one
+    assert control.is_paused
