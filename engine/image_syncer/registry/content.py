@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from image_syncer.errors import IntegrityError, Origin
 from image_syncer.oci import Digest
 
 if TYPE_CHECKING:
-    from image_syncer.registry.message import Headers, Response
+    from image_syncer.registry.message import Headers, Operation, Response
 
-__all__ = ["content_digest", "content_length", "is_page"]
+__all__ = ["check_stored", "content_digest", "content_length", "is_page"]
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -24,6 +25,23 @@ def content_digest(headers: Headers) -> Digest | None:
         return Digest(text.strip())
     except ValueError:
         return None
+
+
+def check_stored(response: Response, expected: Digest, operation: Operation, noun: str, **places: Any) -> None:
+    """Raises `IntegrityError`, with these `places`, where a destination that was sent bytes with the digest `expected`
+    says that it stored them under another one. A digest of another algorithm says nothing.
+    """
+    stored = content_digest(response.headers)
+    if stored is not None and stored.algorithm == expected.algorithm and stored != expected:
+        raise IntegrityError(
+            f"the destination stored the {noun} under another digest",
+            origin=Origin.DESTINATION,
+            operation=operation.value,
+            expected=expected,
+            actual=stored,
+            retryable=True,
+            **places,
+        )
 
 
 def content_length(headers: Headers) -> int | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
+from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import MANIFEST_MEDIA_TYPES, media_type_of
-from image_syncer.registry.content import content_digest, content_length, is_page
+from image_syncer.registry.content import check_stored, content_digest, content_length, is_page
 from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import pull_scope, push_scope
@@ -103,16 +103,7 @@ def parse_put_manifest(response: Response, digest: Digest) -> None:
             status=response.status,
             hint=NO_REGISTRY_HINT,
         )
-    stored = content_digest(response.headers)
-    if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
-        raise IntegrityError(
-            "the destination stored the manifest under another digest",
-            origin=Origin.DESTINATION,
-            operation=Operation.PUT_MANIFEST.value,
-            expected=digest,
-            actual=stored,
-            retryable=True,
-        )
+    check_stored(response, digest, Operation.PUT_MANIFEST, "manifest")
 
 
 def _url(endpoint: Endpoint, repository: Repository, target: str) -> str:

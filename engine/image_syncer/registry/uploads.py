@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
-from image_syncer.registry.content import content_digest, is_page
+from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.registry.content import check_stored, is_page
 from image_syncer.registry.location import append_query, resolve_own_location, same_origin, without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import Scope, push_scope
@@ -171,17 +171,7 @@ def parse_put_upload(response: Response, digest: Digest) -> None:
         raise _violation(Operation.PUT_UPLOAD, response, "instead of 201")
     if is_page(response):
         raise _violation(Operation.PUT_UPLOAD, response, "and a page for people")
-    stored = content_digest(response.headers)
-    if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
-        raise IntegrityError(
-            "the destination stored the blob under another digest",
-            origin=Origin.DESTINATION,
-            operation=Operation.PUT_UPLOAD.value,
-            digest=digest,
-            expected=digest,
-            actual=stored,
-            retryable=True,
-        )
+    check_stored(response, digest, Operation.PUT_UPLOAD, "blob", digest=digest)
 
 
 def build_get_upload(endpoint: Endpoint, repository: Repository, session: UploadSession) -> Request:

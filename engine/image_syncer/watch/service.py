@@ -30,11 +30,6 @@ class ServiceManager:
         self.beat_every_s = _watchdog_s(environ, pid) / 2 if self._address else 0.0
         """How often `beat` is to be called, in seconds; 0: nobody waits for it."""
 
-    @property
-    def is_there(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._address)
-
     def tell(self, *lines: str) -> None:
         """Such as `READY=1`. What cannot be told is not missed."""
         if not self._address:
