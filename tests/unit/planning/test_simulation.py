@@ -135,5 +135,5 @@ def test_a_file_of_measurements_comes_back_as_it_was() -> None:
         MeasuredPath.from_data({**PATH.as_data(), "format": 99})
     data = PATH.as_data()
     del data["tag"]
-    with pytest.raises(ValueError, match="a figure is missing"):
+    with pytest.raises(ValueError, match="tag: it is missing"):
         MeasuredPath.from_data(data)
