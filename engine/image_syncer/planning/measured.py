@@ -138,7 +138,7 @@ def text_in(data: dict[str, Any], key: str) -> str:
 def _object_in(data: dict[str, Any], name: str) -> dict[str, Any]:
     found = data.get(name)
     if not isinstance(found, dict):
-        raise ValueError(f"{name}: it is {'missing' if found is None else 'no object'}")
+        raise ValueError(f"{name}: it is {'no object' if name in data else 'missing'}")
     return found
 
 
