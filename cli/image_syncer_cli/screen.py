@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -26,8 +27,10 @@ _MOST_REGISTRIES, _MOST_TRANSFERS, _MOST_STUCK = 6, 5, 2
 _MOST_WORKER_LINES, _MOST_ERROR_LINES = 3, 4
 _TIME = 9
 """Characters of the time before an error, and the blank after it."""
-_STANDS_AFTER_S = 10.0
-"""A transfer that moves nothing and is so old stands still."""
+_STANDS_AFTER_S, _STANDS_BELOW = 10.0, 1024
+"""A transfer that is so old, and has moved fewer bytes a second, stands still or nearly so."""
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+"""Of which the first digits tell one from another on a screen; logs and reports have them whole."""
 _TRANSFER_HEADS = ("blob          from", "moved", "rate", "for")
 _NAME = 30
 """Characters of a registry's name beside which there is room for everything else in 80 columns."""
@@ -150,7 +153,7 @@ def _framed(
     if view is View.HELP:
         lines += [_plain(text) for text in _HELP[:room]]
     elif view is View.ERRORS:
-        told = [line for at, text in errors for line in _wrapped(f"{at[11:19]} {printable(text)}", width)]
+        told = [line for at, text in errors for line in _wrapped(f"{at[11:19]} {_digests_short(text)}", width)]
         shown = told[-room:] if room else []
         lines += shown or [_plain("no errors so far")][:room]
     else:
@@ -182,7 +185,7 @@ def movement_words(snapshot: Snapshot) -> str:
 
 def _details(snapshot: Snapshot, width: int, room: int) -> list[Line]:
     """As much as there is room for: what is stuck first, then registries, workers, and the slowest."""
-    lines = [_colored(f"stuck: {printable(text)}", RED) for text in snapshot.stuck[:_MOST_STUCK]][:room]
+    lines = [_colored(f"stuck: {_digests_short(text)}", RED) for text in snapshot.stuck[:_MOST_STUCK]][:room]
     registries = _registries(snapshot.registries, width)
     lines += registries[: max(0, room - len(lines))]
     if snapshot.workers:
@@ -198,7 +201,7 @@ def _details(snapshot: Snapshot, width: int, room: int) -> list[Line]:
             lines.append(_colored((" " * GAP).join([_TRANSFER_HEADS[0].ljust(first)[:first], *heads]), DIM))
         for row, (name, *others) in zip(rows, cells, strict=True):
             right = "".join(" " * GAP + cell.rjust(size) for cell, size in zip(others, widths[1:], strict=True))
-            stands = row.seconds >= _STANDS_AFTER_S and not row.bytes_per_s
+            stands = row.seconds >= _STANDS_AFTER_S and row.bytes_per_s < _STANDS_BELOW
             lines.append(Line(((printable(name)[:first].ljust(first), ""), (right, YELLOW if stands else ""))))
     return lines
 
@@ -286,12 +289,16 @@ def _workers(rows: Sequence[WorkerRow], streams: int, rate_limit: float | None, 
 
 
 def _wrapped(text: str, width: int) -> list[Line]:
-    """`text` in as many lines as it takes, up to `_MOST_ERROR_LINES`."""
+    """`text` in as many lines as it takes, up to `_MOST_ERROR_LINES`, broken between words where that wastes little."""
     lines: list[Line] = []
     indent = ""
     while text and len(lines) < _MOST_ERROR_LINES:
-        last = len(lines) == _MOST_ERROR_LINES - 1
-        part = text if last else first_cells(text, max(1, width - len(indent))) or text[:1]
+        room = max(1, width - len(indent))
+        part = first_cells(text, room) or text[:1]
+        if len(lines) == _MOST_ERROR_LINES - 1:
+            part = text
+        elif part != text and (at := part.rfind(" ")) > len(part) // 2:
+            part = part[: at + 1]
         lines.append(_plain(indent + part))
         text, indent = text[len(part) :], " " * min(_TIME, width // 4)
     return lines
@@ -299,6 +306,10 @@ def _wrapped(text: str, width: int) -> list[Line]:
 
 def _shortened(name: str, size: int) -> str:
     return name if len(name) <= size else f"…{name[len(name) - size + 1 :]}"
+
+
+def _digests_short(text: str) -> str:
+    return _DIGEST.sub(r"\1…", printable(text))
 
 
 def _plain(text: str) -> Line:

@@ -9,7 +9,7 @@ import pytest
 
 from image_syncer.telemetry import Outcome, RegistryRow, Snapshot, TransferRow, WorkerRow
 from image_syncer_cli.cells import is_utf8, width_of
-from image_syncer_cli.screen import SPARE_COLUMNS, YELLOW, View, screen_lines
+from image_syncer_cli.screen import SPARE_COLUMNS, YELLOW, View, screen_lines, sentence_lines
 from support.display_picture import draw
 
 MIB = 2**20
@@ -153,7 +153,7 @@ def test_transfers_have_a_heading_where_there_is_room_and_stay_together_on_a_wid
 
 
 def test_a_transfer_that_stands_still_is_seen() -> None:
-    stands = replace(SNAPSHOT.slowest[0], bytes_per_s=0.0, seconds=40.0)
+    stands = replace(SNAPSHOT.slowest[0], bytes_per_s=160.0, seconds=40.0)
     lines = screen_lines(replace(SNAPSHOT, slowest=(stands, SNAPSHOT.slowest[1])), 80, 24)
     assert [line.pieces[1][1] for line in lines if "library/nginx" in line.text] == [YELLOW, ""]
 
@@ -176,7 +176,16 @@ def test_a_long_error_takes_several_lines() -> None:
     assert "end" in lines[3]
     assert lines[3].startswith("         a")
     assert [line[9] for line in lines[-4:]] == ["b"] * 4
+    words = [line.text for line in sentence_lines(["so many words " * 12], 80, 24)]
+    assert len(words) == 3
+    assert all(line.split()[-1] in ("so", "many", "words") for line in words)
     assert lines[-1].endswith("…")
+
+
+def test_digests_leave_room_for_what_is_wrong() -> None:
+    text = f"blob sha256:{'0123456789ab' * 5}0123 not moved: nothing came"
+    for lines in (shown(view=View.ERRORS, errors=[("", text)]), shown(replace(SNAPSHOT, stuck=(text,)))):
+        assert any("blob sha256:0123456789ab… not moved: nothing came" in line for line in lines)
 
 
 def test_a_terminal_without_utf8_gets_ascii() -> None:

@@ -56,7 +56,7 @@ class ControlClient:
             self._socket.close()
             raise SyncError(
                 f"no run answers at {path}: {error.strerror or error}",
-                hint="Runs of sync and copy listen while they go on, unless --control none was given.",
+                hint="Runs that copy listen while they go on, and watches, unless --control none was given.",
             ) from error
         if (user := peer_user(self._socket)) not in (None, os.geteuid()) and os.geteuid() != 0:
             self._socket.close()
