@@ -245,7 +245,8 @@ def _failures(recorded: RecordedReport) -> list[str]:
     for image in shown:
         lines.append(_cut(f"{image.outcome}: {printable(image.source)} → {printable(image.destination)}", WIDTH))
         reason = printable(image.reason or "no reason is known")
-        lines += wrap(reason, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)[:3]
+        told = wrap(reason, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+        lines += [_cut(f"  {line}", WIDTH) for line in told[:3]]
     if count > len(shown):
         word = "" if recorded.report.kind == "verify" else " failed"
         lines.append(f"… and {count - len(shown):,} more{word}, each with its reason in the report.")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from image_syncer_cli.figure_svg import time_ticks
 from image_syncer_cli.timeline_words import began, destination_registries, percent
 
 if TYPE_CHECKING:
@@ -65,13 +66,15 @@ def draw_plot(recorded: RecordedReport, name: str) -> bytes:
     axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
     _draw_title(figure, recorded, timeline, name, sum(heights) + 1.7)
     curve = timeline.curve(_PIECES)
-    _draw_curve(axes[0], curve.step_s, curve.bytes_per_s, "Throughput", "/s", _HUES[0])
-    _draw_curve(axes[1], curve.step_s, curve.bytes_in_flight, "In flight", "", _HUES[1])
+    _draw_curve(axes[0], curve.step_s, curve.bytes_per_s, "Throughput", "at most {}/s", _HUES[0])
+    _draw_curve(axes[1], curve.step_s, curve.bytes_in_flight, "In flight", "blobs of at most {}", _HUES[1])
     for axis, lane in zip(axes[2:], workers, strict=True):
         _draw_lane(axis, lane, colors, timeline.horizon_s)
     axes[-1].set_xlim(0, timeline.horizon_s or 1.0)
+    ticks = time_ticks(timeline.horizon_s)
+    axes[-1].set_xticks([at for at, _ in ticks], [label for _, label in ticks])
     axes[-1].tick_params(axis="x", labelbottom=True, colors=_SOFT, labelsize=8, length=3)
-    axes[-1].set_xlabel("seconds since the run began", fontsize=8, color=_SOFT)
+    axes[-1].set_xlabel("time since the run began", fontsize=8, color=_SOFT)
     colors.draw_legend(figure)
     out = BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
@@ -138,7 +141,7 @@ def _draw_title(figure: Any, recorded: RecordedReport, timeline: Timeline, name:
     figure.subplots_adjust(left=1 - _PLOT_SHARE, right=0.985, top=1 - 0.75 / inches, bottom=0.90 / inches, hspace=0.0)
 
 
-def _draw_curve(axis: Any, step_s: float, values: tuple[float, ...], label: str, unit: str, color: str) -> None:
+def _draw_curve(axis: Any, step_s: float, values: tuple[float, ...], label: str, fact: str, color: str) -> None:
     from image_syncer.units import format_size
 
     edges = [piece * step_s for piece in range(len(values) + 1)]
@@ -147,7 +150,7 @@ def _draw_curve(axis: Any, step_s: float, values: tuple[float, ...], label: str,
     most = max(values)
     _clean(axis)
     axis.set_ylim(0, most * 1.18 or 1.0)
-    _name(axis, label, [f"at most {format_size(most)}{unit}"])
+    _name(axis, label, [fact.format(format_size(most))])
 
 
 def _draw_lane(axis: Any, lane: WorkerLane, colors: _Colors, horizon_s: float) -> None:

@@ -255,3 +255,29 @@ def test_a_blob_that_went_everywhere_needs_no_table(command: Command, tmp_path: 
     text = page(command, write(tmp_path / "run.json", (record(1),), (FAILED,))).text
     assert "Each blob was sent to each destination that needed it." in text
     assert "found there" not in text.partition("What need not move")[2].partition("Workers")[0]
+
+
+def test_long_addresses_are_not_torn_in_the_summary(command: Command, tmp_path: Path) -> None:
+    address = "http://dst.example/v2/b/blobs/sha256:" + "0" * 64
+    image = ImageResult(
+        "src.example/b:1", "dst.example/b:1", Outcome.FAILED, reason=f"it is said: GET {address} is 500"
+    )
+    out = command("report", write(tmp_path / "run.json", images=(image,))).out
+    assert f"  it is said: GET\n  {address[:77]}…\n  is 500\n" in out
+
+
+def test_a_timeline_of_days_counts_in_clocks(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.axes import Axes
+
+    shown: list[str] = []
+    plain = Axes.set_xticks
+
+    def note(axes: Axes, ticks: Any, labels: Any = None, **how: Any) -> Any:
+        shown.extend(labels or ())
+        return plain(axes, ticks, labels, **how)
+
+    monkeypatch.setattr(Axes, "set_xticks", note)
+    report = write(tmp_path / "run.json", (record(1, began_s=0.0, ended_s=250_000.0),), seconds=259_200.0)
+    assert command("report", report, "--timeline", tmp_path / "line.png").code == 0
+    assert shown[:2] == ["0 s", "12:00:00"]
