@@ -137,7 +137,11 @@ def estimate(
         max(path.spread for path in bench.paths),
     )
     window = None if bench.best is None else bench.best.window
-    answer = EstimateAnswer(question, image_syncer.account_for(plan), prices, budget, window)
+    try:
+        answer = EstimateAnswer(question, image_syncer.account_for(plan), prices, budget, window)
+    except ValueError as error:
+        hint = "Measure again: image-syncer bench --plan FILE --save FILE."
+        raise image_syncer.ConfigurationError(f"{bench_path} does not do for this plan: {error}", hint=hint) from None
     say(json.dumps(answer.as_data(), ensure_ascii=False) if as_json else "\n".join(answer.lines()))
     if plot is not None:
         _draw(question, plot, plan_path)

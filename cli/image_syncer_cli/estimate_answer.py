@@ -41,7 +41,9 @@ class EstimateAnswer:
         self._waits = account.waits()
         self._least_s = max((wait.seconds for wait in self._waits[:1]), default=0.0)
         self._found = estimate(question)
-        self._best = estimate(replace(question.sketch, settings=best_settings(question)))
+        best = estimate(replace(question.sketch, settings=best_settings(question)))
+        scale = self._found.seconds / question.sketch.seconds if question.sketch.seconds else 1.0
+        self._best = replace(best, seconds=best.seconds * scale, p90_s=best.p90_s * scale)
         self._kept: BudgetAnswer | None = None
         if budget is not None:
             self._kept = answer_budget(question, budget, least_s=self._least_s)

@@ -149,3 +149,25 @@ def test_the_estimate_is_drawn(command: Command, files: tuple[Path, Path], tmp_p
     ran = command("estimate", "--plan", files[0], "--bench", files[1], "--plot", tmp_path / "missing" / "x.png")
     assert ran.code == 2
     assert "the picture cannot be written" in ran.err
+
+
+def test_a_blob_that_takes_years_is_estimated_at_once(command: Command, files: tuple[Path, Path]) -> None:
+    plan = files[1].parent / "large.json"
+    data = json.loads(files[0].read_text())
+    digest = data["images"][0]["blobs"][0][0]
+    data["images"] = [{**data["images"][0], "source": "c.example/app:v1", "blobs": [[digest, 2**62]]}]
+    plan.write_text(json.dumps(data))
+    found = json.loads(command("estimate", "--plan", plan, "--bench", files[1], "--json").out)
+    assert found["bytes_moved"] == 2**62
+    assert found["seconds"] > 1e9
+
+
+def test_a_bench_that_bounds_nothing_is_told(command: Command, files: tuple[Path, Path]) -> None:
+    bench = files[1].parent / "nothing.json"
+    data = json.loads(files[1].read_text())
+    for name in ("tag", "image", "mount", "small", "stream", "byte"):
+        data["paths"][0][name] = dict.fromkeys(data["paths"][0][name], 0.0)
+    bench.write_text(json.dumps(data))
+    ran = command("estimate", "--plan", files[0], "--bench", bench)
+    assert ran.code == 2
+    assert f"{bench} does not do for this plan: nothing bounds the flows" in ran.err

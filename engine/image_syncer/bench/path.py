@@ -19,6 +19,7 @@ from image_syncer.errors import ConfigurationError, Origin
 from image_syncer.oci import Digest, parse_reference
 from image_syncer.planning import Resources
 from image_syncer.planning.fit import MeasuredRun, fit_path
+from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration
     from image_syncer.oci import Repository
     from image_syncer.planning.measured import MeasuredPath
-    from image_syncer.telemetry.plan_file import PlanFile
+    from image_syncer.telemetry.plan_file import PlanFile, PlannedImage
 
 __all__ = ["bench_plan"]
 
@@ -57,12 +58,13 @@ def bench_plan(
     is asked for itself, too. `on_written` is told of manifests before they are put somewhere. Raises SyncError where a
     run fails, ConfigurationError where the plan has nothing to measure.
     """
-    sources = sorted({parse_reference(image.source).repository.registry for image in plan.images})
+    wanted = [image for image in plan.images if image.outcome in (Outcome.PLANNED, Outcome.UNCHANGED)]
+    sources = sorted({parse_reference(image.source).repository.registry for image in wanted})
     measurer = Measurer(command, access, folder)
     paths: list[MeasuredPath] = []
     makers: list[SampleMaker] = []
     host = describe_host()
-    sides = [] if configuration is None else _ask_sides(configuration, plan, tell)
+    sides = [] if configuration is None else _ask_sides(configuration, wanted, tell)
     for source in sources:
         name = secrets.token_hex(4)
         maker = SampleMaker(plan, source, folder, name, most_bytes // len(sources))
@@ -78,10 +80,12 @@ def bench_plan(
     return BenchFile(tuple(paths), best, sides=tuple(with_limits_found(one, measurer.limits) for one in sides))
 
 
-def _ask_sides(configuration: Configuration, plan: PlanFile, tell: Callable[[str], None]) -> list[PathSide]:
+def _ask_sides(
+    configuration: Configuration, wanted: Sequence[PlannedImage], tell: Callable[[str], None]
+) -> list[PathSide]:
     """Each registry of the plan: the sources for an image that they have, the destinations for one that nobody has."""
     asked: dict[tuple[str, Origin], tuple[Repository, Digest]] = {}
-    for image in plan.images:
+    for image in wanted:
         source, destination = (parse_reference(one).repository for one in (image.source, image.destination))
         if image.source_digest is not None:
             asked.setdefault((source.registry, Origin.SOURCE), (source, Digest(image.source_digest)))

@@ -79,7 +79,7 @@ def job_demand(
     cpu_s = worker_s + coordinator_s
     if size and not job.small:
         # What a stream takes beside its bytes, told in bytes.
-        work = max(1.0, worker_s / (byte.worker_s * share))
+        work = max(1.0, worker_s / (byte.worker_s * share) if byte.worker_s > 0 else size)
         return Demand(cpu_s, work, _stream_kind(worker, job, share, byte, path_of), streams=True)
     if worker_s <= 0:
         return Demand(cpu_s)

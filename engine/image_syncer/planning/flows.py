@@ -98,7 +98,9 @@ class Flows(Generic[_Token]):
     def next_at(self) -> float:
         """When the next flow ends; infinity where none does."""
         self._settle()
-        return self._now + min((group.next_in() for group in self._groups.values()), default=math.inf)
+        left_s = min((group.next_in() for group in self._groups.values()), default=math.inf)
+        # After years, what is left may be less than the clock can tell: time goes on all the same.
+        return max(self._now + left_s, math.nextafter(self._now, math.inf)) if left_s > 0 else self._now
 
     def advance(self, now: float) -> list[_Token]:
         """Time has passed until `now`, which is at most `next_at`: the flows that have ended."""

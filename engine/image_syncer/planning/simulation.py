@@ -36,6 +36,8 @@ __all__ = ["IMAGES_UNDER_WAY", "simulate"]
 
 IMAGES_UNDER_WAY = 256
 """As `coordinator.rules` has it."""
+SAMPLES = 1000
+"""So many in the time that has passed are enough: a run of a year takes some thousands, not a hundred million."""
 SAMPLE_S = 0.5
 """How often the scheduler is told how far transfers are, and thinks about streams."""
 REQUESTS_OF_A_TAG = 2
@@ -220,7 +222,7 @@ class _Simulation:
             self._scheduler.progress(worker, received)
         self._carry_out(self._scheduler.sample(self._time.now))
         if self._under_way:
-            self._time.after(SAMPLE_S, self._sample)
+            self._time.after(max(SAMPLE_S, self._time.now / SAMPLES), self._sample)
 
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:

@@ -160,12 +160,13 @@ class _Tally:
 
     def add(self, image: PlannedImage) -> None:
         self._outcomes[image.outcome] += 1
+        if image.outcome not in (Outcome.PLANNED, Outcome.UNCHANGED):
+            return
         source, target = parse_reference(image.source).repository, parse_reference(image.destination).repository
         first = image.source not in self._asked
         self._asked.add(image.source)
-        if image.outcome in (Outcome.PLANNED, Outcome.UNCHANGED):
-            self._ask(source.registry, Operation.HEAD_MANIFEST, int(first), told=True)
-            self._ask(target.registry, Operation.HEAD_MANIFEST, 1, told=True)
+        self._ask(source.registry, Operation.HEAD_MANIFEST, int(first), told=True)
+        self._ask(target.registry, Operation.HEAD_MANIFEST, 1, told=True)
         if image.outcome is not Outcome.PLANNED:
             return
         self._ask(source.registry, Operation.GET_MANIFEST, image.manifests if first else 0, told=True)

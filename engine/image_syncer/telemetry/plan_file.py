@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.errors import ConfigurationError, SyncError
-from image_syncer.oci import Digest
+from image_syncer.oci import Digest, InvalidReference, parse_reference
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 
@@ -30,6 +30,7 @@ FORMAT = 1
 """Of the file; one that is newer is refused."""
 _HINT = "Give the file that plan --save wrote."
 _MOST_BYTES = 2**63
+_BLOB_PARTS = 2
 _FACTS = (
     "source",
     "destination",
@@ -190,34 +191,62 @@ def load_plan(path: str) -> PlanFile:
 def _parse(data: Any) -> PlanFile:
     if not isinstance(data, dict) or data.get("kind") != "plan":
         raise ValueError("its kind is not “plan”")
-    if data.get("format") != FORMAT:
-        raise ValueError(f"its format is {data.get('format')!r}, and this release reads {FORMAT}")
-    blobs: list[PlannedBlob] = []
-    images = tuple(_image(one, blobs, number) for number, one in enumerate(data["images"], 1))
-    requests = {str(kind): _whole(count) for kind, count in data["requests"].items()}
+    written_as = data.get("format")
+    if type(written_as) is not int or written_as != FORMAT:
+        raise ValueError(f"its format is {written_as!r}, and this release reads {FORMAT}")
+    found, settings, requests, seconds = (data[name] for name in ("images", "settings", "requests", "seconds"))
+    for name, value, kind in (("images", found, list), ("settings", settings, dict), ("requests", requests, dict)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: it is no {'list' if kind is list else 'object'}")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _MOST_BYTES:
+        raise ValueError(f"seconds: {seconds!r} is no number from 0 on")
+    blobs = _Blobs()
+    images = tuple(_image(one, blobs, number) for number, one in enumerate(found, 1))
     return PlanFile(
         images,
-        tuple(blobs),
+        tuple(blobs.known),
         _text(data["started_at"]),
-        float(data["seconds"]),
-        dict(data["settings"]),
-        requests,
+        float(seconds),
+        settings,
+        {kind: _whole(count) for kind, count in requests.items()},
         _whole(data["surveyed"]),
     )
 
 
-def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> PlannedImage:
+class _Blobs:
+    """The blobs in the order in which they were spelt out, each with one size."""
+
+    def __init__(self) -> None:
+        self.known: list[PlannedBlob] = []
+        self._sizes: dict[str, int] = {}
+
+    def take(self, value: Any) -> int:
+        """The place of a blob that is spelt out, or of one that was."""
+        if not isinstance(value, list):
+            return _place(value, self.known)
+        if len(value) != _BLOB_PARTS:
+            raise ValueError(f"{value!r} is no digest with its size")
+        digest, size = str(Digest(_text(value[0]))), _whole(value[1], at_least=-1)
+        if self._sizes.setdefault(digest, size) != size:
+            raise ValueError(f"{digest} has two sizes, {self._sizes[digest]} and {size}")
+        self.known.append(PlannedBlob(digest, size))
+        return len(self.known) - 1
+
+
+def _image(data: Any, blobs: _Blobs, number: int) -> PlannedImage:
+    if not isinstance(data, dict):
+        raise ValueError(f"image {number} is no object")
     try:
-        places: list[int] = []
-        for one in data.get("blobs", ()):
-            if isinstance(one, list):
-                digest, size = one
-                blobs.append(PlannedBlob(_text(digest), _whole(size, at_least=-1)))
-            places.append(len(blobs) - 1 if isinstance(one, list) else _place(one, blobs))
+        outcome = Outcome(data["outcome"])
+        places = [blobs.take(one) for one in data.get("blobs", ())]
+        source, destination = _text(data["source"]), _text(data["destination"])
+        if outcome in (Outcome.PLANNED, Outcome.UNCHANGED):
+            parse_reference(source)
+            parse_reference(destination)
         return PlannedImage(
-            source=_text(data["source"]),
-            destination=_text(data["destination"]),
-            outcome=Outcome(data["outcome"]),
+            source=source,
+            destination=destination,
+            outcome=outcome,
             reason=_maybe_text(data, "reason"),
             source_digest=_maybe_digest(data, "source_digest"),
             digest=_maybe_digest(data, "destination_digest"),
@@ -226,9 +255,9 @@ def _image(data: dict[str, Any], blobs: list[PlannedBlob], number: int) -> Plann
             rule=_maybe_rule(data),
             manifests=_whole(data.get("manifests", 0)),
             blobs=tuple(places),
-            present=frozenset(_place(one, blobs) for one in data.get("present", ())),
+            present=frozenset(_place(one, blobs.known) for one in data.get("present", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, InvalidReference) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"in image {number}, {what}") from None
 
@@ -251,7 +280,7 @@ def _maybe_rule(data: dict[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _place(value: Any, blobs: list[PlannedBlob]) -> int:
-    if not isinstance(value, int) or not 0 <= value < len(blobs):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(blobs):
         raise ValueError(f"{value!r} is no place of a blob")
     return value
 

@@ -88,3 +88,14 @@ def test_no_resource_gives_more_than_it_has_and_none_is_idle(flows_given: list[t
     for name, capacity in (("machine", 3.0), ("path 0", 1.0), ("path 1", 2.0)):
         assert flows.used[name] <= capacity * last * (1 + 1e-6)
     assert math.isfinite(last)
+
+
+def test_a_little_work_ends_late_in_time_too() -> None:
+    """At such a time, the clock tells no millionth of a second."""
+    flows: Flows[str] = Flows({"cpu": 1.0})
+    flows.advance(6.5e9)
+    flows.begin(FlowKind(("job",), {"cpu": 1.0}), 123.4567e-6, "job")
+    for _ in range(5):
+        if flows.advance(flows.next_at()) == ["job"]:
+            return
+    pytest.fail("it never ends")
