@@ -23,13 +23,21 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 def nearest_option(name: str, context: click.Context) -> str:
-    """What to write instead of an option that the verb does not have: the verbs that do have it, or the nearest."""
+    """What to write instead of an option that the verb does not have: the verbs that do have it, or the nearest. Those
+    of the command itself, such as --version, stand before every verb.
+    """
+    root = context.find_root().command
+    own = {one: f"image-syncer {one}" for one in _options(root) if one not in _options(context.command)}
+    if name in own:
+        return f" Did you mean {own[name]}?"
     if name.startswith("--"):
-        root = context.find_root().command
         others = [path for path, command in _verbs(root) if name in _options(command)]
         if others and len(others) <= _MOST_VERBS:
             return f" It is an option of {' and '.join(others)}."
-    return nearest(name, _options(context.command))
+    question = nearest(name, [*_options(context.command), *own])
+    return next(
+        (f" Did you mean {full}?" for one, full in own.items() if question == f" Did you mean {one}?"), question
+    )
 
 
 def nearest_verb(word: str, group: click.Group, root: click.Command) -> str:

@@ -73,6 +73,8 @@ def test_the_version(command: Command) -> None:
         (["sync", "--arhc", "x"], "no such option: --arhc. Did you mean --arch?"),
         (["copy", "a", "b", "--platfrom", "x"], "no such option: --platfrom. Did you mean --platform?"),
         (["--zzzzzzzz"], "no such option: --zzzzzzzz."),
+        (["--versoin"], "no such option: --versoin. Did you mean image-syncer --version?"),
+        (["copy", "--version"], "no such option: --version. Did you mean image-syncer --version?"),
         (["snyc"], "no such verb: snyc. Did you mean sync?"),
         (["config", "chekc"], "no such verb: config chekc. Did you mean check?"),
         (["schema"], "no such verb: schema. Did you mean config schema?"),
