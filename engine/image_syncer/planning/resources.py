@@ -42,6 +42,22 @@ LEAST = {
     "small_bytes": 0,
 }
 """Of what the user may set."""
+NONE_LESS = (
+    "retries",
+    "retry_for_s",
+    "give_up_after_s",
+    "connect_timeout_s",
+    "stall_timeout_s",
+    "answer_timeout_s",
+    "longest_wait_s",
+    "fan_out_lag_s",
+    "silence_s",
+    "watchdog_s",
+    "deadline_s",
+)
+"""Counts and times that are not negative; the command's options see to that themselves."""
+SHORTEST_INTERVAL_S = 0.001
+"""With less between two looks at the progress, a run would do little else."""
 SPARE_FILES = 32
 """What any process has open: the interpreter's, the loop's, log and report."""
 
@@ -90,6 +106,26 @@ class Resources:
         }
 
 
+def _mistakes_in(settings: Settings) -> list[Problem]:
+    """What no run can go by."""
+    bounds: dict[str, float] = {**LEAST, **dict.fromkeys(NONE_LESS, 0), "progress_interval_s": SHORTEST_INTERVAL_S}
+    problems = []
+    for name, least in bounds.items():
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            what = f"{type(value).__name__} is no number"
+        elif value >= least:
+            continue
+        elif least == 1:
+            what = f"{value} is not a positive number"
+        else:
+            what = f"{value} is less than {least:g}"
+        problems.append(Problem("settings", None, name, what, f"leave it out, or give at least {least:g}"))
+    return problems
+
+
 def decide_resources(settings: Settings, machine: Machine) -> Resources:
     """Fill in what the user left open, and shrink windows and buffers until all of them fit under the memory ceiling.
 
@@ -97,12 +133,7 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     where buffers of that size have no room beside them, there are no small blobs. Raises ConfigurationError where one
     stream of the smallest window does not fit, where too few files may be open, and for a setting that is not positive.
     """
-    problems = [
-        Problem("settings", None, name, f"{value} is not a positive number", "leave it out, or give at least 1")
-        for name, least in LEAST.items()
-        if (value := getattr(settings, name)) is not None and value < least
-    ]
-    if problems:
+    if problems := _mistakes_in(settings):
         raise ConfigurationError(problems)
     memory = settings.memory_bytes
     if memory is None:

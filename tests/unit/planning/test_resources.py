@@ -160,6 +160,25 @@ def test_a_negative_size_of_small_blobs_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("retries", -1, "-1 is less than 0"),
+        ("connect_timeout_s", -0.5, "-0.5 is less than 0"),
+        ("deadline_s", float("nan"), "nan is less than 0"),
+        ("progress_interval_s", 0, "0 is less than 0.001"),
+        ("workers", "4", "str is no number"),
+        ("retries", True, "bool is no number"),
+    ],
+)
+def test_what_no_run_can_go_by_is_refused(name: str, value: object, what: str) -> None:
+    """A program may write anything: a run that looked at its progress without a pause did nothing else."""
+    with pytest.raises(ConfigurationError) as caught:
+        decide_resources(Settings(**{name: value}), Machine(cpus=2))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.key, problem.what) == ("settings", name, what)
+
+
+@pytest.mark.parametrize(
     ("most", "shares"), [(None, (None, None)), (1, (1, 1)), (2, (1, 1)), (4, (1, 3)), (100, (25, 75))]
 )
 def test_connections_are_shared_between_coordinator_and_workers(
