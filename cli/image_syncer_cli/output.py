@@ -18,7 +18,7 @@ _MAX_LINE = 400
 
 def say(text: str, *, err: bool = False) -> None:
     """Writes one or more lines, without anything in them that a terminal would obey. A reader or a terminal that has
-    gone is no error: the run is worth more than its output.
+    gone is no error: the run is worth more than its output. Nor does it wait for one that does not read standard error.
     """
     if not text.isprintable():
         from image_syncer.errors import visible
@@ -26,8 +26,13 @@ def say(text: str, *, err: bool = False) -> None:
         text = visible(text, keep="\n\t")
     stream = sys.stderr if err else sys.stdout
     try:
-        stream.write(f"{text}\n")
-        stream.flush()
+        if err:
+            from image_syncer.telemetry.patient_writing import write_line
+
+            write_line(stream, text)
+        else:
+            stream.write(f"{text}\n")
+            stream.flush()
     except OSError as error:
         if error.errno not in GONE:
             raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.telemetry.patient_writing import write_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ class _Sink:
         self._format = log_format
         self._colors = colors
         self._renderer: Renderer | None = None
+        self._lost = 0
 
     def write(self, event: Mapping[str, Any]) -> None:
         if self._renderer is None:
@@ -50,12 +52,17 @@ class _Sink:
         # its place while it runs, and prints what comes above its own lines.
         stream = self._stream if self._stream is not None else sys.stderr
         try:
-            stream.write(f"{self._renderer(None, '', dict(event))}\n")
-            stream.flush()
+            is_read = write_line(stream, self._renderer(None, "", dict(event)))
         except (OSError, ValueError) as error:
             # The reader has gone, or the disk is full. A run is worth more than its log.
             self.level = _SILENT
             get_logger(__name__).warning("a log cannot be written any more", reason=str(error))
+            return
+        if not is_read:
+            self._lost += 1
+        elif self._lost:
+            lost, self._lost = self._lost, 0
+            get_logger(__name__).warning("lines of a log were lost, since nobody read them", lines=lost)
 
     def close(self) -> None:
         if self._stream is not None and self._stream not in (sys.stdout, sys.stderr):
