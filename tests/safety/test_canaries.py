@@ -118,16 +118,20 @@ class Nest:
             "no_proxy": "*",
         }
 
-    def start(self, *words: object, script: str | None = None, given: bytes | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *words: object, script: str | None = None, given: bytes | None = None, err: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Standard error goes to the file `err`, if there is one."""
         program = [sys.executable, "-c", script] if script else [sys.executable, "-m", "image_syncer_cli"]
-        return subprocess.Popen(
-            [*program, *map(str, words)],
-            cwd=self.directory,
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        with ExitStack() as stack:
+            return subprocess.Popen(
+                [*program, *map(str, words)],
+                cwd=self.directory,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if err is None else stack.enter_context(err.open("wb")),
+            )
 
     def run(self, *words: object, script: str | None = None, given: bytes | None = None) -> tuple[int, str]:
         """Exit code and standard error; no secret is in anything that the run left behind."""

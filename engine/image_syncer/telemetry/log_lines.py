@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["bound_logger", "renderer_of"]
 
 _MAX_DEPTH = 8
+MOST_CHARS = 32 * 2**10
+"""Of one text. A traceback has a few thousand; what is longer, somebody else has written."""
+MOST_ITEMS = 1000
+"""Of one list or mapping."""
 _MANY_LINES = ("exception", "traceback", "stack", "text")
 """Fields of ours with ends of line: tracebacks, and what workers print."""
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
@@ -57,14 +63,22 @@ def _redact_all(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 def _redacted(value: object, key: object, depth: int) -> object:
     if isinstance(key, str) and key.lower() in _SECRET_KEYS and value:
         return "…"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # which no JSON has
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if depth < _MAX_DEPTH:
         if isinstance(value, Mapping):
-            return {str(name): _redacted(item, name, depth + 1) for name, item in value.items()}
+            items = itertools.islice(value.items(), MOST_ITEMS)
+            return {visible(redact(str(name))): _redacted(item, name, depth + 1) for name, item in items}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [_redacted(item, None, depth + 1) for item in value]
-    return visible(redact(str(value)), keep="\n" if key in _MANY_LINES else "")
+            return [_redacted(item, None, depth + 1) for item in itertools.islice(value, MOST_ITEMS)]
+    text = redact(str(value))  # before it is cut, perhaps in the middle of a secret
+    if len(text) > MOST_CHARS:
+        # The end too, since that of a traceback says what it was.
+        half = MOST_CHARS // 2
+        text = f"{text[:half]} … ({len(text):,} characters) … {text[-half:]}"
+    return visible(text, keep="\n" if key in _MANY_LINES else "")
 
 
 def _write(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -9,6 +9,7 @@ import pytest
 
 from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import configure_logging, get_logger, logs
+from image_syncer.telemetry.log_lines import MOST_CHARS, MOST_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +97,32 @@ def test_a_value_that_holds_itself_is_no_trap() -> None:
     configure_logging(stream=stream)
     get_logger("net").warning("round", loop=loop)
     assert "round" in stream.getvalue()
+
+
+def test_a_line_is_bounded_whatever_somebody_else_has_written() -> None:
+    stream = io.StringIO()
+    configure_logging(log_format="json", stream=stream)
+    # The cut would go through the middle of the secret.
+    text = "a" * (MOST_CHARS // 2 - 12) + f" password={SECRET} " + "b" * 10**6 + "the end"
+    get_logger("test").warning("worker output", text=text, many=list(range(10**5)), fields={"x" * 10: text})
+    line = stream.getvalue()
+    assert len(line) < 4 * MOST_CHARS
+    assert SECRET[:6] not in line
+    told = json.loads(line)
+    assert told["text"].endswith("the end")
+    assert len(told["many"]) == MOST_ITEMS
+
+
+def test_what_json_has_no_number_for_is_text() -> None:
+    stream = io.StringIO()
+    configure_logging(log_format="json", stream=stream)
+    get_logger("test").warning("registry is paced", rates=[float("inf"), float("nan"), 1.5], **{"a\x1b[2J\n": 1})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line, parse_constant=refuse)["rates"] == ["inf", "nan", 1.5]
 
 
 def test_other_libraries_go_the_same_way() -> None:
