@@ -27,7 +27,7 @@ def say(text: str, *, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     try:
         if err:
-            from image_syncer.telemetry.patient_writing import write_line
+            from image_syncer import write_line
 
             write_line(stream, text)
         else:

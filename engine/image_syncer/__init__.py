@@ -165,6 +165,7 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.listening import parse_listen
     from image_syncer.telemetry.looking_on import look_on
     from image_syncer.telemetry.markdown_summary import append_markdown, markdown_summary
+    from image_syncer.telemetry.patient_writing import write_line
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.planned_work import PlannedWork, planned_work
@@ -405,6 +406,7 @@ __all__ = [
     "verify_async",
     "what_if",
     "workload_of",
+    "write_line",
 ]
 
 _ROOMS = {
@@ -531,6 +533,7 @@ _ROOMS = {
     "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.listening": ("parse_listen",),
     "telemetry.looking_on": ("look_on",),
+    "telemetry.patient_writing": ("write_line",),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.failure_groups": (
