@@ -313,6 +313,25 @@ def test_the_synchronous_form_refuses_a_loop_that_runs(world: World) -> None:
         asyncio.run(main())
 
 
+def test_the_synchronous_form_leaves_the_thread_as_it_was(world: World) -> None:
+    world.add_images(1, layer_bytes=1000)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    descriptor = os.open(os.devnull, os.O_RDWR | os.O_NONBLOCK)
+    before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    try:
+        assert image_syncer.sync(world.configuration, world.settings()).exit_code == 0
+        assert signal.set_wakeup_fd(before) == descriptor
+        assert asyncio.get_event_loop_policy().get_event_loop() is loop
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(descriptor)
+        asyncio.set_event_loop(None)
+        loop.close()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
 def test_the_synchronous_form_tells_the_same_events(world: World) -> None:
     world.add_images(2, layer_bytes=1000)
     events: list[image_syncer.Event] = []

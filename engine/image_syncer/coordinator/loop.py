@@ -32,8 +32,7 @@ def run_in_loop(work: Coroutine[None, None, _Result]) -> _Result:
     except RuntimeError:
         work.close()
         raise
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loop = uvloop.new_event_loop()  # it is not set as that of the thread: a program may have set its own
     try:
         return loop.run_until_complete(work)
     finally:
@@ -45,5 +44,4 @@ def run_in_loop(work: Coroutine[None, None, _Result]) -> _Result:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
-            asyncio.set_event_loop(None)
             loop.close()
