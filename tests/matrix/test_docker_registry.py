@@ -10,7 +10,7 @@ import pytest
 from image_syncer.embedded import DemoImage, audit_registry, push_over_http
 from image_syncer.errors import SyncError
 from image_syncer.telemetry import Outcome
-from matrix.bench import LARGE_BYTES, SMALL_BYTES, SMALL_LIMIT, STALL_S, WAIT_S
+from matrix.bench import LARGE_BYTES, PATIENT_S, SMALL_BYTES, SMALL_LIMIT, WAIT_S
 from matrix.cells import CELLS, OPENING, SOURCE_SIDE, TOKENS, Kind, Moment, Operation, impossible
 from matrix.outcomes import expected
 from matrix.plan import arrange
@@ -62,7 +62,7 @@ def test_what_strikes_once_comes_to_the_same_outcome_there(tmp_path: Path) -> No
             exit_code=None,
             workers=2,
             small_bytes=SMALL_LIMIT,
-            stall_timeout_s=2 * STALL_S,
+            stall_timeout_s=2 * PATIENT_S,
             longest_wait_s=WAIT_S,
             give_up_after_s=WAIT_S,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, event, example, given, note, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ LARGE_BYTES, SMALL_BYTES = 90_000, 2_000
 STALL_S, WAIT_S = 1.0, 4.0
 MOST_SECONDS = 60.0
 """Of one run: each of its faults costs at most a time-out and a pause, and some follow each other."""
-RUNS = 20
+RUNS, MANY_RUNS = 8, 60
 STATUSES = (400, 401, 403, 404, 409, 413, 416, 429, 500, 502, 503, 504, 522)
 _BREAKS = (Action.RESET, Action.CLOSE)
 _EDITS = (Action.FLIP, Action.SHORTEN, Action.LENGTHEN, Action.OVERSTATE, Action.UNDERSTATE)
@@ -66,10 +67,25 @@ plans = st.tuples(
 )
 
 
-@settings(max_examples=RUNS, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+calm = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@settings(calm, max_examples=RUNS)
 @given(plans)
 @example(([], [], 1, False))
 def test_whatever_breaks_nothing_is_wrong_and_a_rerun_makes_it_right(tmp_path: Path, plan: Any) -> None:
+    try_plan(tmp_path, plan)
+
+
+@pytest.mark.slow
+@settings(calm, max_examples=MANY_RUNS)
+@given(plans)
+def test_the_same_of_many_plans(tmp_path: Path, plan: Any) -> None:
+    try_plan(tmp_path, plan)
+
+
+def try_plan(tmp_path: Path, plan: Any) -> None:
+    """One run with faults, and one without."""
     at_source, at_destination, images, trusting = plan
     note(f"source: {at_source}\ndestination: {at_destination}\n{images} images, trusting: {trusting}")
     with ExitStack() as stack:
