@@ -27,8 +27,12 @@ PLACES = {
     "in a callback of the loop": "sabotaged(mover.Mover, 'settle')",
     "in the pulse": "sabotaged(mover.Mover, 'tick')",
 }
-DEATHS = {"in the pulse": 4}
-"""The first time the blob has come further than ever before, and is not suspected."""
+SUSPECTED = 3
+"""How many workers have to die with a blob before it is given up."""
+MOST_DEATHS = {"in the pulse": SUSPECTED + 5}
+"""Where a blob has come further than ever before it is not suspected: so the first time, and whenever the pulse is late
+on a busy machine.
+"""
 PULSE_S = 1.5
 """A blob that is under way for so long sees at least one tick."""
 
@@ -44,7 +48,9 @@ def test_a_mistake_in_a_worker_fails_its_image_alone_and_quietly(pair: Pair, pla
     with pair.run("--workers", "2", sabotage=sabotage) as run:
         assert run.wait() == 1, run.err
         crashes = run.events("worker crashed")
-    assert [event["level"] for event in crashes] == ["error", "debug"] * DEATHS.get(place, 3)
+    deaths = len(crashes) // 2
+    assert [event["level"] for event in crashes] == ["error", "debug"] * deaths
+    assert SUSPECTED <= deaths <= MOST_DEATHS.get(place, SUSPECTED)
     assert crashes[0]["reason"] == "LookupError: a drawer is empty"
     assert "Traceback" in crashes[1]["traceback"]
     outcomes = {image["destination"].partition("/")[2]: image for image in run.report["images"]}
