@@ -31,7 +31,21 @@ def _parse_picture(_ctx: click.Context, _param: click.Parameter, value: str | No
     return value
 
 
-@click.command(cls=Verb, short_help="Show what a run did, from its report; or compare two.")
+class _ReportVerb(Verb):
+    """Says what --plot takes where half of it is missing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            name = error.option_name
+            if name not in ("--plot", "--png"):
+                raise
+            wanted = f"{name} needs the name of a figure and a file, as in {name} waits waits.png"
+            raise click.UsageError(f"{wanted}: {', '.join(FIGURE_NAMES)}.", ctx) from None
+
+
+@click.command(cls=_ReportVerb, short_help="Show what a run did, from its report; or compare two.")
 @click.argument("file", metavar="FILE")
 @click.argument("later", metavar="[LATER]", required=False)
 @click.option(

@@ -48,7 +48,8 @@ def write(path: Path, images: Iterable[ImageResult] = (COPIED,), moved: int = 3,
         (["--html", "a.html", "--junit", "./a.html"], "--html and --junit name the same file: ./a.html"),
         (["--plot", "waits", "a.png", "--plot", "workers", "a.png"], "--plot and --plot name the same file: a.png"),
         (["--html", "-"], "--html needs the name of a file; that of standard output is /dev/stdout"),
-        (["--plot", "waits"], "Option '--plot' requires 2 arguments"),
+        (["--png", "x.png"], "--png needs the name of a figure and a file, as in --png waits waits.png: throughput,"),
+        (["--html"], "Option '--html' requires an argument"),
     ],
 )
 def test_one_file_for_each(

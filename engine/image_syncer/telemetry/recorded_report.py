@@ -6,9 +6,10 @@ The file comes from a disk, and perhaps from a stranger: everything that is used
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRe
 
 __all__ = ["RecordedReport", "load_report"]
 
+_BEFORE_TRANSFERS, _AFTER_TRANSFERS = b'\n],\n"transfers": [\n', b"\n],\n"
 _HINT = "Give the file that --report of a run wrote."
 _MOST = 2.0**63
 """No size, count or number of seconds is larger; arithmetic on what is smaller stays finite."""
@@ -60,13 +62,35 @@ def load_report(path: str) -> RecordedReport:
     except OSError as error:
         raise ConfigurationError(f"the report {path} cannot be read: {error.strerror}", hint=_HINT) from None
     try:
-        document = orjson.loads(raw)
+        try:
+            return _parse(*_in_pieces(raw))
+        except orjson.JSONDecodeError:  # written by something else, or cut off
+            return _parse(orjson.loads(raw))
     except orjson.JSONDecodeError as error:
         raise _not_json(path, raw, error) from None
-    try:
-        return _parse(document)
     except _Wrong as wrong:
         raise ConfigurationError(f"{path} is no report of image-syncer: {wrong}", hint=_HINT) from None
+
+
+def _in_pieces(raw: bytes) -> tuple[object, Iterable[object]]:
+    """The document without its transfers, and these one by one, as `ReportWriter` writes them a line each: hundreds of
+    thousands of JSON objects at once would take several times the memory of the file. Raises JSONDecodeError, in the
+    middle too, where it is not so.
+    """
+    at = raw.find(_BEFORE_TRANSFERS)
+    begin = at + len(_BEFORE_TRANSFERS)
+    end = raw.find(_AFTER_TRANSFERS, begin - 1)
+    if at < 0 or end < 0:
+        raise orjson.JSONDecodeError("no transfers, one a line", "", 0)
+    return orjson.loads(raw[:begin] + raw[end:]), _lines(raw, begin, end)
+
+
+def _lines(raw: bytes, begin: int, end: int) -> Iterator[object]:
+    while begin < end:
+        last = raw.find(b"\n", begin, end)
+        last = end if last < 0 else last
+        yield orjson.loads(raw[begin:last].removesuffix(b","))
+        begin = last + 1
 
 
 class _Wrong(Exception):  # noqa: N818 - says what is wrong, and never leaves this module
@@ -87,7 +111,8 @@ def _not_json(path: str, raw: bytes, error: orjson.JSONDecodeError) -> Configura
     return ConfigurationError(f"{path} is not JSON: {error.msg} (line {error.lineno})", hint=_HINT)
 
 
-def _parse(document: object) -> RecordedReport:
+def _parse(document: object, lines: Iterable[object] | None = None) -> RecordedReport:
+    """The report; its transfers are those of `lines`, where there are any."""
     if not isinstance(document, Mapping):
         raise _Wrong("it is no JSON object")
     for name, kind in (("images", list), ("totals", Mapping), ("settings", Mapping)):
@@ -110,8 +135,8 @@ def _parse(document: object) -> RecordedReport:
         resumes={str(name): int(count) for name, count in _usage(document.get("resumes", {})).items()},
         limits=_limits(document.get("limits", {})),
     )
-    transfers = document.get("transfers", [])
-    if not isinstance(transfers, list):
+    transfers = document.get("transfers", []) if lines is None else lines
+    if lines is None and not isinstance(transfers, list):
         raise _Wrong("its transfers are no list")
     moved = tuple(_transfer(each, number) for number, each in enumerate(transfers, 1))
     return RecordedReport(report, moved, tuple(unfinished), _pruned(document.get("pruned")), document["images"])
@@ -248,13 +273,13 @@ def _parse_transfer(data: object) -> TransferRecord:
     record = TransferRecord(
         digest=_text(data, "digest"),
         size_bytes=_whole(data, "size_bytes", at_least=-1),
-        source=_text(data, "source"),
-        destinations=_texts(data, "destinations"),
+        source=intern(_text(data, "source")),
+        destinations=tuple(map(intern, _texts(data, "destinations"))),
         worker=_whole(data, "worker"),
         began_s=_number(data, "began_s"),
         ended_s=_number(data, "ended_s"),
         bytes_moved=_whole(data, "bytes_moved"),
-        outcomes=_texts(data, "outcomes"),
+        outcomes=tuple(map(intern, _texts(data, "outcomes"))),
         pauses=_whole(data, "pauses") if "pauses" in data else 0,
         source_resumes=_whole(data, "source_resumes") if "source_resumes" in data else 0,
         destination_resumes=_whole(data, "destination_resumes") if "destination_resumes" in data else 0,

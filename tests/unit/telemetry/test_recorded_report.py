@@ -162,3 +162,40 @@ def test_what_mirrors_gave_is_read_where_it_is_there(tmp_path: Path) -> None:
         path.write_text(json.dumps(document | {"mirrors": wrong}))
         with pytest.raises(ConfigurationError, match=r"mirrors|bytes"):
             load_report(str(path))
+
+
+@pytest.mark.parametrize("records", [(), (RECORD,), (RECORD,) * 3])
+def test_a_report_that_was_written_anew_is_the_same(tmp_path: Path, records: tuple[TransferRecord, ...]) -> None:
+    """As other programs write JSON: on one line, or with each value on its own."""
+    path = written(tmp_path, *records, images=(ImageResult("src/r:1", "dst/r:1", Outcome.COPIED),))
+    streamed = load_report(str(path))
+    for indent in (None, 0, 2):
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=indent))
+        assert load_report(str(path)) == streamed
+    assert len(streamed.transfers) == len(records)
+
+
+def test_a_broken_line_among_transfers_is_told_by_its_number(tmp_path: Path) -> None:
+    path = written(tmp_path, RECORD, RECORD, RECORD)
+    lines = path.read_text().splitlines()
+    second = next(number for number, line in enumerate(lines) if "sha256:ab" in line) + 1
+    path.write_text("\n".join([*lines[:second], lines[second].replace('"digest"', "digest"), *lines[second + 1 :]]))
+    with pytest.raises(ConfigurationError, match=rf"is not JSON: .* \(line {second + 1}\)"):
+        load_report(str(path))
+    path.write_text(
+        "\n".join([*lines[:second], lines[second].replace('"worker":2', '"worker":-2'), *lines[second + 1 :]])
+    )
+    with pytest.raises(ConfigurationError, match="in transfer 2, worker is no whole number"):
+        load_report(str(path))
+
+
+def test_transfers_are_not_held_twice(tmp_path: Path) -> None:
+    import tracemalloc
+
+    path = written(tmp_path, *[RECORD] * 20_000)
+    tracemalloc.start()
+    recorded = load_report(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(recorded.transfers) == 20_000
+    assert peak < 3.5 * path.stat().st_size
