@@ -23,6 +23,7 @@ from image_syncer.config import (
 )
 from image_syncer.config.policy import NameLists, NamePattern, Policy
 from image_syncer.config.referrers import parse_referrer_selection
+from image_syncer.coordinator.control import RunControl
 from image_syncer.embedded import Behaviour
 from image_syncer.embedded.made import MadeBlob
 from image_syncer.errors import ConfigurationError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from image_syncer.embedded import EmbeddedRegistry, Storage
-    from image_syncer.telemetry import Report
+    from image_syncer.telemetry import Report, Snapshot
 
 SETTINGS = Settings(workers=1, connect_timeout_s=5.0, referrers=parse_referrer_selection("all"))
 PART_BYTES = 2**14
@@ -122,6 +123,42 @@ def test_what_is_exported_and_imported_is_what_there_was(gap: Gap) -> None:
     before = gap.uploads(lab.destination)
     assert gap.bring().totals.bytes_moved == 0
     assert gap.uploads(lab.destination) == before
+
+
+class Pausing:
+    """Pauses a run as it begins, and lets it go on when that was seen."""
+
+    def __init__(self) -> None:
+        self.control = RunControl()
+        self.control.pause()
+        self.seen: list[str | None] = []
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        self.seen.append(snapshot.held)
+        if snapshot.held == "paused":
+            self.control.resume()
+
+
+def test_exports_and_imports_are_controlled_as_other_runs_are(gap: Gap) -> None:
+    gap.lab.push(gap.lab.content.image(2))
+    out, back = Pausing(), Pausing()
+    configuration = Configuration(gap.lab._all_rules(), gap._book())
+    where = gap.directory / "bundle"
+    done = export_bundle(configuration, SETTINGS, where, on_progress=out.on_progress, control=out.control)
+    assert done.bundle is not None
+    report = import_bundle(
+        check_bundles(where, []),
+        Target(gap.lab.destination.address, ""),
+        SETTINGS,
+        known=Configuration((), gap._book()),
+        on_progress=back.on_progress,
+        control=back.control,
+    )
+    assert report.exit_code == 0
+    for one in (out, back):
+        assert one.seen[0] == "paused"
+        assert one.seen[-1] is None
+    assert contents(gap.lab.destination.storage) == contents(gap.lab.source.storage)
 
 
 def test_names_are_those_of_the_rules_below_the_prefix_and_a_dry_run_writes_nothing(gap: Gap) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cli.test_main import SOURCE_ROOTS
 from image_syncer.telemetry import Outcome, Snapshot, TransferRow
-from image_syncer_cli.render import is_live_terminal, progress_line
+from image_syncer_cli.render import LineDisplay, is_live_terminal, progress_line
 from image_syncer_cli.transfer_rows import transfer_cells
 
 ROWS = tuple(
@@ -77,6 +77,17 @@ def test_what_is_a_live_terminal(monkeypatch: pytest.MonkeyPatch, environ: dict[
     assert is_live_terminal(environ) is live
     monkeypatch.setattr("sys.stderr", io.StringIO())
     assert is_live_terminal(environ) is False
+
+
+def test_lines_tell_of_a_watch_that_waits_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    display = LineDisplay(every_s=1000.0)
+    for _ in range(3):
+        display.tell(["watch: the next round is due in 10 s", "more"])
+    LineDisplay(as_json=True).tell(["watch: waits"])
+    assert capsys.readouterr().err.splitlines() == [
+        "watch: the next round is due in 10 s",
+        '{"event": "watch", "text": "watch: waits"}',
+    ]
 
 
 ON_A_TERMINAL = """
