@@ -110,7 +110,9 @@ class Measurer:
                 raise
             size = said.seek(0, os.SEEK_END)
             said.seek(max(0, size - _LAST_WORDS))
-            return code, said.read().decode(errors="replace").strip()
+            lines = said.read().decode(errors="replace").splitlines()
+            whole = lines if size <= _LAST_WORDS else lines[1:]
+            return code, " ".join(" ".join(whole or lines).split())
 
     @staticmethod
     def _end(child: subprocess.Popen[bytes]) -> None:

@@ -52,7 +52,7 @@ def _rule(source: Reference, own: OwnChoices, images: list[PlannedImage]) -> Rul
     destinations: list[Destination] = []
     for image in images:
         try:
-            destination = parse_reference(image.destination)
+            destination = _destination_of(image, source)
             digests[image.destination] = Digest(image.digest or "")
             there[image.destination] = Digest(image.replaced_digest) if image.replaced_digest else None
         except ValueError as error:
@@ -71,6 +71,16 @@ def _rule(source: Reference, own: OwnChoices, images: list[PlannedImage]) -> Rul
         only=own[2],
         pin=Pin(pinned, digests, there),
     )
+
+
+def _destination_of(image: PlannedImage, source: Reference) -> Reference:
+    """Raises ValueError where it is none under which the run would look for what it is held to."""
+    destination = parse_reference(image.destination)
+    if source.tag is not None and destination.tag is None:
+        raise ValueError(f"its destination {image.destination} has no tag")
+    if source.tag is not None and destination.digest is not None:
+        raise ValueError(f"its destination {image.destination} has a digest beside the tag")
+    return destination
 
 
 def _unusable(image: PlannedImage, error: Exception) -> ConfigurationError:

@@ -130,6 +130,17 @@ def test_an_image_without_its_digests_is_not_copied(tmp_path: Path) -> None:
         planned_work(load_plan(str(path)))
 
 
+@pytest.mark.parametrize("destination", ["b.example/x", f"b.example/x@{BASE.digest}", f"b.example/x:1@{BASE.digest}"])
+def test_a_destination_to_which_its_digest_would_not_be_held_is_refused(tmp_path: Path, destination: str) -> None:
+    path = tmp_path / "plan.json"
+    write(path, ("a.example/x:1", "b.example/x:1", ImageShape(1, (BASE,))))
+    data = json.loads(path.read_text())
+    data["images"][0].update(destination=destination, source_digest=BASE.digest, destination_digest=BASE.digest)
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigurationError, match="its destination"):
+        planned_work(load_plan(str(path)))
+
+
 @pytest.mark.parametrize(
     ("text", "what"), [("", "is empty"), ('{"kind": "pl', "is not JSON"), (None, "cannot be read")]
 )
