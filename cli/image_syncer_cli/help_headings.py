@@ -23,7 +23,7 @@ VERB_HEADINGS = {
 """Verbs by what they are for, most needed first."""
 
 OPTION_HEADINGS = {
-    "Files and registries": ("--auth", "--images", "--config", "--plan", "--insecure"),
+    "Files and registries": ("--auth", "--images", "--config", "--plan", "--bench", "--insecure"),
     "What to copy": (
         *("--os", "--arch", "--missing-platform", "--all-tags", "--platform", "--force", "--on-conflict"),
         *("--referrers", "--verify", "--dry-run"),

@@ -21,7 +21,16 @@ from image_syncer_cli.verb import Verb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer import ClusterAddress, Configuration, Pruning, Report, Settings, Webhook
+    from image_syncer import (
+        ClusterAddress,
+        Configuration,
+        Pruning,
+        Report,
+        RunControl,
+        Settings,
+        Snapshot,
+        Webhook,
+    )
 
 __all__ = ["sync"]
 
@@ -56,6 +65,12 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
     metavar="FILE",
     help="Copy what this file of plan --save says, and nothing else, instead of --images.",
 )
+@click.option(
+    "--bench",
+    callback=file_name,
+    metavar="FILE",
+    help="With --plan: tell the time left from the start, by what bench --save measured.",
+)
 @notify_options
 @run_options
 @control_option
@@ -70,6 +85,7 @@ def sync(
     images: str | None,
     config: str | None,
     plan: str | None,
+    bench: str | None,
     webhooks: tuple[Webhook, ...],
     notify_file: str | None,
     notify_when: str,
@@ -86,6 +102,8 @@ def sync(
         _refuse_beside_a_plan(images, pruning)
     elif images is None and config is None:
         raise click.UsageError("nothing to copy: give --images FILE (and --auth FILE), or --config FILE.")
+    if bench is not None:
+        _refuse_a_bench(plan, given, on_cluster=cluster is not None)
     if not pruning.prune and not pruning.is_empty:
         raise click.UsageError("--yes and the options of a prune go with --prune, which was not given.")
     if pruning.yes and given.dry_run:
@@ -99,6 +117,8 @@ def sync(
     else:
         configuration, given = _read_plan(plan, auth, config, given)
     engine = None if cluster is None else _on_cluster(cluster, configuration)
+    if bench is not None and plan is not None:
+        engine = _foreseeing(plan, bench, engine)
     if pruning.prune:
         engine = _pruning_after(pruning.build(given.on_conflict), engine)
     if told := read_webhooks(webhooks, notify_file):
@@ -111,6 +131,40 @@ def _refuse_beside_a_plan(images: str | None, pruning: PruneOptions) -> None:
         raise click.UsageError("--plan and --images were given together: the plan has the images already.")
     if pruning.prune:
         raise click.UsageError("--prune looks at all rules of the files, and a plan has none: prune without --plan.")
+
+
+def _refuse_a_bench(plan: str | None, given: RunOptions, *, on_cluster: bool) -> None:
+    if plan is None:
+        raise click.UsageError("--bench goes with --plan: how long a run takes is reckoned from what it has to do.")
+    if on_cluster:
+        raise click.UsageError("--bench measured one host, and --cluster runs on others: leave out --bench.")
+    if given.dry_run:
+        raise click.UsageError("--dry-run moves nothing, and there is no time to be told: leave out --bench.")
+
+
+def _foreseeing(plan: str, bench: str, engine: Callable[..., Report] | None) -> Callable[..., Report]:
+    """An engine whose time left is reckoned from a simulation too, as soon as that has ended in its own process."""
+    import image_syncer
+
+    image_syncer.load_bench(bench)  # what is wrong with it is said before anything begins
+
+    def run(
+        opened: Configuration,
+        settings: Settings,
+        *,
+        on_progress: Callable[[Snapshot], None],
+        control: RunControl,
+        **more: Any,
+    ) -> Report:
+        with image_syncer.Foresight(plan, bench, settings) as foresight:
+
+            def tell(snapshot: Snapshot) -> None:
+                control.foreseen = control.foreseen or foresight.take()
+                on_progress(snapshot)
+
+            return (engine or image_syncer.sync)(opened, settings, on_progress=tell, control=control, **more)
+
+    return run
 
 
 def _read_plan(path: str, auth: str | None, config: str | None, given: RunOptions) -> tuple[Configuration, RunOptions]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from image_syncer.bench import (
         BenchFile,
+        Foresight,
         HostLimits,
         HostRate,
         PathSide,
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from image_syncer.planning.budget import Budget, BudgetAnswer, answer_budget, parse_budget
     from image_syncer.planning.estimate import Estimate, Question, estimate, parse_host, parse_link
     from image_syncer.planning.forecast import Forecast, Host
+    from image_syncer.planning.foreseen import Foreseen
     from image_syncer.planning.measured import MeasuredPath
     from image_syncer.planning.what_if import WhatIf, best_settings, divided, what_if
     from image_syncer.registry import Credential
@@ -229,6 +231,8 @@ __all__ = [
     "FileFormat",
     "Forecast",
     "ForeignLayers",
+    "Foreseen",
+    "Foresight",
     "Held",
     "Host",
     "HostLimits",
@@ -515,6 +519,7 @@ _ROOMS = {
     ),
     "bench": (
         "BenchFile",
+        "Foresight",
         "HostLimits",
         "HostRate",
         "PathSide",
@@ -527,6 +532,7 @@ _ROOMS = {
     "planning.budget": ("Budget", "BudgetAnswer", "answer_budget", "parse_budget"),
     "planning.estimate": ("Estimate", "Question", "estimate", "parse_host", "parse_link"),
     "planning.what_if": ("WhatIf", "best_settings", "divided", "what_if"),
+    "planning.foreseen": ("Foreseen",),
     "planning.forecast": ("Forecast", "Host"),
     "planning.measured": ("MeasuredPath",),
     "telemetry.plan_account": ("PlanAccount", "account_for", "workload_of"),

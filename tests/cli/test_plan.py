@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from image_syncer.bench import BenchFile, Foresight, save_bench
 from image_syncer.embedded import Behaviour, ContentBuilder, MemoryStorage, push_to, serve_in_thread
-from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.planning.fit import USUAL
+from image_syncer.planning.foreseen import Foreseen
+from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
+from image_syncer.telemetry.plan_file import ImageShape, PlanWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,12 +158,37 @@ def test_a_plan_is_saved_summed_up_and_carried_out(command: Command, tmp_path: P
         assert (ran.code, ran.err) == (0, f"{path}: nothing is to be copied\n")
 
 
+def test_a_run_of_a_plan_learns_how_it_was_foreseen(
+    command: Command, engine: FakeEngine, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, bench = tmp_path / "plan.json", tmp_path / "bench.json"
+    writer = PlanWriter(str(plan))
+    writer.note_shape("a.example/app:1", "b.example/app:1", ImageShape(1, ()))
+    digests = {"source_digest": f"sha256:{'a' * 64}", "destination_digest": f"sha256:{'a' * 64}"}
+    writer.add(ImageResult("a.example/app:1", "b.example/app:1", Outcome.PLANNED, **digests))
+    writer.close(Report({}, Totals(), "2026-01-01T00:00:00+00:00", 1.0))
+    ran = command("sync", "--config", own, "--plan", plan, "--bench", bench)
+    assert (ran.code, engine.settings) == (2, None)
+    assert f"the bench {bench} cannot be read" in ran.err
+    save_bench(BenchFile((replace(USUAL, source="a.example"),)), str(bench))
+    foreseen = Foreseen(10.0, 12.0, 1, 0, 0, ((10.0, 1.0),))
+    found = iter([None, foreseen])
+    monkeypatch.setattr(Foresight, "take", lambda _self: next(found))
+    engine.snapshots = [Snapshot(0.5), Snapshot(1.0), Snapshot(1.5)]
+    assert command("sync", "--config", own, "--plan", plan, "--bench", bench, "--no-progress").code == 0
+    assert engine.control is not None
+    assert engine.control.foreseen is foreseen
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
         (("plan", "--save", "x.json", "--explain", "a/b:c"), "--save goes with the whole plan"),
         (("sync", "--plan", "x.json", "--images"), "the plan has the images already"),
         (("sync", "--plan", "missing.json"), "the plan missing.json cannot be read"),
+        (("sync", "--bench", "b.json"), "--bench goes with --plan"),
+        (("sync", "--plan", "p.json", "--bench", "b.json", "--dry-run"), "leave out --bench"),
+        (("sync", "--plan", "p.json", "--bench", "b.json", "--cluster", "tcp://127.0.0.1:1"), "leave out --bench"),
     ],
 )
 def test_what_does_not_go_together(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from image_syncer.bench.bench_file import BenchFile, load_bench, save_bench
 from image_syncer.bench.cleanup import delete_written
+from image_syncer.bench.foresight import Foresight
 from image_syncer.bench.host_limits import HostLimits, HostRate
 from image_syncer.bench.loopback import bench_host, loopback
 from image_syncer.bench.path import bench_plan
@@ -12,6 +13,7 @@ from image_syncer.bench.sweep import Setting, sweep
 
 __all__ = [
     "BenchFile",
+    "Foresight",
     "HostLimits",
     "HostRate",
     "PathSide",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.hold import Hold
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.planning.foreseen import Foreseen
     from image_syncer.telemetry import ImageResult, Snapshot
 
 __all__ = ["Rounds", "RunControl"]
@@ -45,14 +46,16 @@ class Rounds(Protocol):
 class RunControl:
     """Controls one run at a time, from any thread. `socket` is where others may send commands (None: nowhere); a socket
     that cannot be made is told in the logs, and the run goes on without. `on_hurry` is called just before a second
-    signal ends the process at once. Commands that come while no run is under way hold for the next, but for `drain`,
-    which ends `rounds` where there are some.
+    signal ends the process at once. `foreseen` is how the run was foreseen to go, if it was (`bench.Foresight`): its
+    time left is reckoned from that too. Commands that come while no run is under way hold for the next, but for
+    `drain`, which ends `rounds` where there are some.
     """
 
     def __init__(self, socket: str | None = None) -> None:
         self.socket = socket
         self.rounds: Rounds | None = None
         self.on_hurry: Callable[[], None] | None = None
+        self.foreseen: Foreseen | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._last_troubles: list[tuple[str, str]] = []
         self._is_paused = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.rules import OPEN_IMAGES
-from image_syncer.planning.time_left import Flow, Remaining
+from image_syncer.planning.remaining import Flow, Remaining
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:

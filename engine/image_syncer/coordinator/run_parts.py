@@ -110,7 +110,8 @@ class RunParts:
         """How far the run is, at loop time `now`."""
         waiting = self.access.waiting(now) or self.transfers.pacing.waiting()
         rules = self.rules.rules_resolved, self.rules.rules_left
-        return self._snapshots.take(now, rules=rules, waiting=waiting, held=str(self.hold) or None)
+        foreseen, held = self.control.foreseen, str(self.hold) or None
+        return self._snapshots.take(now, rules=rules, waiting=waiting, held=held, foreseen=foreseen)
 
     def settings_data(self) -> dict[str, Any]:
         """The settings as the report tells them."""

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.remaining import remaining_of
+from image_syncer.planning.foreseen import ForeseenTimeLeft
 from image_syncer.planning.time_left import TimeLeftModel
 from image_syncer.telemetry import RateMeter, Snapshot
 from image_syncer.units import format_duration
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.registry_access import RegistryAccess
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.planning.foreseen import Foreseen
+    from image_syncer.planning.remaining import TimeLeft
     from image_syncer.telemetry import RegistryRow
 
 __all__ = ["Snapshots"]
@@ -38,10 +41,19 @@ class Snapshots:
         self._began = began
         self._rate = RateMeter()
         self._time_left = TimeLeftModel()
+        self._foreseen: ForeseenTimeLeft | None = None
 
-    def take(self, now: float, *, rules: tuple[int, int], waiting: str | None, held: str | None = None) -> Snapshot:
+    def take(
+        self,
+        now: float,
+        *,
+        rules: tuple[int, int],
+        waiting: str | None,
+        held: str | None = None,
+        foreseen: Foreseen | None = None,
+    ) -> Snapshot:
         """`rules`: those that are resolved to images, and those that are not; `waiting`: what the run waits for, in
-        words; `held`: see `Snapshot`.
+        words; `held`: see `Snapshot`; `foreseen`: how the run was foreseen to go, if it was.
         """
         transfers, scheduler = self._transfers, self._transfers.scheduler
         running, pacing = transfers.running, transfers.pacing
@@ -58,7 +70,7 @@ class Snapshots:
             throttled=lambda registry: down.get(registry) or pacing.throttled(registry),
             down=down,
         )
-        left = self._time_left.note(now, remaining_of(self._ledger, transfers, self._access, rules=rules, held=held))
+        left = self._left(now, done, rules, held, foreseen)
         return Snapshot(
             elapsed_s=now - self._began,
             images_total=self._ledger.planned,
@@ -83,6 +95,20 @@ class Snapshots:
             rate_limit=pacing.bytes.rate,
             held=held,
         )
+
+    def _left(
+        self, now: float, moved: int, rules: tuple[int, int], held: str | None, foreseen: Foreseen | None
+    ) -> TimeLeft | None:
+        """How long the rest takes: by the run's own paces, and by what was foreseen."""
+        remaining = remaining_of(self._ledger, self._transfers, self._access, rules=rules, held=held)
+        own = self._time_left.note(now, remaining)
+        if foreseen is None or remaining.ended >= remaining.images > 0:
+            return own
+        if self._foreseen is None:
+            self._foreseen = ForeseenTimeLeft(foreseen)
+        far = foreseen.far(remaining.ended, self._transfers.scheduler.landed_blobs, moved)
+        is_held = held is not None or bool(remaining.alone)
+        return self._foreseen.note(now, now - self._began, far, own, held=is_held)
 
     def _down(self) -> dict[str, str]:
         """The registries that do not answer, in words."""

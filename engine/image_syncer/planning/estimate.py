@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Settings
+    from image_syncer.planning.foreseen import Track
     from image_syncer.planning.measured import MeasuredPath
     from image_syncer.planning.resources import Resources
     from image_syncer.planning.workload import Workload
@@ -52,11 +53,13 @@ class Question:
         """What a run on that host would use."""
         return decide_resources(self.settings, Machine(cpus=max(1, round(self.host.cores))))
 
-    def forecast(self) -> Forecast:
-        """The run of the workload in virtual time. Raises ValueError where nothing bounds it."""
+    def forecast(self, track: Track | None = None) -> Forecast:
+        """The run of the workload in virtual time, of which `track` is told if it was not known before. Raises
+        ValueError where nothing bounds it.
+        """
         resources = self.resources
         done: Forecast = self._once(
-            (resources, self.host), lambda: simulate(self.workload, self.path_of, resources, self.host)
+            (resources, self.host), lambda: simulate(self.workload, self.path_of, resources, self.host, track)
         )
         return done
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from image_syncer.planning.flows import FlowKind
+    from image_syncer.planning.foreseen import Track
     from image_syncer.planning.job import Decision, Job
     from image_syncer.planning.measured import Cost, MeasuredPath
     from image_syncer.planning.resources import Resources
@@ -78,12 +79,17 @@ class _Step:
 
 
 def simulate(
-    workload: Workload, path_of: Callable[[str, str], MeasuredPath], resources: Resources, host: Host
+    workload: Workload,
+    path_of: Callable[[str, str], MeasuredPath],
+    resources: Resources,
+    host: Host,
+    track: Track | None = None,
 ) -> Forecast:
     """How a run of `workload` with `resources` would go on `host`, where `path_of(source, destination)` says what was
-    measured between two registries. Raises ValueError where the measurements bound nothing.
+    measured between two registries. `track` is told how far it is, about twice a second. Raises ValueError where the
+    measurements bound nothing.
     """
-    return _Simulation(workload, path_of, resources, host).run()
+    return _Simulation(workload, path_of, resources, host, track).run()
 
 
 class _Simulation:
@@ -93,7 +99,10 @@ class _Simulation:
         path_of: Callable[[str, str], MeasuredPath],
         resources: Resources,
         host: Host,
+        track: Track | None,
     ) -> None:
+        self._track = track
+        self._images_ended = 0
         self._workload = workload
         self._path_of = path_of
         self._resources = resources
@@ -162,7 +171,7 @@ class _Simulation:
     def _looked(self, image: _Image) -> None:
         work = image.work
         if not work.destinations:
-            self._end_image()
+            self._end_image(work)
             return
         if not self._started:
             self._start_workers(self._path(work, work.destinations[0].registry))
@@ -192,10 +201,12 @@ class _Simulation:
     def _published(self, image: _Image) -> None:
         image.open -= 1
         if not image.open:
-            self._end_image()
+            self._end_image(image.work)
 
-    def _end_image(self) -> None:
+    def _end_image(self, work: WorkImage) -> None:
         self._under_way -= 1
+        self._images_ended += max(1, len(work.destinations))
+        self._tell(0)
         self._begin_images()
 
     # Workers
@@ -213,6 +224,7 @@ class _Simulation:
             self._time.after(SAMPLE_S, self._sample)
 
     def _sample(self) -> None:
+        under_way = 0
         for worker in range(self._resources.workers):
             received = {}
             for job in self._scheduler.jobs_of(worker):
@@ -220,6 +232,8 @@ class _Simulation:
                 if running is not None and running.kind is not None and not job.small:
                     received[job.id] = max(0, round(job.size - self._time.flows.left_of(running.kind, running)))
             self._scheduler.progress(worker, received)
+            under_way += sum(received.values())
+        self._tell(under_way)
         self._carry_out(self._scheduler.sample(self._time.now))
         if self._under_way:
             self._time.after(max(SAMPLE_S, self._time.now / SAMPLES), self._sample)
@@ -269,6 +283,12 @@ class _Simulation:
         self._carry_out(self._scheduler.end(worker, job.id, results, self._time.now))
 
     # Time
+
+    def _tell(self, bytes_under_way: int) -> None:
+        if self._track is not None:
+            scheduler = self._scheduler
+            landed = scheduler.landed_bytes + bytes_under_way
+            self._track(self._time.now, self._images_ended, scheduler.landed_blobs, landed)
 
     def _coordinate(self, cost: Cost, share: float, then: Callable[[], None]) -> None:
         """What the coordinator does for an image: its own processor time, then what the registries take."""

@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from image_syncer.planning.pace import Pace
+from image_syncer.planning.remaining import Flow, TimeLeft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.planning.work_count import Way, WayCount
+    from image_syncer.planning.remaining import Remaining
+    from image_syncer.planning.work_count import Way
 
-__all__ = ["Flow", "Remaining", "TimeLeft", "TimeLeftModel"]
+__all__ = ["TimeLeftModel"]
 
 FIRST_AFTER_S = 2.0
 """Before so much of a run, nothing is said: it has looked at the clock more often than at the network."""
@@ -46,68 +48,16 @@ SPAN_HALVES_S = 6.0
 """The first span is down to its half after so long."""
 GUESSED_SPAN = 0.4
 """Of what is guessed of images that nobody has looked at."""
+YOUNG_S = 20.0
+UNSETTLED = 0.15
+"""So long, nothing is said while what is reckoned sways by so much (relative)."""
+LEAST_KNOWN = 0.1
+"""And none while a registry whose pace nobody knows may take this part of the time."""
 SWAYING = 1.5
 """How many mean deviations the span has on either side."""
 
 _Lane = tuple[str, str]
 """Which side, and the name of the registry."""
-
-
-@dataclass(slots=True)
-class Flow:
-    """What is under way now between two registries: jobs of each kind, and what has come of the streamed ones, once for
-    each destination.
-    """
-
-    small: int = 0
-    streamed: int = 0
-    received: int = 0
-
-
-@dataclass(frozen=True)
-class Remaining:
-    """What is known at one moment, most of it counted since the run began.
-
-    `images` have come up, each counted once for each destination; of these `ended` have an outcome, `copied` of them
-    after something was brought, and `open` are being brought now, `waiting` of them for blobs. So many as `window` are
-    under way at once. `rules_left` are not resolved to images yet, and `rules` are.
-
-    `ways` is what blobs take, `flows` what is under way; `largest` are the bytes that are left of the largest streamed
-    blob, of which so many as `streams` are under way. `rate` and `rates` are the bytes a
-    second that all together and single registries may move at most, `alone` says for how many seconds registries are
-    not asked for anything (infinity: as long as they are down). `held` is that of a `Snapshot`.
-    """
-
-    images: int = 0
-    ended: int = 0
-    copied: int = 0
-    open: int = 0
-    waiting: int = 0
-    window: int = 256
-    rules: int = 0
-    rules_left: int = 0
-    ways: Mapping[Way, WayCount] = field(default_factory=dict)
-    flows: Mapping[Way, Flow] = field(default_factory=dict)
-    largest: float = 0.0
-    streams: int = 0
-    rate: float | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
-    alone: Mapping[str, float] = field(default_factory=dict)
-    held: str | None = None
-
-
-@dataclass(frozen=True)
-class TimeLeft:
-    """`seconds` is as likely to be too short as too long; the truth should be from `least_s` to `most_s`. `waits_for`
-    names what takes the longest: "images", "small blobs from registry.example", "bytes to registry.example", "the
-    largest blob", "the rate", "the bench". With `more` to come, it is of what is known.
-    """
-
-    seconds: float
-    least_s: float
-    most_s: float
-    waits_for: str
-    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +72,8 @@ class _Reckoned:
     floor_s: float | None = None
     ceiling_s: float | None = None
     """It may be as little, and as much, as this."""
+    is_borrowed: bool = False
+    """Whether the pace is that of others, since nobody knows its own."""
 
 
 @dataclass(slots=True)
@@ -161,6 +113,7 @@ class TimeLeftModel:
         self._alone: set[str] = set()
         self._rest: float | None = None
         self._swaying = 0.0
+        self._has_said = False
 
     def note(self, now: float, remaining: Remaining) -> TimeLeft | None:
         """How long the rest takes, as far as is known at `now`; None where too little is, while the run is paused, and
@@ -178,7 +131,7 @@ class TimeLeftModel:
         self._learn_images(remaining, 0.0 if is_paused else step_s, memory_s)
         if is_paused or now - self._began_at < FIRST_AFTER_S:
             return None
-        found = self._reckon(remaining)
+        found = self._reckon(remaining, young=same_s < YOUNG_S and not self._has_said)
         return None if found is None else self._smooth(found, step_s, same_s, remaining)
 
     # What is learnt
@@ -267,7 +220,7 @@ class TimeLeftModel:
 
     # What is reckoned
 
-    def _reckon(self, remaining: Remaining) -> _Reckoned | None:
+    def _reckon(self, remaining: Remaining, *, young: bool) -> _Reckoned | None:
         """The slowest of all resources; None where one of them has done nothing yet, or is down."""
         looked = remaining.ended + remaining.open
         unseen = float(remaining.images - looked) if remaining.held != "drains" else 0.0
@@ -300,6 +253,12 @@ class TimeLeftModel:
         slowest = max(found, key=lambda one: one.seconds + one.alone_s)
         if math.isinf(slowest.alone_s):
             return None
+        if young and any(one.seconds > LEAST_KNOWN * slowest.seconds for one in found if one.is_borrowed):
+            return None
+        if any(flow.small for flow in remaining.flows.values()):
+            # Streams may get what small blobs take now, when there are none left.
+            others = (one.seconds for one in found if not one.waits_for.startswith("bytes"))
+            slowest = replace(slowest, floor_s=max(others))
         return self._with_tail(slowest, remaining)
 
     def _expected(self, way: Way, unseen: float) -> tuple[float, float]:
@@ -319,22 +278,24 @@ class TimeLeftModel:
     def _lane_s(self, lane: _Lane, left: _Left, remaining: Remaining) -> list[_Reckoned] | None:
         """How long one registry takes on one side, for each kind of blobs. None where nothing tells."""
         (side, registry), pace = lane, self._lanes[lane]
-        small, streamed = pace.small.per_s or self._all_small.per_s, pace.bytes.per_s or self._all_bytes.per_s
+        small, streamed = pace.small.per_s, pace.bytes.per_s
         bound = remaining.rates.get(registry)
         if streamed and bound:
             streamed = min(streamed, bound)
         alone_s = remaining.alone.get(registry, 0.0)
         found = []
-        for what, much, guessed, per_s in (
-            ("small blobs", left.small, left.guessed_small, small),
-            ("bytes", left.bytes, left.guessed_bytes, streamed),
+        for what, much, guessed, per_s, of_all in (
+            ("small blobs", left.small, left.guessed_small, small, self._all_small.per_s),
+            ("bytes", left.bytes, left.guessed_bytes, streamed, self._all_bytes.per_s),
         ):
             if much <= 0:
                 continue
-            if per_s is None and not math.isinf(alone_s):
+            taken = per_s or of_all
+            if taken is None and not math.isinf(alone_s):
                 return None
-            seconds = much / per_s if per_s else 0.0
-            found.append(_Reckoned(seconds, f"{what} {side} {registry}", alone_s, guessed / much))
+            seconds = much / taken if taken else 0.0
+            name = f"{what} {side} {registry}"
+            found.append(_Reckoned(seconds, name, alone_s, guessed / much, is_borrowed=per_s is None))
         return found
 
     def _with_tail(self, slowest: _Reckoned, remaining: Remaining) -> _Reckoned:
@@ -348,14 +309,16 @@ class TimeLeftModel:
         tail_s = remaining.largest / each
         if tail_s <= slowest.seconds:
             return slowest
-        floor_s = None if remaining.streams == 1 else slowest.seconds
+        floor_s = slowest.floor_s if remaining.streams == 1 or slowest.floor_s is not None else slowest.seconds
         seconds = tail_s if few else math.sqrt(tail_s * slowest.seconds)
         return _Reckoned(seconds, "the largest blob", slowest.alone_s, slowest.guessed, floor_s, tail_s)
 
     # What is said
 
-    def _smooth(self, found: _Reckoned, step_s: float, same_s: float, remaining: Remaining) -> TimeLeft:
-        """The mean of late, which goes down with time; what was said before counts the less, the less is left."""
+    def _smooth(self, found: _Reckoned, step_s: float, same_s: float, remaining: Remaining) -> TimeLeft | None:
+        """The mean of late, which goes down with time; what was said before counts the less, the less is left. None
+        where a run is young, and has not settled.
+        """
         if self._rest is None:
             self._rest = found.seconds
         if found.alone_s <= 0:
@@ -365,6 +328,9 @@ class TimeLeftModel:
         self._rest += off * (1 - math.exp(-step_s / patience_s))
         relative = abs(off) / max(1.0, self._rest, found.seconds)
         self._swaying += (relative - self._swaying) * (1 - math.exp(-step_s / max(2.0, same_s / 4)))
+        if same_s < YOUNG_S and self._swaying > UNSETTLED and not self._has_said:
+            return None
+        self._has_said = True
         young = FIRST_SPAN * SPAN_HALVES_S / (SPAN_HALVES_S + same_s)
         span = math.hypot(LEAST_SPAN, young, SWAYING * self._swaying, GUESSED_SPAN * found.guessed)
         seconds = self._rest + found.alone_s
