@@ -49,7 +49,7 @@ OPTION_HEADINGS = {
         "--backup-tag",
     ),
     "Display and logs": (
-        *("--quiet", "--no-progress", "--control", "--metrics", "--trace-endpoint"),
+        *("--quiet", "--no-progress", "--control", "--metrics", "--metrics-file", "--trace-endpoint"),
         *("--log", "--log-format", "--log-level", "--debug"),
         "--help",
     ),

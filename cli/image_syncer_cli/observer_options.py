@@ -40,6 +40,11 @@ OBSERVER_OPTIONS = (
         help="Serve metrics of the run for Prometheus there, at /metrics; a port alone is on 127.0.0.1.",
     ),
     click.option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write the metrics there when the run ends, for the textfile collector of Prometheus' node exporter.",
+    ),
+    click.option(
         "--trace-endpoint",
         metavar="URL",
         help="Send a trace of the run to this OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318. "
@@ -58,7 +63,9 @@ def looked_on(options: RunOptions) -> Iterator[None]:
     from image_syncer_cli.render import say_json
 
     listen = options.metrics
-    with image_syncer.look_on(metrics=listen, traces=options.trace_endpoint, environ=os.environ) as address:
+    with image_syncer.look_on(
+        metrics=listen, metrics_file=options.metrics_file, traces=options.trace_endpoint, environ=os.environ
+    ) as address:
         if listen is not None and (listen.port == 0 or not listen.is_loopback):
             whom = "this machine alone" if listen.is_loopback else "whoever reaches this machine"
             if options.log_format == "json":

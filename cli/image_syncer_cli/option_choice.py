@@ -41,6 +41,7 @@ _OF_VERIFY = frozenset(
             "log_format",
             "log_level",
             "metrics",
+            "metrics_file",
             "trace_endpoint",
             "debug",
         ),

@@ -81,6 +81,7 @@ class RunOptions:
     log_format: str = "console"
     log_level: str | None = None
     metrics: Any = None
+    metrics_file: str | None = None
     trace_endpoint: str | None = None
     debug: bool = False
 

@@ -64,7 +64,7 @@ TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a varia
     help=f"The token that notifications have to bring, where not only this machine can send them. [{TOKEN_VARIABLE}]",
 )
 @notify_options
-@options_without("dry_run", "metrics", *PIPELINE_NAMES)
+@options_without("dry_run", "metrics", "metrics_file", *PIPELINE_NAMES)
 @control_option
 def watch(
     *,

@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
     from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
+    from image_syncer.patient_writing import write_line
     from image_syncer.planning.budget import Budget, BudgetAnswer, answer_budget, parse_budget
     from image_syncer.planning.estimate import Estimate, Question, estimate, parse_host, parse_link
     from image_syncer.planning.forecast import Forecast, Host
@@ -167,7 +168,6 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.listening import parse_listen
     from image_syncer.telemetry.looking_on import look_on
     from image_syncer.telemetry.markdown_summary import append_markdown, markdown_summary
-    from image_syncer.telemetry.patient_writing import write_line
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.planned_work import PlannedWork, planned_work
@@ -539,7 +539,7 @@ _ROOMS = {
     "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.listening": ("parse_listen",),
     "telemetry.looking_on": ("look_on",),
-    "telemetry.patient_writing": ("write_line",),
+    "patient_writing": ("write_line",),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.failure_groups": (

@@ -33,6 +33,7 @@ ROOMS = (
     "config",
     "planning",
     "transfer",
+    "patient_writing",
     "credentials",
     "net",
     "telemetry",

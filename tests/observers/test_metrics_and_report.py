@@ -75,7 +75,7 @@ def troubled(lab: SyncLab) -> list[Rule]:
             Fault("get blob", FaultKind.RESET, times=2, after_bytes=100_000),
             Fault("get manifest", status=500, times=1),
         ),
-        rate_limits=(RateLimit(("get blob",), burst=3, per_s=100.0, times=2, retry_after=RetryAfter.NONE),),
+        rate_limits=(RateLimit(("get blob",), burst=3, times=2, retry_after=RetryAfter.NONE),),
         bandwidth_bytes_per_s=4e6,
     )
     lab.destination.behaviour = replace(

@@ -26,6 +26,7 @@ from image_syncer.telemetry.observing import OBSERVERS, Observed, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prometheus_client import Metric
 
@@ -38,7 +39,10 @@ Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 def scrape(address: str | None) -> Samples:
     assert address is not None
     with urllib.request.urlopen(address, timeout=30) as answer:
-        text = answer.read().decode()
+        return samples_of(answer.read().decode())
+
+
+def samples_of(text: str) -> Samples:
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -111,7 +115,7 @@ def test_it_is_seen_while_it_goes(lab: SyncLab) -> None:
 
 
 def test_refusals_and_retries(lab: SyncLab) -> None:
-    lab.source.behaviour = Behaviour(rate_limits=(RateLimit(burst=2, per_s=100.0, times=2),))
+    lab.source.behaviour = Behaviour(rate_limits=(RateLimit(burst=2, times=2),))
     lab.image()
     with look_on(metrics=ANYWHERE) as address:
         done = lab.run()
@@ -223,3 +227,19 @@ def test_those_who_ask_again_and_again_get_what_was_rendered_before(monkeypatch:
     clock[0] += LEAST_RENDER_S
     metrics.render()
     assert asked[0] == 3
+
+
+def test_the_file_has_what_a_run_came_to(lab: SyncLab, tmp_path: Path) -> None:
+    """It is there when the run has ended, and not before; where it cannot be written, that is known at first."""
+    image = lab.image()
+    file = tmp_path / "image-syncer.prom"
+    seen: list[bool] = []
+    with look_on(metrics_file=str(file)) as address:
+        lab.run(on_image=lambda _image: seen.append(file.exists()))
+    assert (address, seen) == (None, [False])
+    found = samples_of(file.read_text())
+    assert value(found, "copied_bytes_total") == sum(blob.size for blob in image.all_blobs())
+    assert value(found, "runs_total", result="success") == 1
+    with pytest.raises(ConfigurationError, match="cannot be written"), look_on(metrics_file=str(tmp_path / "no" / "x")):
+        pytest.fail("it was begun")
+    assert OBSERVERS.get() == ()

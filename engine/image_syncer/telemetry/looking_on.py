@@ -5,52 +5,77 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import ConfigurationError
+from image_syncer.errors import ConfigurationError, SyncError
 from image_syncer.telemetry.logs import get_logger
 from image_syncer.telemetry.observing import OBSERVERS
+from image_syncer.telemetry.partial_file import PartialFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from image_syncer.telemetry.listening import Listen
+    from image_syncer.telemetry.metrics import RunMetrics
     from image_syncer.telemetry.traces import RunTraces
 
 __all__ = ["look_on"]
+
+_FILE = {"noun": "the file of the metrics", "option": "--metrics-file"}
 
 _log = get_logger(__name__)
 
 
 @contextlib.contextmanager
 def look_on(
-    *, metrics: Listen | None = None, traces: str | None = None, environ: Mapping[str, str] | None = None
+    *,
+    metrics: Listen | None = None,
+    metrics_file: str | None = None,
+    traces: str | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[str | None]:
     """Serve metrics at an address for as long as this lasts: those of the runs that are made inside. Given is where, as
-    a URL, or None. `traces` is the URL of an OpenTelemetry collector that gets spans of these runs; without it, that of
-    OpenTelemetry's variables in `environ`.
+    a URL, or None. At the end they are written to `metrics_file`, for the textfile collector of Prometheus' node
+    exporter: a run that is shorter than the interval of scrapes is seen all the same.
 
-    Raises ConfigurationError where a package is missing that this takes, or an address cannot be had.
+    `traces` is the URL of an OpenTelemetry collector that gets spans of these runs; without it, that of OpenTelemetry's
+    variables in `environ`.
+
+    Raises ConfigurationError where a package is missing that this takes, an address cannot be had, or the file cannot
+    be written.
     """
     with contextlib.ExitStack() as stack:
         address = None
-        if metrics is not None:
-            from image_syncer.telemetry.http_server import MetricsServer
+        if metrics is not None or metrics_file is not None:
             from image_syncer.telemetry.metrics import MISSING, RunMetrics, metrics_are_there
-            from image_syncer.telemetry.server_thread import ServerThread
 
             if not metrics_are_there():
                 raise ConfigurationError(MISSING)
             counted = RunMetrics(_version())
+            stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), counted)))
+        if metrics_file is not None:
+            PartialFile.try_out(metrics_file, **_FILE)
+            stack.callback(_write, counted, metrics_file)
+        if metrics is not None:
+            from image_syncer.telemetry.http_server import MetricsServer
+            from image_syncer.telemetry.server_thread import ServerThread
+
             server = MetricsServer(metrics, counted)
             thread = ServerThread(server, "metrics server")
             thread.start()
             stack.callback(thread.stop)
             address = f"{server.address}/metrics"
             _log.info("metrics are served", address=address)
-            stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), counted)))
         if (told := _traces(traces, environ or {})) is not None:
             stack.callback(told.close)
             stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), told)))
         yield address
+
+
+def _write(counted: RunMetrics, path: str) -> None:
+    """What was done is done, whether this can be written or not."""
+    try:
+        PartialFile.write_all(path, counted.render()[0], **_FILE)
+    except SyncError as error:
+        _log.warning("the metrics were not written", reason=error.message)
 
 
 def _traces(url: str | None, environ: Mapping[str, str]) -> RunTraces | None:

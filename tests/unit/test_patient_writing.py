@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from image_syncer.telemetry import configure_logging, get_logger, patient_writing
-from image_syncer.telemetry.patient_writing import write_line
+from image_syncer import patient_writing
+from image_syncer.patient_writing import write_line
+from image_syncer.telemetry import configure_logging, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
