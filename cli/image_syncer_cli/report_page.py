@@ -44,14 +44,19 @@ def draw_report_page(
     figures = figures_of(recorded)
     parts = [_head(recorded, account, name), HATCHES, *_failures(account)]
     parts += [_figure(figures[key]) for key in ("throughput", "waits") if key in figures]
-    if not recorded.transfers:
+    if not recorded.transfers and recorded.report.kind == "sync":
         parts.append(
             section("Over time", "No transfers are in this report: nothing moved, or an old release wrote it.", "")
         )
     parts += _savings(recorded, account)
     parts += _forecast(recorded, plan, estimate)
     parts += [_figure(figures[key]) for key in ("workers", "registries", "limits") if key in figures]
-    parts += [*_refusals(recorded), *_transfers(recorded, account), *_repeats(recorded, account), *_pairs(account)]
+    parts += [
+        *_refusals(recorded),
+        *_transfers(recorded, account),
+        *_repeats(recorded, account),
+        *_pairs(recorded, account),
+    ]
     parts += [*_requests(recorded), *_machine(recorded), *_rest(recorded)]
     parts.append(
         "<footer>Times are seconds since the run began. What a transfer moved is spread evenly over its time.</footer>"
@@ -276,7 +281,7 @@ def _repeats(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
         rows.append(("images tried more than once", f"{account.images_retried:,}"))
     if not rows:
         yield section(
-            "Retries, resumes and faults", "None: nothing broke off, and nothing was tried twice.", "", "faults"
+            "Retries, resumes and faults", "None: no transfer broke off, and no image was tried twice.", "", "faults"
         )
         return
     body = table(("", "count"), rows, (1,))
@@ -289,7 +294,7 @@ def _repeats(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     yield section("Retries, resumes and faults", "", body, "faults")
 
 
-def _pairs(account: RunAccount) -> Iterator[str]:
+def _pairs(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     from image_syncer import Outcome
     from image_syncer.units import format_size
 
@@ -307,9 +312,15 @@ def _pairs(account: RunAccount) -> Iterator[str]:
     ]
     if rows:
         head = ("from → to", "images", "outcomes", "moved", "blobs", "mounted", "already there")
+        columns = len(head) if recorded.report.kind == "sync" else 3  # what only looks moves nothing
         more = len(account.pairs) - len(rows)
         about = f"The {len(rows)} with the most bytes; {more:,} more are not shown." if more else ""
-        yield section("From where to where", about, table(head, rows, (1, 3, 4, 5, 6)), "pairs")
+        yield section(
+            "From where to where",
+            about,
+            table(head[:columns], [row[:columns] for row in rows], (1, 3, 4, 5, 6)),
+            "pairs",
+        )
 
 
 def _requests(recorded: RecordedReport) -> Iterator[str]:
@@ -332,7 +343,7 @@ def _machine(recorded: RecordedReport) -> Iterator[str]:
         ("coordinator", "coordinator_cpu_s", "coordinator_peak_bytes", ""),
         ("all workers", "workers_cpu_s", "worker_peak_bytes", " (the largest)"),
     ):
-        if cpu in usage and peak in usage:
+        if cpu in usage and usage.get(peak):
             cores = f"{usage[cpu] / seconds:.2f}" if seconds > 0 else "–"
             rows.append((who, format_duration(usage[cpu]), cores, f"{format_size(usage[peak])}{remark}"))
     if rows:

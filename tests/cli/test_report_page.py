@@ -106,7 +106,7 @@ def test_a_run_that_went_well_says_so(command: Command, write: Callable[..., Pat
     assert "failures" not in sections(found)
     nothing = page(command, write((), (ImageResult("a/b:1", "c/d:1", Outcome.UNCHANGED),), limits={}, resumes={}))
     assert "No transfers are in this report" in nothing.text
-    assert "None: nothing broke off" in nothing.text
+    assert "None: no transfer broke off" in nothing.text
 
 
 def test_nothing_is_loaded_and_nothing_runs(command: Command, write: Callable[..., Path]) -> None:

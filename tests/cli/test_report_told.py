@@ -281,3 +281,13 @@ def test_a_timeline_of_days_counts_in_clocks(command: Command, tmp_path: Path, m
     report = write(tmp_path / "run.json", (record(1, began_s=0.0, ended_s=250_000.0),), seconds=259_200.0)
     assert command("report", report, "--timeline", tmp_path / "line.png").code == 0
     assert shown[:2] == ["0 s", "12:00:00"]
+
+
+def test_the_page_of_a_verification_has_nothing_of_a_copy(command: Command, tmp_path: Path) -> None:
+    image = ImageResult("src.example/a:1", "dst.example/a:1", Outcome.EQUAL)
+    usage = {"coordinator_cpu_s": 0.1, "workers_cpu_s": 0, "coordinator_peak_bytes": 2**26, "worker_peak_bytes": 0}
+    text = page(command, write(tmp_path / "verify.json", (), (image,), kind="verify", usage=usage, limits={})).text
+    assert re.search(r"from → to\s*images\s*outcomes\s*src.example", text)
+    assert "1 equal" in text
+    for word in ("Over time", "all workers", "mounted", "already there"):
+        assert word not in text

@@ -34,7 +34,8 @@ def markdown_summary(report: Report, failures: Sequence[FailureGroup]) -> str:
     """The summary: outcome, figures, failures by cause, limits and warnings."""
     mark = "❌" if report.exit_code else "✅"
     words = {"verify": "verification", "prune": "prune"}.get(report.kind, "run")
-    lines = [f"### {mark} image-syncer: {words} of {_plain(report.started_at[:19])}", ""]
+    began = report.started_at[:19].replace("T", " ") + " UTC"
+    lines = [f"### {mark} image-syncer: {words} of {_plain(began)}", ""]
     if report.internal_error is not None:
         lines += [f"**A mistake of image-syncer itself:** {_plain(report.internal_error)}", ""]
     if report.interrupted is not None:

@@ -119,7 +119,7 @@ def markdown(*images: ImageResult, **fields: Any) -> str:
 
 def test_the_summary_has_figures_and_failures() -> None:
     text = markdown(*IMAGES, warnings=("careful",))
-    assert text.startswith("### ❌ image-syncer: run of ")
+    assert text.startswith("### ❌ image-syncer: run of 2026-01-02 03&#58;04&#58;05 UTC\n")
     assert "| images | 6: 1 copied, 1 unchanged, 1 skipped, 1 failed, 1 not tried, 1 different |" in text
     assert "#### What failed" in text
     assert "- careful" in text
