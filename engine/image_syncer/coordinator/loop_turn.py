@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -39,4 +40,9 @@ def in_loop(loop: asyncio.AbstractEventLoop | None, act: Callable[[], _T]) -> _T
         loop.call_soon_threadsafe(turn)
     except RuntimeError:  # closed
         return act()
-    return done.result(TURN_S)
+    try:
+        return done.result(TURN_S)
+    except FutureTimeoutError:  # before Python 3.11 it is not the builtin one
+        if done.done():
+            raise  # by what was asked for itself
+        raise TimeoutError(f"the run gave no turn within {TURN_S:.0f} s") from None
