@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,6 +130,14 @@ def test_where_the_result_cannot_be_written_nothing_is_measured(
     assert ran.code == 2
     assert ran.err.startswith("Error: the bench cannot be written to")
     assert registries[0].counters.requests == {}
+
+
+def test_where_there_is_no_room_it_says_where(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5 * MIB))
+    ran = command("bench", "--quiet")
+    assert ran.code == 1
+    assert "the bench needs 500 MiB in " in ran.err
+    assert "Have TMPDIR name a folder with more room." in ran.err
 
 
 def test_bench_wants_both_ends_or_a_plan(command: Command) -> None:

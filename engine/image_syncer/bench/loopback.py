@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from image_syncer.coordinator import plan as make_plan
 from image_syncer.embedded import ContentBuilder, DirectoryStorage, push_to
 from image_syncer.embedded.certificate import make_certificate
 from image_syncer.embedded.process import RegistryProcess
+from image_syncer.errors import SyncError
 from image_syncer.oci import Repository
 from image_syncer.telemetry.plan_file import load_plan
+from image_syncer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Loopback", "bench_host", "loopback"]
 
 KIB, MIB = 2**10, 2**20
+LEAST_ROOM_BYTES = 500 * MIB
+"""For the content of the source, and reports: more than both take."""
 SMALL_IMAGES, SMALL_BYTES, LAYERS = 150, 64 * KIB, 3
 LARGE_IMAGES, LARGE_BYTES = 4, 64 * MIB
 MIDDLE_IMAGES, MIDDLE_BYTES = 12, 3 * MIB
@@ -54,6 +59,10 @@ def bench_host(
     """What this machine can do, with registries that run on it, too. Raises SyncError where a run fails, OSError where
     there is no room in `folder`.
     """
+    room, needed = shutil.disk_usage(folder).free, LEAST_ROOM_BYTES
+    if room < needed:
+        what = f"the bench needs {format_size(needed)} in {folder.parent}, and there are {format_size(room)}"
+        raise SyncError(what, hint="Have TMPDIR name a folder with more room.")
     with loopback(folder) as own:
         found = bench_plan(own.plan, command, own.access, folder, most_bytes=most_bytes, sweeps=True, tell=tell)
         limits = measure_host(own, Measurer(command, own.access, folder), folder, tell)

@@ -75,7 +75,10 @@ def bench_plan(
             now = datetime.now(timezone.utc).isoformat("T", "seconds")
             paths.append(replace(path, source=source, measured_at=now, host=host))
     if not paths:
-        raise ConfigurationError("the plan has nothing that could be measured", hint="Make a plan that has images.")
+        raise ConfigurationError(
+            "the plan has nothing that could be measured",
+            hint="Make a plan that has images, or give a --budget into which they fit.",
+        )
     best = _sweep(makers[0], measurer, on_written, tell) if sweeps else None
     return BenchFile(tuple(paths), best, sides=tuple(with_limits_found(one, measurer.limits) for one in sides))
 

@@ -41,7 +41,7 @@ class Sample:
 
 
 class SampleMaker:
-    """Makes samples of the images of `plan` that come from `source` (a registry's name), of so many bytes at most each.
+    """Makes samples of the images of `plan` that come from `source` (a registry's name), together of so many bytes.
 
     Which images those are is drawn by chance with a fixed seed, so that two benches of one plan measure the same.
     """
@@ -51,6 +51,7 @@ class SampleMaker:
         self._folder = folder
         self._name = name
         self._most_bytes = most_bytes
+        self._left = most_bytes
         images: dict[str, list[PlannedImage]] = {}
         for image in plan.images:
             of_source = parse_reference(image.source).repository.registry == source
@@ -63,8 +64,9 @@ class SampleMaker:
         self._repeats = False
 
     def repeat(self) -> None:
-        """From now on, what was drawn before may be drawn again."""
+        """From now on, what was drawn before may be drawn again, beside the budget: of each sample, that bounds all."""
         self._repeats = True
+        self._left = self._most_bytes
 
     def unchanged(self) -> Sample | None:
         """Tags that are at their destinations as they are: nothing is written. None where there are none."""
@@ -86,7 +88,9 @@ class SampleMaker:
     def single(self) -> Sample | None:
         """The one with the largest blob that fits."""
         fitting = [group for group in self._changed() if self._bytes(group) <= ONE * self._most_bytes]
-        return self._copy(sorted(fitting or self._changed(), key=lambda group: -self._largest(group)), ONE, 1)
+        if not fitting:
+            return self._copy(sorted(self._changed(), key=self._bytes)[:1], ONE, 1)
+        return self._copy(sorted(fitting, key=lambda group: -self._largest(group)), ONE, 1)
 
     def nothing(self) -> Sample:
         """No image at all."""
@@ -107,19 +111,24 @@ class SampleMaker:
         return sum(max(0, self._plan.blobs[place].size) for place in group[0].blobs)
 
     def _copy(self, groups: Iterable[list[PlannedImage]], part: float, most: int = MOST_IMAGES) -> Sample | None:
-        """Of `groups` as many as fit, and two in any case; None where there are none, or were just these before."""
+        """Of `groups` as many as fit into their part; two even where they need twice as much, but never more than is
+        left of the budget. None where there are none, or were just these before.
+        """
         chosen: list[list[PlannedImage]] = []
         total = 0
+        share = part * self._most_bytes
         for group in groups:
             size = self._bytes(group)
-            if len(chosen) >= most or (len(chosen) >= min(most, FEWEST) and total + size > part * self._most_bytes):
+            if len(chosen) >= most or (len(chosen) >= min(most, FEWEST) and total + size > share):
                 break
-            chosen.append(group)
-            total += size
+            if total + size <= min(self._left, 2 * share):
+                chosen.append(group)
+                total += size
         names = frozenset(group[0].source for group in chosen)
         if not chosen or (names in self._drawn and not self._repeats):
             return None
         self._drawn.add(names)
+        self._left -= 0 if self._repeats else total
         self._number += 1
         places = {one.destination: self._place(one.destination) for group in chosen for one in group}
         return self._write(chosen, places)

@@ -47,9 +47,18 @@ def sizes_of(sample: Sample | None) -> list[int]:
 def test_each_kind_has_its_images_within_its_part_of_the_budget(tmp_path: Path) -> None:
     made = maker(tmp_path, [1, 2, 3, 12, 20, 30, 45])
     assert sizes_of(made.single()) == [20]
-    assert sizes_of(made.large()) == [45, 30]
+    assert sizes_of(made.large()) == [45, 3]
     assert sizes_of(made.small()) == [1, 2, 3]
-    assert sum(sizes_of(made.mixed())) <= 75
+    assert 0 < sum(sizes_of(made.mixed())) <= 100 - 20 - 48 - 6
+
+
+def test_no_image_is_drawn_for_which_the_budget_has_no_room(tmp_path: Path) -> None:
+    made = maker(tmp_path, [5000, 6000, 7000])
+    assert [made.single(), made.large(), made.small(), made.mixed()] == [None] * 4
+    (tmp_path / "other").mkdir()
+    made = maker(tmp_path / "other", [30, 5000])
+    assert sizes_of(made.single()) == [30]
+    assert [made.large(), made.small(), made.mixed()] == [None] * 3  # that one was drawn before
 
 
 def test_everything_goes_where_only_the_bench_writes(tmp_path: Path) -> None:
