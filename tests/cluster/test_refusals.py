@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 from image_syncer import ClusterAddress, ConfigurationError, parse_cluster_address
 from image_syncer.cluster.connection import ClusterConnection
+from image_syncer.cluster.quiet import quiet_dask
 from support.certificates import make_certificates
 from support.sync_process import RunFiles, SyncProcess
 
@@ -269,3 +271,20 @@ def test_the_logs_of_the_program_are_as_they_were(dask: Dask) -> None:
 
     asyncio.run(main())
     assert {name: logging.getLogger(name).level for name in levels} == levels
+
+
+def test_warnings_of_versions_are_kept_back_and_filters_given_back() -> None:
+    """Dask warns of a numpy that is here and not there; with `-W error`, that was the end of the run."""
+    from distributed.versions import VersionMismatchWarning
+
+    table = "Mismatched versions found\n\n| numpy | 2.4 | None |"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with quiet_dask():
+            warnings.warn(VersionMismatchWarning(table), stacklevel=1)
+            with pytest.raises(DeprecationWarning):
+                warnings.warn(DeprecationWarning("of the program"), stacklevel=1)
+        assert warnings.filters == before
+        with pytest.raises(VersionMismatchWarning):
+            warnings.warn(VersionMismatchWarning(table), stacklevel=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import logging
 import ssl
 import uuid
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.cluster.address import is_private
 from image_syncer.cluster.file_digests import file_digests
+from image_syncer.cluster.quiet import quiet_dask
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.telemetry import get_logger
 
@@ -29,8 +29,6 @@ LOOK_AGAIN_S = 0.25
 BEGUN_WITHIN_S = 30.0
 """A Dask worker that begins nothing for so long is passed over for now."""
 _MOST_NAMED = 5
-_LOGGERS = ("distributed", "distributed.client")
-"""Those to which Dask gives a level of their own."""
 _PACKAGE = "image-syncer"
 
 _log = get_logger(__name__)
@@ -62,7 +60,7 @@ class ClusterConnection:
         self._usable: set[str] = set()
         self._refused: dict[str, str] = {}
         self._losses: Counter[str] = Counter()
-        self._log_levels: dict[str, int] = {}
+        self._quiet = contextlib.ExitStack()
 
     async def open(self, workers: int | None) -> int:
         """Connect, and wait for `workers` Dask workers (None: for one), at most for the connect time-out; how many are
@@ -93,11 +91,10 @@ class ClusterConnection:
 
     async def close(self) -> None:
         """Let go of the cluster; whatever of ours it still has goes with that."""
-        if self._client is not None:
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await self._client.close(timeout=self._connect_s)
-            for name, level in self._log_levels.items():
-                logging.getLogger(name).setLevel(level)
+        with self._quiet:
+            if self._client is not None:
+                with contextlib.suppress(OSError, asyncio.TimeoutError):
+                    await self._client.close(timeout=self._connect_s)
 
     async def begin(self) -> Engine:
         """A new worker of the engine, on a Dask worker that has none: waits until there is one. Raises OSError where it
@@ -128,9 +125,7 @@ class ClusterConnection:
             raise self._unusable(what, f"{mend} 'image-syncer[cluster]'") from None
         for path in (path for path, there in file_digests(self._cluster.files().values()).items() if there is None):
             raise self._unusable(f"{path} cannot be read", "name a PEM file")
-        for name in _LOGGERS:  # what it has to say, we say
-            self._log_levels[name] = logging.getLogger(name).level
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._quiet.enter_context(quiet_dask())  # what it has to say, we say
         try:
             tls = self._cluster.address.startswith("tls:")
             security = Security(require_encryption=tls or None, **self._cluster.files())
