@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
 import signal
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from image_syncer import Configuration, RegistryBook, Report, Settings, sync_async
 from image_syncer.embedded import Behaviour, Fault, FaultKind, RateLimit, RetryAfter
 from image_syncer.telemetry.looking_on import look_on
 from observers.test_served_metrics import ANYWHERE, Samples, scrape, value
@@ -56,6 +61,17 @@ def assert_equal(found: Samples, done: Done, *, lost: int) -> None:
     assert value(found, "runs_total") == 1
     # What registries took is never less than what the report counts of it.
     assert value(found, "moved_bytes_total", side="destination") >= totals["bytes_moved"]
+
+
+def assert_lines_are_as_documented(log: str) -> None:
+    """Each line is an object with what every line has, and its event is on the page."""
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {line["event"] for line in lines if line["logger"].startswith("image_syncer")} - known == set()
+    assert {"goes on", "blob not moved", "image", "worker ready"} <= {line["event"] for line in lines}
+    assert {line["level"] for line in lines} <= {"debug", "info", "warning", "error"}
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["timestamp"]) for line in lines)
 
 
 def troubled(lab: SyncLab) -> list[Rule]:
@@ -104,6 +120,7 @@ def test_metrics_at_the_end_are_those_of_the_report(lab: SyncLab, kill: bool, mo
         done = lab.run(*rules, exit_code=1, workers=2, progress_interval_s=0.1, on_progress=look)
         found = scrape(address)
     assert bool(killed) is kill
+    assert_lines_are_as_documented(done.log)
     assert_equal(found, done, lost=len(killed) * MOST_UNDER_WAY)
     assert value(found, "worker_restarts_total") == len(killed)
     # What only grows did so at every look, the end among them.
@@ -114,3 +131,36 @@ def test_metrics_at_the_end_are_those_of_the_report(lab: SyncLab, kill: bool, mo
                     assert after[name][labels] >= number, (name, labels)
     for name in ("requests_total", "moved_bytes_total", "transfers_total"):
         assert value(seen[-1], name) > 0
+
+
+def test_runs_of_a_program_at_the_same_time(lab: SyncLab) -> None:
+    """Two runs in one `look_on`: what each of them does is counted once, and never taken back."""
+    sizes = []
+    for name in ("team/one", "team/two"):
+        sizes.append(sum(blob.size for blob in lab.image(3, name, layer_bytes=300_000).all_blobs()))
+    lab.source.behaviour = Behaviour(bandwidth_bytes_per_s=1e6)
+    registries = RegistryBook(list(lab._entries.values()))
+    rules = [lab.rule(name) for name in ("team/one", "team/two")]
+    seen: list[Samples] = []
+
+    settings = Settings(workers=1, progress_interval_s=0.05)
+
+    async def both() -> list[Report]:
+        runs = [sync_async(Configuration((rule,), registries), settings) for rule in rules]
+        ended = asyncio.gather(*runs)
+        while not ended.done():
+            await asyncio.wait((ended,), timeout=0.1)
+            seen.append(await asyncio.to_thread(scrape, address))
+        return list(await ended)
+
+    with look_on(metrics=ANYWHERE) as address:
+        reports = asyncio.run(both())
+        found = scrape(address)
+    assert [report.exit_code for report in reports] == [0, 0]
+    assert max(value(samples, "run_in_progress") for samples in seen) == 2
+    assert value(found, "run_in_progress") == 0
+    assert value(found, "copied_bytes_total") == sum(sizes)
+    assert value(found, "moved_bytes_total", side="source") == sum(sizes)
+    assert value(found, "requests_total") == sum(report.totals.request_count for report in reports)
+    requests = [value(samples, "requests_total") for samples in (*seen, found)]
+    assert requests == sorted(requests)
