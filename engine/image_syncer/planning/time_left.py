@@ -38,10 +38,13 @@ LEAST_ALONE_S = 5.0
 """Shorter pauses belong to the pace of a registry."""
 IMAGES_REMEMBERED = 64
 """At least so many images say what the next ones need; half of those so far, where that is more."""
+STREAM_MEMORY_S = 3.0
+"""How long the pace of single streams looks back: they get more as soon as others have ended."""
+FEWER = 1.3
+"""By so much there must have been more streams to tell whether they share."""
+UNKNOWN_SHARING = 0.5
 AFTER_CHANGE_S = 3.0
 """What was before limits have changed counts as so much."""
-FEW = 4
-"""Of the most streams so far: where no more than this part is under way, each gets about what it would get alone."""
 FIRST_SPAN, LEAST_SPAN = 0.5, 0.06
 """Relative: how far off the first and the last answers may be."""
 SPAN_HALVES_S = 6.0
@@ -107,8 +110,9 @@ class TimeLeftModel:
         self._known: dict[Way, tuple[int, int]] = {}
         self._per_image: defaultdict[Way, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._images = self._brought = 0.0
-        self._each, self._of_few = Pace(), Pace()
-        self._most_streams = 0
+        self._each = Pace()
+        self._crowd = 0, 0.0
+        self._sharing = UNKNOWN_SHARING
         self._orders: object = None
         self._alone: set[str] = set()
         self._rest: float | None = None
@@ -151,7 +155,6 @@ class TimeLeftModel:
             lanes = (one for lane in self._lanes.values() for one in (lane.small, lane.bytes))
             for pace in (self._all_bytes, self._all_small, *lanes):
                 pace.shorten(AFTER_CHANGE_S)
-            self._each.shorten(AFTER_CHANGE_S * max(1, self._most_streams))
             self._rest, self._same_since = None, now
         self._orders = orders
 
@@ -177,7 +180,8 @@ class TimeLeftModel:
             pace.bytes.note(bytes_done, step_s * is_streamed, memory_s)
         sources = [lane for lane in done if lane[0] == "from"]
         moved = sum(done[lane][1] for lane in sources)
-        self._learn_streams(remaining, moved, step_s, memory_s)
+        if not remaining.alone:
+            self._learn_streams(remaining.streams, moved, step_s)
         self._all_small.note(
             sum(done[lane][0] for lane in sources), step_s * any(busy[lane][0] for lane in sources), memory_s
         )
@@ -210,13 +214,19 @@ class TimeLeftModel:
                 per_image[1] = per_image[1] * kept + usual - streamed
                 self._known[way] = count.small, usual
 
-    def _learn_streams(self, remaining: Remaining, moved: float, step_s: float, memory_s: float) -> None:
-        """What one stream gets, and what it gets where few are under way."""
-        streams = remaining.streams
-        self._most_streams = max(self._most_streams, streams)
-        self._each.note(moved, step_s * streams, memory_s * max(1, streams))
-        if streams <= max(1, self._most_streams // FEW):
-            self._of_few.note(moved * (streams > 0), step_s * streams, AFTER_CHANGE_S * max(1, streams))
+    def _learn_streams(self, streams: int, moved: float, step_s: float) -> None:
+        """What one stream gets now, and how much more than when most were under way: as much as there is for all, by
+        their number, where they share; no more where each has a bound of its own.
+        """
+        self._each.note(moved, step_s * streams, STREAM_MEMORY_S * max(1, streams))
+        each = self._each.per_s
+        if each is None or not streams:
+            return
+        if streams >= self._crowd[0]:
+            self._crowd = streams, each
+        elif self._crowd[0] >= FEWER * streams:
+            grown = math.log(each / self._crowd[1]) / math.log(self._crowd[0] / streams)
+            self._sharing = min(1.0, max(0.0, grown))
 
     # What is reckoned
 
@@ -299,18 +309,19 @@ class TimeLeftModel:
         return found
 
     def _with_tail(self, slowest: _Reckoned, remaining: Remaining) -> _Reckoned:
-        """The largest blob, with what one stream gets. As long as many share, nobody knows what one gets alone: it may
-        be as much as all, and the truth is somewhere between.
+        """The largest blob, with what one stream gets. As long as all are under way, nobody knows what one gets alone:
+        it may be as much as all, and the truth is somewhere between. When some have ended, the others tell whether they
+        share: then they get more.
         """
-        few = self._of_few.per_s
-        each = few or self._each.per_s
-        if remaining.largest <= 0 or not each:
+        each = self._each.per_s
+        if remaining.largest <= 0 or not each or slowest.seconds <= 0:
             return slowest
         tail_s = remaining.largest / each
         if tail_s <= slowest.seconds:
             return slowest
         floor_s = slowest.floor_s if remaining.streams == 1 or slowest.floor_s is not None else slowest.seconds
-        seconds = tail_s if few else math.sqrt(tail_s * slowest.seconds)
+        sharing = self._sharing if remaining.streams > 1 else 0.0
+        seconds = tail_s ** (1 - sharing) * slowest.seconds**sharing
         return _Reckoned(seconds, "the largest blob", slowest.alone_s, slowest.guessed, floor_s, tail_s)
 
     # What is said

@@ -146,6 +146,35 @@ def test_one_giant_at_the_end_counts_with_what_one_stream_gets() -> None:
     assert max(abs(one.error) for one in said if one.at_s >= 50) < 0.1
 
 
+def test_streams_that_share_a_line_get_more_when_others_have_ended() -> None:
+    """16 blobs of 50 to 200 MB share 50 MB/s to the end."""
+    sizes = [50 * MB + 10 * MB * number for number in range(16)]
+
+    def history(at_s: float) -> Remaining:
+        moved, left = 0.0, sorted(sizes)
+        budget = 50 * MB * at_s
+        while left and budget > 0:
+            step = min(left[0], budget / len(left))
+            budget -= step * len(left)
+            moved += step * len(left)
+            left = [size - step for size in left if size - step > 1]
+        return Remaining(
+            images=16,
+            open=16,
+            waiting=16,
+            ways={WAY: WayCount(streamed_bytes=sum(sizes))},
+            flows={WAY: Flow(streamed=len(left), received=round(moved))},
+            largest=max(left, default=0),
+            streams=len(left),
+        )
+
+    end_s = sum(sizes) / (50 * MB)
+    for one in told(history, end_s):  # while all are under way, they might be bounded one by one
+        assert one.left is None or one.left.least_s * 0.99 < one.truth_s < one.left.most_s
+    assert off(history, end_s) < 0.5
+    assert off(history, end_s, after=0.7) < 0.45
+
+
 def test_many_small_ones_and_then_a_giant() -> None:
     """1,500 images end within 5 s; one blob from a slow source takes until 50 s."""
     giant = 500 * MB
