@@ -26,6 +26,10 @@ class Controlled(Protocol):
     def is_paused(self) -> bool:
         """Whether it is paused."""
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it begins nothing more, and ends."""
+
     def pause(self) -> None:
         """Begin nothing more."""
 
@@ -55,9 +59,9 @@ class KeyCommands:
     @property
     def line(self) -> str:
         """Which keys there are."""
-        pause = "p go on" if self._run.is_paused else "p pause"
+        acts = f"{'p go on' if self._run.is_paused else 'p pause'} · d drain · "
         view = "e back" if self._view is View.ERRORS else "e errors"
-        return f"{pause} · d drain · {view} · ? help" + (" · q leave" if self._may_leave else "")
+        return f"{'' if self._run.is_draining else acts}{view} · ? help" + (" · q leave" if self._may_leave else "")
 
     def type(self, keys: str, now: float) -> None:
         """These came since the last look. What was pasted by mistake means nothing, and neither does a key that sends
@@ -80,7 +84,7 @@ class KeyCommands:
                 self._run.resume()
             else:
                 self._run.pause()
-        elif key == "d":
+        elif key == "d" and not self._run.is_draining:
             if asked is not None and asked < now <= asked + ASKED_S:
                 self._run.drain()
             else:

@@ -92,7 +92,8 @@ class Region:
 
     def close(self, *, wait: bool = True) -> None:
         """It is erased, and nothing more is drawn. See `Outlet.close`."""
-        self.erase()
+        if wait or self._outlet.is_free:
+            self.erase()
         self._outlet.close(wait=wait)
 
     def _erased(self, size: tuple[int, int]) -> str:

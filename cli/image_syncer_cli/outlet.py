@@ -27,7 +27,7 @@ END_S = 1.0
 
 
 class Outlet:
-    """The terminal of `stream`; where that is none, it is simply written to."""
+    """The terminal of `stream`; where that is none, or cannot be opened, the stream is simply written to."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +38,9 @@ class Outlet:
 
     @property
     def is_free(self) -> bool:
-        """Whether everything that was written has gone out."""
+        """Whether everything that was written has gone out, as far as can be known."""
+        if self._fd is None:
+            return self._takes_something()
         self._push()
         return not self._waiting
 
@@ -52,10 +54,10 @@ class Outlet:
 
     def write(self, text: str, *, must: bool = False) -> None:
         """Write `text` as soon as the terminal takes it; in the background only what `must` be seen."""
+        if not must and self.is_in_background:
+            return
         if self._fd is None:
             self._write_plainly(text)
-            return
-        if not must and self.is_in_background:
             return
         data = text.encode(self._encoding, "replace")
         if len(self._waiting) + len(data) > MOST_BYTES:
@@ -89,6 +91,13 @@ class Outlet:
                     silence(self._stream)
                 return
             self._waiting = self._waiting[taken:]
+
+    def _takes_something(self) -> bool:
+        """Of a terminal that cannot be opened once more (another user's, after `su`); how much it takes is not told."""
+        try:
+            return bool(select.select([], [self._stream.fileno()], [], 0)[1])
+        except (OSError, ValueError):
+            return True  # none, or gone: the write tells
 
     def _write_plainly(self, text: str) -> None:
         try:

@@ -166,6 +166,7 @@ class _Distant:
 
     client: ControlClient
     is_paused: bool = False
+    is_draining: bool = False
 
     def pause(self) -> None:
         """See `Controlled`."""
@@ -197,7 +198,7 @@ def _look_on(client: ControlClient) -> int:
         while not client.ended and not commands.left:
             began = time.monotonic()
             told = client.ask("status")
-            distant.is_paused = bool(told.get("paused"))
+            distant.is_paused, distant.is_draining = bool(told.get("paused")), bool(told.get("draining"))
             snapshot = read_snapshot(told)
             if snapshot is not None:
                 display.update(snapshot)

@@ -156,6 +156,20 @@ def test_a_terminal_that_is_not_read_is_not_waited_for(unread: Pty, monkeypatch:
     assert unread.read() == b""
 
 
+def test_a_terminal_of_another_user_gets_no_pictures_while_it_is_full(
+    unread: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `su` it cannot be opened once more: that it is full is all that can be known."""
+    monkeypatch.setattr("image_syncer_cli.outlet._opened_again", lambda _stream: None)
+    region = Region(unread.stream, lambda: (80, 24), colors=False)
+    drawn = [region.draw(lines(*([f"{frame} {'x' * 70}"] * 10)), frame * 10.0) for frame in range(40)]
+    assert drawn[0]
+    assert not any(drawn[20:])
+    unread.read()
+    assert region.draw(lines("again"), 1000.0)
+    region.close()
+
+
 def test_what_a_terminal_did_not_take_comes_when_it_is_read(unread: Pty) -> None:
     region = Region(unread.stream, lambda: (80, 24), colors=False)
     region.draw(lines("bar", "rows"), 0.0)
@@ -193,6 +207,10 @@ class Run:
         self.is_paused = False
         self.drains = 0
 
+    @property
+    def is_draining(self) -> bool:
+        return self.drains > 0
+
     def pause(self) -> None:
         self.is_paused = True
 
@@ -214,7 +232,7 @@ def pressed(keys: str, **more: Any) -> tuple[Run, KeyCommands]:
     return run, commands
 
 
-@pytest.mark.parametrize(("keys", "drains"), [("d", 0), ("dd", 1), ("dxd", 0), ("dpd", 0), ("ddd", 1), ("dddd", 2)])
+@pytest.mark.parametrize(("keys", "drains"), [("d", 0), ("dd", 1), ("dxd", 0), ("dpd", 0), ("ddd", 1), ("dddd", 1)])
 def test_a_drain_is_asked_for_twice_in_a_row(keys: str, drains: int) -> None:
     assert pressed(keys)[0].drains == drains
 
@@ -264,3 +282,4 @@ def test_the_line_of_keys_says_what_p_does() -> None:
     assert "p pause" in pressed("")[1].line
     assert "p go on" in pressed("p")[1].line
     assert "p pause" in pressed("pp")[1].line
+    assert pressed("dd")[1].line == "e errors · ? help"  # there is nothing left to be said
