@@ -171,3 +171,10 @@ def test_a_bench_that_bounds_nothing_is_told(command: Command, files: tuple[Path
     ran = command("estimate", "--plan", files[0], "--bench", bench)
     assert ran.code == 2
     assert f"{bench} does not do for this plan: nothing bounds the flows" in ran.err
+
+
+def test_files_that_may_be_open_here_say_nothing_of_another_host(command: Command, files: tuple[Path, Path]) -> None:
+    words = ("estimate", "--plan", files[0], "--bench", files[1], "--host", "64 cores", "--workers", "400", "--json")
+    ran = command(*words)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["workers"] == 400

@@ -30,6 +30,8 @@ MODEL_SPREAD = 0.10
 """Of the logarithm: what the model itself is wrong by, as `docs/capacity.md` has it."""
 MOST_CORES = 4096
 """More than any machine has."""
+OPEN_FILES = 2**20
+"""Of a host that is asked about: as many as systems allow today, so that they are no bound."""
 _HOST = re.compile(r"(?:(?P<cores>[0-9]{1,9}) *cores?)?[ ,;]*(?P<link>[0-9].*)?", re.IGNORECASE)
 
 
@@ -51,7 +53,7 @@ class Question:
     @property
     def resources(self) -> Resources:
         """What a run on that host would use."""
-        return decide_resources(self.settings, Machine(cpus=max(1, round(self.host.cores))))
+        return decide_resources(self.settings, Machine(cpus=max(1, round(self.host.cores)), open_files=OPEN_FILES))
 
     def forecast(self, track: Track | None = None) -> Forecast:
         """The run of the workload in virtual time, of which `track` is told if it was not known before. Raises
