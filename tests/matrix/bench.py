@@ -36,7 +36,7 @@ WAIT_S, GIVE_UP_S, RETRY_S = 2.5, 5.0, 12.0
 """How long a registry that asks to be left alone is waited for, and one that is down; how long anything is tried again.
 One that refuses for a moment is asked by probes, which come late on a busy machine."""
 CONNECTIONS = 4
-MOST_SECONDS = 45.0
+MOST_SECONDS = 60.0
 """Of a run, whatever its cells are: tries × time-outs, several after another in an image, on a busy machine."""
 _STREAMED = frozenset(
     {
