@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -104,3 +105,17 @@ def test_plan_and_sync(filled: World) -> None:
 def test_every_example_is_in_the_documentation() -> None:
     text = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
     assert [path.name for path in EXAMPLES if f"(examples/{path.name})" not in text] == []
+
+
+def test_configurations_that_the_page_shows_can_be_made() -> None:
+    text = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    part = text.partition("\n## What to copy\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+    made = []
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(compile(block, "docs/api.md", "exec"), names)
+        made.append(names["configuration"])
+    assert [len(one.rules) + len(one.catalogs) for one in made] == [2, 2]
+    assert [len(one.registries.entries) for one in made] == [3, 2]
+    assert made[0].warnings == ()
