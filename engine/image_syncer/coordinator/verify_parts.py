@@ -70,6 +70,8 @@ class VerifyParts(RunParts):
         assert self._check is not None
         read = self._reading.bytes_read if self._reading is not None else 0
         self._read_rate.update(now, read)
+        if self._deep:  # what is left of the images tells nothing of the bytes that are to be read
+            snapshot = replace(snapshot, eta_s=None, eta_least_s=None, eta_most_s=None, eta_waits_for=None)
         return replace(
             snapshot,
             blobs_total=self._check.blobs_known,
@@ -77,7 +79,6 @@ class VerifyParts(RunParts):
             bytes_total=self._check.bytes_known if self._deep else 0,
             bytes_done=read,
             bytes_per_s=self._read_rate.bytes_per_s(now),
-            eta_s=None,
         )
 
     def settings_data(self) -> dict[str, Any]:
