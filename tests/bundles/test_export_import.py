@@ -139,6 +139,7 @@ class Pausing:
             self.control.resume()
 
 
+@pytest.mark.slow
 def test_exports_and_imports_are_controlled_as_other_runs_are(gap: Gap) -> None:
     gap.lab.push(gap.lab.content.image(2))
     out, back = Pausing(), Pausing()
