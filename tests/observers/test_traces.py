@@ -164,8 +164,11 @@ def test_a_collector_that_is_gone_or_silent_costs_the_run_nothing(
         with look_on(traces=f"http://127.0.0.1:{port}"):
             done = lab.run()
             ended = time.monotonic()
+            log = io.StringIO()
+            configure_logging(log_format="json", stream=log)
         assert time.monotonic() - ended < traces_module.EXPORT_S
     assert done.outcomes == ["copied"]
+    assert log.getvalue().count("traces are lost") == 1
 
 
 def test_an_address_that_is_none_ends_it_before_anything_is_done() -> None:

@@ -84,7 +84,7 @@ def start_traces(url: str, version: str) -> RunTraces:
     endpoint = url if parts.path.strip("/") else url.rstrip("/") + _PATH
     try:
         exporter = _Telling(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
-        return RunTraces(cast("SpanExporter", exporter), version)
+        return RunTraces(cast("SpanExporter", exporter), version, on_left=exporter.leave)
     except (ValueError, OSError) as error:
         raise ConfigurationError(
             f"traces cannot be sent as the variables OTEL_… want it: {error}",
@@ -106,9 +106,17 @@ def _header_secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 class RunTraces(Observer):
-    """Makes spans of what runs tell, and gives them to `exporter` from a thread. `clock_ns` gives time of the epoch."""
+    """Makes spans of what runs tell, and gives them to `exporter` from a thread. `clock_ns` gives time of the epoch;
+    `on_left` is told that not all spans were taken in time at the end.
+    """
 
-    def __init__(self, exporter: SpanExporter, version: str, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        version: str,
+        clock_ns: Callable[[], int] = time.time_ns,
+        on_left: Callable[[], None] = lambda: None,
+    ) -> None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -121,6 +129,7 @@ class RunTraces(Observer):
         )
         self._tracer = self._provider.get_tracer("image_syncer", version)
         self._clock_ns = clock_ns
+        self._on_left = on_left
 
     def of_run(self) -> Observer:
         """Who makes the spans of one run; several may go on at a time."""
@@ -131,6 +140,8 @@ class RunTraces(Observer):
         ending = threading.Thread(target=self._provider.shutdown, name="traces end", daemon=True)
         ending.start()
         ending.join(END_S)
+        if ending.is_alive():
+            self._on_left()
 
 
 class _OneRun(Observer):
@@ -287,10 +298,18 @@ class _Telling:
             result, reason = SpanExportResult.FAILURE, str(error)
         else:
             reason = "the collector does not take them, or does not answer"
-        if result is not SpanExportResult.SUCCESS and not self._told:
+        if result is not SpanExportResult.SUCCESS:
+            self._tell(reason)
+        return result
+
+    def leave(self) -> None:
+        """Nobody waits any longer."""
+        self._tell(f"the collector did not take what was left within {END_S:g} s")
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
             self._told = True
             _log.warning("traces are lost", endpoint=self._endpoint, reason=reason)
-        return result
 
     def shutdown(self) -> None:
         """Called at the end."""
