@@ -31,6 +31,8 @@ COMMAND = (sys.executable, "-m", "image_syncer_cli")
 BUDGET = 2**30
 LOOPBACK_BUDGET = 2 * 2**30
 MOST_PLACES = 5
+GIVE_UP_S, STALL_S = 60.0, 20.0
+"""A registry that does not answer is no path that could be measured."""
 EXIT_TERMINATED = 143
 """128 + SIGTERM, as shells report it."""
 
@@ -165,7 +167,8 @@ def _plan_of(configuration: Configuration, src: str, dst: str, folder: Path) -> 
 
     path = str(folder / "plan.json")
     rule = image_syncer.rule_from_arguments(src, dst, all_tags=True, platforms=())
-    report = image_syncer.plan(replace(configuration, rules=(rule,)), image_syncer.Settings(plan_path=path))
+    settings = image_syncer.Settings(plan_path=path, give_up_after_s=GIVE_UP_S, stall_timeout_s=STALL_S)
+    report = image_syncer.plan(replace(configuration, rules=(rule,)), settings)
     if report.exit_code:
         failure = next(iter(report.failures), None)
         raise image_syncer.SyncError(f"{src} cannot be planned: {failure.reason if failure else report.unwritten}")

@@ -28,6 +28,8 @@ _FOUND = 200
 _GONE = (_FOUND, 202, 204, 404)
 _MAY_BE_THERE = (_FOUND, 404)
 _CONNECTIONS = 8
+GIVE_UP_S, STALL_S = 60.0, 20.0
+"""A bench does not wait for a registry that is down, as a run does which has other things to do meanwhile."""
 _SHOWN = 5
 """Repositories that are named where something was left in many."""
 
@@ -41,7 +43,7 @@ def delete_written(configuration: Configuration, written: Sequence[tuple[Reposit
 
 def open_access(configuration: Configuration, source: CredentialSource) -> RegistryAccess:
     """A way to the registries for a few small requests; in a running loop."""
-    settings = Settings()
+    settings = Settings(give_up_after_s=GIVE_UP_S, stall_timeout_s=STALL_S)
     return RegistryAccess(
         settings,
         configuration.registries,

@@ -27,6 +27,7 @@ _QUIET_S = 0.5
 """How long the machine is watched before, to know what others take of it."""
 _LAST_WORDS = 600
 _LIMIT_S = 600.0
+_WORDS = ("--quiet", "--no-progress", "--give-up-after=60s")
 _END_S = 15.0
 """What a run gets to end by itself: its transfers break off, its workers and connections close."""
 
@@ -72,7 +73,7 @@ class Measurer:
         """Carry out the plan file. Raises SyncError where the run fails."""
         self._number += 1
         report = self._folder / f"report-{self._number}.json"
-        words = ["sync", "--plan", str(plan), *self._access, "--report", str(report), "--quiet", "--no-progress"]
+        words = ["sync", "--plan", str(plan), *self._access, "--report", str(report), *_WORDS]
         busy, began = _busy_s(), time.monotonic()
         code, said = self._call([*words, *options])
         wall = time.monotonic() - began
