@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from itertools import product
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -13,7 +15,7 @@ from matrix.cells import CELLS, GATEWAY, LIMITS, Cell, Kind, Moment, Operation, 
 from matrix.outcomes import expected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from support.certificates import Certificates
@@ -29,13 +31,10 @@ def is_double(cell: Cell) -> bool:
     """Whether the same place has a cell like this one, which is tried by default."""
     for kinds in ALIKE:
         if cell.kind in kinds:
-            place = PLACES.index((cell.operation, cell.moment, cell.lasting))
+            place = f"{cell.operation.value}/{cell.moment.value}/{cell.lasting}"
             ordered = [kind for kind in Kind if kind in kinds]
-            return cell.kind is not ordered[place % len(ordered)]
+            return cell.kind is not ordered[crc32(place.encode()) % len(ordered)]
     return False
-
-
-PLACES = list(dict.fromkeys((cell.operation, cell.moment, cell.lasting) for cell in POSSIBLE))
 
 
 def runs() -> Iterator[object]:
@@ -60,9 +59,18 @@ def test_every_cell_is_impossible_for_a_reason_or_has_an_outcome() -> None:
 
 
 def test_every_operation_moment_and_kind_is_tried() -> None:
+    tried = [cell for cell in POSSIBLE if not is_double(cell)]
     for part in (Operation, Moment, Kind):
-        named = Counter(value for cell in POSSIBLE for value in (cell.operation, cell.moment, cell.kind))
+        named = Counter(value for cell in tried for value in (cell.operation, cell.moment, cell.kind))
         assert [one for one in part if not named[one]] == []
+    for kinds in ALIKE:
+        assert {(cell.kind, cell.lasting) for cell in tried if cell.kind in kinds} == {*product(kinds, (False, True))}
+        assert places(tried, kinds) == places(POSSIBLE, kinds)
+
+
+def places(cells: Iterable[Cell], kinds: frozenset[Kind]) -> set[tuple[object, ...]]:
+    """Where cells of `kinds` are."""
+    return {(cell.operation, cell.moment, cell.lasting) for cell in cells if cell.kind in kinds}
 
 
 @pytest.mark.parametrize("cells", list(runs()))
