@@ -99,15 +99,32 @@ def test_the_rate_is_changed_while_it_goes_on(pair: Pair, path: Path) -> None:
     pair.assert_copied()
 
 
+def test_a_first_limit_holds_for_what_is_under_way(pair: Pair, path: Path) -> None:
+    """One blob that would take eight seconds, and a hundred more at the rate."""
+    pair.add_images(1, layers=1, layer_bytes=64 * MIB)
+    pair.slow_down(8 * MIB)
+    with pair.run("--control", str(path), "--workers", "1") as run:
+        client = client_of(run, path)
+        pair.wait_for_bytes(4 * MIB)
+        client.ask("rate", rate="512KiB/s")
+        time.sleep(1.0)  # for what is in the rings and in the kernel
+        before, began = moved(pair), time.monotonic()
+        time.sleep(1.5)
+        assert moved(pair) - before < 1.5 * MIB * (time.monotonic() - began)
+        client.ask("rate", rate="none")
+        assert run.wait() == 0
+    pair.assert_copied()
+
+
 @pytest.mark.slow
 def test_a_run_without_a_limit_can_be_given_one(pair: Pair, slow: SyncProcess, path: Path) -> None:
     client = client_of(slow, path)
     pair.wait_for_bytes(MIB)
     client.ask("rate", rate="1MiB/s")
-    time.sleep(3.0)  # for the blobs that were under way
+    time.sleep(1.5)  # for what is in the rings and in the kernel
     before, began = moved(pair), time.monotonic()
-    time.sleep(4.0)
-    assert 0.8 * MIB < (moved(pair) - before) / (time.monotonic() - began) < 1.2 * MIB
+    time.sleep(8.0)  # the source counts a blob of 1 MiB as it begins
+    assert 0.7 * MIB < (moved(pair) - before) / (time.monotonic() - began) < 1.3 * MIB
     snapshot = client.snapshot()
     assert snapshot is not None
     assert snapshot.rate_limit == MIB

@@ -77,7 +77,7 @@ class ByteDesk:
 
     def change(self, rate: RateSchedule | None) -> None:
         """All together may move so much from now on. Where nothing was limited before, whoever moves bytes has to be
-        told that they are counted now (`Metering`), and what is under way in this process ends as it began.
+        told that they are counted now (`Metering`); what this process itself reads meanwhile ends as it began.
         """
         self.is_changed = True
         self._registries = (None, *self._rates)

@@ -189,7 +189,7 @@ class Purses:
     ) -> None:
         self._driver = driver
         self.metered = frozenset(metered)
-        """Whose bytes are counted; what is under way already when that changes ends as it began."""
+        """Whose bytes are counted; of what is under way already when that changes, `Transport.begin_metering`."""
         self._want = want
         self._give_back = give_back
         self._purses: dict[tuple[str, bool], Purse] = {}

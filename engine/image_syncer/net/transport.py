@@ -61,6 +61,8 @@ class Transport:
         """Is told each answer that is about a registry of which it is not known what kind it is."""
         self.purses: Purses | None = None
         """Where bytes a second are limited: what a transfer of a blob may move."""
+        self.unmetered: set[Callable[[], None]] = set()
+        """Begin to meter one transfer each: streamed ones that are under way without."""
         self.tally: RequestTally | None = None
         """Where requests are counted by registry and status too, those that find out its address among them."""
         self._small_handles = SmallHandles(timeouts)
@@ -152,6 +154,15 @@ class Transport:
     def meter(self, easy: pycurl.Curl, registry: str, *, sending: bool, small: bool = False) -> Metered | None:
         """For bytes of a blob that `easy` is about to move from or to `registry`; None where they are not limited."""
         return None if self.purses is None else self.purses.meter(easy, registry, sending=sending, small=small)
+
+    def begin_metering(self, purses: Purses) -> None:
+        """Bytes a second are limited from now on; what is under way spends from `purses`, too, where they say so. It
+        changes callbacks of transfers, and so must not be called from one.
+        """
+        self.purses = purses
+        under_way, self.unmetered = self.unmetered, set()
+        for begin in under_way:
+            begin()
 
     def take_answer_times(self) -> dict[str, list[float]]:
         """What `answer_s` has; it begins anew."""

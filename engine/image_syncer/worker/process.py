@@ -186,7 +186,7 @@ class Worker:
             self._purses.put(message.registry, message.size, sending=message.sending)
         elif isinstance(message, Metering):
             self._purses.metered |= {message.registry}
-            self._transport.purses = self._purses
+            self._transport.begin_metering(self._purses)
         elif isinstance(message, Learnt):
             self._habits.told(message.registry, message.fact, message.value)
         else:

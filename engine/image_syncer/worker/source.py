@@ -203,7 +203,12 @@ class Download:
         self._why_broken_off = None
         before = self.progress
         easy = self.easy = transport.handles.take()
-        metered = self._metered = transport.meter(easy, endpoint.registry, sending=False, small=self._small)
+
+        def begin_metering() -> None:
+            self._metered = transport.meter(easy, endpoint.registry, sending=False, small=self._small)
+            receive = answer.receive if self._metered is None else self._metered.receiving(answer.receive)
+            set_download(easy, receive)
+
         try:
             set_request(
                 easy,
@@ -213,13 +218,13 @@ class Download:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            if metered is None:
-                set_download(easy, answer.receive)
-            else:
-                set_download(easy, metered.receiving(answer.receive))
+            begin_metering()
+            if self._metered is None and not self._small:
+                transport.unmetered.add(begin_metering)
             code, words = await transport.transfer(easy, request, endpoint, Origin.SOURCE)
         finally:
-            self.easy = self._metered = None
+            transport.unmetered.discard(begin_metering)
+            metered, self.easy, self._metered = self._metered, None, None
             if self._places.others and self.progress > before:
                 self._places.came(self.progress - before)
             if metered is not None:

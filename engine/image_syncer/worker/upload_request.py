@@ -12,8 +12,6 @@ from image_syncer.registry import Response
 from image_syncer.transfer import ParcelSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from image_syncer.net import Metered, Transport
     from image_syncer.registry import Endpoint, Request
     from image_syncer.transfer import Sender
@@ -69,12 +67,14 @@ class UploadRequest:
         # libcurl goes on sending after an early answer that is no error
         head = AnswerHead(lambda: self._sent_at_answer.append(sender.sent))
         easy = self._easy = transport.handles.take()
-        metered = self._metered = transport.meter(
-            easy, self._endpoint.registry, sending=True, small=isinstance(sender, ParcelSender)
-        )
-        send: Callable[[int], memoryview | bytes | int] = sender.send
-        if metered is not None:
-            send = metered.sending(send)
+        small = isinstance(sender, ParcelSender)
+
+        def begin_metering() -> None:
+            self._metered = transport.meter(easy, self._endpoint.registry, sending=True, small=small)
+            easy.setopt(
+                pycurl.READFUNCTION, sender.send if self._metered is None else self._metered.sending(sender.send)
+            )
+
         try:
             set_request(
                 easy,
@@ -84,14 +84,18 @@ class UploadRequest:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_upload(easy, length, send, sender.rewind)
+            set_upload(easy, length, sender.send, sender.rewind)
+            begin_metering()
             if alone:
                 easy.setopt(pycurl.FRESH_CONNECT, 1)
                 easy.setopt(pycurl.FORBID_REUSE, 1)
             easy.setopt(pycurl.WRITEFUNCTION, self._receive)
+            if self._metered is None and not small:
+                transport.unmetered.add(begin_metering)
             code, words = await transport.transfer(easy, request, self._endpoint, Origin.DESTINATION)
         finally:
-            self._easy = self._metered = None
+            transport.unmetered.discard(begin_metering)
+            metered, self._easy, self._metered = self._metered, None, None
             if metered is not None:
                 metered.close()
             transport.handles.give_back(easy)

@@ -38,7 +38,7 @@ def test_a_destination_that_answers_when_the_blob_is_abandoned(
             return await answered[-1]
 
         monkeypatch.setattr(Upload, "open", opens)
-        client: Any = SimpleNamespace()
+        client: Any = SimpleNamespace(mirrors=None)
         windows: Any = SimpleNamespace()
         mover = Mover(client, LEASE, DIGEST, windows, TERMS)
         running = asyncio.ensure_future(mover.run())
