@@ -107,7 +107,8 @@ class Snapshots:
         if self._foreseen is None:
             self._foreseen = ForeseenTimeLeft(foreseen)
         far = foreseen.far(remaining.ended, self._transfers.scheduler.landed_blobs, moved)
-        is_held = held is not None or bool(remaining.alone)
+        # No simulation knows of these, and the run's own paces do.
+        is_held = held is not None or bool(remaining.alone or remaining.rates) or remaining.rate is not None
         return self._foreseen.note(now, now - self._began, far, own, held=is_held)
 
     def _down(self) -> dict[str, str]:

@@ -106,7 +106,7 @@ class ForeseenTimeLeft:
 
     def note(self, now: float, elapsed_s: float, far: float, own: TimeLeft | None, *, held: bool) -> TimeLeft | None:
         """The time left of a run that is so `far` after `elapsed_s`, at `now`; `own` is what its own paces say. While
-        it is `held`, because it is paused or a registry is left alone, that alone counts.
+        it is `held`, because it is paused, a registry is left alone or a rate is in force, that alone counts.
         """
         step_s = 0.0 if self._seen_at is None else now - self._seen_at
         self._seen_at = now
