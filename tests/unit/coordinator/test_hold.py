@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,6 @@ def test_a_directory_that_others_can_reach_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("user", "allowed"), [(os.geteuid(), True), (0, True), (os.geteuid() + 12345, False)])
 def test_only_the_same_user_and_root_are_answered(user: int, allowed: bool) -> None:
-    peer = SimpleNamespace(getsockopt=lambda *_: control_socket._PEER.pack(1, user, user))
+    peer = SimpleNamespace(getsockopt=lambda *_: struct.pack("3i", 1, user, user))
     writer: Any = SimpleNamespace(get_extra_info=lambda _name: peer)
     assert control_socket._is_allowed(writer) is allowed
