@@ -87,7 +87,7 @@ class ImageDelivery:
             return
         names = str(image.source), str(destination)
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs}, names)
-        watch = TaskWatch(self._dog, f"image {image.source} → {destination}", "begins")
+        watch = TaskWatch(self._dog, f"image {names[0]} → {names[1]}", "begins")
         try:
             kept = await self._bring(image, destination, tree, delivery, watch.watched, there)
             if kept is not None:

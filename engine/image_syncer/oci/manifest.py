@@ -68,6 +68,8 @@ class Manifest:
         A non-distributable layer is left out if it names the URLs where everyone is to get it (`foreign_layers`).
         """
         foreign = {blob.digest for blob in self.foreign_layers}
+        if not foreign:
+            return self.named_blobs
         return tuple(blob for blob in self.named_blobs if blob.digest not in foreign)
 
     @property
@@ -84,6 +86,8 @@ class Manifest:
         digest once, in order, but none that the manifest also names otherwise.
         """
         named = (*([self.config] if self.config else []), *self.layers)
+        if not any(blob.urls for blob in named):
+            return ()
         own = {blob.digest for blob in named if not _is_foreign(blob)}
         return tuple(blob for blob in self.named_blobs if blob.digest not in own)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["PLACE_KINDS", "PlaceText", "is_place", "is_place_name", "split_place"]
 
@@ -23,6 +24,8 @@ _DIGEST = re.compile(r"@(?P<digest>(?:sha256|sha512):[0-9A-Fa-f]*)\Z")
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:[A-Za-z0-9.-]{{1,253}}:[0-9]{{1,5}}/)?{_COMPONENT}(?:/{_COMPONENT})*")
 _MAX_NAME = 255
+_ASKED = 1024
+"""Answers that are kept: it is asked of the registry of each blob, many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class PlaceText:
     digest: str | None
 
 
+@lru_cache(_ASKED)
 def is_place(text: str) -> bool:
     """Whether `text`, a reference or the registry of one, begins with the kind of a place."""
     return _PREFIX.match(text) is not None
