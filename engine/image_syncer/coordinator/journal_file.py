@@ -40,6 +40,9 @@ WAIT_S = 10.0
 """For a lock of SQLite, which nobody holds for longer than a checkpoint takes."""
 CACHE_KIB = 4 * 2**10
 
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""SQLite's. Its message repeats damaged names as they are, and Python may be unable to read it."""
+
 _GET = "SELECT body, sum FROM {} WHERE key = ?"
 _ALL = "SELECT key, body, sum FROM {} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 _LAST = b"\xff"
@@ -73,7 +76,7 @@ class JournalFile:
         self._names: dict[int, str] = {}
         try:
             self._database = _connect_read_only(path) if read_only else _connect(path)
-        except (sqlite3.Error, OSError) as error:
+        except (*_ERRORS, OSError) as error:
             raise _unusable(path, error) from None
 
     def prepare(self, first: Change) -> bool:
@@ -89,7 +92,7 @@ class JournalFile:
                 for statement in _SCHEMA:
                     self._database.execute(statement)
                 self._write(first)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unusable(self.path, error) from None
         return True
 
@@ -104,7 +107,7 @@ class JournalFile:
         try:
             application = self._number("PRAGMA application_id")
             version = self._number("PRAGMA user_version")
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unusable(self.path, error) from None
         if application != APPLICATION_ID:
             raise JournalError(f"{self.path} is a database, and not a journal of image-syncer", hint=_OTHER_NAME)
@@ -230,7 +233,7 @@ class JournalFile:
         try:
             # All at once: a statement that is left half-way keeps the WAL from being taken up.
             return self._database.execute(statement, values).fetchall()
-        except (sqlite3.Error, OverflowError) as error:
+        except (*_ERRORS, OverflowError) as error:
             raise JournalReadError(str(error)) from None
 
     def _number(self, statement: str) -> int:
@@ -279,9 +282,9 @@ def _set_up(database: sqlite3.Connection) -> sqlite3.Connection:
 def _unusable(path: str, error: Exception) -> JournalError:
     if isinstance(error, OSError):
         return JournalError(f"the journal {path} cannot be opened: {error.strerror}")
-    text = str(error)
+    text = "its tables have no readable names" if isinstance(error, UnicodeDecodeError) else str(error)
     if "not a database" in text:
         return JournalError(f"{path} is not a journal of image-syncer", hint=_OTHER_NAME)
-    if "malformed" in text:
+    if "malformed" in text or isinstance(error, UnicodeDecodeError):
         return JournalError(f"the journal {path} is damaged, and cannot be used ({text})", hint=NEW_JOURNAL)
     return JournalError(f"the journal {path} cannot be used: {text}", hint=NEW_JOURNAL)

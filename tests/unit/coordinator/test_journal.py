@@ -401,6 +401,19 @@ def test_a_torn_file_is_refused_or_believed_only_where_it_is_right(truth: Truth)
     assert results.count(None) > 0
 
 
+def test_tables_whose_names_are_damaged_are_told(truth: Truth, tmp_path: Path) -> None:
+    """SQLite's own message repeats the name, and is no text then."""
+    damaged = truth.closed.replace(b"CREATE TABLE repository", b"CREATE TABLE reposit\xc5ry")
+    damaged = damaged.replace(b"tablerepositoryrepository", b"tablereposit\xc5ryrepository")
+    assert damaged != truth.closed
+    path = tmp_path / "damaged"
+    path.write_bytes(damaged)
+    with pytest.raises(JournalError, match="damaged") as caught, closing(JournalFile(str(path))) as file:
+        file.check_format()
+        file.load_names()
+    assert caught.value.hint is not None
+
+
 @pytest.mark.parametrize("flips", [100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("part", ["closed", "database", "wal"])
 def test_no_flipped_bit_makes_anything_believed_that_is_not_true(truth: Truth, part: str, flips: int) -> None:
