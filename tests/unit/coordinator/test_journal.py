@@ -408,9 +408,8 @@ def test_tables_whose_names_are_damaged_are_told(truth: Truth, tmp_path: Path) -
     assert damaged != truth.closed
     path = tmp_path / "damaged"
     path.write_bytes(damaged)
-    with pytest.raises(JournalError, match="damaged") as caught, closing(JournalFile(str(path))) as file:
-        file.check_format()
-        file.load_names()
+    with pytest.raises(JournalError, match="damaged") as caught:
+        JournalFile(str(path))
     assert caught.value.hint is not None
 
 
