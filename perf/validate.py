@@ -1,7 +1,6 @@
 """How good estimates are: `python perf/validate.py [SCENARIO …]` benches, estimates and runs each scenario in one go.
 
-For each scenario: a plan, a bench with its default budget, an estimate, and then the sync itself, several times, as a
-user would run it. What comes out is a table for `docs/capacity.md`.
+For each scenario: a plan, a bench, an estimate, and then the sync itself, several times, as a user would run it. What comes out is a table for `docs/capacity.md`.
 """
 
 from __future__ import annotations
@@ -37,6 +36,8 @@ TUNED = ("few_large", "many_small", "real_world")
 """On which the model was made."""
 JUDGED = ("shared_catalog", "nothing_changed", "tls", "fan_out", "slow_source", "docker_registry:large")
 """Which it had not seen."""
+BUDGET = "4GiB"
+"""Of a bench, on paths that move a gigabyte in a second."""
 RUNS = 3
 STREAMS = 32
 
@@ -77,8 +78,8 @@ def validate(scenario: Scenario, directory: Path, runs: int) -> Validation:
             plan, bench = folder / "plan.json", folder / "bench.json"
             access = ["--auth", str(task.auth)]
             _call(task, ["plan", *access, "--images", str(task.images), "--save", str(plan), "--quiet"], environment)
-            words = ["bench", "--plan", str(plan), *access, "--save", str(bench), "--keep", "--quiet"]
-            _call(task, words, environment)
+            how = ["--budget", BUDGET, "--keep", "--quiet"]
+            _call(task, ["bench", "--plan", str(plan), *access, "--save", str(bench), *how], environment)
             estimate = ["estimate", "--plan", str(plan), "--bench", str(bench), "--json"]
             found: dict[str, Any] = json.loads(_call(task, estimate, environment))
         measured = tuple(measure_once(stage, tool, STREAMS)[0].wall_s for _ in range(runs))
