@@ -1,6 +1,7 @@
 """How good estimates are: `python perf/validate.py [SCENARIO …]` benches, estimates and runs each scenario in one go.
 
-For each scenario: a plan, a bench, an estimate, and then the sync itself, several times, as a user would run it. What comes out is a table for `docs/capacity.md`.
+For each scenario: a plan, a bench, an estimate, and then the sync itself, several times, as a user would run it. What
+comes out is a table for `docs/capacity.md`.
 """
 
 from __future__ import annotations
