@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.output import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from image_syncer import PlanAccount
 
@@ -30,7 +30,8 @@ def summarize_plan(account: PlanAccount) -> Iterator[str]:
         ("Sizes of the distinct blobs", _histogram(account)),
         ("Largest blobs", _largest(account)),
         ("Most shared blobs", _shared(account)),
-        ("Destinations", _repositories(account)),
+        ("Sources", _repositories(account.sources)),
+        ("Destinations", _repositories(account.repositories)),
         ("Published limits", _waits(account)),
     ):
         lines = list(rows)
@@ -81,10 +82,10 @@ def _shared(account: PlanAccount) -> Iterator[str]:
         yield f"{format_size(size):>10}  {printable(digest[:_DIGEST_COLUMNS])}  in {images:,} images"
 
 
-def _repositories(account: PlanAccount) -> Iterator[str]:
+def _repositories(found: Mapping[str, Any]) -> Iterator[str]:
     from image_syncer.units import format_size
 
-    shares = sorted(account.repositories.items(), key=lambda one: (-one[1].size_bytes, one[0]))
+    shares = sorted(found.items(), key=lambda one: (-one[1].size_bytes, one[0]))
     for name, share in shares[:_REPOSITORIES]:
         size = format_size(share.size_bytes)
         yield f"{size:>10} {share.blobs:>7,} blobs {share.images:>7,} images  {printable(name)}"

@@ -85,6 +85,9 @@ class PlanAccount:
     shared: tuple[tuple[str, int, int], ...]
     sizes: tuple[SizeClass, ...]
     repositories: dict[str, Share] = field(default_factory=dict)
+    """By destination."""
+    sources: dict[str, Share] = field(default_factory=dict)
+    """The same by the repository that images come from, which is what most rules name."""
     bytes_out: dict[str, int] = field(default_factory=dict)
     """What leaves each source registry."""
 
@@ -154,6 +157,7 @@ class _Tally:
         self._of: dict[str, Counter[str]] = {}
         self._downloads: set[int] = set()
         self._shares: dict[str, Share] = {}
+        self._sources: dict[str, Share] = {}
         self._out: Counter[str] = Counter()
         self._asked: set[str] = set()
         self._moved = self._mounted = self._there = self._moved_bytes = self._named_bytes = 0
@@ -178,8 +182,9 @@ class _Tally:
             self._named_bytes += size
             if self._take(source, target, place, there=place in image.present):
                 blobs, bytes_moved = blobs + 1, bytes_moved + size
-        share = self._shares.get(str(target), Share())
-        self._shares[str(target)] = Share(share.images + 1, share.blobs + blobs, share.size_bytes + bytes_moved)
+        for shares, repository in ((self._shares, target), (self._sources, source)):
+            share = shares.get(str(repository), Share())
+            shares[str(repository)] = Share(share.images + 1, share.blobs + blobs, share.size_bytes + bytes_moved)
 
     def _take(self, source: Repository, target: Repository, place: int, *, there: bool) -> bool:
         """One blob for one repository; whether it is moved there."""
@@ -237,6 +242,7 @@ class _Tally:
             shared=tuple((blobs[place].digest, sizes[place], self._named[place]) for place in shared),
             sizes=_histogram(sizes.values()),
             repositories=self._shares,
+            sources=self._sources,
             bytes_out=dict(self._out),
         )
 

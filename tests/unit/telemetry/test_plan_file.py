@@ -9,7 +9,7 @@ import pytest
 
 from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
-from image_syncer.telemetry.plan_account import account_for
+from image_syncer.telemetry.plan_account import Share, account_for
 from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter, load_plan
 from image_syncer.telemetry.planned_work import planned_work
 
@@ -52,6 +52,25 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert (plan.surveyed, plan.requests, plan.seconds) == (2, {"head blob": 2}, 1.5)
     lines = (tmp_path / "plan.json").read_text().splitlines()
     assert sum(line.startswith('{"outcome"') for line in lines) == 3  # an image a line
+
+
+def test_sources_and_destinations_have_their_shares(tmp_path: Path) -> None:
+    """Where one rule brings to two destinations, its source has what moves to both."""
+    plan = write(
+        tmp_path / "plan.json",
+        ("a.example/x:1", "b.example/x:1", ImageShape(1, (BASE,))),
+        ("a.example/x:1", "c.example/x:1", ImageShape(1, (BASE,))),
+        ("a.example/y:1", "b.example/x:2", ImageShape(1, (BASE, LAYER))),
+    )
+    account = account_for(plan)
+    assert account.sources == {
+        "a.example/x": Share(2, 2, 2 * BASE.size),
+        "a.example/y": Share(1, 1, LAYER.size),
+    }
+    assert account.repositories == {
+        "b.example/x": Share(2, 2, BASE.size + LAYER.size),
+        "c.example/x": Share(1, 1, BASE.size),
+    }
 
 
 def test_a_plan_without_images_is_one(tmp_path: Path) -> None:
