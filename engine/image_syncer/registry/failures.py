@@ -122,6 +122,11 @@ def parse_failure(
     codes = _codes(response, body, limited=limited)
     body = replace(body, codes=codes)
     line = f"{request.method} {without_query(response.url or request.url)}"
+    if is_at_place(request):
+        message, hint = tell_place_failure(request, body), find_place_hint(status, request, body)
+    else:
+        message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
+        hint = find_hint(status, body, request, origin=origin, sign=sign, elsewhere=elsewhere)
     fields: dict[str, Any] = {
         "origin": origin,
         "operation": request.operation.value,
@@ -131,12 +136,8 @@ def parse_failure(
         "status": status,
         "codes": codes,
         "request_ids": _request_ids(response),
-        "hint": find_hint(status, body, request, origin=origin, sign=sign, elsewhere=elsewhere),
+        "hint": hint,
     }
-    message = f"{line} answered {status} {body.line or _PHRASES.get(status, '')}".rstrip()
-    if is_at_place(request):
-        message = tell_place_failure(request, body)
-        fields["hint"] = find_place_hint(status, request, body)
     if limited:
         return RateLimitedError(message, retry_after_s=retry_after_s(response.headers, now_epoch_s), **fields)
     if status in _SERVER_ERRORS or status in _TRANSIENT_CLIENT_STATUSES:

@@ -35,9 +35,9 @@ def tell_place_failure(request: Request, body: ErrorBody) -> str:
     """One line about the failure `body` of `request`, whose address nobody has ever seen."""
     _, coded, said = body.line.partition(": ")
     said = said if coded and body.codes else body.line
-    if request.operation in _READS and _digest_in(request):
+    if _names_what_is_missing(request, body):
         kind = "blob" if "blob" in request.operation.value else "manifest"
-        said = f"there is no {kind} {_digest_in(request)}" if _is_missing(body) else said
+        said = f"there is no {kind} {_digest_in(request)}"
     return f"{'cannot be read' if request.operation in _READS else 'cannot be written'}: {said or 'no reason is known'}"
 
 
@@ -45,11 +45,13 @@ def find_place_hint(status: int, request: Request, body: ErrorBody) -> str | Non
     """What the user can do about the failure; None where the line says it all."""
     if status == _INSUFFICIENT_STORAGE:
         return _FULL
-    return _DAMAGED if request.operation in _READS and _is_missing(body) and _digest_in(request) else None
+    return _DAMAGED if _names_what_is_missing(request, body) else None
 
 
-def _is_missing(body: ErrorBody) -> bool:
-    return not {"BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}.isdisjoint(body.codes)
+def _names_what_is_missing(request: Request, body: ErrorBody) -> bool:
+    """Whether something was read by its digest, and is not there."""
+    is_missing = not {"BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}.isdisjoint(body.codes)
+    return is_missing and request.operation in _READS and _digest_in(request) != ""
 
 
 def _digest_in(request: Request) -> str:

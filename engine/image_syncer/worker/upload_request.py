@@ -12,6 +12,8 @@ from image_syncer.registry import Response
 from image_syncer.transfer import ParcelSender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from image_syncer.net import Metered, Transport
     from image_syncer.registry import Endpoint, Request
     from image_syncer.transfer import Sender
@@ -69,11 +71,12 @@ class UploadRequest:
         easy = self._easy = transport.handles.take()
         small = isinstance(sender, ParcelSender)
 
-        def begin_metering() -> None:
+        def metered_send() -> Callable[[int], memoryview | bytes | int]:
             self._metered = transport.meter(easy, self._endpoint.registry, sending=True, small=small)
-            easy.setopt(
-                pycurl.READFUNCTION, sender.send if self._metered is None else self._metered.sending(sender.send)
-            )
+            return sender.send if self._metered is None else self._metered.sending(sender.send)
+
+        def begin_metering() -> None:
+            easy.setopt(pycurl.READFUNCTION, metered_send())
 
         try:
             set_request(
@@ -84,8 +87,7 @@ class UploadRequest:
                 authorization=authorization,
                 connect_timeout_s=transport.timeouts.connect_s,
             )
-            set_upload(easy, length, sender.send, sender.rewind)
-            begin_metering()
+            set_upload(easy, length, metered_send(), sender.rewind)
             if alone:
                 easy.setopt(pycurl.FRESH_CONNECT, 1)
                 easy.setopt(pycurl.FORBID_REUSE, 1)
