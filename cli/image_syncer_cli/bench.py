@@ -37,7 +37,7 @@ EXIT_TERMINATED = 143
 """128 + SIGTERM, as shells report it."""
 
 
-@click.command(cls=Verb, short_help="Measure this host, or the path of a plan, for estimates.")
+@click.command(cls=Verb)
 @click.option("--src", metavar="REPOSITORY", help="Measure the path from this repository, with its images, to --dst.")
 @click.option("--dst", metavar="REPOSITORY", help="Where to; see --src.")
 @click.option(

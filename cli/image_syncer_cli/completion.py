@@ -9,7 +9,7 @@ from image_syncer_cli.verb import Verb
 __all__ = ["completion"]
 
 
-@click.command(cls=Verb, short_help="Print the script that makes a shell complete verbs, options and values.")
+@click.command(cls=Verb)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

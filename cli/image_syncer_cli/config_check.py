@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from image_syncer_cli.config_convert import convert
+from image_syncer_cli.config_schema import schema
+from image_syncer_cli.config_show import show
 from image_syncer_cli.options import debug_option
 from image_syncer_cli.output import say
 from image_syncer_cli.registry_options import auth_option
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "config"]
 
 
-@click.group(cls=VerbGroup, short_help="Check files, show what is in force, convert (check, show, convert, schema).")
+@click.group(cls=VerbGroup)
 def config() -> None:
     """Check files, show what they bring into force, convert those of other tools. Nothing is copied."""
 
@@ -85,3 +88,7 @@ def _describe(configuration: Configuration) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+for _verb in (show, convert, schema):
+    config.add_command(_verb)

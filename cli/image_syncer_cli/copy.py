@@ -15,7 +15,7 @@ from image_syncer_cli.verb import Verb
 __all__ = ["copy"]
 
 
-@click.command(cls=Verb, short_help="Copy one image or repository, without files.")
+@click.command(cls=Verb)
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option("--all-tags", is_flag=True, help="Copy every tag of the repository SRC.")

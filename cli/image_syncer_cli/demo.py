@@ -29,7 +29,7 @@ _DISK_FACTOR = 3
 """Both registries hold the content once, and a disk is not to be filled to the last byte."""
 
 
-@click.command(cls=Verb, short_help="See it work: two registries, made-up images, a copy, a check, a second run.")
+@click.command(cls=Verb)
 @click.option(
     "--size",
     default="256MiB",

@@ -29,7 +29,7 @@ _AHEAD = {
 }
 
 
-@click.command(cls=Verb, short_help="Tell which tags differ, and write nothing.")
+@click.command(cls=Verb)
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -26,7 +26,7 @@ _DURATIONS = {
 """The options that say how long is waited, and the names of what they are in the settings."""
 
 
-@click.command(cls=Verb, short_help="Find out what is wrong with a registry, and what to do.")
+@click.command(cls=Verb)
 @click.argument("subject", metavar="HOST[/REPO]")
 @auth_option
 @click.option("--config", metavar="FILE", help="The file with both parts, instead of --auth.")

@@ -58,7 +58,7 @@ def _parse_prices(_ctx: click.Context, _param: click.Parameter, values: tuple[st
     return prices
 
 
-@click.command(cls=Verb, short_help="Say how long a plan takes, and what would change that.")
+@click.command(cls=Verb)
 @click.option("--plan", "plan_path", required=True, callback=file_name, metavar="FILE", help="The plan (plan --save).")
 @click.option(
     "--bench", "bench_path", required=True, callback=file_name, metavar="FILE", help="What was measured (bench --save)."

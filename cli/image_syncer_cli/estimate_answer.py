@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.output import printable
@@ -120,12 +120,12 @@ class EstimateAnswer:
         kept, budget = self._kept, self._budget
         told = None
         if kept is not None and budget is not None:
-            told = {"seconds": budget.seconds, "bytes_per_s": budget.bytes_per_s, "fits": kept.fits, **vars(kept)}
+            told = {"seconds": budget.seconds, "bytes_per_s": budget.bytes_per_s, "fits": kept.fits, **asdict(kept)}
         return {
             "seconds": found.seconds,
             "p90_s": found.p90_s,
             "bottleneck": forecast.bottleneck,
-            "phases": [vars(phase) for phase in forecast.phases],
+            "phases": [asdict(phase) for phase in forecast.phases],
             "bytes_moved": forecast.bytes_moved,
             "blobs_moved": forecast.blobs_moved,
             "blobs_mounted": forecast.blobs_mounted,
@@ -135,7 +135,7 @@ class EstimateAnswer:
             "streams": found.streams,
             "best": {"workers": self._best.workers, "streams": self._best.streams, "seconds": self._best.seconds},
             "published_limits_s": self._least_s,
-            "limits": [vars(wait) for wait in self._waits],
+            "limits": [asdict(wait) for wait in self._waits],
             "fits": None if kept is None else kept.fits,
             "budget": told,
             "costs": self._costs(),

@@ -25,7 +25,7 @@ _LEFT_OUT = ("state", "trust_state", "force", "on_conflict")
 """A bundle is its own journal, and has nothing to begin with that could be in conflict."""
 
 
-@click.command(cls=Verb, short_help="Copy what the files say into a bundle, for a registry behind a gap.")
+@click.command(cls=Verb)
 @click.argument("directory", metavar="BUNDLE_DIR")
 @auth_option
 @click.option("--images", metavar="FILE", help="What to export, YAML or JSON: the file that sync has.")

@@ -25,7 +25,7 @@ __all__ = ["import_bundle"]
 _TOLD_EVERY_S = 5.0
 
 
-@click.command("import", cls=Verb, short_help="Copy a bundle into a registry; all of it is checked first.")
+@click.command("import", cls=Verb)
 @click.argument("directory", metavar="BUNDLE_DIR")
 @click.argument("former", nargs=-1, metavar="[FORMER_DIR]...")
 @click.option("--to", "target", metavar="REGISTRY[/PREFIX]", help="Where the repositories of the bundle go.")

@@ -30,7 +30,7 @@ def _refuse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
         )
 
 
-@click.command(cls=Verb, short_help="Log in to a registry: check user name and password, and keep them.")
+@click.command(cls=Verb)
 @click.argument("host", metavar="[HOST]", default="docker.io")
 @click.option("-u", "--username", metavar="NAME", help="User name; without it, you are asked for it.")
 @click.option("-p", "--password", hidden=True, expose_value=False, callback=_refuse)

@@ -13,7 +13,7 @@ from image_syncer_cli.verb import Verb
 __all__ = ["logout"]
 
 
-@click.command(cls=Verb, short_help="Forget the login of a registry.")
+@click.command(cls=Verb)
 @click.argument("host", metavar="[HOST]", default="docker.io")
 @click.option("--authfile", metavar="FILE", help="Forget the login in this file, instead of docker's.")
 @debug_option

@@ -1,7 +1,6 @@
 """The command line: which verb is meant, and the one place where an error becomes an exit code.
 
-Nothing but click is imported here and at the top of the verbs, so that `--help` and a wrong option answer
-at once.
+Nothing but click is imported here, and a verb when it is called, so that `--help` and a wrong option answer at once.
 """
 
 from __future__ import annotations
@@ -14,33 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from image_syncer_cli.bench import bench
-from image_syncer_cli.completion import completion
-from image_syncer_cli.config_check import config
-from image_syncer_cli.config_convert import convert
-from image_syncer_cli.config_schema import schema
-from image_syncer_cli.config_show import show
-from image_syncer_cli.copy import copy
-from image_syncer_cli.demo import demo
-from image_syncer_cli.diff import diff
-from image_syncer_cli.doctor import doctor
-from image_syncer_cli.estimate import estimate
-from image_syncer_cli.export import export
-from image_syncer_cli.import_bundle import import_bundle
-from image_syncer_cli.login import login
-from image_syncer_cli.logout import logout
 from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
-from image_syncer_cli.plan import plan
-from image_syncer_cli.prune import prune
-from image_syncer_cli.registry import registry
-from image_syncer_cli.report import report
-from image_syncer_cli.retry import retry
-from image_syncer_cli.status import status
-from image_syncer_cli.sync import sync
-from image_syncer_cli.top import top
-from image_syncer_cli.verb import VerbGroup
-from image_syncer_cli.verify import verify
-from image_syncer_cli.watch import watch
+from image_syncer_cli.verb import MainGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +43,8 @@ _OF_THE_GO_TOOL = frozenset(
 """The options that are shown where no verb is: those of the Go tool."""
 
 
-class _DropIn(VerbGroup):
-    """A group whose verb `sync` may be left out, so that the Go tool's command lines work as they are."""
+class _DropIn(MainGroup):
+    """The verbs; `sync` may be left out, so that the Go tool's command lines work as they are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in _OWN_OPTIONS:
@@ -80,11 +54,15 @@ class _DropIn(VerbGroup):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         click.Command.format_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+        from image_syncer_cli.sync import sync
+
         params = [param for param in sync.get_params(ctx) if set(param.opts) & _OF_THE_GO_TOOL]
         with formatter.section("Options without a verb (all of them: image-syncer sync --help)"):
             formatter.write_dl([record for param in params if (record := param.get_help_record(ctx))])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from image_syncer_cli.sync import sync
+
         mine = super().shell_complete(ctx, incomplete)
         return [*mine, *sync.shell_complete(ctx, incomplete)] if incomplete.startswith("-") else mine
 
@@ -122,37 +100,6 @@ def cli(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
         ctx.exit(EXIT_USAGE)
-
-
-_VERBS = (
-    sync,
-    copy,
-    watch,
-    plan,
-    estimate,
-    bench,
-    diff,
-    verify,
-    prune,
-    retry,
-    export,
-    import_bundle,
-    status,
-    top,
-    report,
-    doctor,
-    login,
-    logout,
-    config,
-    registry,
-    demo,
-    completion,
-)
-for verb in _VERBS:
-    cli.add_command(verb)
-config.add_command(show)
-config.add_command(convert)
-config.add_command(schema)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -58,6 +58,10 @@ def looked_on(options: RunOptions) -> Iterator[None]:
     """`image_syncer.look_on`, as the options want it. Where the metrics are is said if nobody can know that, or others
     than this machine can ask for them.
     """
+    wanted = (options.metrics, options.metrics_file, options.trace_endpoint)
+    if not any(wanted) and not any(name.startswith("OTEL_") for name in os.environ):
+        yield
+        return
     import image_syncer
     from image_syncer_cli.output import say
     from image_syncer_cli.render import say_json

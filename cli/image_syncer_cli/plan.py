@@ -28,7 +28,7 @@ _MARKS = {True: "+", False: "-", None: "?"}
 _WORDS = {True: "in", False: "out", None: "open"}
 
 
-@click.command(cls=Verb, short_help="Tell what a sync would copy, or why an image is in or out.")
+@click.command(cls=Verb)
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -24,7 +24,7 @@ __all__ = ["prune"]
 EXIT_WOULD_GO = 1
 
 
-@click.command(cls=Verb, short_help="Tell, or delete, what no rule selects any more.")
+@click.command(cls=Verb)
 @click.option("--auth", metavar="FILE", help="Credentials and TLS settings of registries, YAML or JSON.")
 @click.option("--images", metavar="FILE", help="What should be where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -47,7 +47,7 @@ _KINDS = (
 """The doubles; written out, so that `--help` does not load the registry to know them."""
 
 
-@click.command(cls=Verb, short_help="Serve a registry for tests and demos.")
+@click.command(cls=Verb)
 @click.option(
     "--listen",
     callback=_parse_address,

@@ -45,7 +45,7 @@ class _ReportVerb(Verb):
             raise click.UsageError(f"{wanted}: {', '.join(FIGURE_NAMES)}.", ctx) from None
 
 
-@click.command(cls=_ReportVerb, short_help="Show what a run did, from its report; or compare two.")
+@click.command(cls=_ReportVerb)
 @click.argument("file", metavar="FILE")
 @click.argument("later", metavar="[LATER]", required=False)
 @click.option(

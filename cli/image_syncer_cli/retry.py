@@ -16,7 +16,7 @@ from image_syncer_cli.verb import Verb
 __all__ = ["retry"]
 
 
-@click.command(cls=Verb, short_help="Run again what failed in an earlier run, from its report.")
+@click.command(cls=Verb)
 @click.option("--report", "old", metavar="FILE", required=True, help="The report of the earlier run; it is only read.")
 @click.option("--new-report", metavar="FILE", help="Write one JSON document on this run: what --report is for sync.")
 @auth_option

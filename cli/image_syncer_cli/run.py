@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.control_options import make_control
 from image_syncer_cli.doctor_hint import say_doctor
-from image_syncer_cli.live_display import LiveDisplay
 from image_syncer_cli.observer_options import looked_on
 from image_syncer_cli.output import say
 from image_syncer_cli.render import (
@@ -182,7 +181,8 @@ def run_with_display(
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
         contextlib.closing(choose_display(options, control)) as display,
     ):
-        return engine(opened, options.build_settings(), on_progress=display.update, on_image=on_image, **controlled)
+        on_progress = None if type(display) is Display else display.update
+        return engine(opened, options.build_settings(), on_progress=on_progress, on_image=on_image, **controlled)
 
 
 def choose_display(options: RunOptions, control: RunControl | None = None) -> Display:
@@ -192,5 +192,7 @@ def choose_display(options: RunOptions, control: RunControl | None = None) -> Di
     if options.log_format == "json":
         return LineDisplay(as_json=True)
     if is_live_terminal():
+        from image_syncer_cli.live_display import LiveDisplay
+
         return LiveDisplay(control=control)
     return LineDisplay()

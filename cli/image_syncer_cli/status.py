@@ -23,7 +23,7 @@ _FAILURES = 20
 _ENDS = {"complete": "has ended", "crashed": "has crashed", "deadline": "has ended at its deadline"}
 
 
-@click.command(cls=Verb, short_help="Show how far a run is, from its journal.")
+@click.command(cls=Verb)
 @click.argument("file", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="Show it as one JSON object, with up to 1000 failures.")
 @debug_option

@@ -54,7 +54,7 @@ def _dropped(option: str) -> Callable[[_Command], _Command]:
     return click.option(option, hidden=True, expose_value=False, callback=_refuse_dropped)
 
 
-@click.command(cls=Verb, short_help="Copy what the files say (the verb may be left out).")
+@click.command(cls=Verb)
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -36,7 +36,7 @@ _LINES, _COLUMNS = 1000, 203
 """Of the picture that `--once` prints into a pipe."""
 
 
-@click.command(cls=Verb, short_help="Look at a run that goes on, pause it, drain it, or change its rate.")
+@click.command(cls=Verb)
 @click.argument("run", metavar="[PID|SOCKET]", required=False)
 @click.option("--once", is_flag=True, help="Print the display once, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print how it goes as one JSON object, and end.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +13,7 @@ from image_syncer_cli.help_headings import (
     FIRST_HEADING,
     LAST_VERBS,
     OPTION_HEADINGS,
-    VERB_HEADINGS,
+    VERBS,
     heading_of_option,
     heading_of_verb,
 )
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["Verb", "VerbGroup", "option_sections", "verb_path", "verb_sections"]
+__all__ = ["MainGroup", "Verb", "VerbGroup", "option_sections", "verb_path", "verb_sections"]
 
+_MODULES = {"import": ("import_bundle", "import_bundle"), "config": ("config_check", "config")}
+"""Verbs whose module and command have other names."""
 _FEW = 12
 """So many options are seen at one glance, and need no headings."""
 _PROGRAM = "image-syncer"
@@ -90,6 +94,49 @@ class VerbGroup(click.Group):
                 formatter.write_dl([(name, command.get_short_help_str(_LONGEST)) for name, command in commands])
 
 
+class MainGroup(VerbGroup):
+    """The verbs of the command, each of which is imported when it is asked for."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.commands = _Verbs()
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own
+        """Writes the verbs, under headings, and imports none."""
+        for heading, verbs in VERBS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(verbs.items()))
+
+
+class _Verbs(MutableMapping[str, click.Command]):
+    """The verbs by name: `copy` is in the module `copy`, unless _MODULES says otherwise."""
+
+    def __init__(self) -> None:
+        self._short_help = {name: text for verbs in VERBS.values() for name, text in verbs.items()}
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            short_help = self._short_help[name]
+            module, attribute = _MODULES.get(name, (name, name))
+            command: click.Command = getattr(import_module(f"image_syncer_cli.{module}"), attribute)
+            command.short_help = short_help
+            self._loaded[name] = command
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"the verb {name} stays")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._short_help)
+
+    def __len__(self) -> int:
+        return len(self._short_help)
+
+
 def verb_path(ctx: click.Context) -> str:
     """The words that lead to a verb, without the name of the program: `config check`."""
     words: list[str] = []
@@ -117,9 +164,9 @@ def verb_sections(group: click.Group, ctx: click.Context) -> list[tuple[str, lis
     commands = [(name, command) for name, command in commands if not command.hidden]
     if ctx.parent is not None:
         return [("Verbs", commands)]
-    order = [name for names in VERB_HEADINGS.values() for name in names]
+    order = [name for verbs in VERBS.values() for name in verbs]
     commands.sort(key=lambda item: order.index(item[0]) if item[0] in order else len(order))
-    found: dict[str, list[tuple[str, Any]]] = {heading: [] for heading in (*VERB_HEADINGS, LAST_VERBS)}
+    found: dict[str, list[tuple[str, Any]]] = {heading: [] for heading in (*VERBS, LAST_VERBS)}
     for name, command in commands:
         found[heading_of_verb(name)].append((name, command))
     return [(heading, verbs) for heading, verbs in found.items() if verbs]

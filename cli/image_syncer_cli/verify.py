@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command(cls=Verb, short_help="Compare sources and destinations, and write nothing.")
+@click.command(cls=Verb)
 @auth_option
 @click.option("--images", metavar="FILE", help="What should be where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

@@ -27,7 +27,7 @@ LEAST_TOKEN_CHARS = 16
 TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a variable, and no password
 
 
-@click.command(cls=Verb, short_help="Sync again and again, at an interval or by a cron expression.")
+@click.command(cls=Verb)
 @auth_option
 @click.option("--images", metavar="FILE", help="What to copy where, YAML or JSON: the file that sync has.")
 @click.option("--config", metavar="FILE", help="Both in one file, instead of --auth and --images.")

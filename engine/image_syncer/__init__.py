@@ -35,33 +35,20 @@ if TYPE_CHECKING:
     from image_syncer.cluster import ClusterAddress, check_cluster_run, parse_cluster_address, sync_on_cluster
     from image_syncer.config import (
         Configuration,
-        Explanation,
         ForeignLayers,
         MissingPlatform,
-        NameLists,
-        NamePattern,
         OnConflict,
         Only,
-        OnRefusal,
-        Policy,
-        PolicyCommand,
-        Pruning,
         RateSchedule,
-        Reason,
         ReferrerSelection,
         RegistryBook,
         RegistryEntry,
         Rule,
         Settings,
-        Verdict,
-        load_configuration,
-        load_registries,
-        parse_name_pattern,
         parse_on_conflict,
         parse_referrer_selection,
-        parse_share,
-        rule_from_arguments,
     )
+    from image_syncer.config.arguments import rule_from_arguments
     from image_syncer.config.conversion import Conversion, convert_files
     from image_syncer.config.converters import ConversionOptions, FileFormat
     from image_syncer.config.data import (
@@ -77,7 +64,12 @@ if TYPE_CHECKING:
         RuleData,
         TagsData,
     )
+    from image_syncer.config.explanation import Explanation, Verdict
+    from image_syncer.config.loader import load_configuration, load_registries
     from image_syncer.config.making import make_configuration
+    from image_syncer.config.policy import NameLists, NamePattern, OnRefusal, Policy, PolicyCommand, parse_name_pattern
+    from image_syncer.config.pruning import Pruning, parse_share
+    from image_syncer.config.reason import Reason
     from image_syncer.config.schema import describe_key, schema_path, schema_text
     from image_syncer.coordinator.async_run import AsyncRun
     from image_syncer.coordinator.control import RunControl
@@ -89,8 +81,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.login_check import check_login
     from image_syncer.coordinator.policy_command import PolicyError
     from image_syncer.coordinator.prune_plan import load_prune_plan
-    from image_syncer.credentials import (
-        CredentialError,
+    from image_syncer.credentials import CredentialError
+    from image_syncer.credentials.login import (
         ErasedLogin,
         KeptLogin,
         LoginPlace,
@@ -121,9 +113,10 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
-    from image_syncer.layout import ArchiveError, open_places
+    from image_syncer.layout import open_places
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
+    from image_syncer.layout.tar_parts import ArchiveError
     from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
     from image_syncer.patient_writing import write_line
     from image_syncer.planning.budget import Budget, BudgetAnswer, answer_budget, parse_budget
@@ -134,14 +127,10 @@ if TYPE_CHECKING:
     from image_syncer.planning.what_if import WhatIf, best_settings, divided, what_if
     from image_syncer.registry import Credential
     from image_syncer.telemetry import (
-        Deletion,
         Difference,
-        Held,
-        ImageList,
         ImageResult,
         Outcome,
         PartialFile,
-        Pruned,
         RegistryRow,
         Report,
         Snapshot,
@@ -164,6 +153,7 @@ if TYPE_CHECKING:
         Warned,
     )
     from image_syncer.telemetry.failure_groups import FailureGroup, FailureGroups
+    from image_syncer.telemetry.image_list import ImageList
     from image_syncer.telemetry.junit import JUnitWriter
     from image_syncer.telemetry.listening import parse_listen
     from image_syncer.telemetry.looking_on import look_on
@@ -171,6 +161,7 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.plan_account import PlanAccount, account_for, workload_of
     from image_syncer.telemetry.plan_file import PlanFile, load_plan
     from image_syncer.telemetry.planned_work import PlannedWork, planned_work
+    from image_syncer.telemetry.pruned import Deletion, Held, Pruned
     from image_syncer.telemetry.recorded_report import RecordedReport, load_report
     from image_syncer.telemetry.report_comparison import Change, ComparedFact, ReportComparison, compare_reports
     from image_syncer.telemetry.run_account import PairShare, RunAccount, Savings, account_of_run
@@ -430,33 +421,41 @@ _ROOMS = {
     "cluster": ("ClusterAddress", "check_cluster_run", "parse_cluster_address", "sync_on_cluster"),
     "config": (
         "Configuration",
-        "Explanation",
         "ForeignLayers",
         "MissingPlatform",
-        "NameLists",
-        "NamePattern",
         "OnConflict",
-        "OnRefusal",
         "Only",
-        "Policy",
-        "PolicyCommand",
-        "Pruning",
         "RateSchedule",
-        "Reason",
         "ReferrerSelection",
         "RegistryBook",
         "RegistryEntry",
         "Rule",
         "Settings",
-        "Verdict",
-        "load_configuration",
-        "load_registries",
-        "parse_name_pattern",
         "parse_on_conflict",
         "parse_referrer_selection",
-        "parse_share",
-        "rule_from_arguments",
     ),
+    "config.explanation": (
+        "Explanation",
+        "Verdict",
+    ),
+    "config.policy": (
+        "NameLists",
+        "NamePattern",
+        "OnRefusal",
+        "Policy",
+        "PolicyCommand",
+        "parse_name_pattern",
+    ),
+    "config.pruning": (
+        "Pruning",
+        "parse_share",
+    ),
+    "config.reason": ("Reason",),
+    "config.loader": (
+        "load_configuration",
+        "load_registries",
+    ),
+    "config.arguments": ("rule_from_arguments",),
     "config.conversion": ("Conversion", "convert_files"),
     "config.converters": ("ConversionOptions", "FileFormat"),
     "config.data": (
@@ -483,8 +482,8 @@ _ROOMS = {
     "coordinator.login_check": ("check_login",),
     "coordinator.policy_command": ("PolicyError",),
     "coordinator.prune_plan": ("load_prune_plan",),
-    "credentials": (
-        "CredentialError",
+    "credentials": ("CredentialError",),
+    "credentials.login": (
         "ErasedLogin",
         "KeptLogin",
         "LoginPlace",
@@ -494,20 +493,17 @@ _ROOMS = {
     ),
     "registry": ("Credential",),
     "coordinator.journal_status": ("JournalStatus", "load_status"),
-    "layout": ("ArchiveError", "open_places"),
+    "layout": ("open_places",),
+    "layout.tar_parts": ("ArchiveError",),
     "layout.export": ("Export", "export_bundle"),
     "layout.importing": ("CheckedBundle", "Target", "check_bundles", "import_bundle", "parse_target"),
     "doctor": ("Check", "CheckState", "Examination", "examine"),
     "oci": ("ManifestFormat", "PlatformFilter", "is_place"),
     "telemetry": (
-        "Deletion",
         "Difference",
-        "Held",
-        "ImageList",
         "ImageResult",
         "Outcome",
         "PartialFile",
-        "Pruned",
         "Report",
         "RegistryRow",
         "Snapshot",
@@ -517,6 +513,12 @@ _ROOMS = {
         "WorkerRow",
         "configure_logging",
     ),
+    "telemetry.pruned": (
+        "Deletion",
+        "Held",
+        "Pruned",
+    ),
+    "telemetry.image_list": ("ImageList",),
     "bench": (
         "BenchFile",
         "Foresight",

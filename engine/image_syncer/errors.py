@@ -10,11 +10,11 @@ Misuse of our own state machines is not a `SyncError`: it raises `RuntimeError` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from image_syncer.redaction import keep_out, redact, visible
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,8 +55,7 @@ class Origin(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Value, frozen=True):
     """One mistake in what the user wrote: where it is, what is wrong, what to write instead.
 
     `line` counts from 1; `key` is the path of the key inside the file, as the user would write it.

@@ -26,6 +26,7 @@ ENGINE = "image_syncer"
 
 ROOMS = (
     "redaction",
+    "values",
     "errors",
     "units",
     "oci",
@@ -49,7 +50,7 @@ ROOMS = (
 )
 """From top to bottom: a room imports itself and rooms above it."""
 
-PURE_ROOMS = frozenset({"redaction", "errors", "units", "oci", "registry", "config", "planning", "transfer"})
+PURE_ROOMS = frozenset({"redaction", "errors", "units", "values", "oci", "registry", "config", "planning", "transfer"})
 """No loop, no libcurl, no socket, no clock, no random source, no file: time and chance are arguments."""
 
 SHELLS_IN_PURE_ROOMS = frozenset(

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import (
-    Configuration,
-    RegistryBook,
-    RegistryEntry,
-    Rule,
-    Settings,
-    TagSelection,
-    load_configuration,
-)
+from image_syncer.config import Configuration, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
+from image_syncer.config.loader import load_configuration
 from image_syncer.config.policy import NameLists, NamePattern, Policy
 from image_syncer.config.referrers import parse_referrer_selection
 from image_syncer.coordinator.control import RunControl
@@ -31,6 +24,7 @@ from image_syncer.layout.export import Export, export_bundle
 from image_syncer.layout.importing import Target, check_bundles, import_bundle, parse_target
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import OCI_LAYER_GZIP
+from image_syncer.values import as_dict
 from support.signed_images import signed_image
 from support.sync_runs import SyncLab
 
@@ -64,7 +58,7 @@ class Gap:
         **settings: Any,
     ) -> Export:
         configuration = Configuration(rules or self.lab._all_rules(), self._book(), policies=tuple(policies))
-        how = Settings(**{**vars(SETTINGS), **settings})
+        how = Settings(**{**as_dict(SETTINGS), **settings})
         done = export_bundle(configuration, how, self.directory / name, part_bytes=PART_BYTES, against=against)
         assert done.report.exit_code == exit_code, done.report.failures
         return done
@@ -73,7 +67,7 @@ class Gap:
         checked = check_bundles(self.directory / name, [self.directory / each for each in former])
         target = Target(self.lab.destination.address, prefix)
         report = import_bundle(
-            checked, target, Settings(**{**vars(SETTINGS), **settings}), known=Configuration((), self._book())
+            checked, target, Settings(**{**as_dict(SETTINGS), **settings}), known=Configuration((), self._book())
         )
         assert report.exit_code == 0, report.failures
         return report

@@ -6,8 +6,9 @@ import socket
 import sys
 from dataclasses import replace
 
-from image_syncer.config import Limits, RepositoryTemplate
+from image_syncer.config import Limits
 from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.embedded import Behaviour
 from image_syncer.embedded.doubles import DOUBLES, PASSWORD
 from image_syncer.registry import PROFILES, Credential

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from image_syncer.config import RepositoryTemplate
+from image_syncer.config.registry_creation import RepositoryTemplate
 from image_syncer.credentials import CredentialError
 from image_syncer.credentials.clouds import find_place
 from image_syncer.credentials.clouds.ecr import aws_client

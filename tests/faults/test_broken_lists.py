@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import image_syncer
-from image_syncer.config import Settings, load_configuration
+from image_syncer.config import Settings
+from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import (
     Behaviour,
     ContentBuilder,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config import CreatedSelection, TagSelection
+from image_syncer.config import TagSelection
+from image_syncer.config.created import CreatedSelection
 from image_syncer.coordinator import creation_times
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.telemetry.recorded_report import load_report

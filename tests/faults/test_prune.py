@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import (
-    CatalogRule,
-    Configuration,
-    Destination,
-    Pruning,
-    RegistryBook,
-    RegistryEntry,
-    Rule,
-    Settings,
-    TagSelection,
-    VersionSelection,
-    load_configuration,
-)
+from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
+from image_syncer.config.catalogs import CatalogRule
+from image_syncer.config.loader import load_configuration
+from image_syncer.config.pruning import Pruning
+from image_syncer.config.versions import VersionSelection
 from image_syncer.coordinator import prune, sync
 from image_syncer.coordinator.prune_plan import load_prune_plan
 from image_syncer.embedded import (
@@ -49,7 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from image_syncer.embedded import EmbeddedRegistry, MadeManifest, Storage
-    from image_syncer.telemetry import Pruned, Report
+    from image_syncer.telemetry import Report
+    from image_syncer.telemetry.pruned import Pruned
 
 APP = "team/app"
 ALL = TagSelection()

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import (
-    Configuration,
-    Destination,
-    Pruning,
-    RegistryBook,
-    RegistryEntry,
-    Rule,
-    Settings,
-    TagSelection,
-)
+from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
+from image_syncer.config.pruning import Pruning
 from image_syncer.coordinator import prune
 from image_syncer.embedded import Behaviour, ContentBuilder, MemoryStorage, push_to, serve_in_thread
 from image_syncer.oci import Repository

@@ -12,7 +12,7 @@ import pytest
 from image_syncer import find_unfinished, load_report
 from image_syncer.config import parse_referrer_selection
 from image_syncer.embedded import DOUBLES, Behaviour, Fault, FaultKind
-from image_syncer.registry import fallback_tag
+from image_syncer.registry.referrers import fallback_tag
 from image_syncer.telemetry import Outcome
 from support.client import Client
 from support.signed_images import INDEX, SIGNATURE, described, discover, fallback_index, signed_image

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config import TagSelection, VersionSelection
+from image_syncer.config import TagSelection
+from image_syncer.config.versions import VersionSelection
 from image_syncer.embedded import Behaviour, DigestHeader, Fault, LinkForm, RateLimit, RetryAfter
 from image_syncer.embedded.made import build_manifest
 from image_syncer.errors import (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import Destination, Rule, TagSelection, VersionSelection
+from image_syncer.config import Destination, Rule, TagSelection
+from image_syncer.config.versions import VersionSelection
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Platform, PlatformFilter, Repository

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import image_syncer
-from image_syncer.config import Only, Settings, load_configuration
+from image_syncer.config import Only, Settings
+from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import Outcome

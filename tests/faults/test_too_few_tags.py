@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import image_syncer
-from image_syncer.config import Settings, TagSelection, VersionSelection, load_configuration
+from image_syncer.config import Settings, TagSelection
+from image_syncer.config.loader import load_configuration
+from image_syncer.config.versions import VersionSelection
 from image_syncer.embedded import Behaviour
 from image_syncer.telemetry import Outcome
 from image_syncer.telemetry.recorded_report import load_report

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_syncer.config import load_configuration, load_registries
 from image_syncer.config.document import parse_document
+from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.regex import RegexError, translate_regex
 from image_syncer.config.tree import MalformedText
 from image_syncer.credentials.docker_config import parse_docker_config
@@ -43,20 +43,20 @@ from image_syncer.registry import (
     follow_redirect,
     parse_allowance,
     parse_blob_range,
-    parse_catalog_page,
     parse_challenges,
     parse_failure,
     parse_manifest_head,
     parse_patch_upload,
     parse_put_upload,
     parse_start_upload,
-    parse_tag_page,
     parse_token,
     parse_upload_status,
     rank_challenges,
     resolve_own_location,
     retry_after_s,
 )
+from image_syncer.registry.catalog import parse_catalog_page
+from image_syncer.registry.tags import parse_tag_page
 from image_syncer.telemetry.recorded_report import load_report
 from image_syncer.units import parse_duration, parse_size
 from image_syncer.watch.events import MalformedEvent, parse_events

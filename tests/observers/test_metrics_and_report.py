@@ -19,7 +19,7 @@ from image_syncer import Configuration, RegistryBook, Report, Settings, sync_asy
 from image_syncer.embedded import Behaviour, Fault, FaultKind, RateLimit, RetryAfter
 from image_syncer.telemetry.looking_on import look_on
 from observers.test_served_metrics import ANYWHERE, Samples, scrape, value
-from support.processes import children_of
+from support.processes import workers_of
 from support.sync_runs import TRUSTING
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ def test_metrics_at_the_end_are_those_of_the_report(lab: SyncLab, kill: bool, mo
     rules = troubled(lab)
     seen: list[Samples] = []
     killed: list[int] = []
-    others = {child.pid for child in children_of(os.getpid())}  # of tests before this one, such as a cluster's
+    others = {child.pid for child in workers_of(os.getpid())}  # of tests before this one, such as a cluster's
 
     def look(snapshot: Snapshot) -> None:
         seen.append(scrape(address))
         moving = value(seen[-1], "moved_bytes_total") > 400_000
-        workers = [child.pid for child in children_of(os.getpid()) if child.pid not in others]
+        workers = [child.pid for child in workers_of(os.getpid()) if child.pid not in others]
         if kill and moving and not killed and workers:
             killed.append(workers[0])
             os.kill(workers[0], signal.SIGKILL)

@@ -15,6 +15,7 @@ from image_syncer.bench.host_limits import measure_host
 from image_syncer.bench.measuring import Measurer
 from image_syncer.bench.samples import SampleMaker
 from image_syncer.bench.sweep import STREAMS, WINDOWS, Setting, sweep
+from image_syncer.values import as_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ def test_each_limit_of_the_host_is_measured(tmp_path: Path) -> None:
     with loopback(tmp_path) as own:
         found = measure_host(own, Measurer(COMMAND, own.access, tmp_path), tmp_path, print)
     assert found.cpus >= 1
-    rates = {name: rate for name, rate in vars(found).items() if name != "cpus" and rate is not None}
+    rates = {name: rate for name, rate in as_dict(found).items() if name != "cpus" and rate is not None}
     assert ("tls_bytes_per_s" in rates) is (shutil.which("openssl") is not None)
     assert all(min(rate.core, rate.all, rate.cpu) > 0 for rate in rates.values())
     assert all(found.sha256_bytes_per_s.core > rates[name].core for name in rates if name.startswith(("pipe", "tls")))

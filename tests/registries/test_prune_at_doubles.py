@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config import Configuration, Pruning, RegistryBook, Settings, TagSelection
+from image_syncer.config import Configuration, RegistryBook, Settings, TagSelection
+from image_syncer.config.pruning import Pruning
 from image_syncer.coordinator import prune
 from image_syncer.embedded import DOUBLES
 from image_syncer.oci import Digest
-from image_syncer.registry import PROFILES, cosign_tags
+from image_syncer.registry import PROFILES
+from image_syncer.registry.referrers import cosign_tags
 from registries.stage import OWN_APP, TAG, assert_served, set_stage
 
 if TYPE_CHECKING:

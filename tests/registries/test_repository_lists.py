@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import image_syncer
-from image_syncer.config import Configuration, RegistryBook, RegistryEntry, Settings, load_configuration
+from image_syncer.config import Configuration, RegistryBook, RegistryEntry, Settings
+from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault, push_to
 from image_syncer.embedded.doubles import DOUBLES, PASSWORD
 from image_syncer.registry import PROFILES, Credential, Profile

@@ -24,7 +24,7 @@ import yaml
 from image_syncer.embedded import ContentBuilder
 from support.canaries import Canaries, files_below
 from support.leaky_registry import LeakyRegistry, serve_leaky
-from support.processes import children_of
+from support.processes import workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -359,7 +359,7 @@ def test_ends_in_the_middle(nest: Nest, how: str) -> None:
     process = nest.start("sync", *nest.sync_words())
     try:
         assert nest.source.stalled.wait(60)
-        workers = children_of(process.pid)
+        workers = workers_of(process.pid)
         assert workers
         for pid in (process.pid, *(worker.pid for worker in workers)):
             proc = Path(f"/proc/{pid}")

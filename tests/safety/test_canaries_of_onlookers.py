@@ -21,7 +21,7 @@ import pytest
 
 from safety.test_canaries import Nest, nest  # noqa: F401 - a fixture
 from support.canaries import Canaries
-from support.processes import children_of, wait_until
+from support.processes import wait_until, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def told_by(held: Nest, process: subprocess.Popen[bytes]) -> dict[str, bytes]:
             told[command] = control.recv(2**20)
         told["a snapshot"] = control.recv(2**20)
     known = Canaries({name: it for name, it in held.canaries.items() if name not in ("environment", "otel")})
-    for pid in (process.pid, *(worker.pid for worker in children_of(process.pid))):
+    for pid in (process.pid, *(worker.pid for worker in workers_of(process.pid))):
         told[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
         assert known.found_in({"environment": Path(f"/proc/{pid}/environ").read_bytes()}) == []
     return told

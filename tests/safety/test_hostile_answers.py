@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import image_syncer
-from image_syncer.config import Settings, TagSelection, load_configuration
+from image_syncer.config import Settings, TagSelection
+from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault, LinkForm, MadeManifest
 from image_syncer.embedded.made import build_manifest
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError, TransportError

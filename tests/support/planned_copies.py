@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.config import Rule, load_configuration
+from image_syncer.config import Rule
+from image_syncer.config.loader import load_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -81,6 +81,32 @@ def children_of(pid: int) -> list[Process]:
     return sorted(found, key=lambda one: (one.started, one.pid))
 
 
+def zygotes_of(pid: int) -> list[Process]:
+    """The processes from which the run in process `pid` forks workers: one, or none."""
+    return [child for child in children_of(pid) if _name(child) == "syncer-zygote"]
+
+
+def workers_of(pid: int) -> list[Process]:
+    """The workers of the run in process `pid`, the oldest first: forked from its zygote, or new interpreters."""
+    forked = [worker for zygote in zygotes_of(pid) for worker in children_of(zygote.pid)]
+    spawned = [child for child in children_of(pid) if "image_syncer.worker.process" in _command(child)]
+    return sorted([*forked, *spawned], key=lambda one: (one.started, one.pid))
+
+
+def _name(process: Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _command(process: Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def wait_until(condition: Callable[[], object], what: str, *, patience_s: float = PATIENCE_S) -> None:
     """Returns when `condition` holds; fails the test where it does not within `patience_s` seconds."""
     deadline = time.monotonic() + patience_s

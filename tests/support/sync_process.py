@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.processes import PATIENCE_S, Process, children_of, process_of, wait_until
+from support.processes import PATIENCE_S, Process, process_of, wait_until, workers_of, zygotes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,12 +66,32 @@ class RunFiles:
         self.images.write_text(json.dumps(rules))
 
 
+_CUSTOMIZE = """
+import os, sys
+text, forks = {text!r}, 0
+def in_child():
+    global forks
+    forks += 1
+    if forks == 2:  # the first is the zygote, which forks workers
+        process = sys.modules["image_syncer.worker.process"]
+        begin = process.main
+        def main(fd):
+            sys.orig_argv = [*sys.orig_argv, process.__name__]
+            exec(text, {{"__name__": __name__}})
+            begin(fd)
+        process.main = main
+os.register_at_fork(after_in_child=in_child)
+exec(text, {{"__name__": __name__}})
+"""
+
+
 class SyncProcess:
     """`image-syncer VERB WORDS…` with the auth and images file, report and log of `files`, in a session of its own.
 
     `settings` are fields of `Settings` for which the command has no option: with them a small program calls the engine
-    instead. `launcher` goes before the command (`ulimit`, say). `sabotage` is the text of a `sitecustomize` for every
-    Python process of the run. Processes that are left when the block is left are killed.
+    instead. `launcher` goes before the command (`ulimit`, say). `sabotage` is a program with which every Python process
+    of the run begins, workers that are forked too: in a worker, `sys.orig_argv` names its module. Processes that are
+    left when the block is left are killed.
     """
 
     def __init__(
@@ -90,7 +110,7 @@ class SyncProcess:
         if sabotage is not None:
             folder = files.directory / "sabotage"
             folder.mkdir()
-            (folder / "sitecustomize.py").write_text(sabotage)
+            (folder / "sitecustomize.py").write_text(_CUSTOMIZE.format(text=sabotage))
             roots.insert(0, str(folder))
         self._out, self._err = files.directory / "stdout", files.directory / "stderr"
         if settings is None:
@@ -130,8 +150,8 @@ class SyncProcess:
 
     def look(self) -> list[Process]:
         """The worker processes as they are now; all that were ever seen are remembered."""
-        workers = children_of(self.pid)
-        self._seen.update(workers)
+        workers = workers_of(self.pid)
+        self._seen.update(workers, zygotes_of(self.pid))
         return workers
 
     def wait_for_workers(self, count: int, *, but: Iterable[int] = ()) -> list[Process]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from image_syncer.config import Policy
+    from image_syncer.config.policy import Policy
     from image_syncer.embedded import CounterValues, EmbeddedRegistry, MadeManifest, Storage
     from image_syncer.telemetry import ImageResult, Report, Snapshot
 

@@ -5,7 +5,7 @@ Of format 1 are those that an older release wrote, which said no format: they ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from image_syncer.bench.sweep import Setting
 from image_syncer.errors import ConfigurationError
 from image_syncer.planning.measured import MeasuredPath, number_in
 from image_syncer.telemetry import PartialFile
+from image_syncer.values import Value
 
 __all__ = ["BenchFile", "load_bench", "save_bench"]
 
@@ -25,8 +26,7 @@ FORMAT = 2
 _HINT = "Give the file that bench --save wrote."
 
 
-@dataclass(frozen=True)
-class BenchFile:
+class BenchFile(Value, frozen=True):
     """`paths` by their sources; `best` are the settings beyond which more does not pay, where they were looked for;
     `limits` those of the host, where it was measured alone, and `sides` the registries of a path.
     """

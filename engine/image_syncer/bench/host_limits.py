@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.bench.samples import SampleMaker
 from image_syncer.coordinator.machine import inspect_machine
 from image_syncer.errors import SyncError
 from image_syncer.planning.measured import number_in
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,7 @@ OF_WORKERS = ("start upload", "get blob", "patch upload", "put upload", "put man
 """The small requests that come after a run has begun to copy."""
 
 
-@dataclass(frozen=True)
-class HostRate:
+class HostRate(Value, frozen=True):
     """A second with one core (one worker), with all (as many workers as there are), and for each second of our own
     processes' processor time.
     """
@@ -51,8 +51,7 @@ class HostRate:
     cpu: float
 
 
-@dataclass(frozen=True)
-class HostLimits:
+class HostLimits(Value, frozen=True):
     """Bytes a second, but for `requests_per_s`. `pipe` is from registry to registry by plain HTTP, hashed on the way;
     `tls` the same with TLS on both sides, None where there was no certificate to be had.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.bench.host_limits import measure_host
@@ -20,6 +19,7 @@ from image_syncer.errors import SyncError
 from image_syncer.oci import Repository
 from image_syncer.telemetry.plan_file import load_plan
 from image_syncer.units import format_size
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,8 +38,7 @@ LARGE_IMAGES, LARGE_BYTES = 4, 64 * MIB
 MIDDLE_IMAGES, MIDDLE_BYTES = 12, 3 * MIB
 
 
-@dataclass(frozen=True)
-class Loopback:
+class Loopback(Value, frozen=True):
     """A plan from one embedded registry to another, the same over TLS where a certificate can be had, and the words
     with which a run reaches all of them.
     """

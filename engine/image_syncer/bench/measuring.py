@@ -8,11 +8,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import SyncError
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,7 @@ _END_S = 15.0
 """What a run gets to end by itself: its transfers break off, its workers and connections close."""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Value, frozen=True):
     """Seconds of a run, of the processors of its coordinator and its workers, and of the machine's beyond what it took
     before; and its report.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import statistics
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from image_syncer.oci import Digest, parse_reference
 from image_syncer.planning import Resources
 from image_syncer.planning.fit import MeasuredRun, fit_path
 from image_syncer.telemetry import Outcome
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.oci import Digest, Reference, parse_reference, repository_at
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
 from image_syncer.telemetry.plan_account import workload_of
 from image_syncer.telemetry.plan_file import ImageShape, PlanWriter, load_plan
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,8 +31,7 @@ MOST_IMAGES = 200
 """Of one sample: more make no figure better, and the bench longer."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Value, frozen=True):
     """A plan file for a part of a plan, and the same as a workload. `written` is what it puts where."""
 
     path: Path

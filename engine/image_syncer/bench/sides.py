@@ -6,8 +6,10 @@ import asyncio
 import os
 import statistics
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec import field
 
 from image_syncer.bench.cleanup import open_access
 from image_syncer.coordinator.loop import run_in_loop
@@ -16,6 +18,7 @@ from image_syncer.errors import Origin, RateLimitedError, SyncError
 from image_syncer.oci import Digest
 from image_syncer.planning.measured import number_in, text_in
 from image_syncer.registry import build_head_blob, build_head_manifest, parse_allowance
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,8 +40,7 @@ NOBODYS = Digest("sha256:" + "0" * 64)
 """The blob and the manifest for which a destination is asked: nobody has them."""
 
 
-@dataclass(frozen=True)
-class PathSide:
+class PathSide(Value, frozen=True):
     """One registry as it was met. `first_s` is the first answer, with the connection and the token that it took;
     `latency_s` the fastest, `request_s` the median of each kind, one at a time, and `requests_per_s` how many were
     answered a second, some at a time. `allowance` is what its answers say of limits ("100 in 6 h"), `refused` and

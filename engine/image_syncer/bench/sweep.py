@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +24,7 @@ WINDOWS = (256 * KIB, 1024 * KIB, 4096 * KIB)
 STREAMS = (1, 4, 16)
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
+class Setting(Value, frozen=True, order=True):
     """Workers, streams of each, and the window of a stream in bytes."""
 
     workers: int

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from image_syncer.values import Value
 
 __all__ = ["ClusterAddress", "is_private", "parse_cluster_address"]
 
 _MEND = "write tls://HOST:PORT"
 
 
-@dataclass(frozen=True)
-class ClusterAddress:
+class ClusterAddress(Value, frozen=True):
     """A scheduler ("tls://scheduler.example:8786"). The files are PEM: the authority of the cluster's certificates, our
     certificate, and its key; None: as Dask's own configuration says (distributed.comm.tls).
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.cluster.local_things import certificate_files, check_cluster_run
@@ -12,6 +11,7 @@ from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.machine import inspect_machine
 from image_syncer.coordinator.run import Run
 from image_syncer.planning import decide_resources
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.config.catalogs import (
@@ -17,6 +16,7 @@ from image_syncer.config.fields import read_count, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.rules import RuleError, parse_expression
 from image_syncer.config.tree import ScalarNode, SequenceNode
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

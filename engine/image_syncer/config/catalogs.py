@@ -8,7 +8,6 @@ any part of the whole name, `?` for one character. What `*` and `**` stand for c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from image_syncer.config.only import Only
 from image_syncer.config.place_texts import place_of
 from image_syncer.config.rules import RuleError
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, is_place, repository_at, split_place
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config.referrers import ReferrerSelection
@@ -103,8 +103,7 @@ def written_glob(pattern: str) -> str:
     return re.sub(r"\\(.)", r"\1", pattern)
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Value, frozen=True):
     r"""A destination for each repository: `path` with `**` and `\1` to be filled in, in `registry`. `flatten`, if any,
     stands for each slash in what is filled in.
     """
@@ -164,8 +163,7 @@ def parse_template(text: str, groups: int, flatten: str | None) -> Template:
     return Template(registry, path, flatten)
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogRule:
+class CatalogRule(Value, frozen=True):
     """A rule for each repository of `registry` whose whole name matches `pattern`, and none of `exclude`: regular
     expressions; and in whose name `exclude_regex` is not found. `written` is the source as the user wrote it, `origin`
     where, for messages. Where fewer than `min_repositories` are meant of those that are listed, the rule fails.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
 from image_syncer.oci import is_tag
+from image_syncer.values import Value
 
 __all__ = ["DEFAULT_BACKUP_TAG", "ConflictPolicy", "OnConflict", "parse_on_conflict"]
 
@@ -27,8 +27,7 @@ class ConflictPolicy(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class OnConflict:
+class OnConflict(Value, frozen=True):
     """`backup_tag` is the tag under which what was there is kept: `{tag}`, `{digest}` (twelve characters of it),
     `{date}` and `{time}` (of the run's beginning, UTC) are filled in.
     """

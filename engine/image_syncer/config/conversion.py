@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.converters import (
@@ -28,6 +27,7 @@ from image_syncer.config.go_format import GO_KEYS, read_go_auth, read_go_images
 from image_syncer.config.own_format import is_own_format
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config.converters import SecretNote
@@ -42,8 +42,7 @@ _DRAFTERS = {
 }
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(Value, frozen=True):
     """What came of a conversion: the `text` of the new file, what it cannot say, the variables that it refers to
     instead of secrets, and how many `rules` are in force in it, and how many were `left_out`.
     """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.fields import read_count, read_fields, read_mapping, read_text
 from image_syncer.config.findings import Findings, key_path, shown
-from image_syncer.oci import parse_time
+from image_syncer.oci.created import parse_time
 from image_syncer.units import parse_duration
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,7 @@ CREATED_KEYS = ("newest", "after", "within")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class CreatedSelection:
+class CreatedSelection(Value, frozen=True):
     """Images that were created later than `after` (seconds since 1970), no longer ago than `within_s`, and of these the
     `newest` so many; None where it does not matter. One that does not say when it was created is older than all others.
     """

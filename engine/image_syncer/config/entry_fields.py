@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import BROKEN_REFERENCE, Expansion, ExpansionError, expand
@@ -16,6 +15,7 @@ from image_syncer.config.fields import (
     read_texts,
 )
 from image_syncer.config.findings import Findings, key_path, shown
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Dialect", "EntryFields"]
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(Value, frozen=True):
     """How one flavour of file is read.
 
     `strict`: unknown keys are errors. `any_case`: the case of keys does not count. `secrets`, `destinations`: which
@@ -42,8 +41,7 @@ class Dialect:
     find_file: Callable[[str], tuple[str, bool]]
 
 
-@dataclass(frozen=True)
-class EntryFields:
+class EntryFields(Value, frozen=True):
     """`fields` of the entry at `path`, in a file of `dialect`. What is not there is None, "" or False."""
 
     fields: Mapping[str, Node]

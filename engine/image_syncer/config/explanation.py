@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from image_syncer.config.policy_explanation import explain_policies
 from image_syncer.config.reason import Reason
 from image_syncer.config.rules import RuleError
 from image_syncer.units import format_moment
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +30,7 @@ MOST_NAMED = 8
 """Of many tags or patterns in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value, frozen=True):
     """What one rule says of an image: whether it is `meant` (None: the registry's list decides), and why.
 
     `origin` is where the rule is written ("images.yaml:3"), `source` what it names; `destinations` are where the image
@@ -50,8 +49,7 @@ class Verdict:
         return False if False in states else None if None in states else True
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Value, frozen=True):
     """What the rules say of `image`: those that name its repository, or a pattern over its registry. `others` is how
     many name other repositories.
     """
@@ -71,8 +69,7 @@ class Explanation:
         return any(verdict.meant is None for verdict in self.verdicts)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Value, frozen=True):
     """What was asked for: all tags of the image's repository (`listed`), and when the images of some of them were
     created (`times`), as `CreatedSelection.select` takes them with `now`; None where it was not.
     """

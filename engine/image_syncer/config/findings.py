@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > _LONGEST_GUESS:
         return None
     lowered = {name.lower(): name for name in known}
+    import difflib
+
     found = difflib.get_close_matches(word.lower().replace("-", "_"), lowered, n=1)
     return lowered[found[0]] if found else None
 

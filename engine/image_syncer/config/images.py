@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import BROKEN_REFERENCE, ExpansionError, expand
@@ -11,6 +10,7 @@ from image_syncer.config.findings import Findings, shown
 from image_syncer.config.model import Rule
 from image_syncer.config.rules import RuleError, check_destination, parse_destination, parse_source
 from image_syncer.oci import InvalidPlatform, parse_platform
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PlacedRule", "read_platforms", "read_rule", "read_source"]
 
 
-@dataclass(frozen=True)
-class PlacedRule:
+class PlacedRule(Value, frozen=True):
     """A rule and where it was written; `line` counts from 1 (0: in no file), `key` is its path inside the file."""
 
     rule: Rule

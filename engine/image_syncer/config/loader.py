@@ -5,7 +5,6 @@ With `file_reading.py` and `making.py`, which does the same for values of a prog
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,10 @@ from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_co
 from image_syncer.config.model import Configuration
 from image_syncer.config.own_format import is_own_format, lacks_version, read_own
 from image_syncer.config.place_rules import rule_from
-from image_syncer.config.policy_fields import read_policies
 from image_syncer.config.registry_book import RegistryBook
 from image_syncer.config.tree import MalformedText, MappingNode
 from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -217,6 +216,8 @@ class _Reader:
             dialect = self._dialect(path, strict=True, secrets=Expansion.BRACED)
             if (policy := root.get("policy")) is not None:
                 runs_programs = path in self._with_registries
+                from image_syncer.config.policy_fields import read_policies
+
                 found = read_policies(policy, findings, dialect, runs_programs=runs_programs)
                 self.policies |= dict.fromkeys(found)
             return read_own(root, findings, dialect)

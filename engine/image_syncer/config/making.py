@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from image_syncer.config.place_rules import rule_from
 from image_syncer.config.policy_fields import read_policies
 from image_syncer.config.tree import MAX_DEPTH, MappingNode, ScalarNode, SequenceNode
 from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.config.data import PolicyData, RegistryData, RuleData

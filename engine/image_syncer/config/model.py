@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import field
+from msgspec.structs import force_setattr
 
 from image_syncer.config.only import Only
 from image_syncer.config.registry_book import RegistryBook
 from image_syncer.oci import Reference, Repository
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "Destination", "Pin", "Rule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Value, frozen=True):
     """Where images of a rule go. Without `tags` and `digest` they keep the tag or digest they have at the source;
     with `tags` the first source tag becomes the first of them, and so on.
     """
@@ -41,8 +43,7 @@ class Destination:
         return Reference(self.repository, source.tag, source.digest)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pin:
+class Pin(Value, frozen=True, eq=False):
     """What a plan found, and is to be done now: the digest of the `source`, and for each destination, by its name, what
     is to be pushed there (`digests`) and what was there (`there`, None: nothing).
     """
@@ -52,8 +53,7 @@ class Pin:
     there: Mapping[str, Digest | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value, frozen=True):
     """One line of what the user wants: a source, its tags, and every place they go to.
 
     `origin` is where the rule was written ("images.yaml:3"), for messages.
@@ -90,8 +90,7 @@ class Rule:
         )
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(Value, frozen=True):
     """Everything the user wrote, checked: the rules, the registries, what deserves a warning, the rules for what
     a registry lists, and the policies that hold for all of them.
     """
@@ -105,4 +104,4 @@ class Configuration:
     def __post_init__(self) -> None:
         # They are gone through more than once: an iterator would be empty by then, and nothing be copied.
         for name in ("rules", "warnings", "catalogs", "policies"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            force_setattr(self, name, tuple(getattr(self, name)))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.config.catalog_fields import CATALOG_KEYS, fill_destinations, read_catalog_rule
 from image_syncer.config.catalogs import CatalogRule, is_pattern
-from image_syncer.config.created import read_created
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_mapping, read_text, read_texts
 from image_syncer.config.findings import Findings, key_path, shown
 from image_syncer.config.images import PlacedRule, read_platforms, read_rule, read_source
-from image_syncer.config.referrer_fields import read_referrer_selection
 from image_syncer.config.registries import read_registries
 from image_syncer.config.rule_fields import read_only, read_sources
 from image_syncer.config.rules import RuleError, check_globs, parse_regex
 from image_syncer.config.tag_selection import TagSelection
 from image_syncer.config.tree import MappingNode, Node, ScalarNode, SequenceNode
-from image_syncer.config.versions import VersionError, VersionSelection, check_range
 from image_syncer.oci import is_tag
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import Dialect
     from image_syncer.config.registry_book import RegistryEntry
+    from image_syncer.config.versions import VersionSelection
     from image_syncer.oci import Platform, Repository
 
 __all__ = ["OWN_KEYS", "RULE_KEYS", "TAG_KEYS", "is_own_format", "lacks_version", "read_own"]
@@ -96,6 +94,8 @@ def _read_rule(node: Node, key: str, findings: Findings, dialect: Dialect) -> li
     platforms = read_platforms([(item.text, item.line) for item in items], path, findings)
     referrers = None
     if "referrers" in fields:
+        from image_syncer.config.referrer_fields import read_referrer_selection
+
         referrers = read_referrer_selection(fields["referrers"], key_path(key, "referrers"), findings)
     only = read_only(fields.get("only"), key_path(key, "only"), findings)
     sources = read_sources(fields, key, findings)
@@ -195,6 +195,8 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
             continue
         path = key_path(key, name)
         if name == "created":
+            from image_syncer.config.created import read_created
+
             selection = replace(selection, created=read_created(value, path, findings))
             continue
         try:
@@ -208,10 +210,14 @@ def _read_tags(node: Node, key: str, findings: Findings) -> TagSelection:
             selection = replace(selection, include=globs) if name == "include" else replace(selection, exclude=globs)
         except RuleError as error:
             findings.error(value.line, path, error.what, error.mend)
-    return replace(selection, versions=_read_versions(fields, key, findings))
+    if any(name in fields for name in VERSION_KEYS):
+        selection = replace(selection, versions=_read_versions(fields, key, findings))
+    return selection
 
 
 def _read_versions(fields: dict[str, Node], key: str, findings: Findings) -> VersionSelection | None:
+    from image_syncer.config.versions import VersionError, VersionSelection, check_range
+
     versions, newest, suffix = (fields.get(name) for name in ("versions", "newest", "suffix"))
     within = None
     if versions is not None and (text := read_text(versions, key_path(key, "versions"), findings)) is not None:

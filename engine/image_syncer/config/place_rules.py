@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from image_syncer.config.catalogs import CatalogRule
 from image_syncer.config.model import Rule
 from image_syncer.oci import split_place
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository

@@ -5,15 +5,17 @@ age, and by what a program of the user's says.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.findings import shown
 from image_syncer.config.rules import RuleError, parse_expression
 from image_syncer.oci import InvalidReference, canonical_registry, is_place, registry_names
 from image_syncer.units import format_duration, format_size
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,8 +54,7 @@ class OnRefusal(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class NamePattern:
+class NamePattern(Value, frozen=True):
     """A pattern over whole names (`registry/repository:tag`, or with `@digest`): `written` by the user, `regex` for the
     whole name.
     """
@@ -70,8 +71,7 @@ class NamePattern:
         return any(self.fits(each) for each in references)
 
 
-@dataclass(frozen=True, slots=True)
-class NameLists:
+class NameLists(Value, frozen=True):
     """What `allow` does not have is refused, if it has anything; and what `deny` has, always."""
 
     allow: tuple[NamePattern, ...] = ()
@@ -88,8 +88,7 @@ class NameLists:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyCommand:
+class PolicyCommand(Value, frozen=True):
     """A program that is asked about each image: its whole command line, run without a shell. It has `timeout_s` to
     answer, and sees of our environment what every program needs, and the variables named in `environment`.
     """
@@ -99,8 +98,7 @@ class PolicyCommand:
     environment: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Value, frozen=True):
     """Conditions for every image that goes to one of the places that `to` means (none: to any place). All have to hold.
 
     `require` are types of what has to refer to the image, as in `ReferrerSelection`. An image may have `max_bytes` in

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import DEFAULT_BACKUP_TAG
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,7 @@ _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%", re.ASCII)
 _PERCENT = 100.0
 
 
-@dataclass(frozen=True)
-class Pruning:
+class Pruning(Value, frozen=True):
     """What may be deleted at destinations because no rule selects it any more.
 
     Nothing is where `delete` is not set: then it is told what would be. `most` is the share (0 to 1) of the tags of a

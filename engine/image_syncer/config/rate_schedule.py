@@ -13,10 +13,10 @@ into the next day. At a moment that no item covers there is no limit.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.units import parse_rate
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +37,7 @@ _ITEM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RateWindow:
+class RateWindow(Value, frozen=True):
     """A rate (None: no limit) on `days` (first and last, Monday is 0) from minute `begin` of the day until `end`."""
 
     bytes_per_s: float | None
@@ -74,8 +73,7 @@ class RateWindow:
         return f"{' '.join(when)}={rate}" if when else rate
 
 
-@dataclass(frozen=True, slots=True)
-class RateSchedule:
+class RateSchedule(Value, frozen=True):
     """The windows in the order in which they count."""
 
     windows: tuple[RateWindow, ...]

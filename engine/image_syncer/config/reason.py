@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from image_syncer.values import Value
 
 __all__ = ["Reason"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """One condition of a rule: whether it `holds` (None: the registry's list decides, and was not asked for)."""
 
     holds: bool | None

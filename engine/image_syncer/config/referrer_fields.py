@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from image_syncer.config.fields import read_fields, read_flag, read_mapping, read_text, read_texts
@@ -15,6 +14,7 @@ from image_syncer.config.referrers import (
     parse_referrer_selection,
 )
 from image_syncer.config.tree import ScalarNode
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

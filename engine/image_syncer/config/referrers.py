@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import ManifestFormat
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,8 +63,7 @@ _TYPE = re.compile(r"[\w*?\[\]!.+-]+/[\w*?\[\]!.+-]+", re.ASCII)
 _ANNOTATION = re.compile(r"([^=,\s]+)=([^,]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class ReferrerSelection:
+class ReferrerSelection(Value, frozen=True):
     """Referrers are followed for `depth` steps: those of the image, those of these, and so on; 0: none of them.
 
     One belongs where its artifact type is among `types` (none: every type) and not among `exclude`, and every one of

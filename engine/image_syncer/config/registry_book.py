@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec.structs import force_setattr
 
 from image_syncer.config.registry_cloud import CloudSettings, merge_clouds
 from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
@@ -12,9 +14,10 @@ from image_syncer.config.registry_profile import merge_profiles
 from image_syncer.config.registry_safety import merge_redirects
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, is_place
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.registry import Credential
@@ -42,8 +45,7 @@ def canonical_prefix(text: str) -> str:
     return f"{host}/{path}" if path else host
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryEntry:
+class RegistryEntry(Value, frozen=True):
     """What was written for one `registry` or `registry/namespace`. The credential's repr hides its secret."""
 
     prefix: str
@@ -62,8 +64,7 @@ class RegistryEntry:
     creation: RepositoryTemplate | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(Value, frozen=True):
     """How one registry host is reached, merged over all entries that name the host.
 
     `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file. Larger blobs than
@@ -82,28 +83,32 @@ class HostSettings:
     cloud: CloudSettings | None = None
 
 
-@dataclass(frozen=True)
-class RegistryBook:
+class RegistryBook(Value, frozen=True, dict=True):
     """All registry entries. The longest prefix wins, compared on path boundaries; Docker Hub has one name."""
 
-    entries: tuple[RegistryEntry, ...] = ()
-    _by_prefix: dict[str, RegistryEntry] = field(init=False, repr=False, compare=False)
-    _by_host: dict[str, HostSettings] = field(init=False, repr=False, compare=False)
-    _has_mirrors: bool = field(init=False, repr=False, compare=False)
+    entries: Sequence[RegistryEntry] = ()
 
-    def __init__(self, entries: Iterable[RegistryEntry] = ()) -> None:
-        entries = tuple(entries)  # they are gone through more than once
-        by_prefix: dict[str, RegistryEntry] = {}
-        by_host: dict[str, list[RegistryEntry]] = {}
-        for entry in entries:
+    def __post_init__(self) -> None:
+        force_setattr(self, "entries", tuple(self.entries))  # any iterable will do, and they are gone through again
+
+    @cached_property
+    def _by_prefix(self) -> dict[str, RegistryEntry]:
+        found: dict[str, RegistryEntry] = {}
+        for entry in self.entries:
+            found.setdefault(canonical_prefix(entry.prefix), entry)
+        return found
+
+    @cached_property
+    def _by_host(self) -> dict[str, HostSettings]:
+        found: dict[str, list[RegistryEntry]] = {}
+        for entry in self.entries:
             prefix = canonical_prefix(entry.prefix)
-            by_prefix.setdefault(prefix, entry)
-            host = prefix if is_place(prefix) else prefix.partition("/")[0]
-            by_host.setdefault(host, []).append(entry)
-        object.__setattr__(self, "entries", entries)
-        object.__setattr__(self, "_by_prefix", by_prefix)
-        object.__setattr__(self, "_has_mirrors", any(entry.mirrors for entry in entries))
-        object.__setattr__(self, "_by_host", {host: _merge(group) for host, group in by_host.items()})
+            found.setdefault(prefix if is_place(prefix) else prefix.partition("/")[0], []).append(entry)
+        return {host: _merge(group) for host, group in found.items()}
+
+    @cached_property
+    def _has_mirrors(self) -> bool:
+        return any(entry.mirrors for entry in self.entries)
 
     def entry_for(self, repository: Repository) -> RegistryEntry | None:
         """The entry with the longest prefix of `registry/name`, or None."""

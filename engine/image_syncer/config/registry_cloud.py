@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.fields import read_fields, read_text
 from image_syncer.config.findings import key_path, nearest, shown
 from image_syncer.config.tree import MappingNode
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,7 @@ _FIELDS = ("name", "region", "profile", "instance", "endpoint")
 _NOTHING = frozenset({NO_CLOUD, "false", "no", "none"})
 
 
-@dataclass(frozen=True, slots=True)
-class CloudSettings:
+class CloudSettings(Value, frozen=True):
     """What is to be known of a registry of a cloud beyond the name of its host.
 
     `name` is one of `CLOUDS`, `NO_CLOUD`, or None where the host tells. `region` and `instance` (of Alibaba Cloud) are

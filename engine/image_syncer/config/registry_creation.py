@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.fields import read_fields, read_flag, read_mapping, read_text
 from image_syncer.config.findings import key_path
 from image_syncer.config.tree import MappingNode
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config.entry_fields import EntryFields
@@ -20,8 +20,7 @@ CREATION_KEYS: tuple[str, ...] = ("create_repositories",)
 _FIELDS = ("tags", "immutable", "scan_on_push", "kms_key", "public")
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryTemplate:
+class RepositoryTemplate(Value, frozen=True):
     """What a repository or project is given that is created for an image; None leaves it to the registry.
 
     `tags` (names and values), `immutable` (tags cannot be moved) and `kms_key` (the name or ARN of what content is

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.fields import read_fields, read_mapping, read_text
 from image_syncer.config.findings import key_path
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow, build_window
 from image_syncer.config.tree import SequenceNode
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,7 @@ LEAST_REQUESTS_PER_S = 0.1
 """With less, one image takes minutes: it is meant for a mistake."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value, frozen=True):
     """What the user allows at one registry: `requests_per_s` at most (None: no bound but what it refuses), and a `rate`
     of bytes, from it and to it each (None: no bound).
     """

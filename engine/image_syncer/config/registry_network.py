@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from image_syncer.config.environment import Expansion
 from image_syncer.config.findings import key_path, shown
 from image_syncer.registry import DIRECT, NO_PROXY, Network, parse_proxy
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

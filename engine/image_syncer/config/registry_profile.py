@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.fields import read_count, read_fields, read_flag, read_size, read_text
@@ -17,6 +16,7 @@ from image_syncer.registry import (
     Profile,
     recognise_host,
 )
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from image_syncer.config.conflicts import OnConflict
 from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection
 from image_syncer.oci import ManifestFormat, PlatformFilter
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config.pruning import Pruning
@@ -30,8 +32,7 @@ class MissingPlatform(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value, frozen=True):
     """How a run goes. `None` means: decided from the machine when the run starts, and told in the report.
 
     Sizes are bytes, times are seconds.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from image_syncer.config.automaton import automaton_of
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +24,7 @@ SOLE_IMAGE = ("",)
 _WILDCARDS = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class TagSelection:
+class TagSelection(Value, frozen=True):
     """Which tags of a source are meant. With nothing given: all of them.
 
     `names` and `digest` are taken as they are, without asking the registry. Otherwise a listed tag is meant when it

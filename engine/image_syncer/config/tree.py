@@ -7,7 +7,8 @@ one (`fields`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from image_syncer.values import Value
 
 __all__ = [
     "MAX_DEPTH",
@@ -42,8 +43,7 @@ class MalformedText(ValueError):  # noqa: N818 - named for what was read
         self.mend = mend
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarNode:
+class ScalarNode(Value, frozen=True):
     """A value as it was written. `plain`: without quotes, so that it may mean a flag, a number or nothing."""
 
     text: str
@@ -56,16 +56,14 @@ class ScalarNode:
         return self.plain and self.text in _NULLS
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceNode:
+class SequenceNode(Value, frozen=True):
     """A list."""
 
     items: tuple[Node, ...]
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class MappingNode:
+class MappingNode(Value, frozen=True):
     """Keys and values in the order written. Where a key is written twice, both are here."""
 
     entries: tuple[tuple[ScalarNode, Node], ...]
@@ -79,8 +77,7 @@ class MappingNode:
 Node = ScalarNode | SequenceNode | MappingNode
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Value, frozen=True):
     """A key that is written twice in one mapping, and both lines."""
 
     key: str
@@ -88,8 +85,7 @@ class Duplicate:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Value, frozen=True):
     """What a file holds. `root` is None where it holds nothing; `rest_line` is where text begins that is not read,
     since it stands after the first document.
     """

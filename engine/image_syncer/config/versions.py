@@ -9,9 +9,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING, Any
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,8 +51,7 @@ class VersionError(ValueError):
     """A range that cannot be understood; says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class VersionSelection:
+class VersionSelection(Value, frozen=True):
     """Of the tags that are versions, those in `within` (None: all); a prerelease only with `prereleases`, where it
     counts as the version that it leads to. With `newest`, only so many of them: the highest.
 

@@ -8,7 +8,6 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-from image_syncer.credentials.clouds.ecr_api import MOST_DIGESTS
 from image_syncer.errors import Origin, SyncError
 from image_syncer.telemetry import get_logger
 
@@ -83,5 +82,7 @@ class BlobPresence:
 
 
 def _batches(texts: list[str]) -> Iterator[list[str]]:
+    from image_syncer.credentials.clouds.ecr_api import MOST_DIGESTS
+
     for start in range(0, len(texts), MOST_DIGESTS):
         yield texts[start : start + MOST_DIGESTS]

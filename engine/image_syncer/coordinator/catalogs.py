@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Rule, RuleError
 from image_syncer.errors import AuthenticationError, ConfigurationError, Origin, Problem, SyncError, visible
 from image_syncer.oci import InvalidReference
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from image_syncer.config import CatalogRule
+    from image_syncer.config.catalogs import CatalogRule
     from image_syncer.coordinator.listings import Listings
     from image_syncer.oci import Repository
 
@@ -27,8 +27,7 @@ NAMES_AT_ONCE = 1000
 """Between two of which others may run, and Ctrl-C counts: a registry may list a million."""
 
 
-@dataclass(frozen=True)
-class Expanded:
+class Expanded(Value, frozen=True):
     """`rules` for what the registries list; `failed` are catalog rules whose registry did not tell, and `unusable`
     sources that it lists and nobody can name, each with the reason. `empty` mean no repository.
     """

@@ -21,12 +21,12 @@ from image_syncer.config import RateSchedule
 from image_syncer.coordinator.control_paths import control_directory, is_alive, make_private, sweep
 from image_syncer.coordinator.control_peer import peer_user
 from image_syncer.telemetry import get_logger
-from image_syncer.telemetry.snapshot_data import snapshot_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.coordinator.control import RunControl
+    from image_syncer.telemetry import Snapshot
 
 __all__ = ["PROTOCOL", "ControlSocket", "open_listener"]
 
@@ -155,7 +155,7 @@ class ControlSocket:
 
     def _status(self, _given: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._control.snapshot()
-        told = {"pid": os.getpid(), **self._holds(), "snapshot": None if snapshot is None else snapshot_data(snapshot)}
+        told = {"pid": os.getpid(), **self._holds(), "snapshot": None if snapshot is None else _data_of(snapshot)}
         rounds = self._control.rounds
         return told if rounds is None else {**told, "watch": rounds.as_data()}
 
@@ -192,7 +192,7 @@ class ControlSocket:
     async def _tell(self, writer: asyncio.StreamWriter, every_s: float) -> None:
         while not writer.is_closing():
             if (snapshot := self._control.snapshot()) is not None:
-                self._say(writer, {"event": "snapshot", "snapshot": snapshot_data(snapshot)})
+                self._say(writer, {"event": "snapshot", "snapshot": _data_of(snapshot)})
             await asyncio.sleep(every_s)
 
     @staticmethod
@@ -241,3 +241,9 @@ def _is_allowed(writer: asyncio.StreamWriter) -> bool:
     user = peer_user(writer.get_extra_info("socket"))
     # Where the kernel does not tell, the modes of socket and directory have to do.
     return user in (None, 0, os.geteuid())
+
+
+def _data_of(snapshot: Snapshot) -> dict[str, Any]:
+    from image_syncer.telemetry.snapshot_data import snapshot_data
+
+    return snapshot_data(snapshot)

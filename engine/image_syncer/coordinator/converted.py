@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, RefusedError
 from image_syncer.oci import ManifestFormat, NotConvertible
-from image_syncer.planning import convert_tree
+from image_syncer.planning.conversion import convert_tree
 from image_syncer.registry import Operation
 
 if TYPE_CHECKING:

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.image_config import read_config
-from image_syncer.oci import (
-    Digest,
-    ManifestKind,
-    Reference,
-    created_of_config,
-    created_of_schema1,
-)
+from image_syncer.oci import Digest, ManifestKind, Reference
+from image_syncer.oci.created import created_of_config, created_of_schema1
 from image_syncer.planning import MAX_DEPTH
 from image_syncer.registry import ManifestHead
 from image_syncer.telemetry import get_logger

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.credentials import NEVER, Found
 from image_syncer.errors import SyncError
 from image_syncer.net import share, shared_result
 from image_syncer.telemetry import get_logger
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +33,7 @@ _NOBODY = Found(None, "anonymous")
 _log = get_logger(__name__)
 
 
-@dataclass
-class _Kept:
+class _Kept(Struct):
     task: asyncio.Task[Found]
     ended_at_s: float = NEVER
     replaced_at_s: float = NEVER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from image_syncer.config import MissingPlatform, RegistryBook, Settings
@@ -40,6 +39,7 @@ from image_syncer.registry import (
     content_digest,
     parse_manifest_head,
 )
+from image_syncer.values import Value, replace
 from image_syncer.worker.habits import HEADS_MANIFESTS
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ _NO_HEAD = (400, 401, 403, 405)
 _HEAD_ANSWERS = (200, *_ABSENT, *_NO_HEAD)
 
 
-@dataclass(frozen=True)
-class Selected:
+class Selected(Value, frozen=True):
     """What of a source image is to be copied: `root` as planned (None: nothing fits, and `reason` says why).
 
     `source_digest` is that of the source's own root, which differs where a filter rewrote it, or it was converted.

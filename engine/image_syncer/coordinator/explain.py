@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from image_syncer.config import Seen, explain_image, tags_to_date
+from image_syncer.config.explanation import Seen, explain_image, tags_to_date
 from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.loop import run_in_loop
@@ -19,7 +19,8 @@ from image_syncer.oci import InvalidReference, parse_reference
 from image_syncer.planning import decide_policies
 
 if TYPE_CHECKING:
-    from image_syncer.config import Configuration, Explanation, Settings
+    from image_syncer.config import Configuration, Settings
+    from image_syncer.config.explanation import Explanation
     from image_syncer.oci import Reference
 
 __all__ = ["explain"]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, UnavailableError
 from image_syncer.oci import OCI_INDEX, InvalidManifest, Reference, parse_manifest
-from image_syncer.registry import (
+from image_syncer.registry import Operation
+from image_syncer.registry.referrers import (
     NO_REFERRERS_API,
-    Operation,
     build_list_referrers,
     fallback_tag,
     merge_referrers,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.publisher import Publisher
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Manifest, Repository
-    from image_syncer.registry import ReferrerEntry
+    from image_syncer.registry.referrers import ReferrerEntry
 
 __all__ = ["FallbackIndexes"]
 

@@ -18,7 +18,7 @@ from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.planned_state import PlannedState
 from image_syncer.errors import SyncError
 from image_syncer.oci import PlatformFilter
-from image_syncer.registry import is_fallback_tag
+from image_syncer.registry.referrers import is_fallback_tag
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:

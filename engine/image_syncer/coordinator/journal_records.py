@@ -8,10 +8,13 @@ not people who write journals by hand.
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
+from msgspec import field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +88,7 @@ def parse_record(parse: Callable[[bytes], _T], body: bytes) -> _T | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Value, frozen=True):
     """What a journal belongs to: the release that began it, and the settings that decide what an image becomes."""
 
     program: str
@@ -104,8 +106,7 @@ class Header:
         return cls(data["program"], dict(data["meaning"]), data["begun_at"])
 
 
-@dataclass(frozen=True, slots=True)
-class DoneImage:
+class DoneImage(Value, frozen=True):
     """What was brought to one destination: the source's manifest, what it became, and the platforms that were wanted
     ("" for all).
     """
@@ -127,8 +128,7 @@ class DoneImage:
         return cls(source, wanted, source_digest, other or source_digest)
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Value, frozen=True):
     """One image that the last run did not bring to one destination: how it ended, why, and the kind of the error."""
 
     source: str
@@ -154,8 +154,7 @@ class Trouble:
         return cls(source, destination, outcome, reason, kind)
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Value, frozen=True):
     """How far the last run was when it last told: once a second, and at its end. Times are seconds, sizes bytes.
 
     `number` counts the runs of the journal; `started_at`, `told_at` and `ended_at` are ISO 8601 in UTC. `ended` says

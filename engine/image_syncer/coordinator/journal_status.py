@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from image_syncer.coordinator.journal_records import (
 )
 from image_syncer.errors import JournalError
 from image_syncer.telemetry import Outcome
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.journal_file import JournalFile
@@ -31,8 +32,7 @@ MOST_FAILURES = 1000
 """Failures of which a status holds the reasons."""
 
 
-@dataclass(frozen=True)
-class JournalStatus:
+class JournalStatus(Value, frozen=True):
     """A journal at one moment. Times are seconds, sizes bytes.
 
     `pid` is the process that writes it now (0: unknown which), None where none does. `run` is how the last run stood

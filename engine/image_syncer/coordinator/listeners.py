@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Listeners"]
 
 
-@dataclass(frozen=True)
-class Listeners:
+class Listeners(Value, frozen=True):
     """What the doors of the engine are given: see `sync`. None: nobody wants to know. They are called from the run's
     loop, and must not block.
     """

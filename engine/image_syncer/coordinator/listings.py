@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.creation_times import CreationTimes
-from image_syncer.coordinator.owner_lists import find_owner_list
 from image_syncer.errors import (
     AuthenticationError,
     Origin,
@@ -15,20 +14,14 @@ from image_syncer.errors import (
     RegistryDownError,
     RegistryError,
 )
-from image_syncer.registry import (
-    GENERIC,
-    Listing,
-    Operation,
-    build_list_catalog,
-    build_list_tags,
-    build_ping,
-    parse_catalog_page,
-    parse_tag_page,
-)
+from image_syncer.registry import GENERIC, Listing, Operation, build_ping
+from image_syncer.registry.catalog import build_list_catalog, parse_catalog_page
+from image_syncer.registry.tags import build_list_tags, parse_tag_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from image_syncer.coordinator.creation_times import CreationTimes
     from image_syncer.coordinator.own_api import OwnApi
     from image_syncer.coordinator.owner_lists import Page, PagedList
     from image_syncer.net import EndpointBook, RegistryClient
@@ -51,7 +44,13 @@ class Listings:
         self._client = client
         self._endpoints = endpoints
         self._own_api = own_api
-        self.times = CreationTimes(client, endpoints)
+
+    @cached_property
+    def times(self) -> CreationTimes:
+        """When images were made."""
+        from image_syncer.coordinator.creation_times import CreationTimes
+
+        return CreationTimes(self._client, self._endpoints)
 
     async def tags(self, repository: Repository) -> AsyncGenerator[tuple[list[str], bool], None]:
         """Every tag of a repository, in the registry's order, each once: page by page, as (tags, whether that was the
@@ -99,6 +98,8 @@ class Listings:
                 operation=Operation.LIST_CATALOG.value,
                 hint=f"Begin the pattern with a namespace: {registry}/NAMESPACE/**",
             )
+        from image_syncer.coordinator.owner_lists import find_owner_list
+
         found = await find_owner_list(self._own_api, endpoint, owner) if owner else self._of_all(endpoint)
         build, parse, send = found
         place = f"{registry}/{owner}" if owner else registry

@@ -23,7 +23,7 @@ from image_syncer.planning import ONCE
 from image_syncer.registry import Operation, build_ping
 
 if TYPE_CHECKING:
-    from image_syncer.credentials import LoginPlace
+    from image_syncer.credentials.login import LoginPlace
     from image_syncer.registry import Credential
 
 __all__ = ["check_login"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.net import RequestTally
 from image_syncer.telemetry.measures import Measures
@@ -124,8 +125,7 @@ class Meter:
                 passing.sent[position] = at
 
 
-@dataclass
-class _Passing:
+class _Passing(Struct):
     """The most that has come, and gone to each target, of one blob; `waiting` bytes are in the ring now."""
 
     received: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.ledger import failed
 from image_syncer.oci import Reference
 from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from image_syncer.errors import Origin, RefusedError
 from image_syncer.oci import Repository
-from image_syncer.registry import (
-    Listing,
-    Operation,
+from image_syncer.registry import Listing, Operation, build_ping
+from image_syncer.registry.gitlab_repositories import (
     build_list_gitlab_repositories,
-    build_list_harbor_repositories,
-    build_list_hub_repositories,
-    build_ping,
     find_gitlab,
     parse_gitlab_repositories,
-    parse_harbor_repositories,
-    parse_hub_repositories,
 )
+from image_syncer.registry.harbor_repositories import build_list_harbor_repositories, parse_harbor_repositories
+from image_syncer.registry.hub_repositories import build_list_hub_repositories, parse_hub_repositories
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:

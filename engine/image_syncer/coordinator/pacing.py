@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.byte_desk import ByteDesk
 from image_syncer.net import TurnDesk
-from image_syncer.planning import EVERYWHERE, LatencyWatch
+from image_syncer.planning import EVERYWHERE
+from image_syncer.planning.latency import LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
 from image_syncer.units import format_duration, format_rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import Only
@@ -10,6 +9,7 @@ from image_syncer.coordinator.ledger import not_begun
 from image_syncer.coordinator.retry_facts import image_facts
 from image_syncer.errors import Origin
 from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Parking", "PlannedImage"]
 
 
-@dataclass(frozen=True)
-class PlannedImage:
+class PlannedImage(Value, frozen=True):
     """An image that is owed an outcome at each of its destinations; `wanted` are its platforms, `referrers` what its
     rule says of those (None: nothing), `only` at which of its destinations it is copied, `pin` what a plan says of it.
     """

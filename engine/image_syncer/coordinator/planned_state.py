@@ -4,11 +4,11 @@ then is told.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import Origin, RefusedError
 from image_syncer.registry import Operation
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.config.model import Pin

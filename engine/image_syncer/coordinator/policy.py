@@ -7,22 +7,22 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import OnRefusal, refusal_by_name
-from image_syncer.config.policy import format_age
+from image_syncer.config.policy import OnRefusal, format_age, refusal_by_name
 from image_syncer.coordinator.foreign_layers import blobs_to_bring
 from image_syncer.coordinator.image_outcomes import fail_delivery
 from image_syncer.coordinator.policy_command import AT_ONCE, PolicyError, ask_program
 from image_syncer.errors import SyncError
 from image_syncer.net import share, shared_result
 from image_syncer.oci import ManifestKind
-from image_syncer.registry import describe_referrer, is_attached_tag
+from image_syncer.registry.referrers import describe_referrer, is_attached_tag
 from image_syncer.telemetry import Outcome
 from image_syncer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from image_syncer.config import Policy, PolicyCommand, Settings
+    from image_syncer.config import Settings
+    from image_syncer.config.policy import Policy, PolicyCommand
     from image_syncer.coordinator.creation_times import CreationTimes
     from image_syncer.coordinator.discovery import Selected
     from image_syncer.coordinator.open_image import OpenImage

@@ -16,7 +16,7 @@ from image_syncer.errors import SyncError, redact, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.config import PolicyCommand
+    from image_syncer.config.policy import PolicyCommand
 
 __all__ = ["AT_ONCE", "PolicyError", "ask_program"]
 

@@ -13,8 +13,9 @@ from image_syncer.coordinator.publisher import Publisher
 from image_syncer.errors import Origin, RegistryError, SyncError
 from image_syncer.oci import Reference
 from image_syncer.planning import HoldingsInMemory
-from image_syncer.registry import build_delete_manifest
-from image_syncer.telemetry import Deletion, get_logger
+from image_syncer.registry.deletion import build_delete_manifest
+from image_syncer.telemetry import get_logger
+from image_syncer.telemetry.pruned import Deletion
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.discovery import Discovery
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.prune_look import PruneLook
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Manifest, Repository
-    from image_syncer.planning import GoingManifest, GoingTag, Holdings
+    from image_syncer.planning import Holdings
+    from image_syncer.planning.pruning import GoingManifest, GoingTag
 
 __all__ = ["PruneDeletion"]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, RefusedError, SyncError
 from image_syncer.oci import Reference
-from image_syncer.planning import ManifestNode, RepositoryPrune, RepositoryView, named_subject, plan_prune
-from image_syncer.registry import NO_REFERRERS_API, Operation, build_list_referrers, parse_referrers
+from image_syncer.planning.pruning import ManifestNode, RepositoryPrune, RepositoryView, named_subject, plan_prune
+from image_syncer.registry import Operation
+from image_syncer.registry.referrers import NO_REFERRERS_API, build_list_referrers, parse_referrers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.listings import Listings
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Repository
-    from image_syncer.planning import Keep
+    from image_syncer.planning.pruning import Keep
 
     _In = TypeVar("_In")
     _Out = TypeVar("_Out")

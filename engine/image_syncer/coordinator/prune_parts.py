@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import Pruning
+from image_syncer.config.pruning import Pruning
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.prune_scope import SelectedImages
 from image_syncer.coordinator.run_parts import RunParts
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from image_syncer.telemetry import PartialFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.telemetry import Pruned
+    from image_syncer.telemetry.pruned import Pruned
 
 __all__ = ["load_prune_plan", "save_prune_plan"]
 

@@ -4,11 +4,13 @@ so that nothing there may be taken for unselected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from image_syncer.oci import Digest, Repository, is_place, registry_names
 from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PruneScope", "ScopedImages", "Selected", "SelectedImages", "listening"]
 
 
-@dataclass
-class Selected:
+class Selected(Struct):
     """What rules select in one repository: tags, and digests, by the image that is brought so. `brought` are those
     under which a sync has brought them: with a choice of platforms, others than at the source.
     """

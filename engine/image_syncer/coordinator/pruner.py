@@ -16,20 +16,23 @@ from image_syncer.coordinator.prune_plan import save_prune_plan
 from image_syncer.coordinator.prune_scope import PruneScope, ScopedImages, listening
 from image_syncer.errors import SyncError
 from image_syncer.oci import Digest
-from image_syncer.planning import Keep, is_too_much, most_tags
-from image_syncer.telemetry import Deletion, Held, Pruned, get_logger
+from image_syncer.planning.pruning import Keep, is_too_much, most_tags
+from image_syncer.telemetry import get_logger
+from image_syncer.telemetry.pruned import Deletion, Held, Pruned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from image_syncer.config import Configuration, Pruning
+    from image_syncer.config import Configuration
+    from image_syncer.config.pruning import Pruning
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.rules import Images
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Repository
-    from image_syncer.planning import Holdings, RepositoryPrune
+    from image_syncer.planning import Holdings
+    from image_syncer.planning.pruning import RepositoryPrune
     from image_syncer.telemetry import ImageResult
 
 __all__ = ["Pruner"]

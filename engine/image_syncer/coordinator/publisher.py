@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin
 from image_syncer.net import share, shared_result
-from image_syncer.registry import build_put_manifest, parse_put_manifest, takes_subject
+from image_syncer.registry import build_put_manifest, parse_put_manifest
+from image_syncer.registry.referrers import takes_subject
 
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from image_syncer.coordinator.fallback_indexes import FallbackIndexes
@@ -11,7 +10,8 @@ from image_syncer.coordinator.parking import PlannedImage
 from image_syncer.coordinator.referrers import ReferrerSearch
 from image_syncer.errors import Origin, SyncError
 from image_syncer.oci import PlatformFilter, Reference
-from image_syncer.registry import is_attached_tag
+from image_syncer.registry.referrers import is_attached_tag
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.referrers import FoundReferrers, Referrer
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Repository
-    from image_syncer.registry import ReferrerEntry
+    from image_syncer.registry.referrers import ReferrerEntry
 
 __all__ = ["ReferrerCopies", "copies_of"]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from image_syncer.config import ReferrerSelection
@@ -14,10 +13,9 @@ from image_syncer.errors import NotFoundError, Origin, ProtocolViolation, Refuse
 from image_syncer.net import share, shared_result
 from image_syncer.oci import InvalidManifest, ManifestKind, Reference, is_index
 from image_syncer.planning import MAX_MANIFESTS
-from image_syncer.registry import (
+from image_syncer.registry import ManifestHead, Operation
+from image_syncer.registry.referrers import (
     NO_REFERRERS_API,
-    ManifestHead,
-    Operation,
     ReferrerEntry,
     build_list_referrers,
     cosign_tags,
@@ -27,6 +25,7 @@ from image_syncer.registry import (
     parse_referrers,
     read_referrers,
 )
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.discovery import Discovery, Selected
@@ -44,8 +43,7 @@ LISTINGS_KEPT = 16
 _UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
-class Referrer:
+class Referrer(Value, frozen=True):
     """One manifest that belongs to `subject`: by its digest, or under a tag of cosign's (`entry` is None then)."""
 
     reference: Reference
@@ -54,8 +52,7 @@ class Referrer:
     entry: ReferrerEntry | None
 
 
-@dataclass(frozen=True)
-class FoundReferrers:
+class FoundReferrers(Value, frozen=True):
     """What belongs to one image: `levels` has what refers to its manifests, then what refers to those, and so on.
     `root` is what a list of referrers says of the image, where it has a `subject` itself.
     """

@@ -8,16 +8,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from image_syncer.credentials.clouds.ecr_api import EcrApi
 from image_syncer.errors import AuthenticationError, Origin, RefusedError, SyncError
 from image_syncer.net import share, shared_result
-from image_syncer.registry import (
+from image_syncer.registry import Creation, Operation
+from image_syncer.registry.harbor_projects import (
     PROJECT_ABSENT,
     PROJECT_CREATED,
     PROJECT_TAKEN,
     PROJECT_THERE,
-    Creation,
-    Operation,
     build_create_project,
     build_head_project,
     project_of,
@@ -25,9 +23,11 @@ from image_syncer.registry import (
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from image_syncer.config import RegistryBook, RepositoryTemplate
+    from image_syncer.config import RegistryBook
+    from image_syncer.config.registry_creation import RepositoryTemplate
     from image_syncer.coordinator.own_api import OwnApi
     from image_syncer.credentials.clouds import CloudPlace, CloudSource
+    from image_syncer.credentials.clouds.ecr_api import EcrApi
     from image_syncer.net import EndpointBook
     from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint
@@ -70,6 +70,8 @@ class EcrApis:
                     f"it is not known in which region of AWS {registry} is",
                     hint="Say so in its entry: cloud: {name: aws, region: …}",
                 )
+            from image_syncer.credentials.clouds.ecr_api import EcrApi
+
             found = self._apis[registry] = place, EcrApi(place)
         return found
 

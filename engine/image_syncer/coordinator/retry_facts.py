@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import CatalogRule, Only
+from image_syncer.config import Only
+from image_syncer.config.catalogs import CatalogRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,14 +4,15 @@ silently.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import CatalogRule, Rule
+from image_syncer.config import Rule
+from image_syncer.config.catalogs import CatalogRule
 from image_syncer.coordinator.ledger import failed, not_begun
 from image_syncer.coordinator.retry_facts import image_facts, rule_facts
 from image_syncer.errors import Origin, ProtocolViolation, SyncError
 from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
+from msgspec import Struct
+
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.ending import DRAINED
 from image_syncer.coordinator.guard import TaskWatch
@@ -24,7 +24,8 @@ from image_syncer.telemetry import Outcome
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from image_syncer.config import CatalogRule, Rule, Settings
+    from image_syncer.config import Rule, Settings
+    from image_syncer.config.catalogs import CatalogRule
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.hold import Hold
     from image_syncer.coordinator.ledger import Ledger
@@ -59,8 +60,7 @@ class Images(Protocol):
         """Nothing runs any more: what has no outcome yet was not tried."""
 
 
-@dataclass(eq=False, slots=True)
-class _Work:
+class _Work(Struct, eq=False):
     """What was let through `gate`, and the registries that it needs. Where one of these is down, the place is `lent`
     to others: what waits for a registry must not keep the work of others waiting.
     """
@@ -163,6 +163,8 @@ class RuleRunner:
 
     async def _expand(self) -> None:
         """Catalog rules become rules for the repositories that are there."""
+        from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
+
         registry = self._catalogs[0].registry
         watch = TaskWatch(self._dog, f"catalog of {registry}", "lists repositories")
         watch.watched.excuse = self._dog.turn(registry)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import SyncError
 from image_syncer.telemetry import Report, ReportWriter
-from image_syncer.telemetry.plan_file import PlanWriter
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +27,8 @@ class RunFiles:
             if settings.report_path:
                 self.report = ReportWriter(settings.report_path)
             if settings.plan_path:
+                from image_syncer.telemetry.plan_file import PlanWriter
+
                 self.plan = PlanWriter(settings.plan_path)
         except SyncError:
             self.abandon()

@@ -7,13 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.holdings import BoundedHoldings
-from image_syncer.coordinator.journal_holdings import JournaledHoldings
-from image_syncer.coordinator.journal_opening import journal_of
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.sessions import UploadSessions
 
 if TYPE_CHECKING:
     from image_syncer.config import Settings
+    from image_syncer.coordinator.journal import Journal
     from image_syncer.planning import Holdings
 
 __all__ = ["RunMemory"]
@@ -28,7 +27,7 @@ class RunMemory:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.journal = journal = journal_of(settings)
+        self.journal = journal = _journal_of(settings)
         self.blobs = BoundedHoldings(settings.blobs_in_memory)
         """Those of this run."""
         self.children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
@@ -37,6 +36,16 @@ class RunMemory:
         """Blobs that are at destinations, as far as anybody knows."""
         self.sessions, self.quirks = UploadSessions(), Quirks()
         if journal is not None:
+            from image_syncer.coordinator.journal_holdings import JournaledHoldings
+
             self.holdings = JournaledHoldings(self.blobs, journal)
             self.sessions = UploadSessions(journal.sessions(), journal.note_session)
             self.quirks = Quirks(journal.quirks(), journal.note_quirk)
+
+
+def _journal_of(settings: Settings) -> Journal | None:
+    if settings.state_path is None:
+        return None
+    from image_syncer.coordinator.journal_opening import journal_of
+
+    return journal_of(settings)

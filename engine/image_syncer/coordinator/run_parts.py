@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.referrers import check_form
-from image_syncer.coordinator.ahead import AheadLooks
 from image_syncer.coordinator.control import RunControl
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.event_teller import EventTeller
@@ -20,9 +19,6 @@ from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
-from image_syncer.coordinator.meter import Meter
-from image_syncer.coordinator.plan_maker import PlanMaker
-from image_syncer.coordinator.policy import PolicyGate
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.progress import Progress
 from image_syncer.coordinator.publisher import Publisher
@@ -45,10 +41,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.crash import CrashWatch
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.listeners import Listeners
+    from image_syncer.coordinator.meter import Meter
+    from image_syncer.coordinator.plan_maker import PlanMaker
+    from image_syncer.coordinator.policy import PolicyGate
     from image_syncer.coordinator.pruner import Pruner
+    from image_syncer.coordinator.referrers import ReferrerSearch
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.worker_source import WorkerSource
@@ -198,7 +199,7 @@ class RunParts:
             mirrors=discovery.mirrors,
             on_transfer=self.events.transfers(self.files.on_transfer),
             run_began_at=self.began,
-            meter=Meter(self.observed, self._client) if self.observed else None,
+            meter=self._new_meter(),
             workers=self._workers,
         )
         self._snapshots = Snapshots(self.ledger, self.transfers, access, self.dog, self.began)
@@ -244,8 +245,6 @@ class RunParts:
         publisher = Publisher(client, endpoints, self._memory.children)
         parts = (client, endpoints, discovery, publisher)
         referrers = copies_of(parts, self._listings, self.ledger, dry_run=self._settings.dry_run)
-        policies, times = self._configuration.policies, self._listings.times
-        plan = self.files.plan
         return ImageSync(
             discovery,
             self.transfers,
@@ -259,10 +258,40 @@ class RunParts:
             check=self._check,
             preparation=self.preparation,
             referrers=referrers,
-            plan=PlanMaker(plan, client, endpoints) if plan is not None else None,
-            ahead=AheadLooks(discovery, times) if self._settings.tell_ahead else None,
-            policy=PolicyGate(policies, referrers.search, times, self._settings) if policies else None,
+            plan=self._new_plan_maker(),
+            ahead=self._new_ahead(),
+            policy=self._new_policy(referrers.search),
         )
+
+    # What few runs need is imported by those.
+
+    def _new_meter(self) -> Meter | None:
+        if not self.observed:
+            return None
+        from image_syncer.coordinator.meter import Meter
+
+        return Meter(self.observed, self._client)
+
+    def _new_plan_maker(self) -> PlanMaker | None:
+        if self.files.plan is None:
+            return None
+        from image_syncer.coordinator.plan_maker import PlanMaker
+
+        return PlanMaker(self.files.plan, self._client, self.access.endpoints)
+
+    def _new_ahead(self) -> AheadLooks | None:
+        if not self._settings.tell_ahead:
+            return None
+        from image_syncer.coordinator.ahead import AheadLooks
+
+        return AheadLooks(self._discovery, self._listings.times)
+
+    def _new_policy(self, search: ReferrerSearch) -> PolicyGate | None:
+        if not self._configuration.policies:
+            return None
+        from image_syncer.coordinator.policy import PolicyGate
+
+        return PolicyGate(self._configuration.policies, search, self._listings.times, self._settings)
 
     def _leave_alone(self, registry: str, seconds: float) -> None:
         self.transfers.leave_alone(registry, seconds)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from image_syncer.coordinator.load import Load
 from image_syncer.telemetry import TransferRecord, TransferRow
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningJob", "RunningJobs"]
 
 
-@dataclass
-class RunningJob:
+class RunningJob(Struct):
     """One job, leased to `worker` at `since` (seconds of the loop's clock)."""
 
     worker: int

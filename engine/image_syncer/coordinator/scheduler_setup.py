@@ -31,7 +31,8 @@ def new_scheduler(
     """
     return Scheduler(
         streams=resources.streams,
-        workers=resources.workers,
+        workers=resources.first_workers,
+        most_workers=resources.workers,
         proc=resources.proc,
         retry=decide_policies(settings).blob,
         chance=random.random,

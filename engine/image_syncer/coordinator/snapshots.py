@@ -5,9 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.remaining import remaining_of
-from image_syncer.planning.foreseen import ForeseenTimeLeft
-from image_syncer.planning.time_left import TimeLeftModel
 from image_syncer.telemetry import RateMeter, Snapshot
 from image_syncer.units import format_duration
 
@@ -16,8 +13,9 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.registry_access import RegistryAccess
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.watchdog import Watchdog
-    from image_syncer.planning.foreseen import Foreseen
+    from image_syncer.planning.foreseen import Foreseen, ForeseenTimeLeft
     from image_syncer.planning.remaining import TimeLeft
+    from image_syncer.planning.time_left import TimeLeftModel
     from image_syncer.telemetry import RegistryRow
 
 __all__ = ["Snapshots"]
@@ -40,7 +38,7 @@ class Snapshots:
         self._dog = dog
         self._began = began
         self._rate = RateMeter()
-        self._time_left = TimeLeftModel()
+        self._time_left: TimeLeftModel | None = None
         self._foreseen: ForeseenTimeLeft | None = None
 
     def take(
@@ -100,11 +98,18 @@ class Snapshots:
         self, now: float, moved: int, rules: tuple[int, int], held: str | None, foreseen: Foreseen | None
     ) -> TimeLeft | None:
         """How long the rest takes: by the run's own paces, and by what was foreseen."""
+        from image_syncer.coordinator.remaining import remaining_of
+        from image_syncer.planning.time_left import TimeLeftModel
+
+        if self._time_left is None:
+            self._time_left = TimeLeftModel()
         remaining = remaining_of(self._ledger, self._transfers, self._access, rules=rules, held=held)
         own = self._time_left.note(now, remaining)
         if foreseen is None or remaining.ended >= remaining.images > 0:
             return own
         if self._foreseen is None:
+            from image_syncer.planning.foreseen import ForeseenTimeLeft
+
             self._foreseen = ForeseenTimeLeft(foreseen)
         far = foreseen.far(remaining.ended, self._transfers.scheduler.landed_blobs, moved)
         # No simulation knows of these, and the run's own paces do.

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from image_syncer.coordinator.crash import tell_crash
-from image_syncer.coordinator.worker_source import LocalProcesses
+from image_syncer.coordinator.worker_processes import LocalProcesses
 from image_syncer.errors import SyncError, WorkerError, redact
-from image_syncer.planning import RestartBudget
+from image_syncer.planning.restarts import RestartBudget
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import Crashed, Message, Ready, Stop
 
@@ -50,8 +50,8 @@ class PoolListener(Protocol):
 
 
 class Supervisor:
-    """Keeps `count` workers of `source` (local processes, unless given) alive until `stop`; one that says nothing for
-    `silence_s` is killed.
+    """Keeps as many workers of `source` (local processes, unless given) alive until `stop` as `grow` said last, at most
+    `count`; one that says nothing for `silence_s` is killed.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Supervisor:
         source: WorkerSource | None = None,
     ) -> None:
         self._source = source or LocalProcesses()
-        self._count = count
+        self._count = 0
         self._setup = setup
         self._listener = listener
         self._silence_s = silence_s
@@ -95,11 +95,15 @@ class Supervisor:
         return max(0, self._next_id - self._count)
 
     def start(self) -> None:
-        """Start every worker; each announces itself when it is ready."""
-        for _ in range(self._count):
-            self._spawn()
+        """Begin to watch over workers."""
         self._checking = self._loop.create_task(self._check())
         self._checking.add_done_callback(tell_crash)
+
+    def grow(self, count: int) -> None:
+        """Start workers until there are `count`; each announces itself when it is ready."""
+        while self._count < count and not self._stopping:
+            self._count += 1
+            self._spawn()
 
     def send(self, worker: int, message: Message) -> None:
         """Say something to one worker; nothing happens where it is gone."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.run import Run
+from image_syncer.coordinator.worker_processes import local_processes
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,8 @@ def sync(
     cannot begin; what befalls an image is in the report. In a running event loop use `sync_async`.
     """
     listeners = Listeners(on_progress, on_image, on_event)
-    return _carry_out(lambda: Run(configuration, settings, listeners, control=control))
+    with local_processes(wanted=not settings.dry_run) as workers:
+        return _carry_out(lambda: Run(configuration, settings, listeners, control=control, workers=workers))
 
 
 def plan(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from image_syncer.config import Policy, Settings
+    from image_syncer.config import Settings
+    from image_syncer.config.policy import Policy
     from image_syncer.planning import Resources
 
 __all__ = ["told_settings"]

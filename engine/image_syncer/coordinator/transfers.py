@@ -144,6 +144,7 @@ class Transfers:
         if not self._started:
             self._started = True
             self._supervisor.start()
+            self._supervisor.grow(self._scheduler.workers_wanted)
 
     async def stop(self, grace_s: float) -> None:
         """Lease nothing more, and end the workers."""
@@ -275,6 +276,8 @@ class Transfers:
             self._meter.on_transfer(record, running, results, self._deliveries)
 
     def _carry_out(self, decisions: list[Decision]) -> None:
+        if self._started:
+            self._supervisor.grow(self._scheduler.workers_wanted)
         for decision in decisions:
             if isinstance(decision, Lease):
                 self._running.begin(decision.worker, decision.job, self._loop.time())

@@ -6,6 +6,8 @@ import re
 import resource
 from pathlib import Path
 
+from image_syncer.telemetry.processes import children_usage, own_cpu_s
+
 __all__ = ["UsageMeter"]
 
 _PAGE_UNIT = 1024
@@ -20,22 +22,17 @@ class UsageMeter:
     """
 
     def __init__(self) -> None:
-        self._began = _cpu_s(resource.RUSAGE_SELF), _cpu_s(resource.RUSAGE_CHILDREN)
+        self._began = own_cpu_s(), children_usage()[0]
 
     def as_data(self) -> dict[str, float | int]:
         """Seconds since then, and peaks in bytes since each process began (of the largest worker)."""
-        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        own, (workers_cpu_s, worker_peak_bytes) = resource.getrusage(resource.RUSAGE_SELF), children_usage()
         return {
             "coordinator_cpu_s": round(own.ru_utime + own.ru_stime - self._began[0], 4),
-            "workers_cpu_s": round(children.ru_utime + children.ru_stime - self._began[1], 4),
+            "workers_cpu_s": round(workers_cpu_s - self._began[1], 4),
             "coordinator_peak_bytes": _own_peak(own.ru_maxrss) * _PAGE_UNIT,
-            "worker_peak_bytes": children.ru_maxrss * _PAGE_UNIT,
+            "worker_peak_bytes": worker_peak_bytes,
         }
-
-
-def _cpu_s(who: int) -> float:
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
 
 
 def _own_peak(known: int) -> int:

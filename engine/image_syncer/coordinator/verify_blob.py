@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -20,6 +19,7 @@ from image_syncer.registry import (
     may_carry_credentials,
     parse_blob_range,
 )
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,7 @@ _NOT_FOUND = 404
 _RANGE_REFUSED = 416
 
 
-@dataclass(frozen=True)
-class BlobRead:
+class BlobRead(Value, frozen=True):
     """What came: the digest of `size` bytes. `whole` is False where the blob went on past the size that was expected.
 
     `bytes_read` are those of all tries.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from image_syncer.errors import IntegrityError, Origin, SyncError
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Findings"]
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """What came of the check of one image. `root` is the digest that the destination has under the image's name.
 
     `manifests`, `blobs` and `bytes_read` count what was asked for because of this image, and not because of another.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Only
@@ -13,11 +12,12 @@ from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.policy import settle_by_name
 from image_syncer.errors import Origin, SyncError
 from image_syncer.telemetry import Outcome
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from image_syncer.config import Policy
+    from image_syncer.config.policy import Policy
     from image_syncer.coordinator.discovery import Discovery
     from image_syncer.coordinator.ending import Ending
     from image_syncer.coordinator.parking import PlannedImage

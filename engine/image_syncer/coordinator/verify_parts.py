@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.run_parts import RunParts
@@ -12,6 +11,7 @@ from image_syncer.coordinator.verify_images import ImageVerify, VerifyLedger
 from image_syncer.coordinator.verify_tree import build_check
 from image_syncer.planning import split_connections
 from image_syncer.telemetry import RateMeter
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ sign: signs are counted, and whoever has not given one between two looks was qui
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +67,7 @@ class Watched:
         self._dog.forget(self)
 
 
-@dataclass(frozen=True)
-class Stuck:
+class Stuck(Value, frozen=True):
     """One thing gave no sign for `quiet_s` seconds; `strikes` is how often that was said of it, this time included."""
 
     watched: Watched

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -19,15 +16,11 @@ from image_syncer.worker.wire import encode, read_message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from image_syncer.coordinator.worker_processes import Launch, WorkerProcess
     from image_syncer.worker.messages import Message, Setup
 
 __all__ = ["WorkerHandle"]
 
-_START = "import sys; sys.path[:] = sys.argv[2:]; from image_syncer.worker.process import main; main(int(sys.argv[1]))"
-"""A fresh interpreter (spawn, not fork: libcurl, OpenSSL and the loop do not survive a fork) with our own import
-path.
-"""
-REAP_INTERVAL_S = 0.02
 REAP_S = 1.0
 """How long a process that has closed its socket may take to be gone by itself."""
 LAST_WORDS_BYTES = 4096
@@ -44,12 +37,19 @@ class WorkerHandle:
     """
 
     def __init__(
-        self, identity: int, *, on_message: Callable[[int, Message], None], on_end: Callable[[int], None]
+        self,
+        identity: int,
+        launch: Launch,
+        *,
+        on_message: Callable[[int, Message], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self.id = identity
+        self._launch = launch
         self._on_message = on_message
         self._on_end = on_end
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WorkerProcess | None = None
+        self._launching: asyncio.Future[WorkerProcess] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._overhearing: asyncio.Task[None] | None = None
@@ -74,25 +74,25 @@ class WorkerHandle:
         return self._process.pid if self._process else None
 
     async def start(self, setup: Setup) -> None:
-        """Spawn the process; raises OSError where the system has no room for it."""
+        """Start the process; raises OSError where the system has no room for it."""
         ours, theirs = socket.socketpair()
+        output, its_output = os.pipe()
         try:
-            path = [entry for entry in sys.path if entry]
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - fork and exec, a few milliseconds; then it is on its own
-                [sys.executable, "-c", _START, str(theirs.fileno()), *path],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                close_fds=True,
-            )
+            self._launching = asyncio.ensure_future(self._launch(theirs, its_output))
+            self._process = await self._launching
+        except asyncio.CancelledError as error:
+            ours.close()
+            os.close(output)
+            raise InterruptedError("it was killed before it had started") from error
         except OSError:
             ours.close()
+            os.close(output)
             raise
         finally:
             theirs.close()
+            os.close(its_output)
         loop = asyncio.get_running_loop()
-        self._overhearing = loop.create_task(self._overhear())
+        self._overhearing = loop.create_task(self._overhear(output))
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self.send(setup)
         self._listening = loop.create_task(self._listen(reader))
@@ -105,21 +105,19 @@ class WorkerHandle:
 
     def kill(self) -> None:
         """SIGKILL: it is silent, and would not hear anything gentler."""
-        if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
+        elif self._launching is not None:
+            self._launching.cancel()
 
     async def end(self, grace_s: float) -> None:
         """Wait up to `grace_s` seconds for the process to end by itself, then kill it; no zombie is left."""
         process = self._process
         if process is None:
             return
-        deadline = asyncio.get_running_loop().time() + grace_s
-        # A child that ends tells nobody: the loop's child watcher would take SIGCHLD from whoever calls us.
-        while process.poll() is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(REAP_INTERVAL_S)
-        self.kill()
-        process.wait()
+        if not await _within(grace_s, process):
+            self.kill()
+            await _within(REAP_S, process)
         if self._writer is not None:
             self._writer.close()
         tasks = [task for task in (self._listening, self._overhearing) if task is not None]
@@ -129,7 +127,7 @@ class WorkerHandle:
 
     def how_it_ended(self) -> str:
         """A phrase for people: killed by which signal, or with which exit code."""
-        code = self._process.poll() if self._process else None
+        code = self._process.exit_code if self._process else None
         if code is None:
             return "closed its connection"
         return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
@@ -153,12 +151,11 @@ class WorkerHandle:
         await self._reap()
         self._on_end(self.id)
 
-    async def _overhear(self) -> None:
+    async def _overhear(self, output: int) -> None:
         """Keep what the process prints, until it is gone."""
-        assert self._process is not None
         reader = asyncio.StreamReader()
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb", buffering=0)
         )
         try:
             while chunk := await reader.read(LAST_WORDS_BYTES):
@@ -173,8 +170,15 @@ class WorkerHandle:
         assert self._overhearing is not None
         await asyncio.wait((self._overhearing,), timeout=REAP_S)
         self.kill()
-        while self._process.poll() is None:  # noqa: ASYNC110 - see `end`
-            await asyncio.sleep(REAP_INTERVAL_S)
+        await self._process.ended()
 
     def __repr__(self) -> str:
         return f"<WorkerHandle {self.id} pid {self.pid} {'ready' if self.ready else 'starting'} (we are {os.getpid()})>"
+
+
+async def _within(seconds: float, process: WorkerProcess) -> bool:
+    """Whether it has ended within so many seconds."""
+    ending = asyncio.ensure_future(process.ended())
+    await asyncio.wait((ending,), timeout=seconds)
+    ending.cancel()
+    return process.has_ended

@@ -1,17 +1,17 @@
-"""Where workers come from: processes of this machine, or something else that speaks the same frames."""
+"""Where workers come from: processes of this machine (`worker_processes`), or something else that speaks the same
+frames.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
-
-from image_syncer.coordinator.worker_handle import WorkerHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.worker.messages import Message, Setup
 
-__all__ = ["LocalProcesses", "WorkerLink", "WorkerSource"]
+__all__ = ["WorkerLink", "WorkerSource"]
 
 
 class WorkerLink(Protocol):
@@ -67,17 +67,3 @@ class WorkerSource(Protocol):
 
     def take_warnings(self) -> list[str]:
         """What the user should know of the workers that there were; told once."""
-
-
-class LocalProcesses:
-    """Processes of this machine."""
-
-    def make(
-        self, identity: int, *, on_message: Callable[[int, Message], None], on_end: Callable[[int], None]
-    ) -> WorkerLink:
-        """See `WorkerSource`."""
-        return WorkerHandle(identity, on_message=on_message, on_end=on_end)
-
-    def take_warnings(self) -> list[str]:
-        """See `WorkerSource`: how they end stands in the logs."""
-        return []

@@ -8,14 +8,6 @@ from __future__ import annotations
 
 from image_syncer.credentials.failure import CredentialError
 from image_syncer.credentials.found import NEVER, Described, Found, Source
-from image_syncer.credentials.login import (
-    ErasedLogin,
-    KeptLogin,
-    LoginPlace,
-    erase_login,
-    parse_login_place,
-    store_login,
-)
 from image_syncer.credentials.source import CredentialSource
 
 __all__ = [
@@ -23,12 +15,6 @@ __all__ = [
     "CredentialError",
     "CredentialSource",
     "Described",
-    "ErasedLogin",
     "Found",
-    "KeptLogin",
-    "LoginPlace",
     "Source",
-    "erase_login",
-    "parse_login_place",
-    "store_login",
 ]

@@ -8,9 +8,10 @@ files comes what the environment holds itself, in DOCKER_AUTH_CONFIG (https://gi
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +22,16 @@ _PODMAN_FILE = Path("containers", "auth.json")
 _DOCKER_FILE = "config.json"
 
 
-@dataclass(frozen=True)
-class AuthPlace:
+class AuthPlace(Value, frozen=True):
     """A file that may hold logins. Where `named_by` is a variable of the environment, it has to be there. With
     `content` it is no file: the variable `path` has that content.
     """
 
     path: str
     named_by: str | None = None
-    content: str | None = field(default=None, repr=False)
+    content: str | None = None
+
+    __repr__ = repr_without("content")
 
 
 def auth_places(environ: Mapping[str, str]) -> tuple[AuthPlace, ...]:

@@ -10,13 +10,15 @@ import binascii
 import json
 import re
 from base64 import b64decode
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import field
 
 from image_syncer.config import canonical_prefix
 from image_syncer.credentials.failure import CredentialError
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.registry import Credential
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,17 +36,18 @@ _SECRET_FIELDS = ("auth", "password", "identitytoken", "registrytoken")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True)
-class DockerConfig:
+class DockerConfig(Value, frozen=True):
     """The parts that are about credentials: `auths` and `helpers` by registry or registry/namespace, and the helper
     of all others. Entries are decoded when they are asked for, so that a broken one does no harm to other registries.
     `path` is the file, for messages.
     """
 
     path: str = "config.json"
-    auths: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
+    auths: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     helpers: Mapping[str, str] = field(default_factory=dict)
     store: str | None = None
+
+    __repr__ = repr_without("auths")
 
     @property
     def holds_secrets(self) -> bool:

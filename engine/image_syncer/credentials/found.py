@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config import RegistryBook
@@ -16,8 +17,7 @@ NEVER = float("-inf")
 """Before everything: whatever is remembered counts."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Value, frozen=True):
     """A credential, None for anonymous access, and where it comes from, for messages.
 
     Times are seconds of `time.monotonic()`, which no clock that is set can change: `learnt_at_s` when the source was
@@ -30,8 +30,7 @@ class Found:
     good_until_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(Value, frozen=True):
     """Where a credential would be looked for first, and the file that says so, if one does."""
 
     source: str

@@ -5,7 +5,6 @@ file names.
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from image_syncer.credentials.login_file import change_logins, check_kind
 from image_syncer.credentials.login_files import LoginFiles
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.oci import InvalidReference, Repository, parse_repository
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,7 @@ _UNUSABLE = "\0\r\n"
 _NO_BOOK = RegistryBook()
 
 
-@dataclass(frozen=True)
-class LoginPlace:
+class LoginPlace(Value, frozen=True):
     """What a login is for: a registry, or a namespace in it (`prefix` is `registry/namespace`)."""
 
     prefix: str
@@ -52,8 +51,7 @@ class LoginPlace:
         return [key for key in auths if canonical_prefix(key) == self.prefix]
 
 
-@dataclass(frozen=True)
-class KeptLogin:
+class KeptLogin(Value, frozen=True):
     """Where a login was put: the file, and the helper that the file names, if it has the password. `shadowed_by` says
     where another login for the same place is found first.
     """
@@ -63,8 +61,7 @@ class KeptLogin:
     shadowed_by: str | None
 
 
-@dataclass(frozen=True)
-class ErasedLogin:
+class ErasedLogin(Value, frozen=True):
     """Whether there was a login in `file` (or at the helper that it names), and where another is still found."""
 
     file: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.config.file_modes import mode_warning
 from image_syncer.config.file_reading import read_file
@@ -167,8 +168,7 @@ class LoginFiles:
             return Found(answer.credential, f"docker-credential-{helper}", asked_at_s, asked_at_s + GOOD_FOR_S)
 
 
-@dataclass
-class _File:
+class _File(Struct):
     config: DockerConfig | None = None
     read_at_s: float = 0.0
 

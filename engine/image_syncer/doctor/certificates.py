@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from image_syncer.errors import Origin
 from image_syncer.net import transport_error
 from image_syncer.registry import build_ping, origin_of
 from image_syncer.units import format_duration
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.doctor.connection import Certificate, Connection

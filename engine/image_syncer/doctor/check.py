@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from msgspec import field
+
 from image_syncer.errors import redact
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +33,7 @@ class CheckState(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Value, frozen=True):
     """One line of the checklist: its `name`, how it ended, `what` was found and, where something can be done, the
     `cure`.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from image_syncer.units import format_duration
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.registry import Scope
@@ -25,8 +25,7 @@ _LAST_S = 1e11
 """The year 5138: what is later is no time."""
 
 
-@dataclass(frozen=True)
-class Claims:
+class Claims(Value, frozen=True):
     """`access` holds what is granted, as (resource, name, actions); None where the token does not say. Times are
     seconds since 1970, None where they are not told.
     """

@@ -8,7 +8,6 @@ believed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import pycurl
 
 from image_syncer.net import AnswerHead, set_request
 from image_syncer.registry import build_ping
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,8 +35,7 @@ _ESCAPED = re.compile(rb"\\([89A-F][0-9A-F])")
 _DATE_FORMATS = ("%b %d %H:%M:%S %Y GMT", "%Y-%m-%d %H:%M:%S GMT")
 
 
-@dataclass(frozen=True)
-class Certificate:
+class Certificate(Value, frozen=True):
     """What a certificate says of itself; `names` are those that it is good for (subjectAltName)."""
 
     subject: str
@@ -46,8 +45,7 @@ class Certificate:
     ends: datetime | None
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(Value, frozen=True):
     """How it went: libcurl's CURLcode (0: it stands) and words; times in seconds from the begin, 0 where it was not
     reached.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -30,6 +29,7 @@ from image_syncer.doctor.subject import parse_subject
 from image_syncer.doctor.writing import Writing
 from image_syncer.errors import SyncError
 from image_syncer.units import format_duration
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,8 +42,7 @@ CLEAN_UP_S = 30.0
 """For taking away what was written, which is tried even when the time is over; a little more than `writing` takes."""
 
 
-@dataclass(frozen=True)
-class Examination:
+class Examination(Value, frozen=True):
     """What `examine` found: every check, in order. `subject` is what was examined, `seconds` how long it took."""
 
     subject: str
@@ -72,8 +71,7 @@ class Examination:
         }
 
 
-@dataclass(frozen=True)
-class _Probe:
+class _Probe(Value, frozen=True):
     """`needs` are the checks that must not be broken; `of_repository` says that a repository must be named; one that is
     not `timed` looks at what another has learnt.
     """

@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from image_syncer.coordinator.credential_lookup import CredentialLookup
 from image_syncer.credentials import CredentialSource
@@ -17,6 +18,7 @@ from image_syncer.net import CurlDriver, Reach, RegistryClient, Throttle, Timeou
 from image_syncer.oci import Repository
 from image_syncer.planning import ONCE
 from image_syncer.registry import GENERIC, may_carry_credentials, parse_failure, recognise_answer
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,8 +37,7 @@ SIDE = Origin.LOCAL
 """A registry that is examined is neither source nor destination."""
 
 
-@dataclass
-class Learnt:
+class Learnt(Struct):
     """What the probes found out, for those that come after them."""
 
     connection: Connection | None = None

@@ -13,17 +13,15 @@ from image_syncer.registry import (
     build_get_blob,
     build_get_manifest,
     build_head_manifest,
-    build_list_catalog,
-    build_list_tags,
     is_page,
     parse_allowance,
     parse_blob_range,
-    parse_catalog_page,
     parse_manifest_head,
-    parse_tag_page,
     same_origin,
     without_query,
 )
+from image_syncer.registry.catalog import build_list_catalog, parse_catalog_page
+from image_syncer.registry.tags import build_list_tags, parse_tag_page
 
 if TYPE_CHECKING:
     from image_syncer.doctor.patient import Patient

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.doctor.check import Check, fine, skipped, warned
 from image_syncer.errors import NotFoundError, SyncError
-from image_syncer.registry import build_cancel_upload, build_delete_blob, build_delete_manifest
+from image_syncer.registry import build_cancel_upload
+from image_syncer.registry.deletion import build_delete_blob, build_delete_manifest
 
 if TYPE_CHECKING:
     from image_syncer.doctor.patient import Patient

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
 from image_syncer.doors.places import deletes, writes_nothing, writes_unless_dry
 from image_syncer.layout import open_places
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,12 @@ Replacing it winds up its faults and limits again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import field
+
 from image_syncer.embedded.fault import TextEnum
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Behaviour", "DigestHeader", "LinkForm", "LocationForm", "PageMarker", "TokenService"]
 
 
-@dataclass(frozen=True)
-class TokenService:
+class TokenService(Value, frozen=True):
     """A Bearer token service at `/token`, on the registry's own address or on its companion's.
 
     Tokens last `expires_in_s` seconds (and for `max_uses` requests), grant what was asked for less the
@@ -39,10 +40,12 @@ class TokenService:
     field_names: tuple[str, ...] = ("token",)
     withheld: tuple[str, ...] = ()
     first_scope_only: bool = False
-    identity_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    identity_tokens: Mapping[str, str] = field(default_factory=dict)
     insufficient_status: int = 401
     path: str = "/token"
     one_scope: str | None = None
+
+    __repr__ = repr_without("identity_tokens")
 
 
 class LocationForm(TextEnum):
@@ -83,8 +86,7 @@ class DigestHeader(TextEnum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True)
-class Behaviour:
+class Behaviour(Value, frozen=True):
     """How the registry behaves. The defaults are those of a registry that keeps to the specification.
 
     Access
@@ -129,7 +131,7 @@ class Behaviour:
         many manifests may be read before a double that counts pulls refuses.
     """
 
-    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    users: Mapping[str, str] = field(default_factory=dict)
     permissions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     anonymous: tuple[str, ...] = ()
     bearer: TokenService | None = None
@@ -195,6 +197,8 @@ class Behaviour:
     implicit_repositories: bool = True
     implicit_projects: bool = True
     pull_limit: int | None = None
+
+    __repr__ = repr_without("users")
 
     @property
     def needs_companion(self) -> bool:

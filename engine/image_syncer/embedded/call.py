@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from image_syncer.embedded.behaviour import Behaviour, DigestHeader
 from image_syncer.embedded.mischief import Mischief
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.oci import Digest
+from image_syncer.values import repr_without
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -48,8 +50,7 @@ class Service:
         self.behaviour = behaviour
 
 
-@dataclass
-class Call:
+class Call(Struct):
     """One request: `behaviour` and `fault` are those that hold for it from its beginning to its end.
 
     With `may_mount` off, a mount that it asks for opens a session instead. `granted` is what its user may do in its
@@ -63,8 +64,10 @@ class Call:
     on_companion: bool = False
     fault: Fault | None = None
     may_mount: bool = True
-    user: str | None = field(default=None, repr=False)
+    user: str | None = None
     granted: frozenset[str] = frozenset()
+
+    __repr__ = repr_without("user")
 
     @property
     def storage(self) -> Storage:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CatalogueEntry", "StoredManifest"]
 
 
-@dataclass(frozen=True)
-class StoredManifest:
+class StoredManifest(Value, frozen=True):
     """A manifest as it was pushed, with what the referrers API tells about it."""
 
     digest: Digest

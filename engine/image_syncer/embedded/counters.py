@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +23,7 @@ __all__ = ["CounterValues", "Counters", "Seen"]
 _HISTORY_LENGTH = 20_000  # requests; enough for the largest test, and a bound for a registry that runs for days
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Value, frozen=True):
     """One request in the order of its end: its kind, what it was about, and the status that it got (0: cut
     off).
     """
@@ -33,8 +35,7 @@ class Seen:
     status: int
 
 
-@dataclass(frozen=True)
-class CounterValues:
+class CounterValues(Value, frozen=True):
     """The counters at one moment.
 
     `requests` by kind ("head manifest", "put upload" …); `statuses` by kind and status ("put upload 201").

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from image_syncer.embedded.content import ContentBuilder
 from image_syncer.embedded.made import build_manifest
 from image_syncer.oci import OCI_INDEX
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,8 +36,7 @@ _ACCEPT = (
 )
 
 
-@dataclass(frozen=True)
-class DemoImage:
+class DemoImage(Value, frozen=True):
     """One tag of the demo, and what stands under it."""
 
     repository: str
@@ -83,8 +84,7 @@ def _attested_index(builder: ContentBuilder, image: MadeManifest) -> MadeManifes
     return build_manifest(value, children=(image, attestation))
 
 
-@dataclass
-class Audit:
+class Audit(Struct):
     """What a reader found: how much it looked at (sizes in bytes), and every mistake as a sentence."""
 
     manifests: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from image_syncer.values import Value
 
 __all__ = ["Fault", "FaultKind", "RateLimit", "RetryAfter", "TextEnum"]
 
@@ -34,8 +35,7 @@ class FaultKind(TextEnum):
     UNTOLD_LENGTH = "untold length"
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(Value, frozen=True):
     """One thing that goes wrong: with requests of the kind `operation` ("*": any) whose path holds `match`.
 
     The first `skip` of them pass, the next `times` fail (None: all that follow). `after_bytes` is where in
@@ -63,8 +63,7 @@ class RetryAfter(TextEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True)
-class RateLimit:
+class RateLimit(Value, frozen=True):
     """Answers 429 to requests of the kinds in `operations` (empty: all) beyond what is allowed.
 
     `burst` requests pass at once, then `per_s` a second (0: none any more). With `times`, only so many are

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.oci import Digest, parse_manifest
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,15 +21,16 @@ _PIECE_BYTES = 2**20
 _COUNTER_BYTES = 8
 
 
-@dataclass(frozen=True)
-class MadeBlob:
+class MadeBlob(Value, frozen=True, dict=True):
     """A blob: either `data`, or `size` bytes of noise that `seed` makes."""
 
     media_type: str
     size: int
     seed: int = 0
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
     algorithm: str = "sha256"
+
+    __repr__ = repr_without("data")
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, at most 1 MiB at a time."""
@@ -61,15 +62,16 @@ class MadeBlob:
         return _describe(self.media_type, self.digest, self.size, more)
 
 
-@dataclass(frozen=True)
-class MadeManifest:
+class MadeManifest(Value, frozen=True, dict=True):
     """A manifest with everything under it."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
     blobs: tuple[MadeBlob, ...] = ()
     children: tuple[MadeManifest, ...] = ()
     platform: Mapping[str, Any] | None = None
+
+    __repr__ = repr_without("raw")
 
     @cached_property
     def digest(self) -> Digest:

@@ -5,8 +5,9 @@ others.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from image_syncer.embedded.behaviour import Behaviour
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Mischief"]
 
 
-@dataclass
-class _WoundFault:
+class _WoundFault(Struct):
     fault: Fault
     passed: int = 0
     struck: int = 0
@@ -34,8 +34,7 @@ class _WoundFault:
         return True
 
 
-@dataclass
-class _Bucket:
+class _Bucket(Struct):
     limit: RateLimit
     level: float
     filled_at_s: float

@@ -7,11 +7,11 @@ end.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 from image_syncer.registry import Operation
+from image_syncer.values import Value
 
 __all__ = ["ALL_KINDS", "TOKEN_PATH", "ExtraOperation", "RequestKind", "Route", "is_repository_name", "parse_route"]
 
@@ -47,8 +47,7 @@ ALL_KINDS: tuple[RequestKind, ...] = (*Operation, *ExtraOperation)
 """Every kind of request that is counted."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Value, frozen=True):
     """What is asked for: `reference` is a tag, a digest or the id of an upload session, as it stands in the
     path.
     """

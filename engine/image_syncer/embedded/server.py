@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from image_syncer.embedded.route import TOKEN_PATH, ExtraOperation, parse_route
 from image_syncer.embedded.tokens import TokenBook, get_token
 from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_upload, put_upload, start_upload
 from image_syncer.registry import Operation
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     import socket

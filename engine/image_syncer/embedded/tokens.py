@@ -10,13 +10,13 @@ import binascii
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import orjson
 from aiohttp import web
+from msgspec import Struct
 
 from image_syncer.embedded.bodies import read_small_body
 from image_syncer.embedded.refusal import Refusal
@@ -37,8 +37,7 @@ Grants = dict[tuple[str, str], frozenset[str]]
 _ALL_ACTIONS = frozenset({"pull", "push", "delete", "metadata_read", "*"})
 
 
-@dataclass
-class _Issued:
+class _Issued(Struct):
     grants: Grants
     user: str | None
     expires_at_s: float

@@ -7,6 +7,5 @@ over a Unix socket; what is copied between registries opens none. Archives are r
 from __future__ import annotations
 
 from image_syncer.layout.places import open_places
-from image_syncer.layout.tar_parts import ArchiveError
 
-__all__ = ["ArchiveError", "open_places"]
+__all__ = ["open_places"]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +14,7 @@ from image_syncer.embedded.route import is_repository_name
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.layout.tar_writer import Part
 from image_syncer.oci import Digest, is_tag
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +44,7 @@ def blob_path(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
-@dataclass(frozen=True, slots=True)
-class BundleManifest:
+class BundleManifest(Value, frozen=True):
     """A manifest of the bundle; `offset` is where its bytes begin in the archive."""
 
     media_type: str
@@ -53,8 +52,7 @@ class BundleManifest:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class BundleImage:
+class BundleImage(Value, frozen=True):
     """A tag and what it points at; without a tag, a manifest that was asked for by its digest."""
 
     repository: str
@@ -67,16 +65,14 @@ class BundleImage:
         return f"{self.repository}@{self.digest}" if self.tag is None else f"{self.repository}:{self.tag}"
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRepository:
+class BundleRepository(Value, frozen=True):
     """What a repository has: its manifests (children and referrers among them), and the blobs that these name."""
 
     manifests: tuple[Digest, ...]
     blobs: tuple[Digest, ...]
 
 
-@dataclass(frozen=True)
-class BundleRecord:
+class BundleRecord(Value, frozen=True, eq=False):
     """All of it. `blobs` have size and offset, and no offset where a former bundle has to bring them; `needs` are the
     identities of such bundles.
     """
@@ -88,8 +84,13 @@ class BundleRecord:
     manifests: Mapping[Digest, BundleManifest]
     blobs: Mapping[Digest, tuple[int, int | None]]
     needs: tuple[str, ...] = ()
-    identity: str = field(default="", compare=False)
-    """The SHA-256 of the file, in hexadecimal; "" where it was not read from one."""
+    identity: str = ""
+    """The SHA-256 of the file, in hexadecimal; "" where it was not read from one. Records are equal without it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BundleRecord) and self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment] # it has mappings
 
     @property
     def size(self) -> int:

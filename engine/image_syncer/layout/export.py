@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +23,15 @@ from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import Repository
 from image_syncer.registry import Network
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    from image_syncer.config import CatalogRule, Configuration, Policy, Rule, Settings
+    from image_syncer.config import Configuration, Rule, Settings
+    from image_syncer.config.catalogs import CatalogRule
+    from image_syncer.config.policy import Policy
     from image_syncer.coordinator.control import RunControl
     from image_syncer.layout.bundle_record import BundleRecord
     from image_syncer.oci import Reference
@@ -46,8 +48,7 @@ _OTHER_NAME = "give one of them another repository or tag: the registry of a des
 _NOWHERE = "bundle.invalid"  # a name that nobody can have (RFC 2606, section 2)
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(Value, frozen=True):
     """What came of an export: the report of its run, and what is in the bundle; None where there is no bundle yet,
     since something failed.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
 from image_syncer.oci import InvalidReference, ManifestFormat, Repository, canonical_registry, parse_repository
 from image_syncer.registry import Network
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     import os
@@ -45,8 +45,7 @@ __all__ = ["CheckedBundle", "Target", "check_bundles", "import_bundle", "parse_t
 _MOST_SHOWN = 2
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Value, frozen=True):
     """Where a bundle's repositories go: a registry, and what their names there begin with ("" or "mirror/")."""
 
     registry: str
@@ -72,8 +71,7 @@ def parse_target(text: str) -> Target:
     return Target(registry, f"{path}/" if path else "")
 
 
-@dataclass(frozen=True)
-class CheckedBundle:
+class CheckedBundle(Value, frozen=True):
     """A bundle that was read from its first byte to its last and found right, and former ones beside it."""
 
     bundle: Bundle

@@ -5,13 +5,13 @@ OCI image specification 1.1, "Image Layout", section "index.json file".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.oci import OCI_INDEX, Descriptor, InvalidManifest, is_place_name, is_tag, parse_descriptor
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,7 @@ _LAYOUT_VERSION = "1."
 _EMPTY = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Name:
+class Name(Value, frozen=True, order=True):
     """The name of an image in a layout: `repository` is "" for one that is a tag alone."""
 
     repository: str

@@ -7,7 +7,6 @@ blob that nothing names is no manifest here, so that what a killed run left is b
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.embedded import Storage, StoredManifest
@@ -22,6 +21,7 @@ from image_syncer.oci import (
     is_schema1,
     parse_manifest,
 )
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

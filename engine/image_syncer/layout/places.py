@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.layout.place_error import PlaceError
-from image_syncer.layout.sockets import socket_directory
-from image_syncer.layout.sole_image import with_sole_images
 from image_syncer.oci import is_place
 from image_syncer.registry import Network
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +28,7 @@ _AT_A_TIME = 8
 """Gates that are started."""
 
 
-@dataclass
-class _Use:
+class _Use(Struct):
     """What a place is to a run."""
 
     is_source: bool = False
@@ -54,6 +52,8 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
         return
     # Not before: it brings a server, which takes longer to load than a run in which nothing changed takes in all.
     from image_syncer.layout.lasting_gate import LastingGate
+    from image_syncer.layout.sockets import socket_directory
+    from image_syncer.layout.sole_image import with_sole_images
 
     with ExitStack() as stack:
         directory = stack.enter_context(socket_directory())
@@ -105,6 +105,8 @@ def _sides_of(configuration: Configuration) -> Iterator[tuple[str, Iterable[str]
 
 def _start(gates: Iterable[Gate]) -> None:
     """All at a time, since each waits for a process to begin. Raises ConfigurationError with the problems of all."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         _tell(list(threads.map(lambda gate: _problem_of(gate, gate.start), gates)))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import SOLE_IMAGE, TagSelection
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.oci import Digest, Repository
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,9 @@ The coordinator stands behind it with `TokenBroker`, a worker with messages to t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Authorization", "Authorizer", "Credentials", "OneCredential"]
 
 
-@dataclass(frozen=True)
-class Authorization:
+class Authorization(Value, frozen=True):
     """A value for the Authorization header (None: nothing is owed), usable for `usable_s` seconds from now."""
 
-    value: str | None = field(repr=False)
+    value: str | None
     usable_s: float
+
+    __repr__ = repr_without("value")
 
 
 class Authorizer(Protocol):

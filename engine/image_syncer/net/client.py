@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, RegistryDownError, SyncError
 from image_syncer.net.gate import Gate
-from image_syncer.planning import Mirrors, Patience, Tries
+from image_syncer.planning import Patience, Tries
+from image_syncer.planning.mirrors import Mirrors
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     Operation,

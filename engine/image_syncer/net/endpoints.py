@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -23,6 +22,7 @@ from image_syncer.registry import (
     parse_failure,
     recognise_answer,
 )
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,11 +4,11 @@ certificates" (https://docs.docker.com/engine/security/certificates/).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,7 @@ __all__ = ["HostCertificates", "certificate_folders", "find_host_certificates"]
 _SYSTEM_FOLDERS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 
-@dataclass(frozen=True)
-class HostCertificates:
+class HostCertificates(Value, frozen=True):
     """PEM files: authorities to trust beside the system's, and a client certificate with its key."""
 
     authorities: tuple[str, ...] = ()

@@ -5,7 +5,6 @@ certificates. Found out once for a registry and run, by the coordinator; workers
 from __future__ import annotations
 
 import ssl
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pycurl
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.net.host_certificates import certificate_folders, find_host_certificates
 from image_syncer.registry import DIRECT, NO_PROXY, Network, Operation, environment_proxies, recognise_host
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

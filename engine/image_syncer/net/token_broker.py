@@ -7,8 +7,9 @@ the challenge (Docker token authentication; OCI distribution specification 1.1, 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.errors import AuthenticationError, SyncError, keep_out
 from image_syncer.net.authorization import Authorization
@@ -47,8 +48,7 @@ MOST_GIVEN = 4096
 """Of a catalog's repositories so many are remembered with what they were given; then it is looked up anew."""
 
 
-@dataclass
-class _RegistryState:
+class _RegistryState(Struct):
     offered: tuple[Challenge, ...] = ()
     """What the last 401 asked for, the best first."""
     closed: set[str] = field(default_factory=set)
@@ -64,8 +64,7 @@ class _RegistryState:
         return next(open_ones, self.offered[0] if self.offered else None)
 
 
-@dataclass
-class _Kept:
+class _Kept(Struct):
     authorization: Authorization
     until: float
     missing: tuple[Scope, ...] = ()

@@ -7,7 +7,6 @@ identity token is exchanged with a POST ("OAuth2 Token Authentication"), and so 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError, keep_out
@@ -21,6 +20,7 @@ from image_syncer.registry import (
     parse_token,
     realm_allowed,
 )
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

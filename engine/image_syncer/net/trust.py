@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +35,7 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """How OpenSSL names certificates in a directory: openssl-rehash(1)."""
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(Value, frozen=True):
     """The system's authorities: a PEM file, a hashed directory (or several, with ":" between), either or none.
 
     `same`: the distribution keeps them in both ways, so that one of them will do.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.planning import Pacer
 
@@ -31,8 +32,7 @@ LOW_PART = 0.1
 _NO_BOUNDS: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(eq=False)
-class _Registry:
+class _Registry(Struct, eq=False):
     pacer: Pacer
     wanted: dict[int, int] = field(default_factory=dict)
     """By who asks, in the order in which they get theirs."""

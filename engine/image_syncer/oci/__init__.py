@@ -6,7 +6,6 @@ Pure: nothing here does I/O. The bytes of a manifest stay as they came; what is 
 from __future__ import annotations
 
 from image_syncer.oci.conversion import ManifestFormat, NotConvertible, convert
-from image_syncer.oci.created import created_of_config, created_of_schema1, parse_time
 from image_syncer.oci.descriptor import Descriptor, parse_descriptor
 from image_syncer.oci.digest import EMPTY_DIGEST, Digest, digest_of
 from image_syncer.oci.document import MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST_BYTES, InvalidManifest
@@ -92,8 +91,6 @@ __all__ = [
     "Repository",
     "canonical_registry",
     "convert",
-    "created_of_config",
-    "created_of_schema1",
     "digest_of",
     "is_image",
     "is_index",
@@ -108,7 +105,6 @@ __all__ = [
     "parse_platform",
     "parse_reference",
     "parse_repository",
-    "parse_time",
     "platform_of_config",
     "platform_of_schema1",
     "registry_names",

@@ -6,12 +6,14 @@ OCI image specification 1.1, "Content Descriptors"; Docker's schema 2 has the sa
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import field
 
 from image_syncer.oci.digest import Digest, digest_of
 from image_syncer.oci.document import InvalidManifest, read_object, read_strings, read_text, shown
 from image_syncer.oci.platform import Platform
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +23,7 @@ __all__ = ["Descriptor", "parse_descriptor", "read_digest", "read_platform"]
 _MAX_SIZE = 2**63 - 1  # int64 in the specification's own types
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Value, frozen=True):
     """One thing that a manifest names: media type ("" where not said), digest, and size in bytes.
 
     The size is -1 where it is not said, which only schema 1 does. `data` is the content itself where the manifest
@@ -33,10 +34,15 @@ class Descriptor:
     digest: Digest
     size: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     urls: tuple[str, ...] = ()
     artifact_type: str | None = None
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
+
+    __repr__ = repr_without("data")
+
+    def __hash__(self) -> int:
+        return hash((self.media_type, self.digest, self.size))  # annotations are a mapping
 
 
 def parse_descriptor(value: object, where: str) -> Descriptor:

@@ -6,7 +6,6 @@ Docker "Image Manifest Version 2", schema 1 and schema 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from image_syncer.oci.media_type import (
     media_type_of,
 )
 from image_syncer.oci.schema1 import read_fs_layers, signed_payload
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from image_syncer.oci.digest import Digest
@@ -44,14 +44,13 @@ class ManifestKind(Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Value, frozen=True):
     """A manifest: its bytes verbatim, the media type to send them with, their digest, and what they name.
 
     An image has `config` and `layers`, an index `children`, schema 1 `layers` of unknown size.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
     digest: Digest
     kind: ManifestKind
@@ -60,6 +59,8 @@ class Manifest:
     children: tuple[Descriptor, ...]
     subject: Descriptor | None
     artifact_type: str | None
+
+    __repr__ = repr_without("raw")
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:

@@ -11,8 +11,9 @@ tags alone has the empty name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from image_syncer.values import Value
 
 __all__ = ["PLACE_KINDS", "PlaceText", "is_place", "is_place_name", "split_place"]
 
@@ -28,8 +29,7 @@ _ASKED = 1024
 """Answers that are kept: it is asked of the registry of each blob, many times."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceText:
+class PlaceText(Value, frozen=True):
     """What a text names: the place, as a registry (`oci:/data/mirror`), and what follows the second colon; "" where
     nothing does. `digest` is what follows an @, not checked yet.
     """

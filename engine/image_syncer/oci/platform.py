@@ -7,10 +7,10 @@ containerd's `platforms` package, which decides what a node pulls.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from image_syncer.oci.quotation import quoted
+from image_syncer.values import Value
 
 __all__ = ["InvalidPlatform", "Platform", "PlatformFilter", "parse_platform"]
 
@@ -44,8 +44,7 @@ class InvalidPlatform(ValueError):  # noqa: N818 - beside InvalidManifest and In
     """A text that names no platform; the message is a sentence for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Value, frozen=True):
     """What an image runs on, as its index or configuration says it; "" is what was not said."""
 
     os: str
@@ -87,8 +86,7 @@ def parse_platform(text: str) -> Platform:
     return Platform(match["os"], architecture, variant, version, tuple(features)).normalized()
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformFilter:
+class PlatformFilter(Value, frozen=True):
     """Which platforms are wanted; every condition that is given must hold, and one that is empty always does.
 
     `platforms` are whole platforms: equal in os, architecture and variant, with every os feature asked for,

@@ -7,12 +7,12 @@ filled in as Docker does it: "nginx" is docker.io/library/nginx.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from image_syncer.oci.digest import Digest
 from image_syncer.oci.place import PlaceText, is_place, is_place_name, split_place
 from image_syncer.oci.quotation import quoted
+from image_syncer.values import Value
 
 __all__ = [
     "DOCKER_HUB",
@@ -45,8 +45,7 @@ class InvalidReference(ValueError):  # noqa: N818 - the field's word, and what t
     """A text that names no repository or no manifest; the message is a sentence for people."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Repository:
+class Repository(Value, frozen=True, order=True):
     """A repository: the registry's host (with its port, if it has one) and the name there, both complete.
 
     Instead of a registry it may be in a place that is none, such as "oci:/data/mirror" (`place.py`).
@@ -63,8 +62,7 @@ class Repository:
         return f"{self.registry}:{self.name}{colon}" if self.name else self.registry
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Value, frozen=True):
     """A manifest in a repository, by tag, by digest or by both; with neither, the repository alone."""
 
     repository: Repository

@@ -5,28 +5,12 @@ from __future__ import annotations
 from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metered, streams_for
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
-from image_syncer.planning.conversion import convert_tree
 from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
-from image_syncer.planning.latency import LatencyWatch
-from image_syncer.planning.mirrors import Mirrors
 from image_syncer.planning.pacing import Pacer
 from image_syncer.planning.patience import Patience
-from image_syncer.planning.pruning import (
-    GoingManifest,
-    GoingTag,
-    Keep,
-    ManifestNode,
-    RepositoryPrune,
-    RepositoryView,
-    is_too_much,
-    most_tags,
-    named_subject,
-    plan_prune,
-)
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
-from image_syncer.planning.restarts import RestartBudget
 from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
@@ -47,26 +31,17 @@ __all__ = [
     "BreakerState",
     "Breakers",
     "Decision",
-    "GoingManifest",
-    "GoingTag",
     "Grant",
     "Holdings",
     "HoldingsInMemory",
     "ImageTree",
     "Job",
-    "Keep",
-    "LatencyWatch",
     "Lease",
     "Machine",
-    "ManifestNode",
-    "Mirrors",
     "Numbering",
     "Pacer",
     "Patience",
-    "RepositoryPrune",
-    "RepositoryView",
     "Resources",
-    "RestartBudget",
     "RetryPolicies",
     "RetryPolicy",
     "Scheduler",
@@ -74,14 +49,9 @@ __all__ = [
     "Target",
     "TargetResult",
     "Tries",
-    "convert_tree",
     "decide_policies",
     "decide_resources",
-    "is_too_much",
     "metered",
-    "most_tags",
-    "named_subject",
-    "plan_prune",
     "split_connections",
     "streams_for",
 ]

@@ -14,9 +14,10 @@ make up for more than that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,8 +105,7 @@ class ByteBucket:
         self._seen_at = now
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Value, frozen=True):
     """`asker` may move `size` bytes more from `registry` or, where `sending`, to it."""
 
     asker: int

@@ -12,12 +12,14 @@ one manifest, must not fail the images of another. Such targets wait for each ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
 
 from image_syncer.planning.holdings import HoldingsInMemory
 from image_syncer.planning.work_count import WorkCount
 from image_syncer.registry import Mounts
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +37,7 @@ _Place: TypeAlias = "tuple[str, str, Digest]"
 """Registry, realm, digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobNeed:
+class BlobNeed(Value, frozen=True):
     """One image, on its way to one destination, needs one blob. `size` in bytes, -1 where nobody knows it yet."""
 
     digest: Digest
@@ -46,8 +47,7 @@ class BlobNeed:
     delivery: int
 
 
-@dataclass(eq=False, slots=True)
-class Target:
+class Target(Struct, eq=False):
     """One repository that needs a blob, and the deliveries (images on their way to a destination) that wait for it.
 
     `mount_from` is the repository of the same registry that is asked first; its own where no other has the blob.
@@ -80,8 +80,7 @@ class Target:
         return self.mount_from != self.repository.name
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """One blob on its way to one registry, or to that part of it in which it can be mounted: `active` are being brought
     there, at most one for each repository, and only one in all while no repository is known to have the blob. `home` is
     the name of one that has.

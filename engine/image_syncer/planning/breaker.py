@@ -21,9 +21,10 @@ clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.errors import RegistryDownError, RegistryError, SyncError, TransportError, UnavailableError
 from image_syncer.units import format_duration
@@ -107,8 +108,7 @@ _NEXT = {
 """What is not listed is a mistake of ours, and raises."""
 
 
-@dataclass(eq=False, slots=True)
-class Breaker:
+class Breaker(Struct, eq=False):
     """One registry. `failed_at` is when the failures in a row began, `probes` counts those in vain."""
 
     registry: str

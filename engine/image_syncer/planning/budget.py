@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from image_syncer.planning.estimate import parse_link
 from image_syncer.planning.forecast import COORDINATOR, MACHINE
 from image_syncer.planning.what_if import best_settings, divided, try_settings
 from image_syncer.units import format_duration, format_rate, format_size, parse_duration
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,7 @@ HOSTS = (2, 4, 8, 16, 32)
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+(?:and\s+)?")
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(Value, frozen=True):
     """At most so many seconds, and bytes a second of all hosts together (None: what their links have)."""
 
     seconds: float
@@ -37,8 +36,7 @@ class Budget:
         return format_duration(self.seconds) + rate
 
 
-@dataclass(frozen=True)
-class BudgetAnswer:
+class BudgetAnswer(Value, frozen=True):
     """The fewest hosts, workers and streams that keep to it in nine cases of ten, and the window that goes with them;
     none of them where `reasons` say why nothing does.
     """

@@ -17,10 +17,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from image_syncer.errors import TransportError, UnavailableError
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.errors import SyncError
@@ -50,8 +52,7 @@ _Entry = tuple[int, int, "Job"]
 """In a heap: the rank (the smallest comes first), the job's id, which decides between equals, and the job."""
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Value, frozen=True):
     """A registry cannot serve now what it was asked; `broken`: it did not say so, its connection broke."""
 
     broken: bool
@@ -70,12 +71,10 @@ def share_of(most: int, *, small: bool) -> int:
     return most // 2 if small else most - most // 2
 
 
-@dataclass(eq=False, slots=True)
-class Host:
+class Host(Struct, eq=False):
     """One registry: `most` connections by the user's word (None: no bound), `allowed` now, and those in use."""
 
     most: int | None
-    allowed: int | None = field(init=False)
     streamed: int = 0
     small: int = 0
     floor: int = 1
@@ -88,6 +87,7 @@ class Host:
     _grows_at: float = 0.0
     _broken: int = 0
     _broken_at: float = 0.0
+    allowed: int | None = None
 
     def __post_init__(self) -> None:
         self.allowed = self.most
@@ -172,8 +172,7 @@ class Host:
         return self.allowed == bound
 
 
-@dataclass(eq=False, slots=True)
-class Lane:
+class Lane(Struct, eq=False):
     """The jobs that need the same hosts, and wait. `hosts` says how many connections one of them needs to each.
 
     A job that left, or that got another target and so another lane, leaves an entry behind, which is skipped.

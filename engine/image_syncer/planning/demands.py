@@ -7,12 +7,12 @@ the machine; the path from one registry to another, and the host's own link.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.planning.flows import FlowKind
 from image_syncer.planning.forecast import COORDINATOR, MACHINE
 from image_syncer.planning.job import Arrival
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,8 +26,7 @@ __all__ = ["Demand", "capacities_of", "coordinator_demand", "job_demand"]
 LINK_IN, LINK_OUT = "link in", "link out"
 
 
-@dataclass(frozen=True)
-class Demand:
+class Demand(Value, frozen=True):
     """`work` units of `kind` (None: it takes nothing), of which processors take `cpu_s` seconds together, the machine's
     other processes not counted. Units are bytes where it `streams`, and else seconds of the processor that does it.
     """

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import field
 
 from image_syncer.planning.forecast import Forecast, Host
 from image_syncer.planning.resources import Machine, decide_resources
 from image_syncer.planning.simulation import simulate
 from image_syncer.planning.thinning import thin_out
 from image_syncer.units import parse_rate
+from image_syncer.values import Value, replace, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +37,7 @@ OPEN_FILES = 2**20
 _HOST = re.compile(r"(?:(?P<cores>[0-9]{1,9}) *cores?)?[ ,;]*(?P<link>[0-9].*)?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(Value, frozen=True):
     """What is to be estimated: a workload over measured paths, on a host, with settings. The real one is `times` the
     workload, see `sketch`.
     """
@@ -47,8 +48,10 @@ class Question:
     host: Host
     spread: float = 0.05
     times: float = 1.0
-    known: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """What was reckoned already, for all questions that were made of one another."""
+
+    __repr__ = repr_without("known")
 
     @property
     def resources(self) -> Resources:
@@ -98,8 +101,7 @@ class Question:
         return self.known[whole][1]
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(Value, frozen=True):
     """`seconds` is as likely to be too long as too short; one run in ten takes longer than `p90_s`."""
 
     forecast: Forecast

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.planning.forecast import Host
 from image_syncer.planning.measured import Cost, MeasuredPath, PathLimits
 from image_syncer.planning.simulation import simulate
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,8 +60,7 @@ FULL = 0.8
 """Of the processors: where so much of them was used, they were what bounded the run."""
 
 
-@dataclass(frozen=True)
-class MeasuredRun:
+class MeasuredRun(Value, frozen=True):
     """One run: what it had to do, and what that took. Seconds; `workers_s` of all workers together, `machine_s` of the
     whole machine (0: not known).
 
@@ -78,8 +77,7 @@ class MeasuredRun:
     stream_bytes_per_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Pieces:
+class Pieces(Value, frozen=True):
     """How much work of each kind there is. `byte` counts those of the first destination and, for their part, those of
     further ones; `workers` is 1 where they are started.
     """

@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct, field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +32,7 @@ FULL = 1e-9
 """Relative: what is left of a resource that counts as nothing."""
 
 
-@dataclass(frozen=True)
-class FlowKind:
+class FlowKind(Value, frozen=True):
     """Flows that are alike. `demands` is what one unit of work takes of each resource, by name; `most` bounds the rate
     of one flow (units a second), and rates grow in proportion to `weight`.
     """
@@ -44,8 +46,7 @@ class FlowKind:
         return hash(self.name)
 
 
-@dataclass(eq=False)
-class _Group(Generic[_Token]):
+class _Group(Struct, Generic[_Token], eq=False):
     """The flows of one kind that are under way: a flow ends when `served` reaches what it was when it began, and its
     work.
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +19,14 @@ WAITING = "latency"
 """What a run waits for where nothing is full: round trips, or streams that are slow one by one."""
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Value, frozen=True):
     """The machine of a run: processors, and bytes a second of its link in each direction (None: no bound)."""
 
     cores: float
     link_bytes_per_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(Value, frozen=True):
     """For so long, from `began_s` on, the run waited for `bottleneck`: "machine", "coordinator", "worker", "link", a
     path ("source.example → destination.example"), or "latency".
     """
@@ -37,8 +36,7 @@ class Phase:
     bottleneck: str
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(Value, frozen=True):
     """How a run would go. `cpu_s` is of its own processes; `machine_s` has what registries on the same machine take."""
 
     seconds: float

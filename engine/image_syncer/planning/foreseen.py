@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from image_syncer.planning.remaining import TimeLeft
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ MODEL_SPAN = 0.15
 """What the simulation is off by either way, as `docs/capacity.md` has it."""
 
 
-@dataclass(frozen=True)
-class Foreseen:
+class Foreseen(Value, frozen=True):
     """How a run of `images`, `blobs` and `bytes` would go: in `seconds`, in nine of ten cases within `p90_s`. `points`
     are (seconds, how far it is then, from 0 to 1), neither of which goes back.
     """
@@ -61,7 +60,7 @@ class Foreseen:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for another process."""
-        return vars(self).copy()
+        return as_dict(self)
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Foreseen:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Descriptor, Digest, Manifest
@@ -16,8 +17,7 @@ MAX_MANIFESTS = 4096
 """Manifests under one tag; the largest official images have some thirty. A bound against hostile registries."""
 
 
-@dataclass(frozen=True)
-class ImageTree:
+class ImageTree(Value, frozen=True):
     """One manifest and what it names: `children` are the trees of an index's entries, in its order."""
 
     manifest: Manifest

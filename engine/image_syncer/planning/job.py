@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.errors import SyncError
@@ -26,8 +29,7 @@ class Arrival(str, Enum):
     PRESENT = "present"
 
 
-@dataclass(frozen=True)
-class TargetResult:
+class TargetResult(Value, frozen=True):
     """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it.
 
     One that was `behind` held the others back, and has a job of its own since then (`Scheduler.split`). Where
@@ -41,8 +43,7 @@ class TargetResult:
     session_stays: bool = False
 
 
-@dataclass(eq=False, slots=True)
-class Job:
+class Job(Struct, eq=False):
     """One blob from `source` to its `targets`; `size` in bytes, -1 where nobody knows it yet.
 
     A `small` one goes through a buffer as a whole, and takes a worker's slot for small jobs; any other is streamed
@@ -57,8 +58,6 @@ class Job:
     small: bool = False
     weight: int = -1
     """The bytes that are expected to move; what is to be mounted moves none."""
-    alone: bool = field(init=False)
-    """Whether it must be the only job of its worker: it has been in too many that died."""
     received: int = 0
     """Of these bytes, those that have come, as far as is known."""
     waits: bool = False
@@ -67,6 +66,8 @@ class Job:
     """Where it waits or waited; None before that."""
     settled: tuple[int, ...] = ()
     """The targets, by position, with which this job has no more to do: they ended before it, or were split off."""
+    alone: bool = False
+    """Whether it must be the only job of its worker: it has been in too many that died."""
 
     def __post_init__(self) -> None:
         target = self.targets[0]  # losses of all targets are equal, and one that mounts is the only one
@@ -92,16 +93,14 @@ class Job:
         return (self.source.registry, *(target.repository.registry for target in self.targets))
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Value, frozen=True):
     """Give `job` to `worker`."""
 
     worker: int
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class BlobLanded:
+class BlobLanded(Value, frozen=True):
     """The destination of `delivery` has the blob; what was moved for it is booked on the first of the deliveries that
     wait for it.
     """
@@ -113,8 +112,7 @@ class BlobLanded:
     tries: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlobFailed:
+class BlobFailed(Value, frozen=True):
     """The blob cannot be brought to the destination of `delivery`."""
 
     delivery: int

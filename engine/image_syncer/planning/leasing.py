@@ -8,6 +8,7 @@ connections of a registry (`connections.py`).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from image_syncer.planning.job import Lease
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Leasing"]
 
+WORTH_A_WORKER_S = 0.1
+"""Work of one worker for so long is worth another process, which takes some 10 ms to start and as much to end."""
+BYTES_PER_S = 500e6
+"""What one worker moves, about, where nothing else holds it back."""
+SMALL_JOB_S = 0.0005
+"""What a small job costs one worker, about, beside its bytes."""
+
 
 class Leasing:
     """Leases jobs of `queue` to workers in `slots`, for deliveries that want them still.
 
     `workers` is how many there will be: until they have all joined, no worker is given more than its part, so that
-    the first to be ready does not take everything. `streams` bounds the streamed jobs of one worker, `small_streams`
+    the first to be ready does not take everything. Where the work is worth it there will be more, up to `most_workers`
+    (see `workers_wanted`). `streams` bounds the streamed jobs of one worker, `small_streams`
     its small ones; `tuner` may allow fewer streams (None: all of them, always).
     """
 
@@ -43,6 +52,7 @@ class Leasing:
         later: Later,
         *,
         workers: int,
+        most_workers: int,
         streams: int,
         small_streams: int,
         tuner: StreamTuner | None,
@@ -53,7 +63,9 @@ class Leasing:
         self._settlement = settlement
         self._quarantine = quarantine
         self._later = later
-        self._expected = workers
+        self.workers_wanted = workers
+        """How many workers there should be now; it only grows."""
+        self._most_workers = most_workers
         self._streams = self._most_streams = streams
         self._small_streams = small_streams
         self._tuner = tuner
@@ -90,6 +102,8 @@ class Leasing:
         """Add the leases that are possible now to `decisions`, which are returned."""
         if self._later.given_up or self._later.failed:
             self._settlement.give_up_registries(decisions)
+        if self.workers_wanted < self._most_workers:
+            self._see_whether_more_workers_pay()
         queue, seen = self._queue, -1
         # A job that nobody wants any more may have held others back, which are added meanwhile.
         while len(queue) and not (self.stopped or self.held) and queue.made != seen:
@@ -106,11 +120,20 @@ class Leasing:
                 self._lease_kind(decisions, small=True)
         return decisions
 
+    def _see_whether_more_workers_pay(self) -> None:
+        slots, queue = self._slots, self._queue
+        work_s = (slots.bytes_left + queue.streamed_bytes) / BYTES_PER_S
+        work_s += (slots.held[1] + queue.small) * SMALL_JOB_S
+        wanted = math.ceil(work_s / WORTH_A_WORKER_S)
+        if queue.streamed and len(slots.workers) >= self.workers_wanted and slots.lacks_streams():
+            wanted = max(wanted, self.workers_wanted + 1)
+        self.workers_wanted = max(self.workers_wanted, min(wanted, self._most_workers))
+
     def _bind(self) -> None:
         """See how many jobs of each kind a worker may hold now."""
         streams, small = self.streams_allowed, self._small_streams
-        if len(self._slots.workers) < self._expected:
-            parts, held = self._expected, self._slots.held
+        if len(self._slots.workers) < self.workers_wanted:
+            parts, held = self.workers_wanted, self._slots.held
             streams = min(streams, -(-(held[0] + self._queue.streamed) // parts))
             small = min(small, -(-(held[1] + self._queue.small) // parts))
         self._slots.bind(streams, small)

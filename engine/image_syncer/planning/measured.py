@@ -7,8 +7,12 @@ one machine, as in a benchmark, it is that which comes to its end first.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from typing import Any
+
+from msgspec import field
+
+from image_syncer.values import Value
 
 __all__ = ["Cost", "MeasuredPath", "PathLimits", "number_in", "text_in"]
 
@@ -22,8 +26,7 @@ MOST_SPREAD = 3.0
 """Of the logarithm: a factor of fifty in nine of ten cases."""
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Value, frozen=True):
     """Processor seconds that one piece of work takes, and how long it takes beside them with nothing else under way
     (`latency_s`: round trips, and the registry's own thinking).
     """
@@ -34,8 +37,7 @@ class Cost:
     latency_s: float = 0.0
 
 
-@dataclass(frozen=True)
-class PathLimits:
+class PathLimits(Value, frozen=True):
     """Bounds of a path in bytes a second; None: the processors were full before. `stream_bytes_per_s` is what one
     transfer got alone, `path_bytes_per_s` what all of them got together.
     """
@@ -44,8 +46,7 @@ class PathLimits:
     path_bytes_per_s: float | None = None
 
 
-@dataclass(frozen=True)
-class MeasuredPath:
+class MeasuredPath(Value, frozen=True):
     """One source, one destination, this host.
 
     `cores` is how many processors were really to be had. `start_s` is a run in which there is nothing to do, from its

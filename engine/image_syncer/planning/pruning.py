@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from image_syncer.oci import Digest
-from image_syncer.registry import COSIGN_TYPES, fallback_tag, is_attached_tag
+from image_syncer.registry.referrers import COSIGN_TYPES, fallback_tag, is_attached_tag
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,8 +39,7 @@ _LEAST_MOST = 1
 """One tag may always go: a share of a repository with four tags would never let any."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestNode:
+class ManifestNode(Value, frozen=True):
     """One manifest that a repository has: what is in it, what it refers to, and the blobs that it names."""
 
     digest: Digest
@@ -49,8 +48,7 @@ class ManifestNode:
     blobs: tuple[Digest, ...] = ()
 
 
-@dataclass(frozen=True)
-class RepositoryView:
+class RepositoryView(Value, frozen=True):
     """What a repository has, as far as it is known: where its tags point, and every manifest that was reached.
 
     `untagged` are manifests without a tag that may go, by what an earlier look has found.
@@ -62,8 +60,7 @@ class RepositoryView:
     untagged: frozenset[Digest] = frozenset()
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(Value, frozen=True):
     """What stays: `why` gives the reason for which a tag with a digest does, or None; `digests` are those of images
     that rules bring by digest. Of manifests, only those of `only` may go (None: whichever). With `orphans`, tags may go
     that are about a manifest which is not there.
@@ -79,8 +76,7 @@ class Keep:
         return self.only is None or digest in self.only
 
 
-@dataclass(frozen=True, slots=True)
-class GoingTag:
+class GoingTag(Value, frozen=True):
     """A tag that goes alone: its manifest stays, since another tag, or an index under one, has it. `staying` are the
     other tags on it.
     """
@@ -90,8 +86,7 @@ class GoingTag:
     staying: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GoingManifest:
+class GoingManifest(Value, frozen=True):
     """A manifest that goes, and the tags that go with it: all that are on it, and none for one that only another that
     goes has reached.
     """
@@ -101,8 +96,7 @@ class GoingManifest:
     why: str
 
 
-@dataclass(frozen=True)
-class RepositoryPrune:
+class RepositoryPrune(Value, frozen=True):
     """What of one repository goes, in the order in which it is deleted: tags, manifests with tags, those without; and
     what is not selected and stays all the same, as (tag, digest, reason).
     """
@@ -111,7 +105,9 @@ class RepositoryPrune:
     tags_there: int
     tags: tuple[GoingTag, ...] = ()
     manifests: tuple[GoingManifest, ...] = ()
-    left: tuple[tuple[str, Digest, str], ...] = field(default=(), repr=False)
+    left: tuple[tuple[str, Digest, str], ...] = ()
+
+    __repr__ = repr_without("left")
 
     @property
     def tag_count(self) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "Remaining", "TimeLeft"]
 
 
-@dataclass(slots=True)
-class Flow:
+class Flow(Struct):
     """What is under way now between two registries: jobs of each kind, and what has come of the streamed ones, once for
     each destination.
     """
@@ -24,8 +26,7 @@ class Flow:
     received: int = 0
 
 
-@dataclass(frozen=True)
-class Remaining:
+class Remaining(Value, frozen=True):
     """What is known at one moment, most of it counted since the run began.
 
     `images` have come up, each counted once for each destination; of these `ended` have an outcome, `copied` of them
@@ -56,8 +57,7 @@ class Remaining:
     held: str | None = None
 
 
-@dataclass(frozen=True)
-class TimeLeft:
+class TimeLeft(Value, frozen=True):
     """`seconds` is as likely to be too short as too long; the truth should be from `least_s` to `most_s`. `waits_for`
     names what takes the longest: "images", "small blobs from registry.example", "bytes to registry.example", "the
     largest blob", "the rate", "the bench". With `more` to come, it is of what is known.

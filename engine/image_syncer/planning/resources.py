@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.units import format_size
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config import Settings
@@ -62,8 +62,7 @@ SPARE_FILES = 32
 """What any process has open: the interpreter's, the loop's, log and report."""
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Value, frozen=True):
     """What this process may use: `cpus` by affinity and cgroup quota, `memory_bytes` by cgroup and rlimits (None: no
     limit), `open_files` by the hard limit.
     """
@@ -73,16 +72,18 @@ class Machine:
     open_files: int = 1024
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(Value, frozen=True):
     """What a run uses. `(window_bytes × streams + small_bytes × small_streams) × workers` never exceeds `memory_bytes`.
 
-    `streams` is the most that a worker may have; `small_streams` of 0 says that all blobs are streamed.
+    `first_workers` start when the first blob is wanted, and more while there is work for them, up to `workers`; all of
+    them start at once where the user said how many. `streams` is the most that a worker may have; `small_streams` of 0
+    says that all blobs are streamed.
     `connections` are the coordinator's. No process opens more than `open_files`; where that is less than
     `files_wanted`, streams or connections had to be given up for it.
     """
 
     workers: int
+    first_workers: int
     streams: int
     window_bytes: int
     small_streams: int
@@ -165,6 +166,7 @@ def decide_resources(settings: Settings, machine: Machine) -> Resources:
     small, small_bytes = _fit_small(small, small_bytes, memory // workers - streams * window)
     return Resources(
         workers=workers,
+        first_workers=1 if settings.workers is None else workers,
         streams=streams,
         window_bytes=window,
         small_streams=small,

@@ -7,10 +7,11 @@ of them is written on the error that is reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import RegistryError, SyncError
+from image_syncer.values import Value, as_dict, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,7 @@ DAMAGED = ("integrity", "protocol violation")
 """An answer came, and its bytes are not what they have to be; most of those cannot pass, but damage on the way can."""
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Value, frozen=True):
     """How often an operation is tried, for how long in all, and how long to wait between the tries.
 
     `tries` counts the first one. Pauses grow by `factor` from `first_pause_s` to `longest_pause_s`, with full jitter
@@ -83,7 +83,7 @@ class RetryPolicy:
 
     def as_data(self) -> dict[str, Any]:
         """The policy as plain data."""
-        return vars(self) | {"faults": list(self.faults) if self.faults is not None else None}
+        return as_dict(self) | {"faults": list(self.faults) if self.faults is not None else None}
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> RetryPolicy:
@@ -96,8 +96,7 @@ ONCE = RetryPolicy(tries=1)
 """For what others try again."""
 
 
-@dataclass(frozen=True)
-class RetryPolicies:
+class RetryPolicies(Value, frozen=True):
     """The policies of a run, one for each class of operations.
 
     `read`: small requests that change nothing (manifests, tags, whether something is there). `write`: manifests that
@@ -146,8 +145,7 @@ def decide_policies(settings: Settings) -> RetryPolicies:
     )
 
 
-@dataclass(frozen=True)
-class Tries:
+class Tries(Value, frozen=True):
     """What was tried in vain: how often, and since when. Times in seconds of the caller's clock.
 
     `history` tells of each try, as data: when it failed (`at_s` after `began_at`), with what, and the pause after it.

@@ -40,7 +40,8 @@ class Scheduler:
     """See the essay at the top of the module.
 
     `workers` is how many there will be: until they have all joined, no worker is given more than its part, so that
-    the first to be ready does not take everything. `streams` bounds the streamed jobs of one worker, `small_streams`
+    the first to be ready does not take everything. More are wanted while there is work for them, up to `most_workers`
+    (None: never). `streams` bounds the streamed jobs of one worker, `small_streams`
     its small ones, which are mounts and blobs of at most `small_bytes` (0: there are no small jobs); `proc` bounds
     those of all together (None: no bound), `limit_of` the connections of a registry (None: no bound). `tuner` may
     allow fewer streams (None: all of them, always); `chance` gives a uniform number in [0, 1) for each pause. Nothing
@@ -52,6 +53,7 @@ class Scheduler:
         *,
         streams: int,
         workers: int = 1,
+        most_workers: int | None = None,
         retry: RetryPolicy,
         chance: Callable[[], float],
         proc: int | None = None,
@@ -85,6 +87,7 @@ class Scheduler:
             self.quarantine,
             self._later,
             workers=workers,
+            most_workers=most_workers or workers,
             streams=streams,
             small_streams=small_streams,
             tuner=tuner,
@@ -94,6 +97,11 @@ class Scheduler:
     def in_flight(self) -> int:
         """Jobs that workers hold."""
         return self._slots.held[0] + self._slots.held[1]
+
+    @property
+    def workers_wanted(self) -> int:
+        """How many workers there should be now; it only grows."""
+        return self._leasing.workers_wanted
 
     @property
     def streams_bound(self) -> int:

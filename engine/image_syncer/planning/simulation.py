@@ -11,8 +11,9 @@ Not reckoned: faults, retries and what registries refuse; nothing is lost, and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet
 from image_syncer.planning.demands import capacities_of, coordinator_demand, job_demand
@@ -22,6 +23,7 @@ from image_syncer.planning.retry import ONCE
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
 from image_syncer.planning.virtual_time import VirtualTime
+from image_syncer.values import repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,23 +47,20 @@ REQUESTS_OF_A_TAG = 2
 """For which `MeasuredPath.tag` stands: one to the source, one to a destination."""
 
 
-@dataclass(eq=False)
-class _Image:
+class _Image(Struct, eq=False):
     """One image under way: the destinations that still lack it, and how many blobs each delivery waits for."""
 
     work: WorkImage
     open: int = 0
 
 
-@dataclass(eq=False)
-class _Delivery:
+class _Delivery(Struct, eq=False):
     image: _Image
     path: MeasuredPath
     left: int
 
 
-@dataclass(eq=False)
-class _Running:
+class _Running(Struct, eq=False):
     """A job in a worker, once its first answers have come."""
 
     worker: int
@@ -71,11 +70,12 @@ class _Running:
     """Of a stream."""
 
 
-@dataclass(eq=False)
-class _Step:
+class _Step(Struct, eq=False):
     """Work of the coordinator, and what comes after it."""
 
-    then: Callable[[], None] = field(repr=False)
+    then: Callable[[], None]
+
+    __repr__ = repr_without("then")
 
 
 def simulate(
@@ -115,7 +115,8 @@ class _Simulation:
         self._delivery = 0
         self._scheduler = Scheduler(
             streams=resources.streams,
-            workers=resources.workers,
+            workers=resources.first_workers,
+            most_workers=resources.workers,
             proc=resources.proc,
             retry=ONCE,
             chance=lambda: 0.5,
@@ -129,6 +130,8 @@ class _Simulation:
         self._under_way = 0
         self._begins = bool(workload.images)
         self._started = False
+        self._start_s = 0.0
+        self._workers = 0
         self._samples = False
         self._cpu_s = 0.0
         self._moved = [0, 0, 0]
@@ -141,8 +144,7 @@ class _Simulation:
             self._time.step(self._on_ended)
         memory = 0
         if first is not None:
-            workers = self._resources.workers if self._started else 0
-            memory = first.coordinator_memory_bytes + workers * first.worker_memory_bytes
+            memory = first.coordinator_memory_bytes + self._workers * first.worker_memory_bytes
         bytes_moved, blobs_moved, mounted = self._moved
         machine_s = self._time.flows.used[MACHINE]
         phases = tuple(summarize_phases(self._time.phases))
@@ -214,8 +216,14 @@ class _Simulation:
     def _start_workers(self, path: MeasuredPath) -> None:
         self._started = True
         self._cpu_s += path.workers.coordinator_s + path.workers.worker_s
-        for number in range(self._resources.workers):
-            self._time.after(path.workers_start_s, lambda number=number: self._join(number))  # type: ignore[misc]
+        self._start_s = path.workers_start_s
+        self._add_workers()
+
+    def _add_workers(self) -> None:
+        """Start those that the scheduler wants beside those that there are."""
+        for number in range(self._workers, self._scheduler.workers_wanted):
+            self._time.after(self._start_s, lambda number=number: self._join(number))  # type: ignore[misc]
+        self._workers = self._scheduler.workers_wanted
 
     def _join(self, number: int) -> None:
         self._carry_out(self._scheduler.join(number))
@@ -225,7 +233,7 @@ class _Simulation:
 
     def _sample(self) -> None:
         under_way = 0
-        for worker in range(self._resources.workers):
+        for worker in range(self._workers):
             received = {}
             for job in self._scheduler.jobs_of(worker):
                 running = self._running.get((worker, job.id))
@@ -247,6 +255,8 @@ class _Simulation:
                 delivery.left -= 1
                 if not delivery.left:
                     self._publish(decision.delivery)
+        if self._started and self._scheduler.workers_wanted > self._workers:
+            self._add_workers()
 
     def _begin_job(self, worker: int, job: Job) -> None:
         target = job.targets[0]

@@ -7,8 +7,9 @@ core, and would be the last to end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.planning.connections import share_of
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Slots", "Worker"]
 
 
-@dataclass(eq=False, slots=True)
-class Worker:
+class Worker(Struct, eq=False):
     """A worker and its jobs, by id; `held` counts the streamed and the small ones. A `closed` one gets no more: it
     holds a job that must be alone.
     """
@@ -122,6 +122,10 @@ class Slots:
         if most is None:
             return False
         return held[0] + held[1] >= most or (fair and held[small] >= share_of(most, small=small))
+
+    def lacks_streams(self) -> bool:
+        """Whether every worker holds as many streamed jobs as it may, while all together may hold more."""
+        return not self._free[0] and not self.is_full()
 
     def idle(self) -> Iterator[Worker]:
         """Workers that hold nothing."""

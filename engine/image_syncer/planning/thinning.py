@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from image_syncer.oci import Digest
 from image_syncer.planning.workload import WorkBlob, WorkImage, Workload
+from image_syncer.values import replace
 
 __all__ = ["MOST_PIECES", "thin_out"]
 

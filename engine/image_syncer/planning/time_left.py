@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from image_syncer.planning.pace import Pace
 from image_syncer.planning.remaining import Flow, TimeLeft
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +65,7 @@ _Lane = tuple[str, str]
 """Which side, and the name of the registry."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reckoned:
+class _Reckoned(Value, frozen=True):
     """Without what registries are `alone` for, which is added as it is."""
 
     seconds: float
@@ -79,8 +80,7 @@ class _Reckoned:
     """Whether the pace is that of others, since nobody knows its own."""
 
 
-@dataclass(slots=True)
-class _Left:
+class _Left(Struct):
     """What is left for one registry on one side, and the part of it that is guessed."""
 
     small: float = 0.0

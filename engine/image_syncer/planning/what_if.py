@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from image_syncer.units import LEAST_S, format_rate
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,8 +24,7 @@ MOST_WORKERS = 64
 HOSTS = (2, 4)
 
 
-@dataclass(frozen=True)
-class WhatIf:
+class WhatIf(Value, frozen=True):
     """How long it takes with one thing changed."""
 
     change: str

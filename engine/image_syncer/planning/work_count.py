@@ -4,8 +4,9 @@ from one registry to another, so that whoever asks how much is left needs to loo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from image_syncer.planning.blob_set import Target
@@ -16,8 +17,7 @@ Way: TypeAlias = "tuple[str, str]"
 """The registries from which and to which something goes."""
 
 
-@dataclass(slots=True)
-class WayCount:
+class WayCount(Struct):
     """Of one way, what was wanted so far and what of it `ended`: blobs that take a request or a few (mounts, and what
     is sent as a whole), and the bytes of the others, which are streamed. `small_bytes` are those of the former, and
     `largest` is the largest of the latter.

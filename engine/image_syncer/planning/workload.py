@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,16 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["WorkBlob", "WorkImage", "Workload"]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkBlob:
+class WorkBlob(Value, frozen=True):
     """A blob that an image names. `size` in bytes."""
 
     digest: Digest
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkImage:
+class WorkImage(Value, frozen=True):
     """One tag of a source, on its way to `destinations`: those that lack it. There are none where it has not changed
     anywhere. `manifests` counts those that are read and put: one, or an index and its children. `destinations_asked`
     counts all of the rule, since each is asked what it has.
@@ -35,8 +34,7 @@ class WorkImage:
     destinations_asked: int = 1
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(Value, frozen=True):
     """All images of a run, in its order, and the blobs that destinations have already (`present`: each with the name of
     its registry, where any repository may have it).
     """

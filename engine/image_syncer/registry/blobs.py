@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.registry.content import content_length
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import pull_scope
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
@@ -22,8 +22,7 @@ _OK = 200
 _PARTIAL_CONTENT = 206
 
 
-@dataclass(frozen=True, slots=True)
-class BlobRange:
+class BlobRange(Value, frozen=True):
     """What part of a blob an answer carries: from byte `start` to its end; `total_bytes` of the whole blob,
     None if unknown.
     """

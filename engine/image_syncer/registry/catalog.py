@@ -4,7 +4,6 @@ specification.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,6 +15,7 @@ from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url, page_query
 from image_syncer.registry.scope import CATALOG_SCOPE
 from image_syncer.registry.tags import parse_list
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CatalogPage", "build_list_catalog", "parse_catalog_page", "parse_named_page"]
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogPage:
+class CatalogPage(Value, frozen=True):
     """Some repository names, without the registry's; `next_url` is the next page, None after the last."""
 
     names: tuple[str, ...]

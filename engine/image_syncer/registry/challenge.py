@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.registry.location import origin_of
 from image_syncer.registry.message import Operation, Request
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _MAX_CHARS = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Value, frozen=True):
     """One way to authenticate: its scheme and the names of its parameters in lower case, the values as they
     came.
     """

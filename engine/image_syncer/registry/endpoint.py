@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from image_syncer.registry.network import DIRECT, Network
 from image_syncer.registry.profiles import GENERIC, Profile, profile_from_text, profile_to_text, recognise_host
 from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
+from image_syncer.values import Value, replace
 
 __all__ = ["Endpoint", "candidate_endpoints"]
 
 _PLACE_HEX = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Value, frozen=True):
     """One address of a registry's API.
 
     `registry` is the name that references use ("docker.io"), `base_url` has no slash at its end

@@ -5,12 +5,12 @@ nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from image_syncer.errors import redact
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.registry.message import Response
@@ -30,8 +30,7 @@ _XML_CODE = re.compile(r"<Code>([^<>]+)<")
 _XML_MESSAGE = re.compile(r"<Message>([^<>]+)<")
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
+class ErrorBody(Value, frozen=True):
     """What a failed answer says of itself.
 
     `codes` are the registry's error codes in capitals, `line` is one line for people ("" for nothing), `text`

@@ -6,7 +6,6 @@ Codes") and the words of a body decide where they say more.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.errors import (
@@ -27,6 +26,7 @@ from image_syncer.registry.message import Operation
 from image_syncer.registry.place_failures import find_place_hint, is_at_place, tell_place_failure
 from image_syncer.registry.profiles import GENERIC, Meaning, find_sign
 from image_syncer.registry.retry_after import retry_after_s
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.registry.error_body import ErrorBody

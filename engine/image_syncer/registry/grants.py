@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
+
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, ProtocolViolation
@@ -11,6 +10,7 @@ from image_syncer.registry.content import check_stored, content_digest, content_
 from image_syncer.registry.hints import NO_REGISTRY_HINT
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import pull_scope, push_scope
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
@@ -30,8 +30,7 @@ _ACCEPT = (("Accept", ", ".join(MANIFEST_MEDIA_TYPES)),)
 _PUT_STATUSES = (201, 200, 202, 204)
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestHead:
+class ManifestHead(Value, frozen=True):
     """What the headers of a manifest say; each is None where the registry does not (then only the bytes
     tell).
 

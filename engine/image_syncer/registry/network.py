@@ -5,14 +5,15 @@ libcurl.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 import orjson
+from msgspec import structs
 
 from image_syncer.errors import keep_out
 from image_syncer.registry.proxy import proxy_secrets, shown_proxy
+from image_syncer.values import Value, repr_without
 
 __all__ = ["DIRECT", "NO_PROXY", "Network"]
 
@@ -23,8 +24,7 @@ NO_PROXY = "none"
 """A proxy that is none: the registry is asked directly, whatever the environment says."""
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(Value, frozen=True, cache_hash=True):  # it is a part of what handles are kept by
     """How the host of a registry is reached, beyond its name. The defaults are libcurl's own.
 
     `proxy` is a URL, with its user name and password if it wants them, or NO_PROXY; `plain_proxy` is the one for plain
@@ -41,30 +41,27 @@ class Network:
     (CURLOPT_UNIX_SOCKET_PATH), for what we serve ourselves: no file can set it.
     """
 
-    proxy: str | None = field(default=None, repr=False)
-    plain_proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = None
+    plain_proxy: str | None = None
     no_proxy: str | None = None
     environment_proxy: bool = False
     client_cert: str | None = None
     client_key: str | None = None
-    client_key_password: str | None = field(default=None, repr=False)
+    client_key_password: str | None = None
     authorities: tuple[str, ...] = ()
     resolve: tuple[str, ...] = ()
     interface: str | None = None
     ip_version: int | None = None
     http_version: str | None = None
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
     unix_socket: str | None = None
 
+    __repr__ = repr_without("proxy", "plain_proxy", "client_key_password", "headers")
+
     def __post_init__(self) -> None:
-        # It is a part of what handles are kept by, and so looked up for every small request.
-        object.__setattr__(self, "_hash", hash(tuple(getattr(self, name) for name in _NAMES)))
         # Gateways and proxies tell back what they were told, and every process that may meet that has a Network.
         values = (value for _, value in self.headers if not _PLACE.fullmatch(value))
         keep_out(*proxy_secrets(self.proxy), *proxy_secrets(self.plain_proxy), self.client_key_password, *values)
-
-    def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined, no-any-return]
 
     @property
     def is_default(self) -> bool:
@@ -104,12 +101,12 @@ class Network:
         return DIRECT if text is None else _network_of(text)
 
 
-_NAMES = tuple(one.name for one in fields(Network))
+_NAMES = Network.__struct_fields__
 
 
 @lru_cache(maxsize=256)
 def _text_of(network: Network) -> str | None:
-    return None if network.is_default else orjson.dumps(asdict(network)).decode()
+    return None if network.is_default else orjson.dumps(structs.asdict(network)).decode()
 
 
 @lru_cache(maxsize=256)

@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.registry.retry_after import parse_http_date
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,7 @@ _EPOCH_S = 1e9
 _MOST_TEXT = 1024
 
 
-@dataclass(frozen=True)
-class Allowance:
+class Allowance(Value, frozen=True):
     """`remaining` requests may be made within `reset_s` seconds; there are `limit` of them in `window_s` seconds. What
     is not said is None.
     """

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -18,6 +17,7 @@ from image_syncer.registry.location import without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url
 from image_syncer.registry.scope import pull_scope
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,8 +62,7 @@ _ATTACHED = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom
 _NO_INDEX = "the list of referrers is no index"
 
 
-@dataclass(frozen=True, slots=True)
-class ReferrerEntry:
+class ReferrerEntry(Value, frozen=True):
     """One manifest in a list of referrers; `described` is what the list says of it, as it stands there.
 
     `artifact_type` and `annotations` are those of the manifest: None and empty where the list is silent.
@@ -72,11 +71,12 @@ class ReferrerEntry:
     digest: Digest
     artifact_type: str | None
     annotations: Mapping[str, str]
-    described: dict[str, Any] = field(repr=False)
+    described: dict[str, Any]
+
+    __repr__ = repr_without("described")
 
 
-@dataclass(frozen=True, slots=True)
-class ReferrerPage:
+class ReferrerPage(Value, frozen=True):
     """Some referrers, and the address of the next page, None after the last. `filtered`: the registry has left out
     what is of another artifact type (`OCI-Filters-Applied`).
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
@@ -15,8 +16,7 @@ _KEPT = 1024
 """Scopes of so many repositories are made once: each request carries one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Value, frozen=True):
     """Some actions on one resource: for a repository its name without the registry, and "pull" or "push"."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -13,6 +12,7 @@ from image_syncer.registry.location import without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.pagination import next_page_url, page_query
 from image_syncer.registry.scope import list_scope
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Repository
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["TagPage", "build_list_tags", "parse_list", "parse_tag_page"]
 
 
-@dataclass(frozen=True, slots=True)
-class TagPage:
+class TagPage(Value, frozen=True):
     """Some tags of a repository, in the registry's order, and the address of the next page, None after the
     last.
     """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -16,6 +15,7 @@ from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.registry.grants import missing_scopes
 from image_syncer.registry.location import append_query, origin_of, resolve_location, without_query
 from image_syncer.registry.message import Operation, Request, Response
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,29 +46,31 @@ _TOKEN = re.compile(r"[!-~]+")
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Value, frozen=True):
     """A user name and its password, or an identity token, which `docker login` leaves in place of the
     password.
     """
 
     username: str
-    password: str = field(repr=False)
-    identity_token: str | None = field(default=None, repr=False)
+    password: str
+    identity_token: str | None = None
+
+    __repr__ = repr_without("password", "identity_token")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Value, frozen=True):
     """A token for `Authorization: Bearer`, and the seconds that it lasts from now.
 
     `missing` is what was asked for and not granted, as far as that is known. `refresh_token` takes the place of the
     identity token that it was exchanged for (RFC 6749, section 6).
     """
 
-    value: str = field(repr=False)
+    value: str
     expires_in_s: float
     missing: tuple[Scope, ...] = ()
-    refresh_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = None
+
+    __repr__ = repr_without("value", "refresh_token")
 
 
 def basic_authorization(credential: Credential) -> str:

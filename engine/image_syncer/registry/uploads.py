@@ -9,7 +9,6 @@ by is not sent there.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from image_syncer.registry.content import check_stored, is_page
 from image_syncer.registry.location import append_query, resolve_own_location, same_origin, without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.registry.scope import Scope, push_scope
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.oci import Digest, Repository
@@ -48,8 +48,7 @@ _RANGE = re.compile(r"\s*(?:bytes=)?0-([0-9]{1,18})\s*")
 _MOUNT_ASKED = re.compile(r"[?&]mount=")
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(Value, frozen=True):
     """The blob is in the repository now, and no byte has to be sent; `location` is the blob's own address, if
     it was given.
     """
@@ -57,8 +56,7 @@ class Mounted:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class UploadSession:
+class UploadSession(Value, frozen=True):
     """An open upload: `url` is the absolute address for its next request.
 
     Every chunk but the last has at least `min_chunk_bytes` (`OCI-Chunk-Min-Length`); 0 where the registry
@@ -72,8 +70,7 @@ class UploadSession:
         return f"UploadSession({without_query(self.url)!r}, min_chunk_bytes={self.min_chunk_bytes})"
 
 
-@dataclass(frozen=True, slots=True)
-class UploadStatus:
+class UploadStatus(Value, frozen=True):
     """How far an upload came: `received_bytes` is None where the registry does not say, or says what may mean
     0 or 1.
     """

@@ -5,7 +5,6 @@ What only readers of a report need is in `recorded_report` and `timeline`, which
 
 from __future__ import annotations
 
-from image_syncer.telemetry.image_list import ImageList
 from image_syncer.telemetry.limits import LimitsLog
 from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
 from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
@@ -17,7 +16,6 @@ from image_syncer.telemetry.progress import (
     TransferRow,
     WorkerRow,
 )
-from image_syncer.telemetry.pruned import Deletion, Held, Pruned
 from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
 
@@ -25,15 +23,11 @@ __all__ = [
     "LOG_LEVELS",
     "MAX_FAILURES",
     "TRANSFER_OUTCOMES",
-    "Deletion",
     "Difference",
-    "Held",
-    "ImageList",
     "ImageResult",
     "LimitsLog",
     "Outcome",
     "PartialFile",
-    "Pruned",
     "RateMeter",
     "RegistryRow",
     "Report",

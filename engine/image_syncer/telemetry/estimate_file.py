@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from image_syncer.errors import ConfigurationError
+from image_syncer.values import Value
 
 __all__ = ["EstimateFile", "load_estimate"]
 
@@ -15,8 +15,7 @@ _HINT = "Give a file with what estimate --json wrote."
 _MOST = 2.0**63
 
 
-@dataclass(frozen=True)
-class EstimateFile:
+class EstimateFile(Value, frozen=True):
     """How long it was to take: `seconds` in half of all cases, `p90_s` in nine of ten; `cpu_s` of processors, and
     `memory_bytes`.
     """

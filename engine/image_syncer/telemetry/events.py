@@ -5,8 +5,9 @@ Other events may come in later versions: who matches on their classes lets those
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.telemetry.outcome import ImageResult
@@ -27,29 +28,25 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class ImageEnded:
+class ImageEnded(Value, frozen=True):
     """One image has an outcome at one destination. Every image of the run is told once."""
 
     result: ImageResult
 
 
-@dataclass(frozen=True)
-class TransferEnded:
+class TransferEnded(Value, frozen=True):
     """A worker is done with one blob, whatever came of it."""
 
     record: TransferRecord
 
 
-@dataclass(frozen=True)
-class ProgressMade:
+class ProgressMade(Value, frozen=True):
     """How far the run is now; comes every `Settings.progress_interval_s` seconds."""
 
     snapshot: Snapshot
 
 
-@dataclass(frozen=True)
-class Warned:
+class Warned(Value, frozen=True):
     """One of the report's `warnings`, soon after it is known. Those of all events are those of the report, in its
     order.
     """
@@ -57,23 +54,20 @@ class Warned:
     text: str
 
 
-@dataclass(frozen=True)
-class RegistryDown:
+class RegistryDown(Value, frozen=True):
     """A registry ("host:port") does not answer: what needs it waits. `since` is ISO 8601 in UTC."""
 
     registry: str
     since: str | None
 
 
-@dataclass(frozen=True)
-class RegistryBack:
+class RegistryBack(Value, frozen=True):
     """It answers again, and what waited goes on."""
 
     registry: str
 
 
-@dataclass(frozen=True)
-class RegistryGivenUp:
+class RegistryGivenUp(Value, frozen=True):
     """It did not come back in time (`Settings.give_up_after_s`), or was never there: what needs it fails. `reason` is
     one line for people.
     """
@@ -82,8 +76,7 @@ class RegistryGivenUp:
     reason: str
 
 
-@dataclass(frozen=True)
-class RunEnded:
+class RunEnded(Value, frozen=True):
     """The run is over, and its files are written; the last event, and there is always one where the run began."""
 
     report: Report

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.telemetry.outcome import Outcome
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ _ADVICE = {
 _LAST_RESORT = "Read the reason; image-syncer retry --report FILE tries just these again."
 
 
-@dataclass(frozen=True)
-class FailureGroup:
+class FailureGroup(Value, frozen=True):
     """All failures of one cause. `kind` is that of the error ("not found"), or the outcome where there was no error;
     `registry` is "" and `status` (of HTTP) None where there is none; so is `registry` where there are several
     `registries`. `examples` are the first ones.

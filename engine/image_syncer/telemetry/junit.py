@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
+
+from msgspec import Struct, field
 
 from image_syncer.errors import SyncError, redact
 from image_syncer.telemetry.outcome import Outcome
@@ -39,8 +40,7 @@ _KINDS = {
 """What stands in a case; a case without is one that passed."""
 
 
-@dataclass
-class _Suite:
+class _Suite(Struct):
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     places: array[int] = field(default_factory=lambda: array("Q"))

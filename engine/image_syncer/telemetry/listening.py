@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from image_syncer.values import Value
 
 __all__ = ["LOOPBACK_NAMES", "Listen", "parse_listen"]
 
@@ -11,8 +11,7 @@ _LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = (_LOOPBACK, "::1", "localhost")
 
 
-@dataclass(frozen=True)
-class Listen:
+class Listen(Value, frozen=True):
     """Where requests are taken; port 0: any that is free."""
 
     host: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Measures"]
 
 
-@dataclass(frozen=True)
-class Measures:
+class Measures(Value, frozen=True):
     """Counts since the run began: `requests` as of `RequestTally.rows`, `moved` bytes of blobs by side and registry,
     `retries` of requests by registry, `breaks` of transfers by side, `transfers` by outcome, how long each side of
     transfers `waited_s` for the other, and `pauses` of downloads because a ring was full.

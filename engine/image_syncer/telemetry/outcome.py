@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +46,7 @@ class Outcome(str, Enum):
         return self in (Outcome.EQUAL, Outcome.DIFFERENT, Outcome.UNCHECKED, Outcome.SELECTED)
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Value, frozen=True):
     """One thing that is not at a destination as it should be.
 
     `what` is "tag", "manifest" or "blob", `where` its whole name; `expected` and `found` are digests or sizes, or words
@@ -63,11 +63,10 @@ class Difference:
 
     def as_data(self) -> dict[str, str]:
         """The difference as plain data."""
-        return dict(vars(self))
+        return as_dict(self)
 
 
-@dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Value, frozen=True):
     """One image and one destination, and how it ended. Sizes are bytes, times seconds.
 
     `source` and `destination` are whole references ("docker.io/library/nginx:1.27"). `reason` is a phrase
@@ -119,7 +118,7 @@ class ImageResult:
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data for the JSON report, `pinned` with it; what is not known (None) is left out."""
-        data = {name: value for name, value in vars(self).items() if value is not None}
+        data = {name: value for name, value in as_dict(self).items() if value is not None}
         if self.pinned is not None:
             data["pinned"] = self.pinned
         data["outcome"] = self.outcome.value

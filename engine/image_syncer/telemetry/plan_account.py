@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.oci import Digest, Repository, parse_reference
 from image_syncer.planning.workload import WorkBlob, WorkImage, Workload
 from image_syncer.registry import Operation
 from image_syncer.registry.profiles import recognise_host
 from image_syncer.telemetry.outcome import Outcome
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +33,7 @@ SIZE_CLASSES = tuple(4**power * 1024 for power in range(14))
 """Upper bounds of the histogram, in bytes: 1 KiB, 4 KiB, … 64 GiB."""
 
 
-@dataclass(frozen=True)
-class SizeClass:
+class SizeClass(Value, frozen=True):
     """Distinct blobs of more than the class before, and up to `most_bytes` (None: whatever is larger)."""
 
     most_bytes: int | None
@@ -40,8 +41,7 @@ class SizeClass:
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(Value, frozen=True):
     """How long the planned requests of a kind take at least, by what the operator of a registry publishes: `rate` says
     it in words ("200 in 6 h with a personal account").
     """
@@ -53,8 +53,7 @@ class Wait:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Value, frozen=True):
     """What is planned for one repository: images, blobs and bytes that move there."""
 
     images: int = 0
@@ -62,8 +61,7 @@ class Share:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class PlanAccount:
+class PlanAccount(Value, frozen=True):
     """Sums over a plan. `bytes_named` counts a blob for each image and destination that names it, `bytes_distinct`
     once, `bytes_to_move` once for each destination registry that gets it from a source. `requests` is what a sync of
     the plan will ask, by kind; `requests_of` the same for each registry, without lists of tags and tokens. `largest`
@@ -108,8 +106,7 @@ class PlanAccount:
         return sorted(found, key=lambda wait: -wait.seconds)
 
 
-@dataclass
-class _Places:
+class _Places(Struct):
     """The repositories of one registry, or of that part of it in which blobs are mounted, that need one blob."""
 
     first: Repository

@@ -7,16 +7,17 @@ before, counted from 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import field
 
 from image_syncer.errors import ConfigurationError, SyncError
 from image_syncer.oci import Digest, InvalidReference, parse_reference
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.partial_file import PartialFile
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,16 +44,14 @@ _FACTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedBlob:
+class PlannedBlob(Value, frozen=True):
     """A blob that images name. `size` in bytes, -1 where nobody knows it."""
 
     digest: str
     size: int
 
 
-@dataclass(frozen=True)
-class ImageShape:
+class ImageShape(Value, frozen=True):
     """What an image is made of: its manifests (an index and its children), its blobs, and those of them that its
     destination has already.
     """
@@ -62,8 +61,7 @@ class ImageShape:
     present: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedImage:
+class PlannedImage(Value, frozen=True):
     """One image and one destination. `blobs` and `present` are places in `PlanFile.blobs`; there are none where nothing
     would be copied. `digest` is what would be pushed, `replaced_digest` what is under the tag now,
     `referrer_of` the manifest to which it belongs.
@@ -83,8 +81,7 @@ class PlannedImage:
     present: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class PlanFile:
+class PlanFile(Value, frozen=True):
     """A plan. `settings` are those with which it was made, `requests` what it took to make it, by kind; `surveyed` of
     them (HEAD of blobs) a sync does not need. `started_at` is ISO 8601 in UTC.
     """

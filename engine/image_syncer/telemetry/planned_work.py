@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Destination, Rule, TagSelection
@@ -10,6 +9,7 @@ from image_syncer.config.model import Pin
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Digest, InvalidPlatform, InvalidReference, parse_reference
 from image_syncer.telemetry.run_choices import OwnChoices, RunChoices, own_of, read_choices
+from image_syncer.values import as_dict
 
 if TYPE_CHECKING:
     from image_syncer.oci import Reference
@@ -20,8 +20,7 @@ __all__ = ["PlannedWork", "planned_work"]
 _HINT = "Give the file that plan --save wrote."
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlannedWork(RunChoices):
+class PlannedWork(RunChoices, frozen=True, kw_only=True):
     """`rules` for the images that a plan would copy, each held to its digests, and what the plan was told."""
 
     rules: tuple[Rule, ...]
@@ -43,7 +42,7 @@ def planned_work(plan: PlanFile) -> PlannedWork:
             raise _unusable(image, error) from None
         images.setdefault(key, []).append(image)
     rules = tuple(_rule(source, own, group) for (source, own, _), group in images.items())
-    return PlannedWork(rules=rules, **vars(read_choices(plan.settings, "the plan", _HINT)))
+    return PlannedWork(rules=rules, **as_dict(read_choices(plan.settings, "the plan", _HINT)))
 
 
 def _rule(source: Reference, own: OwnChoices, images: list[PlannedImage]) -> Rule:

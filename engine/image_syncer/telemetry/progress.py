@@ -6,8 +6,11 @@ Everything here is pure: time comes in as an argument, in seconds of a monotonic
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import field
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +29,7 @@ _FIRST_RATE_AFTER_S = 0.5
 """A rate over less time than this says more about the clock than about the network."""
 
 
-@dataclass(frozen=True)
-class TransferRow:
+class TransferRow(Value, frozen=True):
     """One blob on its way between two repositories. Sizes are bytes, -1 is an unknown `size_bytes`."""
 
     digest: str
@@ -39,8 +41,7 @@ class TransferRow:
     bytes_per_s: float
 
 
-@dataclass(frozen=True)
-class RegistryRow:
+class RegistryRow(Value, frozen=True):
     """One registry at one moment, as far as blobs go; rates are bytes a second.
 
     `side` is "source", "destination", "both", or "" where no blob came from it or went to it yet. `in_flight` are the
@@ -59,8 +60,7 @@ class RegistryRow:
     throttled: str | None = None
 
 
-@dataclass(frozen=True)
-class WorkerRow:
+class WorkerRow(Value, frozen=True):
     """One worker process at one moment. `number` is that of the logs; one that replaces another has a new one, and
     `restarts` says how many were there in its place before.
     """
@@ -72,8 +72,7 @@ class WorkerRow:
     restarts: int = 0
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Value, frozen=True):
     """A run at one moment, as it is handed to `on_progress`.
 
     While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the

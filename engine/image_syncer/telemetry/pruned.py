@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from image_syncer.planning import RepositoryPrune
+    from image_syncer.planning.pruning import RepositoryPrune
 
 __all__ = ["Deletion", "Held", "Pruned"]
 
 
-@dataclass(frozen=True)
-class Deletion:
+class Deletion(Value, frozen=True):
     """One tag or manifest that was to go. `outcome` is "would go", "deleted", "gone already", "left" (the reason says
     why) or "failed" (`error` is `SyncError.to_data()`).
     """
@@ -30,14 +32,13 @@ class Deletion:
 
     def as_data(self) -> dict[str, Any]:
         """The deletion as plain data."""
-        data = {**vars(self), "tags": list(self.tags)}
+        data = {**as_dict(self), "tags": list(self.tags)}
         if self.error is None:
             del data["error"]
         return data
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(Value, frozen=True):
     """A repository in which nothing is pruned, and why. `is_failure`: it should have been."""
 
     repository: str
@@ -46,11 +47,10 @@ class Held:
 
     def as_data(self) -> dict[str, Any]:
         """The same as plain data."""
-        return dict(vars(self))
+        return as_dict(self)
 
 
-@dataclass
-class Pruned:
+class Pruned(Struct):
     """All of it. `excess` says that too much would go, and that nothing was deleted because of that; `not_over` that
     the run ended before this was done.
     """

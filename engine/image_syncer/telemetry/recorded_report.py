@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -18,6 +17,7 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.report import MAX_FAILURES, Report, Totals
 from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
+from image_syncer.values import Value, repr_without
 
 __all__ = ["RecordedReport", "load_report"]
 
@@ -30,8 +30,7 @@ _MOST = 2.0**63
 _LEFT = {outcome.value: outcome for outcome in (Outcome.FAILED, Outcome.NOT_TRIED)}
 
 
-@dataclass(frozen=True)
-class RecordedReport:
+class RecordedReport(Value, frozen=True):
     """`report` as the run returned it, and its `transfers`; reports of old releases have none."""
 
     report: Report
@@ -40,8 +39,10 @@ class RecordedReport:
     """All that failed or was not tried: names, outcome and `rule`."""
     pruned: Mapping[str, int] | None = None
     """How many tags and manifests of a prune came to which outcome ("deleted"); None where none was asked for."""
-    recorded: Sequence[Any] = field(default=(), repr=False)
+    recorded: Sequence[Any] = ()
     """Its images as they stand in the file, unchecked; `images` checks them."""
+
+    __repr__ = repr_without("recorded")
 
     def images(self) -> Iterator[ImageResult]:
         """All images, one after the other: names, outcome, reason, counts, error. Raises `ConfigurationError`."""

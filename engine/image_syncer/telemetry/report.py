@@ -6,16 +6,17 @@ The images and transfers of a run are not held in memory: `ReportWriter` streams
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct, field
 
 from image_syncer.errors import SyncError
 from image_syncer.telemetry.limits import describe_limits
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
 from image_syncer.units import format_duration, format_rate, format_size
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,7 @@ _SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "drain": 130
 """128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2); a drain is a gentle interrupt."""
 
 
-@dataclass
-class Totals:
+class Totals(Struct):
     """Sums over the images that have ended so far. Sizes are bytes.
 
     `requests` counts by kind (`registry.Operation`). `bytes_planned` is what a dry run would move.
@@ -112,8 +112,7 @@ class Totals:
         }
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Value, frozen=True):
     """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
 
     `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",

@@ -6,7 +6,6 @@ do not: networks, registries and machines differ from one hour to the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.run_account import account_of_run
 from image_syncer.units import mean_rate
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +44,7 @@ class Change(Enum):
     """Neither better nor worse: more images, another amount of bytes."""
 
 
-@dataclass(frozen=True)
-class ComparedFact:
+class ComparedFact(Value, frozen=True):
     """One number of both reports. `unit` is "count", "bytes", "seconds" or "bytes/s"."""
 
     group: str
@@ -56,8 +55,7 @@ class ComparedFact:
     change: Change
 
 
-@dataclass(frozen=True)
-class ReportComparison:
+class ReportComparison(Value, frozen=True):
     """`new_failures` failed (or were not tried) in the later run alone, `gone_failures` in the earlier one alone and
     are there now; `dropped` failed before and are no part of the later run. `settings` differ: name, before, after.
     """

@@ -7,11 +7,13 @@ comes out is small.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from image_syncer.telemetry.failure_groups import FailureGroup, FailureGroups
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +30,7 @@ SHOWN = 10
 """Slowest and largest blobs, and images that were tried most often."""
 
 
-@dataclass(frozen=True)
-class PairShare:
+class PairShare(Value, frozen=True):
     """Images from one registry to another, how they ended, and their bytes and blobs."""
 
     source: str
@@ -42,8 +43,7 @@ class PairShare:
     blobs_present: int
 
 
-@dataclass(frozen=True)
-class Savings:
+class Savings(Value, frozen=True):
     """Bytes that moved, and those of blobs that a registry took from another repository of its own (`mounted`), had
     already (`present`), or got from a download that served other destinations too (`shared`: read once, sent often).
     """
@@ -67,8 +67,7 @@ class Savings:
         return self.bytes_saved / needed if needed else 0.0
 
 
-@dataclass(frozen=True)
-class RunAccount:
+class RunAccount(Value, frozen=True):
     """Sums over a run. `retried` are the images that were tried most often, `images_retried` how many were tried more
     than once; the transfers are those that took longest, and the largest.
     """
@@ -84,8 +83,7 @@ class RunAccount:
     largest: tuple[TransferRecord, ...]
 
 
-@dataclass
-class _Pair:
+class _Pair(Struct):
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     bytes_moved: int = 0
     blobs: Counter[str] = field(default_factory=Counter)

@@ -4,7 +4,6 @@ same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.config import ForeignLayers, MissingPlatform, Only
@@ -12,6 +11,7 @@ from image_syncer.config.conflicts import OnConflict, parse_on_conflict
 from image_syncer.config.referrers import ReferrerSelection, parse_referrer_selection
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import ManifestFormat, Platform, PlatformFilter, parse_platform
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,7 @@ _MOST_NAMED = 3
 _OLD_HINT = "The release that wrote it did not note its --os and --arch: give them again."
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunChoices:
+class RunChoices(Value, frozen=True, kw_only=True):
     """The settings of a run which matter for what arrives.
 
     `platform_filter` is None where the file does not say it, though there was one. `policies` are the names of those

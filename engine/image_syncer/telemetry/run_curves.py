@@ -7,11 +7,11 @@ ten. What a transfer moved, and how long it waited, is spread evenly over its ti
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.telemetry.timeline import spread
 from image_syncer.units import LEAST_S
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +24,7 @@ OTHERS = "others"
 """The name under which all stands that is too many to be shown one by one."""
 
 
-@dataclass(frozen=True)
-class Track:
+class Track(Value, frozen=True):
     """One curve: its name, its values, and the sum that belongs to it (bytes, or transfers). A value that is None is
     unknown, or no limit. `is_rest`: it is the sum of all that were too many.
     """

@@ -6,12 +6,12 @@ Everything here is pure: records go in, and lanes, shares and curves come out. T
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from image_syncer.units import LEAST_S
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +24,7 @@ _WORTH_NAMING = 0.1
 """Of a transfer's time: a side that held it up for less is not called slow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Value, frozen=True):
     """Transfers of one kind that follow each other so closely that they are drawn as one: a bar of a lane."""
 
     began_s: float
@@ -33,8 +32,7 @@ class Bar:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerLane:
+class WorkerLane(Value, frozen=True):
     """What one worker did. `records` are ordered by their begin; `lanes` says in which sub-lane each of them lies.
 
     `busy_s` is how long at least one transfer was under way; `idle_share` is the part of the time in which the run
@@ -58,8 +56,7 @@ class WorkerLane:
         return sum(record.bytes_moved for record in self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Value, frozen=True):
     """A run in pieces of `step_s` seconds, from 0 on; each value is the mean over its piece.
 
     `bytes_in_flight` are the sizes of the blobs under way, `bytes_per_s` is what moved (a transfer's bytes are spread

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from image_syncer.units import mean_rate
+from image_syncer.values import Value
 
 __all__ = ["TRANSFER_OUTCOMES", "TransferRecord"]
 
@@ -18,8 +18,7 @@ _DIGITS = 6
 """Of a second: where libcurl and the loop find out that something ended, is no finer than that."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransferRecord:
+class TransferRecord(Value, frozen=True):
     """One blob from one source to its destinations, in one worker. Sizes are bytes, -1 is an unknown `size_bytes`.
 
     `source` and `destinations` are repositories with their registries; `outcomes` are `TRANSFER_OUTCOMES`, one for each

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.config import (
-    CatalogRule,
-    CreatedSelection,
-    Destination,
-    Rule,
-    TagSelection,
-    VersionSelection,
-    check_range,
-)
-from image_syncer.config.catalogs import parse_pattern, parse_template
+from image_syncer.config import Destination, Rule, TagSelection
+from image_syncer.config.catalogs import CatalogRule, parse_pattern, parse_template
+from image_syncer.config.created import CreatedSelection
+from image_syncer.config.versions import VersionSelection, check_range
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import (
     InvalidPlatform,
@@ -23,6 +16,7 @@ from image_syncer.oci import (
     parse_reference,
 )
 from image_syncer.telemetry.run_choices import OwnChoices, RunChoices, own_of, read_choices, texts_of
+from image_syncer.values import as_dict, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +30,7 @@ __all__ = ["Unfinished", "find_unfinished"]
 _HINT = "Give the file that --report of a sync or copy wrote."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unfinished(RunChoices):
+class Unfinished(RunChoices, frozen=True, kw_only=True):
     """What failed or was not tried: `rules` and `catalogs` that mean just that, and what the run was told."""
 
     rules: tuple[Rule, ...]
@@ -82,7 +75,7 @@ def find_unfinished(recorded: RecordedReport) -> Unfinished:
             one = TagSelection(names=(source.tag,)) if source.tag is not None else TagSelection(digest=source.digest)
             rules.append(Rule(source.repository, one, tuple(left), own[0], referrers=own[1], only=own[2]))
     choices = read_choices(recorded.report.settings, "the report", _HINT)
-    return Unfinished(rules=tuple(rules), catalogs=tuple(catalogs), **vars(choices))
+    return Unfinished(rules=tuple(rules), catalogs=tuple(catalogs), **as_dict(choices))
 
 
 def _catalog(image: ImageResult, facts: Mapping[str, Any]) -> CatalogRule:

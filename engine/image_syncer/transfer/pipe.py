@@ -28,9 +28,10 @@ An event that the table does not list is a mistake of ours and raises `RuntimeEr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,47 +85,40 @@ class _SinkState(Enum):
     SETTLED = "settled"
 
 
-@dataclass(frozen=True)
-class SinkReady:
+class SinkReady(Value, frozen=True):
     """The destination opened an upload session."""
 
     sink: int
 
 
-@dataclass(frozen=True)
-class SinkPresent:
+class SinkPresent(Value, frozen=True):
     """The destination already has the blob, or mounted it: nothing has to be sent there."""
 
     sink: int
 
 
-@dataclass(frozen=True)
-class SinkFailed:
+class SinkFailed(Value, frozen=True):
     """The destination refused, broke off or fell silent."""
 
     sink: int
     error: SyncError
 
 
-@dataclass(frozen=True)
-class SinkAccepted:
+class SinkAccepted(Value, frozen=True):
     """The destination committed the upload (201)."""
 
     sink: int
 
 
-@dataclass(frozen=True)
-class SourceAnswered:
+class SourceAnswered(Value, frozen=True):
     """The source sends the blob (200), and its length is the one that the descriptor promises."""
 
 
-@dataclass(frozen=True)
-class SourceVerified:
+class SourceVerified(Value, frozen=True):
     """The last byte has come, and size and digest are right."""
 
 
-@dataclass(frozen=True)
-class SourceFailed:
+class SourceFailed(Value, frozen=True):
     """The source refused, broke off, fell silent, or sent wrong bytes. The destinations in `whole` have been sent every
     byte before that, and need no more.
     """
@@ -133,13 +127,11 @@ class SourceFailed:
     whole: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class StreamRewound:
+class StreamRewound(Value, frozen=True):
     """A destination needs bytes again that are no longer there: the source must send them once more."""
 
 
-@dataclass(frozen=True)
-class Abandoned:
+class Abandoned(Value, frozen=True):
     """Nobody wants the blob any more: the run is being stopped."""
 
     error: SyncError
@@ -158,32 +150,27 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class StartSource:
+class StartSource(Value, frozen=True):
     """Ask the source for the blob, or for what it is to send once more."""
 
 
-@dataclass(frozen=True)
-class StopSource:
+class StopSource(Value, frozen=True):
     """Break the download off: nobody takes its bytes any more."""
 
 
-@dataclass(frozen=True)
-class StartSink:
+class StartSink(Value, frozen=True):
     """Begin the upload into the session that the destination opened."""
 
     sink: int
 
 
-@dataclass(frozen=True)
-class StopSink:
+class StopSink(Value, frozen=True):
     """Break the upload off, before its last bytes went out."""
 
     sink: int
 
 
-@dataclass(frozen=True)
-class CancelSession:
+class CancelSession(Value, frozen=True):
     """Tell the destination that its session will not be used (DELETE), so that nothing is left behind."""
 
     sink: int

@@ -11,8 +11,9 @@ Pure: it counts rounds and knows no clock. What it remembers is bounded by the r
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,7 @@ EVERY_ROUND = 1
 """As `rest`: nothing is ever left alone."""
 
 
-@dataclass(slots=True)
-class _Quiet:
+class _Quiet(Struct):
     rounds: int
     """In how many rounds it was looked at in vain."""
     next_round: int

@@ -10,10 +10,11 @@ over, or each sync would cause the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,7 @@ class MalformedEvent(ValueError):  # noqa: N818 - as those of `oci`: what is mal
     """A body that is none of the forms; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class PushedRepository:
+class PushedRepository(Value, frozen=True):
     """`name` as the registry knows it; `registry` is the host by which it was reached, or "" where that is not told."""
 
     registry: str

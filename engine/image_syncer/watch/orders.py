@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +35,7 @@ class Cause(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class WatchOrder:
+class WatchOrder(Value, frozen=True):
     """One round: `configuration` has what is looked at in it."""
 
     cause: Cause

@@ -5,11 +5,12 @@ The registries always come along, the rules are those that a part is about.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from image_syncer.config import CatalogRule, RuleError
+from image_syncer.config import RuleError
+from image_syncer.config.catalogs import CatalogRule
 from image_syncer.oci import InvalidReference, canonical_registry
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["WatchRounds"]
 
 
-@dataclass
-class WatchRounds:
+class WatchRounds(Struct):
     """`on_drain` wakes the watch, which ends with the round that is under way. See `Rounds`."""
 
     status: WatchStatus

@@ -8,13 +8,13 @@ after it while it lasts: two rounds never run at once, and none is made up for.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from cronsim import CronSim, CronSimError
 
 from image_syncer.units import parse_duration
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -30,8 +30,7 @@ _CLOCK_SET_BACK_S = 86400.0
 _CRON_FIELDS = 5
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Value, frozen=True):
     """The begin of a round in seconds of the schedule's clock: `planned` is the point of the grid, `at` that and its
     jitter. `left_out` points before it were missed.
     """
@@ -59,8 +58,7 @@ class Schedule(Protocol):
         """The round after the one that was planned for `planned` and has ended at `now`. `chance` is in [0, 1)."""
 
 
-@dataclass(frozen=True)
-class IntervalSchedule:
+class IntervalSchedule(Value, frozen=True):
     """Every so many seconds of a monotonic clock, whatever is done to the time of day; the first round at once."""
 
     written: str
@@ -79,8 +77,7 @@ class IntervalSchedule:
         return Start(begin, begin + chance * self.jitter_s, points - 1)
 
 
-@dataclass(frozen=True)
-class CronSchedule:
+class CronSchedule(Value, frozen=True):
     """At the times of a cron expression of five fields, in `zone`, with the rules of Debian's cron for the hours that
     the change to summer time leaves out and brings twice. The first round waits for its time, as all others do.
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,8 +20,7 @@ DEFAULT_REST = 6
 """Rounds in which a quiet repository is looked at once, at least: an hour, where rounds begin every ten minutes."""
 
 
-@dataclass(frozen=True)
-class WatchSettings:
+class WatchSettings(Value, frozen=True):
     """`schedule` says when rounds begin, `rest` in how many of them a quiet repository is looked at once at least (see
     `activity`), `listen` where requests are taken, if at all, and `events_token` what those have to know that tell of
     pushes. `webhooks` are told of runs, when `notify_when` says so.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from image_syncer.units import format_duration
 
@@ -27,8 +28,7 @@ class State(str, Enum):
         return self.value
 
 
-@dataclass
-class WatchStatus:
+class WatchStatus(Struct):
     """Kept by the watcher, read by others. Times are seconds of the epoch."""
 
     started_at: float

@@ -6,7 +6,6 @@ else of it is kept out of every text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from image_syncer.errors import redact
 from image_syncer.redaction import keep_out
 from image_syncer.telemetry import Outcome
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from image_syncer.telemetry import Report
@@ -36,12 +36,13 @@ class NotifyWhen(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Webhook:
+class Webhook(Value, frozen=True):
     """An address to which summaries are posted, with header fields of the user's."""
 
-    url: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    __repr__ = repr_without("url", "headers")
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

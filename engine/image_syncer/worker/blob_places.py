@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from image_syncer.errors import SyncError
-    from image_syncer.planning import Mirrors
+    from image_syncer.planning.mirrors import Mirrors
     from image_syncer.worker.messages import Place
 
 __all__ = ["BlobPlaces"]

@@ -6,10 +6,12 @@ environment. What has no message here cannot be said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgspec import field
+
 from image_syncer.planning import RetryPolicy
+from image_syncer.values import Value, repr_without
 from image_syncer.worker.pacing_messages import PacingMessage
 
 if TYPE_CHECKING:
@@ -41,25 +43,25 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Value, frozen=True):
     """A repository, and where its registry is spoken to."""
 
     endpoint: Endpoint
     repository: Repository
 
 
-@dataclass(frozen=True)
-class TargetPlace:
+class TargetPlace(Value, frozen=True):
     """A repository that needs a blob, and the one of the same registry from which to mount it (perhaps itself)."""
 
     endpoint: Endpoint
     repository: Repository
     mount_from: str
-    session: str | None = field(default=None, repr=False)
+    session: str | None = None
     """The address of an upload session for this blob that may still be open there."""
     absent: bool = False
     """Whether the registry has just said that the blob is not there."""
+
+    __repr__ = repr_without("session")
 
     @property
     def mounts(self) -> bool:
@@ -67,8 +69,7 @@ class TargetPlace:
         return self.mount_from != self.repository.name
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(Value, frozen=True):
     """To a worker, first: how it works. Sizes in bytes, times in seconds.
 
     `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
@@ -90,8 +91,7 @@ class Setup:
     tallied: bool = False
 
 
-@dataclass(frozen=True)
-class LeaseJob:
+class LeaseJob(Value, frozen=True):
     """To a worker: bring this blob to these places; `size` in bytes, -1 where nobody knows it yet.
 
     `may_split` says that a place that holds the others back may be left to another job. `mirrors` are tried before the
@@ -112,46 +112,42 @@ class LeaseJob:
         return (*self.mirrors, self.source)
 
 
-@dataclass(frozen=True)
-class AuthorizationGiven:
+class AuthorizationGiven(Value, frozen=True):
     """To a worker: the answer to `AuthorizationWanted`; `error` is a `SyncError` as data where there is none."""
 
     request_id: int
-    value: str | None = field(repr=False)
+    value: str | None
     usable_s: float
     error: dict[str, Any] | None = None
 
+    __repr__ = repr_without("value")
 
-@dataclass(frozen=True)
-class LeaveAlone:
+
+class LeaveAlone(Value, frozen=True):
     """Both ways: `registry` asked to be left alone for `seconds`."""
 
     registry: str
     seconds: float
 
 
-@dataclass(frozen=True)
-class AbandonJob:
+class AbandonJob(Value, frozen=True):
     """To a worker: give the job up; `error` (a `SyncError` as data) is its result."""
 
     job_id: int
     error: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Value, frozen=True):
     """To a worker: break everything off and end."""
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Value, frozen=True):
     """From a worker: it can take jobs."""
 
     pid: int
 
 
-@dataclass(frozen=True)
-class Beat:
+class Beat(Value, frozen=True):
     """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
     seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress;
     what mirrors gave, see `Mirrors.take_counts`; and where requests are tallied, `RequestTally.take`, and where each
@@ -167,8 +163,7 @@ class Beat:
     sent: dict[str, list[int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Value, frozen=True):
     """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data).
 
     Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own. Where `session_stays`,
@@ -182,8 +177,7 @@ class Result:
     session_stays: bool = False
 
 
-@dataclass(frozen=True)
-class FellBehind:
+class FellBehind(Value, frozen=True):
     """From a worker: these targets (by their numbers in the lease) held the others back, and want a job of their own.
 
     When the job ends, their results say so again.
@@ -193,17 +187,17 @@ class FellBehind:
     targets: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class UploadOpened:
+class UploadOpened(Value, frozen=True):
     """From a worker: the upload session of this target (by its number in the lease) is at `url` from now on."""
 
     job_id: int
     target: int
-    url: str = field(repr=False)
+    url: str
+
+    __repr__ = repr_without("url")
 
 
-@dataclass(frozen=True)
-class SideBroke:
+class SideBroke(Value, frozen=True):
     """From a worker: one side of a job broke off with `error` (a `SyncError` as data), and goes on.
 
     `target` is the number of the destination in the lease, None for the source; `idle` says that the side had nothing
@@ -216,8 +210,7 @@ class SideBroke:
     idle: bool
 
 
-@dataclass(frozen=True)
-class Learnt:
+class Learnt(Value, frozen=True):
     """Both ways: `fact` is true of `registry`, or is not."""
 
     registry: str
@@ -225,8 +218,7 @@ class Learnt:
     value: bool
 
 
-@dataclass(frozen=True)
-class TargetEnded:
+class TargetEnded(Value, frozen=True):
     """From a worker: one target of a job (by its number in the lease) has an outcome, while others have none yet.
 
     When the job ends, its results say so again.
@@ -237,8 +229,7 @@ class TargetEnded:
     result: Result
 
 
-@dataclass(frozen=True)
-class JobEnded:
+class JobEnded(Value, frozen=True):
     """From a worker: a job is over; `results` in the order of its targets, `requests`, `mirrored` and `tally` as in a
     `Beat`.
 
@@ -256,8 +247,7 @@ class JobEnded:
     tally: list[TallyRow] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class AuthorizationWanted:
+class AuthorizationWanted(Value, frozen=True):
     """From a worker: what to send to this registry; `rejected` with `challenges` where the last one met a 401."""
 
     request_id: int
@@ -265,12 +255,13 @@ class AuthorizationWanted:
     repository: Repository | None
     scopes: tuple[Scope, ...]
     renew: bool = False
-    rejected: str | None = field(default=None, repr=False)
+    rejected: str | None = None
     challenges: tuple[str, ...] = ()
 
+    __repr__ = repr_without("rejected")
 
-@dataclass(frozen=True)
-class Crashed:
+
+class Crashed(Value, frozen=True):
     """From a worker, last: a mistake of ours ended it; `text` is the traceback."""
 
     text: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from image_syncer.values import Value
 
 __all__ = [
     "AllowanceTold",
@@ -18,16 +19,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(Value, frozen=True):
     """From a worker: `registry` answered 429, and asked to be left alone for `retry_after_s` (None: it did not say)."""
 
     registry: str
     retry_after_s: float | None
 
 
-@dataclass(frozen=True)
-class AllowanceTold:
+class AllowanceTold(Value, frozen=True):
     """From a worker: what `registry` said of its limits; see `image_syncer.registry.Allowance`."""
 
     registry: str
@@ -37,40 +36,35 @@ class AllowanceTold:
     reset_s: float | None
 
 
-@dataclass(frozen=True)
-class Paced:
+class Paced(Value, frozen=True):
     """To a worker: each request to `registry` takes a turn from now on, or none does any more."""
 
     registry: str
     paced: bool
 
 
-@dataclass(frozen=True)
-class TurnsWanted:
+class TurnsWanted(Value, frozen=True):
     """From a worker: so many requests more (or fewer) wait for a turn at `registry`."""
 
     registry: str
     turns: int
 
 
-@dataclass(frozen=True)
-class TurnsGiven:
+class TurnsGiven(Value, frozen=True):
     """To a worker: so many of them may go out now."""
 
     registry: str
     turns: int
 
 
-@dataclass(frozen=True)
-class BytesWanted:
+class BytesWanted(Value, frozen=True):
     """From a worker: what may move from `registry` (where `sending`: to it) is used up, and more would."""
 
     registry: str
     sending: bool
 
 
-@dataclass(frozen=True)
-class BytesGiven:
+class BytesGiven(Value, frozen=True):
     """To a worker: so many bytes more may move. From a worker: so many of them are not needed any more."""
 
     registry: str
@@ -78,8 +72,7 @@ class BytesGiven:
     size: int
 
 
-@dataclass(frozen=True)
-class Metering:
+class Metering(Value, frozen=True):
     """To a worker: bytes from and to `registry` (see `image_syncer.planning.metered`) need an allowance from now on.
     Blobs that are under way already end without.
     """

@@ -16,7 +16,6 @@ import socket
 import sys
 import traceback
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pycurl
@@ -36,6 +35,7 @@ from image_syncer.net import (
 from image_syncer.oci import Digest
 from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
+from image_syncer.values import replace
 from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.habits import Habits

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from image_syncer.planning import RetryPolicy
 from image_syncer.transfer import Resumption
+from image_syncer.values import Value
 from image_syncer.worker.fresh_repositories import FreshRepositories
 from image_syncer.worker.habits import Habits
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Terms"]
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(Value, frozen=True):
     """`signals` are libcurl's; see `SilenceWatch` for `stall_s` and `answer_s`, `LagWatch` for `lag_s`. `policy` says
     how often a side that broke may go on, `chance` gives a uniform number in [0, 1), `clock` seconds, `habits` are the
     registries', `fresh` their repositories that lack most blobs.

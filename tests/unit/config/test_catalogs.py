@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config import TagSelection, load_configuration
+from image_syncer.config import TagSelection
+from image_syncer.config.loader import load_configuration
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import InvalidReference
 

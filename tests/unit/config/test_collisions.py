@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config import load_configuration
+from image_syncer.config.loader import load_configuration
 from image_syncer.errors import ConfigurationError
 
 DIGEST = "sha256:" + "ab" * 32

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config import CreatedSelection, TagSelection, load_configuration
+from image_syncer.config import TagSelection
+from image_syncer.config.created import CreatedSelection
+from image_syncer.config.loader import load_configuration
 from image_syncer.errors import ConfigurationError
 
 DAY = 86_400.0

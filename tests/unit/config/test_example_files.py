@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_syncer.config import load_configuration
+from image_syncer.config.loader import load_configuration
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 ENVIRON = {

@@ -6,19 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.config import (
-    Configuration,
-    CreatedSelection,
-    Destination,
-    Rule,
-    Seen,
-    TagSelection,
-    VersionSelection,
-    explain_image,
-    load_configuration,
-    tags_to_date,
-)
+from image_syncer.config import Configuration, Destination, Rule, TagSelection
 from image_syncer.config.catalogs import translate_glob, written_glob
+from image_syncer.config.created import CreatedSelection
+from image_syncer.config.explanation import Seen, explain_image, tags_to_date
+from image_syncer.config.loader import load_configuration
+from image_syncer.config.versions import VersionSelection
 from image_syncer.oci import Digest, Reference, Repository, parse_reference
 
 APP = Repository("a.io", "team/app")

@@ -9,9 +9,9 @@ from textwrap import dedent
 
 import pytest
 
-from image_syncer.config import MAX_FILE_BYTES, load_configuration
+from image_syncer.config import MAX_FILE_BYTES
 from image_syncer.config.file_reading import read_file
-from image_syncer.config.loader import MAX_PROBLEMS, load_registries
+from image_syncer.config.loader import MAX_PROBLEMS, load_configuration, load_registries
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_platform, parse_repository
 from image_syncer.registry import Credential

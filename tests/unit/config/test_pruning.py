@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config import Pruning, parse_share
-from image_syncer.config.pruning import is_backup
+from image_syncer.config.pruning import Pruning, is_backup, parse_share
 
 OWN, OTHER = "0123456789ab", "ffffffffffff"
 HEX = OWN + "0" * 52

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config import Limits, RegistryBook, RegistryEntry, load_registries
+from image_syncer.config import Limits, RegistryBook, RegistryEntry
+from image_syncer.config.loader import load_registries
 from image_syncer.errors import ConfigurationError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config import load_registries
+from image_syncer.config.loader import load_registries
 from image_syncer.errors import ConfigurationError
 from image_syncer.registry import PROFILES, Mounts
 

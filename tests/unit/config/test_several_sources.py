@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from image_syncer.config import Only, explain_image, load_configuration
+from image_syncer.config import Only
+from image_syncer.config.explanation import explain_image
+from image_syncer.config.loader import load_configuration
 from image_syncer.config.schema import schema_text
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_reference

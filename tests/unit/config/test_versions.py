@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.config import TagSelection, VersionError, VersionSelection, check_range
-from image_syncer.config.versions import _parse, _range
+from image_syncer.config import TagSelection
+from image_syncer.config.versions import VersionError, VersionSelection, _parse, _range, check_range
 
 TAGS = [
     "latest",

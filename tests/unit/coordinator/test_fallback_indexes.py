@@ -13,7 +13,7 @@ from image_syncer.coordinator import fallback_indexes
 from image_syncer.coordinator.fallback_indexes import MOST_WRITES, FallbackIndexes
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of, parse_manifest, parse_repository
-from image_syncer.registry import ReferrerEntry, read_referrers
+from image_syncer.registry.referrers import ReferrerEntry, read_referrers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

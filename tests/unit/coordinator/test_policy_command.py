@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from image_syncer.config import PolicyCommand
+from image_syncer.config.policy import PolicyCommand
 from image_syncer.coordinator.loop import run_in_loop
 from image_syncer.coordinator.policy_command import PolicyError, ask_program
 

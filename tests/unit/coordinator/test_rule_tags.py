@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.config import TagSelection, VersionSelection
+from image_syncer.config import TagSelection
+from image_syncer.config.versions import VersionSelection
 from image_syncer.coordinator.rule_tags import PILE, pages_of_tags
 
 if TYPE_CHECKING:

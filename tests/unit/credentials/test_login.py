@@ -11,14 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from image_syncer.config import RegistryBook
-from image_syncer.credentials import (
-    CredentialError,
-    CredentialSource,
-    erase_login,
-    login_file,
-    parse_login_place,
-    store_login,
-)
+from image_syncer.credentials import CredentialError, CredentialSource, login_file
+from image_syncer.credentials.login import erase_login, parse_login_place, store_login
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_repository
 from image_syncer.registry import Credential

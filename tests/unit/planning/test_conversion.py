@@ -9,7 +9,8 @@ import pytest
 from image_syncer.embedded import ContentBuilder, MadeManifest
 from image_syncer.embedded.made import build_manifest
 from image_syncer.oci import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ManifestFormat, NotConvertible, parse_manifest
-from image_syncer.planning import ImageTree, convert_tree
+from image_syncer.planning import ImageTree
+from image_syncer.planning.conversion import convert_tree
 
 OCI, DOCKER = ManifestFormat.OCI, ManifestFormat.DOCKER
 

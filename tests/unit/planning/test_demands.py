@@ -13,6 +13,7 @@ from image_syncer.planning import Arrival, Job
 from image_syncer.planning.demands import Demand, capacities_of, coordinator_demand, job_demand
 from image_syncer.planning.forecast import COORDINATOR, MACHINE, Host
 from image_syncer.planning.measured import Cost, MeasuredPath, PathLimits
+from image_syncer.values import as_dict
 
 MIB = 2**20
 PATH = MeasuredPath(
@@ -27,7 +28,7 @@ PATH = MeasuredPath(
     byte=Cost(1e-9, 2e-9, 4e-9),
     limits=PathLimits(stream_bytes_per_s=5e7, path_bytes_per_s=1e8),
 )
-FAST = MeasuredPath(**{**vars(PATH), "limits": PathLimits()})
+FAST = MeasuredPath(**{**as_dict(PATH), "limits": PathLimits()})
 
 
 def demand(size: int, *registries: str, arrival: Arrival = Arrival.MOVED, small: bool = False) -> Demand:

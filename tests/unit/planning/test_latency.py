@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from image_syncer.planning import LatencyWatch
 from image_syncer.planning.connections import CALM_S, FEWEST_WHERE_SLOW, GROWTH_S, Host
+from image_syncer.planning.latency import LatencyWatch
 
 
 def verdicts(watch: LatencyWatch, began: float, seconds: float, answers_s: list[float]) -> int:

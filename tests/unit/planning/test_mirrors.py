@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from image_syncer.errors import IntegrityError, NotFoundError, Origin, RateLimitedError, TransportError
-from image_syncer.planning import Mirrors
-from image_syncer.planning.mirrors import FIRST_REST_S, LONGEST_REST_S
+from image_syncer.planning.mirrors import FIRST_REST_S, LONGEST_REST_S, Mirrors
 
 MIRROR = "mirror.example"
 BROKEN = TransportError("reset", origin=Origin.SOURCE, phase="receive")

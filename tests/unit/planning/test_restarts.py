@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.planning import RestartBudget
+from image_syncer.planning.restarts import RestartBudget
 
 HOUR_S = 3600.0
 

@@ -26,7 +26,6 @@ from image_syncer.registry import (
     build_get_manifest,
     build_get_upload,
     build_head_manifest,
-    build_list_tags,
     build_ping,
     build_put_manifest,
     build_put_upload,
@@ -36,6 +35,7 @@ from image_syncer.registry import (
     is_retryable_status,
     parse_failure,
 )
+from image_syncer.registry.tags import build_list_tags
 
 ENDPOINT = Endpoint("h:5000", "https://h:5000")
 APP = Repository("h:5000", "team/app")

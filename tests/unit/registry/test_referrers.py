@@ -16,10 +16,8 @@ from image_syncer.oci import (
     parse_manifest,
     parse_repository,
 )
-from image_syncer.registry import (
-    Endpoint,
-    Headers,
-    Response,
+from image_syncer.registry import Endpoint, Headers, Response
+from image_syncer.registry.referrers import (
     build_list_referrers,
     cosign_tags,
     describe_referrer,

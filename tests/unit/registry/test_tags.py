@@ -4,18 +4,9 @@ import pytest
 
 from image_syncer.errors import ProtocolViolation
 from image_syncer.oci import Repository
-from image_syncer.registry import (
-    CatalogPage,
-    Endpoint,
-    Headers,
-    Operation,
-    Response,
-    TagPage,
-    build_list_catalog,
-    build_list_tags,
-    parse_catalog_page,
-    parse_tag_page,
-)
+from image_syncer.registry import Endpoint, Headers, Operation, Response
+from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
+from image_syncer.registry.tags import TagPage, build_list_tags, parse_tag_page
 
 ENDPOINT = Endpoint("h", "https://h")
 APP = Repository("h", "team/app")

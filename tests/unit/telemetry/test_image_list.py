@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from image_syncer.errors import ConfigurationError
-from image_syncer.telemetry import ImageList, ImageResult, Outcome
+from image_syncer.telemetry import ImageResult, Outcome
+from image_syncer.telemetry.image_list import ImageList
 
 if TYPE_CHECKING:
     from pathlib import Path

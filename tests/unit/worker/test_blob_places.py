@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import IntegrityError, UnavailableError
 from image_syncer.oci import Repository
-from image_syncer.planning import Mirrors
+from image_syncer.planning.mirrors import Mirrors
 from image_syncer.registry import Endpoint
 from image_syncer.worker.blob_places import BlobPlaces
 from image_syncer.worker.messages import Place

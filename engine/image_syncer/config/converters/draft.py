@@ -7,11 +7,13 @@ where it would stand.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.config.findings import shown
 from image_syncer.errors import Problem
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +27,7 @@ _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _NO_NAME = re.compile(r"[^A-Za-z0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ConversionOptions:
+class ConversionOptions(Value, frozen=True):
     """What the user said beside the file. `to` is where the images of a file go that does not say it (skopeo's), below
     their full names if `scoped`. `with_secrets`: passwords are copied. `folder` is where the new file will be (None: it
     is not known), for the paths in it.
@@ -38,16 +39,14 @@ class ConversionOptions:
     folder: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SecretNote:
+class SecretNote(Value, frozen=True):
     """A variable that the new file refers to instead of a secret: its `name`, and what to put in it."""
 
     name: str
     what: str
 
 
-@dataclass
-class DraftEntry:
+class DraftEntry(Struct):
     """What is written for one registry. `place` is where it was found, for messages; with a `refusal` it is written as
     a comment.
     """
@@ -58,8 +57,7 @@ class DraftEntry:
     refusal: str | None = None
 
 
-@dataclass
-class DraftRule:
+class DraftRule(Struct):
     """One rule; with a `refusal` it is written as a comment."""
 
     source: str
@@ -72,8 +70,7 @@ class DraftRule:
     refusal: str | None = None
 
 
-@dataclass
-class Draft:
+class Draft(Struct):
     """The new file, and what was found on the way to it."""
 
     findings: Findings
@@ -82,8 +79,10 @@ class Draft:
     rules: list[DraftRule] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     secrets: list[SecretNote] = field(default_factory=list)
-    credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
     """What a converter found for each registry, to compare with; it is not written."""
+
+    __repr__ = repr_without("credentials")
 
     def entry(self, registry: str, line: int | None, key: str) -> DraftEntry:
         """The entry of a registry, new or as it is."""

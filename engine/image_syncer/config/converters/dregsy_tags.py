@@ -6,14 +6,16 @@ What is chosen by one of them is pruned by every `keep:`, tags that are written 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
 from image_syncer.config.converters.foreign_regexes import anchored_where_it_is_not, in_portions
 from image_syncer.config.converters.foreign_tags import Choice
 from image_syncer.config.regex import RegexError, translate_regex
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +32,7 @@ class UnsaidError(ValueError):
     """A condition that our format cannot express; says which."""
 
 
-@dataclass
-class DregsyTags:
+class DregsyTags(Struct):
     """`written`: what stands behind the repository at the source and at the destination, for what needs no list;
     `exact` are the tags among it. `choices`: conditions of which one is enough. `differences`: what is not quite the
     same here, for people.

@@ -9,7 +9,10 @@ expressions over tags.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
+
+from image_syncer.values import Value
 
 __all__ = ["ForeignRange", "RangeError", "by_precedence", "of_masterminds"]
 
@@ -23,8 +26,7 @@ class RangeError(ValueError):
     """A range that our format cannot express; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignRange:
+class ForeignRange(Value, frozen=True):
     """What a range is in our format. `without`: expressions for tags that are not in it."""
 
     within: str
@@ -32,8 +34,7 @@ class ForeignRange:
     without: tuple[str, ...] = ()
 
 
-@dataclass
-class _Terms:
+class _Terms(Struct):
     within: list[str] = field(default_factory=list)
     without: list[str] = field(default_factory=list)
 

@@ -4,8 +4,9 @@ rule hold together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.config.converters.foreign_ranges import ForeignRange
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice"]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Value, frozen=True):
     """Conditions that hold together. `regex` and each of `without` are expressions that are looked for anywhere."""
 
     regex: str | None = None

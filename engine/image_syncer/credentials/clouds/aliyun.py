@@ -14,7 +14,6 @@ import time
 from base64 import b64encode
 from configparser import ConfigParser
 from configparser import Error as IniError
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from image_syncer.credentials.clouds.grant import Grant, NoIdentityError
 from image_syncer.credentials.clouds.web import Answer, Unreachable, ask_web
 from image_syncer.credentials.failure import CredentialError
 from image_syncer.registry import Credential
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,14 +43,15 @@ _OK = 200
 _HINT = "Check the access key, and that it may cr:GetAuthorizationToken and cr:ListInstance."
 
 
-@dataclass(frozen=True)
-class AccessKey:
+class AccessKey(Value, frozen=True):
     """Who we are to Alibaba Cloud, and where that was found."""
 
     key: str
-    secret: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    secret: str
+    token: str | None = None
     source: str = "environment"
+
+    __repr__ = repr_without("secret", "token")
 
 
 def ask_aliyun(place: CloudPlace, environ: Mapping[str, str]) -> Grant:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from image_syncer.registry import Credential
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["ExtraMissingError", "Grant", "NoIdentityError"]
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(Value, frozen=True):
     """A credential, who gave it (for messages), and the seconds that it lives from now; None: it does not expire."""
 
     credential: Credential

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from image_syncer.config.registry_cloud import NO_CLOUD, CloudSettings
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +44,7 @@ _ALIYUN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class CloudPlace:
+class CloudPlace(Value, frozen=True):
     """A registry of a cloud.
 
     `is_public`: much of what is there needs no credential, so that one that cannot be had is no reason to fail.

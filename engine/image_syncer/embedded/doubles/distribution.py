@@ -15,7 +15,6 @@ with the package docker-registry of Debian, which is 2.8.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image_syncer.embedded.behaviour import Behaviour
@@ -24,6 +23,7 @@ from image_syncer.embedded.doubles.rules import ignore_post_body
 from image_syncer.embedded.refusal import Refusal
 from image_syncer.embedded.route import ExtraOperation
 from image_syncer.registry import Operation
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.embedded.call import Call

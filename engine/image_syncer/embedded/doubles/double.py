@@ -10,13 +10,14 @@ the engine knows about them: what both sides believe, each on its own, may be tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from aiohttp import web
+from msgspec import field
 
 from image_syncer.embedded.refusal import Refusal
+from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -44,8 +45,7 @@ async def _no_api(_call: Call) -> web.StreamResponse:
     raise Refusal(404, "UNSUPPORTED", "there is nothing here")
 
 
-@dataclass(frozen=True)
-class Double:
+class Double(Value, frozen=True):
     """One kind of registry: its switches, and its rules by kind of request.
 
     `phrases` say no in the registry's words, by the quirk that was met. `headers` are on every answer that is no

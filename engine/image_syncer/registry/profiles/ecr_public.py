@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.ecr import ECR
 from image_syncer.registry.profiles.profile import Limit, Mark
+from image_syncer.values import replace
 
 __all__ = ["ECR_PUBLIC"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from image_syncer.registry.profiles.profile import Mounts
 from image_syncer.registry.profiles.recognition import PROFILES
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.registry.profiles.profile import Profile

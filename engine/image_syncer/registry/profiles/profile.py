@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from image_syncer.registry.message import Operation
+from image_syncer.values import Value, repr_without
 
 __all__ = ["Creation", "Limit", "Listing", "Mark", "Meaning", "Mounts", "Profile", "Quota", "Sign"]
 
@@ -71,8 +71,7 @@ class Meaning(Enum):
     """The registry does not take content of this kind, wherever it comes from."""
 
 
-@dataclass(frozen=True)
-class Sign:
+class Sign(Value, frozen=True):
     """How a registry says what it means: each condition that is given has to hold, and one of `codes` and `words`.
 
     `codes` are those of the registry (upper case), `words` stand in the body (lower case), `hint` is what a person
@@ -97,16 +96,14 @@ class Sign:
         return not self.codes.isdisjoint(codes) or any(words in text for words in self.words)
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Value, frozen=True):
     """What an answer of such a registry has: a field `header` whose value, in lower case, fits the pattern `value`."""
 
     header: str
     value: str = "*"
 
 
-@dataclass(frozen=True)
-class Limit:
+class Limit(Value, frozen=True):
     """What the operator publishes: `per_s` requests a second for `operations` together."""
 
     operations: frozenset[Operation]
@@ -117,8 +114,7 @@ class Limit:
         return f"{registry} ({', '.join(sorted(operation.value for operation in self.operations))})"
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(Value, frozen=True):
     """What the operator lets an account do over hours: `count` of the `operations` in `hours`; `whose` says which."""
 
     operations: frozenset[Operation]
@@ -127,8 +123,7 @@ class Quota:
     whose: str
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Value, frozen=True):
     """What one kind of registry does otherwise than the OCI distribution specification lets expect.
 
     The defaults are those of a registry that keeps to it; None means that the run finds it out. Sizes in bytes.
@@ -172,8 +167,10 @@ class Profile:
     limits: tuple[Limit, ...] = ()
     quotas: tuple[Quota, ...] = ()
     """For plans; what counts in a run is what the registry says."""
-    signs: tuple[Sign, ...] = field(default=(), repr=False)
+    signs: tuple[Sign, ...] = ()
     """What its failures mean; the first that fits counts."""
+
+    __repr__ = repr_without("signs")
 
     def limit_of(self, operation: Operation) -> Limit | None:
         """The published limit that requests of this kind count against."""
