@@ -31,11 +31,20 @@ REAL_PROGRAMS = {
 REQUIRE_REAL = "IMAGE_SYNCER_REQUIRE_REAL"
 """Set (in CI): a test against a real registry that was skipped fails the run."""
 
+TESTS = Path(__file__).parent
+
 QUICK, EVERYTHING = "not slow and not extended", "not slow"
 """What is chosen by default (-m in setup.cfg), and what is chosen where somebody names tests."""
 
 LEAST_WORKERS = 4
 """Of a run of all folders, on few cores too: most tests wait for registries and processes."""
+
+WHOLE_RUNS = frozenset(
+    "bundles catalogs clouds cluster doctor faults observers process real registries safety watch".split()
+)
+"""Folders in which a test is a whole run. Of a test with parameters the first case is in the default selection; the
+others are extended.
+"""
 
 # A loaded machine is no finding, so examples have no deadline; CI tries the same examples each time.
 settings.register_profile("steady", deadline=None)
@@ -99,6 +108,19 @@ def keep_bytecode(folder: Path) -> None:
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as extended the further cases of tests in the folders of whole runs."""
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if item.path.relative_to(TESTS).parts[0] not in WHOLE_RUNS or "slow" in item.keywords:
+            continue
+        if test in seen:
+            item.add_marker("extended")
+        seen.add(test)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

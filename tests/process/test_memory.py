@@ -32,6 +32,7 @@ MOST_BYTES = 100 * MIB
 """What no process of a run may exceed, whatever it moves."""
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "size_bytes", [GIB // 2, pytest.param(4 * GIB, marks=pytest.mark.slow)], ids=lambda size: f"{size // MIB}MiB"
 )
@@ -69,6 +70,7 @@ def test_a_small_machine_is_enough(pair: Pair, limit: str) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 @in_own_process
 def test_nothing_is_left_of_an_image_that_is_done(tmp_path: Path) -> None:
     # All share one layer, and each has a layer and a config of its own: their two digests may stay, and of the image
