@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,9 @@ REAL_PROGRAMS = {
 
 REQUIRE_REAL = "IMAGE_SYNCER_REQUIRE_REAL"
 """Set (in CI): a test against a real registry that was skipped fails the run."""
+
+# These modules are no tests but have assertions; test modules import them.
+pytest.register_assert_rewrite("registries.stage", "registries.trials")
 
 TESTS = Path(__file__).parent
 
@@ -106,6 +111,29 @@ def keep_bytecode(folder: Path) -> None:
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist whether it collects all folders."""
+    node.workerinput["whole"] = not names_tests(node.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import a share of the test modules before the worker collects all of them.
+
+    pytest rewrites the assertions of a module once and keeps the result. Without shares, all workers of a first run
+    rewrite every module at the same time.
+    """
+    told: dict[str, Any] = getattr(session.config, "workerinput", {})
+    if not told.get("whole"):
+        return
+    own, count = int(told["workerid"].removeprefix("gw")), told["workercount"]
+    for path in sorted(TESTS.rglob("test_*.py"))[own::count]:
+        # Whatever is raised here is raised, and reported, when pytest imports the module again.
+        with suppress(Exception, pytest.skip.Exception):
+            import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 @pytest.hookimpl(tryfirst=True)
