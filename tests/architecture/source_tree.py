@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,23 +64,28 @@ class Import:
 
 
 def modules_under(root: Path) -> list[Module]:
-    """Every module below a source root, sorted by path."""
-    modules = []
+    """Every module below a source root, sorted by path. A process parses the project once: that takes seconds."""
+    return list(_parse_once(root) if root in (ENGINE_ROOT, CLI_ROOT) else _parse(root))
+
+
+def _parse(root: Path) -> Iterator[Module]:
     for path in sorted(root.rglob("*.py")):
         place = path.relative_to(root)
         parts = place.with_suffix("").parts
         is_package = parts[-1] == "__init__"
         text = path.read_text(encoding="utf-8")
-        modules.append(
-            Module(
-                name=".".join(parts[:-1] if is_package else parts),
-                place=place.as_posix(),
-                tree=ast.parse(text, filename=str(path)),
-                is_package=is_package,
-                lines=text.count("\n"),
-            )
+        yield Module(
+            name=".".join(parts[:-1] if is_package else parts),
+            place=place.as_posix(),
+            tree=ast.parse(text, filename=str(path)),
+            is_package=is_package,
+            lines=text.count("\n"),
         )
-    return modules
+
+
+@cache
+def _parse_once(root: Path) -> tuple[Module, ...]:
+    return tuple(_parse(root))
 
 
 def imports_of(module: Module) -> Iterator[Import]:

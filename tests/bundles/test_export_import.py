@@ -156,6 +156,7 @@ def test_exports_and_imports_are_controlled_as_other_runs_are(gap: Gap) -> None:
     assert contents(gap.lab.destination.storage) == contents(gap.lab.source.storage)
 
 
+@pytest.mark.extended
 def test_names_are_those_of_the_rules_below_the_prefix_and_a_dry_run_writes_nothing(gap: Gap) -> None:
     lab = gap.lab
     image = lab.image()
@@ -176,6 +177,7 @@ def test_names_are_those_of_the_rules_below_the_prefix_and_a_dry_run_writes_noth
     lab.assert_arrived(image, "inside/copy")
 
 
+@pytest.mark.extended
 def test_only_what_is_new_is_in_a_bundle_against_a_former_one(gap: Gap) -> None:
     lab = gap.lab
     first = lab.content.image(2)
@@ -200,6 +202,7 @@ def test_only_what_is_new_is_in_a_bundle_against_a_former_one(gap: Gap) -> None:
     lab.assert_arrived(second, "elsewhere/team/app")
 
 
+@pytest.mark.extended
 def test_an_export_in_which_an_image_fails_is_no_bundle_until_it_is_there(gap: Gap) -> None:
     lab = gap.lab
     here = lab.image(repository="team/here")
@@ -281,6 +284,7 @@ def test_a_part_that_is_no_file_is_not_waited_for(gap: Gap, kind: str) -> None:
         check_bundles(gap.directory / "bundle")
 
 
+@pytest.mark.extended
 def test_a_destination_without_the_api_lists_what_refers_under_a_tag(gap: Gap) -> None:
     lab = gap.lab
     signed = signed_image(lab.content)

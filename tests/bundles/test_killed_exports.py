@@ -28,6 +28,7 @@ def gate_of(run: SyncProcess) -> int:
     return gate
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "victim",
     [

@@ -149,6 +149,7 @@ def test_globs_semver_and_the_latest_by_version(shape: CatalogShape, tmp_path: P
     assert max(first.peak_bytes, second.peak_bytes) < BASE_BYTES + shape.repositories * BYTES_A_REPOSITORY
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("few", "many"),
     [
@@ -179,6 +180,7 @@ def test_ten_times_the_tags_take_no_more_memory(few: CatalogShape, many: Catalog
     assert peaks[1] - peaks[0] < NOISE_BYTES
 
 
+@pytest.mark.extended
 def test_after_a_kill_the_lists_are_read_again_and_little_else(tmp_path: Path) -> None:
     """With a journal, what is done costs a HEAD at the source: it may have changed there."""
     shape, state = CatalogShape(20, 50, page=20), tmp_path / "state"

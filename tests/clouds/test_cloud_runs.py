@@ -6,6 +6,8 @@ import socket
 import sys
 from dataclasses import replace
 
+import pytest
+
 from image_syncer.config import Limits
 from image_syncer.config.registry_cloud import CloudSettings
 from image_syncer.config.registry_creation import RepositoryTemplate
@@ -16,6 +18,7 @@ from support.certificates import make_certificates
 from support.cloud_doubles import Ecr, Entra, serving
 
 
+@pytest.mark.extended
 def test_a_token_that_lives_three_seconds_in_a_run_of_eight(lab, machine):
     machine.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     machine.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -81,6 +84,7 @@ def test_a_cloud_that_is_turned_off_is_not_asked(lab, machine):
     assert ecr.targets == []
 
 
+@pytest.mark.extended
 def test_an_api_that_never_answers_does_not_hold_the_end_of_a_run(lab, machine):
     machine.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     machine.setenv("AWS_SECRET_ACCESS_KEY", "secret")

@@ -72,6 +72,7 @@ def test_the_bytes_and_the_token_requests_are_those_of_a_local_run(pair: Pair, d
     dask.assert_left_alone()
 
 
+@pytest.mark.extended
 def test_a_dask_worker_that_is_killed_is_not_missed(pair: Pair, dask: Dask) -> None:
     pair.add_images(8, layers=2, layer_bytes=MIB // 2)
     pair.slow_down(MIB / 2)
@@ -108,6 +109,7 @@ def test_the_rate_holds_over_all_of_them(pair: Pair, dask: Dask) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_ctrl_c_ends_it_gently_and_leaves_nothing_behind(pair: Pair, dask: Dask) -> None:
     pair.add_images(2, layer_bytes=1000)
     pair.add_images(4, layer_bytes=8 * MIB)

@@ -73,6 +73,7 @@ def test_a_scheduler_that_is_not_there(pair: Pair) -> None:
     assert "check that a scheduler runs there" in said
 
 
+@pytest.mark.extended
 def test_another_version(pair: Pair, dask: Dask, tmp_path: Path) -> None:
     pair.add_images(1, layer_bytes=1000)
     other = tmp_path / "other" / f"image_syncer-{OTHER_VERSION}.dist-info"
@@ -169,6 +170,7 @@ def test_options_that_go_with_it(pair: Pair) -> None:
     assert "--cluster-ca goes with --cluster, which was not given." in said
 
 
+@pytest.mark.extended
 def test_a_certificate_of_nobody(pair: Pair, dask: Dask, tmp_path: Path) -> None:
     pair.add_images(1, layer_bytes=1000)
     stranger = make_certificates(tmp_path / "stranger")

@@ -34,6 +34,7 @@ def guard(lab: SyncLab, behaviour: Behaviour = BEARER) -> None:
 # Tokens that run out
 
 
+@pytest.mark.extended
 def test_tokens_that_live_for_a_second_are_renewed_before_they_expire(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=200_000)
     guard(lab, replace(BEARER, bearer=TokenService(expires_in_s=1), bandwidth_bytes_per_s=150_000))
@@ -41,6 +42,7 @@ def test_tokens_that_live_for_a_second_are_renewed_before_they_expire(lab: SyncL
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_tokens_that_do_not_say_how_long_they_live_are_renewed_when_they_are_refused(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=200_000)
     guard(lab, replace(BEARER, bearer=TokenService(expires_in_s=1, say_expiry=False), bandwidth_bytes_per_s=150_000))
@@ -191,6 +193,7 @@ def test_a_password_that_stays_wrong_costs_no_more_requests_for_being_asked_for_
 # How many tokens
 
 
+@pytest.mark.extended
 def test_the_number_of_tokens_does_not_grow_with_the_workers(lab: SyncLab) -> None:
     guard(lab)
     counted = []

@@ -176,6 +176,7 @@ def test_a_source_that_stands_still_in_a_blob_is_left_and_asked_again(lab: SyncL
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_source_that_stands_still_for_good_is_told(lab: SyncLab) -> None:
     image, other = lab.image(1, layer_bytes=LARGE), lab.image(1, "team/other")
     still = image.blobs[1].digest
@@ -215,6 +216,7 @@ def test_a_destination_that_stands_still(lab: SyncLab, size: int, settings: dict
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_slow_is_not_silent(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=300_000)
     lab.source.behaviour = Behaviour(bandwidth_bytes_per_s=150_000)
@@ -224,6 +226,7 @@ def test_slow_is_not_silent(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_slow_destination_holds_the_source_back_and_is_not_silent(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=HUGE)
     lab.destination.behaviour = replace(TRUSTING, bandwidth_bytes_per_s=12 * 2**20)

@@ -129,6 +129,7 @@ def test_a_list_goes_on_from_the_page_on_which_it_broke(bench: Bench, what: str,
     assert asked.count(what) == 30 // PAGE + (fault.times or 0)
 
 
+@pytest.mark.extended
 def test_a_list_goes_on_when_a_registry_is_back(tmp_path: Path) -> None:
     storage, lists_then = ChangingStorage(), []
     outage = Outage(Behaviour(max_page_size=PAGE, latency_s=0.15), storage)

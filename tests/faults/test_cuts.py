@@ -80,6 +80,7 @@ def place(size: int, tmp_path: Path) -> Iterator[Place]:
         yield Place(stack, size, tmp_path)
 
 
+@pytest.mark.extended
 @pytest.mark.real
 @sizes
 def test_a_source_that_is_cut_is_read_on_where_it_was(place: Place, size: int) -> None:
@@ -95,6 +96,7 @@ def test_a_source_that_is_cut_is_read_on_where_it_was(place: Place, size: int) -
     assert run.report["totals"]["bytes_moved"] == place.image.size_bytes
 
 
+@pytest.mark.extended
 @sizes
 def test_a_destination_that_keeps_what_it_has_is_sent_only_the_rest(place: Place, size: int) -> None:
     source = place.embedded("source", Behaviour())
@@ -110,6 +112,7 @@ def test_a_destination_that_keeps_what_it_has_is_sent_only_the_rest(place: Place
     assert excess <= MOST_EXCESS
 
 
+@pytest.mark.extended
 @pytest.mark.real
 @sizes
 def test_a_destination_that_forgets_what_it_had_gets_the_blob_all_the_same(place: Place, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.support.sync_runs import TRUSTING, Done, SyncLab
 
 from image_syncer.embedded import Behaviour, MadeManifest
@@ -37,6 +38,7 @@ def test_the_source_is_read_once_while_the_slowest_stays_within_the_bound(lab: S
     assert [len(transfer["destinations"]) for transfer in done.document["transfers"]] == [3, 3]
 
 
+@pytest.mark.extended
 def test_a_destination_beyond_the_bound_is_split_off_and_the_source_read_twice(lab: SyncLab) -> None:
     def hurry(_: object) -> None:
         slow = lab.registries[-1]
@@ -58,6 +60,7 @@ def test_a_destination_beyond_the_bound_is_split_off_and_the_source_read_twice(l
     assert done.report.totals.bytes_moved == 3 * sum(blob.size for blob in image.all_blobs())
 
 
+@pytest.mark.extended
 def test_destinations_that_are_all_slow_are_not_split(lab: SyncLab) -> None:
     lab.destination.behaviour = Behaviour(bandwidth_bytes_per_s=8 * MIB)
     image = lab.image(1, layer_bytes=LAYER)

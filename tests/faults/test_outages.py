@@ -47,6 +47,7 @@ def given_up(done: Done) -> list[str]:
     return [error_of(image).message for image in failed]
 
 
+@pytest.mark.extended
 def test_a_destination_that_comes_back_costs_no_image(lab: SyncLab, outage: Outage) -> None:
     begun = rules_to(lab, outage)
     done = lab.run(*begun, retries=1, on_image=after(5, lambda: outage.begin_for(OUTAGE_S)))
@@ -77,6 +78,7 @@ def test_one_image_is_waited_for_too(lab: SyncLab, outage: Outage) -> None:
     lab.assert_arrived(image, "team/app", at=outage.registry)
 
 
+@pytest.mark.extended
 def test_a_destination_that_stays_away_fails_with_one_reason_and_the_others_arrive(
     lab: SyncLab, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +109,7 @@ def test_one_destination_of_an_image_does_not_hold_the_other(lab: SyncLab, outag
     assert len(set(given_up(done))) == 1
 
 
+@pytest.mark.extended
 def test_a_source_that_stays_away_fails_with_one_reason_and_the_others_arrive(lab: SyncLab, outage: Outage) -> None:
     outage.registry.behaviour = replace(SLOW, latency_s=0.2)  # it is gone before all of its images are there
     for number in range(20):

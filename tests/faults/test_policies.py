@@ -221,6 +221,7 @@ def test_a_program_that_is_not_there_lets_nothing_through(lab: SyncLab) -> None:
     assert "program cannot be started: No such file or directory" in (done.failure.reason or "")
 
 
+@pytest.mark.extended
 def test_a_program_that_never_answers_is_ended_with_all_that_it_started(lab: SyncLab, tmp_path: Path) -> None:
     lab.image()
     text = "import subprocess,sys,time\n"
@@ -231,6 +232,7 @@ def test_a_program_that_never_answers_is_ended_with_all_that_it_started(lab: Syn
     assert not is_alive(int((tmp_path / "child").read_text(encoding="utf-8")))
 
 
+@pytest.mark.extended
 def test_what_a_program_leaves_behind_holds_nobody_up(lab: SyncLab, tmp_path: Path) -> None:
     image = lab.image()
     text = "import subprocess,sys\n"

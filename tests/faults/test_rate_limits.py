@@ -112,6 +112,7 @@ def test_a_limit_is_found_within_seconds(lab: SyncLab) -> None:
     assert refused < 0.1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("retry_after", [RetryAfter.SECONDS, pytest.param(RetryAfter.NONE, marks=pytest.mark.slow)])
 def test_a_source_with_a_hard_limit_fails_no_image(lab: SyncLab, retry_after: RetryAfter) -> None:
     """60 blobs, two retries, 20 downloads a second: waiting is all that it takes."""
@@ -127,6 +128,7 @@ def test_a_source_with_a_hard_limit_fails_no_image(lab: SyncLab, retry_after: Re
     check_told(done, lab.source)
 
 
+@pytest.mark.extended
 def test_large_blobs_wait_for_their_turns_too(lab: SyncLab) -> None:
     lab.destination.behaviour = Behaviour(check_references=False, rate_limits=(RateLimit(burst=1, per_s=16),))
     fill(lab, 4)
@@ -135,6 +137,7 @@ def test_large_blobs_wait_for_their_turns_too(lab: SyncLab) -> None:
     check_told(done, lab.destination)
 
 
+@pytest.mark.extended
 def test_limits_on_single_kinds_of_requests_fail_no_image(lab: SyncLab) -> None:
     kinds = ("start upload", "put upload", "put manifest", "head manifest")
     limits = tuple(RateLimit((kind,), burst=2, per_s=10) for kind in kinds)

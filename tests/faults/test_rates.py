@@ -66,6 +66,7 @@ def fill(lab: SyncLab, images: int, layer_bytes: int, layers: int = 1) -> None:
         lab.push(lab.content.image(layers, layer_bytes=layer_bytes), f"team/app{number}")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("workers", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_rate_is_kept_and_used(lab: SyncLab, workers: int) -> None:
     fill(lab, 4, 9 * MB)
@@ -88,6 +89,7 @@ def test_a_rate_is_exact_over_ten_seconds(lab: SyncLab, workers: int, layer_byte
     assert flow.rate(10.0) == pytest.approx(rate * MB, rel=0.05)
 
 
+@pytest.mark.extended
 def test_small_blobs_count_too(lab: SyncLab) -> None:
     fill(lab, 28, 200_000, layers=2)
     with arrive(lab.destination) as flow:
@@ -113,6 +115,7 @@ def test_a_registry_has_a_limit_of_its_own_and_the_others_do_not_wait_for_it(lab
     assert set(done.document["limits"]) == {lab.destination.address}
 
 
+@pytest.mark.extended
 def test_a_pause_of_ours_is_nobodys_silence(lab: SyncLab) -> None:
     """Each chunk takes a second and more to be allowed: longer than a side may be silent, and nobody is given up."""
     fill(lab, 1, 30_000)
@@ -122,6 +125,7 @@ def test_a_pause_of_ours_is_nobodys_silence(lab: SyncLab) -> None:
     assert done.report.seconds >= 2.5
 
 
+@pytest.mark.extended
 def test_a_deep_verification_reads_no_faster_than_it_may(lab: SyncLab) -> None:
     manifest = lab.image(2, layer_bytes=2 * MB)
     lab.run()

@@ -130,6 +130,7 @@ def test_requests_of_a_run_in_which_nothing_changed(lab: SyncLab, image: SignedI
     assert there.count("get manifest") == len(image.by_subject)
 
 
+@pytest.mark.extended
 def test_which_are_carried_along(lab: SyncLab, image: SignedImage) -> None:
     def carried(text: str) -> set[str]:
         target = lab.add_registry()
@@ -287,6 +288,7 @@ def test_a_list_that_says_little_is_completed(lab: SyncLab) -> None:
         assert discover(client, REPOSITORY, made.digest) == [described(sbom)]
 
 
+@pytest.mark.extended
 def test_a_run_that_ends_before_them_says_so_of_each(lab: SyncLab, image: SignedImage) -> None:
     blob = image.sbom.blobs[1].digest
     lab.source.behaviour = Behaviour(faults=(Fault("get blob", FaultKind.STALL, times=None, match=blob),))

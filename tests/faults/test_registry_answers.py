@@ -57,6 +57,7 @@ def test_limits_of_both_sides_are_waited_for_in_every_form(lab: SyncLab) -> None
         lab.assert_arrived(image, at=target)
 
 
+@pytest.mark.extended
 def test_a_limit_that_never_ends_is_told(lab: SyncLab) -> None:
     lab.image(1)
     page = "<html><title>Too many</title>" + "x" * 5000

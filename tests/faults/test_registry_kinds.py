@@ -162,6 +162,7 @@ def test_uploads_are_cancelled_where_that_works(lab: SyncLab, cancels: bool) -> 
 # Limits
 
 
+@pytest.mark.extended
 def test_published_limit_of_an_operation_is_kept_and_nothing_is_refused(lab: SyncLab) -> None:
     profile = replace(GENERIC, limits=(Limit(frozenset({Operation.PUT_MANIFEST}), 10.0),))
     lab.enter(lab.destination, profile=profile)
@@ -189,6 +190,7 @@ def test_a_registry_is_recognised_by_its_challenge_and_its_refusal_explained(lab
     assert "The project team does not exist, and a push does not create it: create it in Harbor" in str(done.error)
 
 
+@pytest.mark.extended
 def test_blobs_do_not_wait_for_a_limit_on_manifests(lab: SyncLab) -> None:
     """Docker Hub counts pulls by their manifests; who has got one may have its blobs."""
     for name in ("first", "second"):

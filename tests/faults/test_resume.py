@@ -67,6 +67,7 @@ def test_a_source_without_ranges_is_read_from_its_beginning_and_the_upload_goes_
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_source_without_ranges_that_is_always_cut_at_the_same_place_is_given_up(lab: SyncLab) -> None:
     _, layer = one_layer(lab)
     lab.source.behaviour = Behaviour(ranges=False, faults=(cut("get blob", LAYER // 2, 100, match=layer),))
@@ -190,6 +191,7 @@ def test_a_lost_answer_to_a_put_that_worked_costs_no_second_upload(lab: SyncLab,
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_token_that_ends_in_the_middle_of_pieces_is_renewed_and_nothing_begins_anew(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     tokens = TokenService(expires_in_s=2, say_expiry=False)
@@ -224,6 +226,7 @@ def test_one_destination_that_is_cut_leaves_the_other_alone(lab: SyncLab) -> Non
     assert done.at(other).count("put upload") == 2
 
 
+@pytest.mark.extended
 def test_a_source_that_trickles_is_left_for_a_new_connection(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=2 * MIB)
     crawling = Behaviour(bandwidth_bytes_per_s=20)
@@ -249,6 +252,7 @@ def test_wrong_bytes_after_a_break_are_noticed_as_before_it(lab: SyncLab) -> Non
     assert lab.destination.storage.blob_size(REPOSITORY, image.blobs[1].digest) is None
 
 
+@pytest.mark.extended
 def test_a_source_that_drops_who_stands_idle_is_kept_moving(lab: SyncLab) -> None:
     """The classic fault of streaming copiers: one side is dropped while the other is slow."""
     image = lab.image(1, layer_bytes=96 * MIB)
@@ -260,6 +264,7 @@ def test_a_source_that_drops_who_stands_idle_is_kept_moving(lab: SyncLab) -> Non
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_side_that_was_dropped_while_it_stood_idle_goes_on_and_is_counted(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=96 * MIB)
     lab.source.behaviour = Behaviour(idle_timeout_s=0.4)
@@ -303,6 +308,7 @@ def test_a_session_that_claims_more_than_it_can_have_is_not_believed(lab: SyncLa
     assert "worker lost" not in done.log
 
 
+@pytest.mark.extended
 def test_a_source_that_fails_while_it_is_read_again_costs_only_who_needs_it(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=LAYER)
     layer = image.blobs[1].digest

@@ -313,6 +313,7 @@ def test_an_image_that_is_named_by_digest(lab: SyncLab, copied: MadeManifest) ->
     assert done.image.differences == (Difference("manifest", where, copied.digest, "nothing"),)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_verification_that_takes_too_long_says_what_it_did_not_look_at(
     lab: SyncLab, copied: MadeManifest, deep: bool
@@ -325,6 +326,7 @@ def test_a_verification_that_takes_too_long_says_what_it_did_not_look_at(
     assert done.report.internal_error is None
 
 
+@pytest.mark.extended
 def test_a_read_that_stalls_ends_and_says_so(lab: SyncLab) -> None:
     image = lab.push(lab.content.image(1, layer_bytes=2**20))
     lab.run()

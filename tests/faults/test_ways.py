@@ -49,6 +49,7 @@ def test_a_source_behind_a_proxy(lab: SyncLab, tmp_path: Path, behaviour: Behavi
         assert source.address in proxy.targets
 
 
+@pytest.mark.extended
 def test_a_pause_that_a_source_asked_for_is_no_silence(lab: SyncLab) -> None:
     images = [lab.push(lab.content.image(6), f"team/app{number}") for number in range(2)]
     asked = Fault("get blob", status=429, skip=2, headers=(("Retry-After", "4"),))

@@ -21,7 +21,7 @@ from support.sync_runs import TAG, SyncLab
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 KINDS = frozenset({Kind.RESET, Kind.CLOSE, Kind.WRONG_BYTE, Kind.SHORT_BODY, Kind.S500, Kind.S503, Kind.LOST_ANSWER})
 LEFT_OUT = frozenset({Operation.LIST_TAGS, Operation.PATCH_UPLOAD, Operation.GET_UPLOAD})

@@ -70,6 +70,7 @@ plans = st.tuples(
 calm = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
+@pytest.mark.extended
 @settings(calm, max_examples=RUNS)
 @given(plans)
 @example(([], [], 1, False))

@@ -100,6 +100,7 @@ def troubled(lab: SyncLab) -> list[Rule]:
     return [*rules, lab.rule("team/app1", tags=("gone",))]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kill", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_metrics_at_the_end_are_those_of_the_report(lab: SyncLab, kill: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.random", lambda: 0.0)  # pauses before another try are as short as can be

@@ -96,12 +96,14 @@ def test_callbacks_and_memory_of_small_blobs() -> None:
     within(bounds, count)
 
 
+@pytest.mark.extended
 def test_system_calls_of_large_blobs(tmp_path: Path) -> None:
     # One recv for 64 KiB, one send for 256 KiB, and the waiting between them.
     bounds = {"recvfrom": 25, "sendto": 6, "all": 95}
     within(bounds, lambda: of_each(system_calls(LARGE, 1, tmp_path), LARGE_BLOBS * LARGE_SIZE / MIB))
 
 
+@pytest.mark.extended
 def test_system_calls_of_small_blobs(tmp_path: Path) -> None:
     within({"all": 40}, lambda: of_each(system_calls(SMALL, 16, tmp_path), SMALL_BLOBS))
 

@@ -79,6 +79,7 @@ def test_the_file_has_no_name_and_no_reader_but_us_and_goes_when_it_is_closed(tm
         assert files_in(tmp_path, process.pid) == []
 
 
+@pytest.mark.extended
 def test_nothing_of_it_is_left_after_a_kill(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         assert process.stdout is not None

@@ -65,6 +65,7 @@ def test_a_pause_stops_the_bytes_and_it_goes_on_after(pair: Pair, slow: SyncProc
     assert not path.exists()
 
 
+@pytest.mark.extended
 def test_a_drain_ends_what_is_under_way_and_begins_nothing(pair: Pair, path: Path) -> None:
     """More images than are open at once, so that some are not begun."""
     pair.add_images(300, layer_bytes=4096)
@@ -99,6 +100,7 @@ def test_the_rate_is_changed_while_it_goes_on(pair: Pair, path: Path) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_first_limit_holds_for_what_is_under_way(pair: Pair, path: Path) -> None:
     """One blob that would take eight seconds, and a hundred more at the rate."""
     pair.add_images(1, layers=1, layer_bytes=64 * MIB)
@@ -186,6 +188,7 @@ def is_hung_up(one: socket.socket, sent: bytes) -> bool:
     return False
 
 
+@pytest.mark.extended
 def test_whatever_is_sent_the_run_goes_on(pair: Pair, slow: SyncProcess, path: Path) -> None:
     client = client_of(slow, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

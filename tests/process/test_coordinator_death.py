@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from process.conftest import MIB, Pair
 from support.processes import wait_until
 
@@ -37,6 +39,7 @@ def test_workers_end_with_their_coordinator_and_a_rerun_moves_nothing_twice(pair
     assert rerun.orphans == []
 
 
+@pytest.mark.extended
 def test_workers_end_that_have_only_just_been_started(pair: Pair) -> None:
     pair.add_images(2)
     pair.slow_down(MIB / 4)

@@ -101,6 +101,7 @@ def test_a_blob_whose_worker_died_before_it_could_say_so_is_found_and_not_counte
     assert pair.source.counters.bytes_out < 2 * blob.size
 
 
+@pytest.mark.extended
 def test_a_worker_that_has_nothing_to_do_may_be_killed(pair: Pair) -> None:
     builder = ContentBuilder(12)
     pair.add("team/app", "v1", builder.image([builder.layer(MIB)]))
@@ -115,6 +116,7 @@ def test_a_worker_that_has_nothing_to_do_may_be_killed(pair: Pair) -> None:
     assert_counted_once(pair, run.report)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("step", STEPS)
 def test_workers_end_at_once_when_their_coordinator_is_killed_at_any_step(pair: Pair, step: str) -> None:
     pair.add_images(4, layer_bytes=MIB)
@@ -133,6 +135,7 @@ def test_workers_end_at_once_when_their_coordinator_is_killed_at_any_step(pair: 
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_machine_that_stands_still_loses_nobody(pair: Pair) -> None:
     # All processes of the run at once, for longer than a worker may be silent and than any wait for a byte.
     pair.add_images(4)
@@ -151,6 +154,7 @@ def test_a_machine_that_stands_still_loses_nobody(pair: Pair) -> None:
     assert_counted_once(pair, run.report)
 
 
+@pytest.mark.extended
 def test_a_worker_that_is_stopped_gives_its_blobs_back_and_they_are_counted_once(pair: Pair) -> None:
     pair.add_images(6, layer_bytes=MIB)
     pair.slow_down(MIB)

@@ -72,6 +72,7 @@ def test_nothing_is_left_open_and_nothing_runs(call: Caller, tmp_path: Path) -> 
     call.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_process_may_call_it_again_and_again(call: Caller) -> None:
     first, second = call(), call()
     third = call(force=True)
@@ -83,6 +84,7 @@ def test_a_process_may_call_it_again_and_again(call: Caller) -> None:
     call.assert_copied()
 
 
+@pytest.mark.extended
 def test_it_runs_in_a_thread_that_is_not_the_main_one(call: Caller) -> None:
     with ThreadPoolExecutor(1) as pool:
         report = pool.submit(call).result()

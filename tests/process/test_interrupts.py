@@ -76,6 +76,7 @@ def test_workers_that_are_only_just_starting_end_without_a_word(slow_pair: Pair,
     assert "Traceback" not in run.err
 
 
+@pytest.mark.extended
 def test_a_run_that_waits_for_answers_leaves_too(pair: Pair) -> None:
     # More images than are looked at at one time: every one of them has its entry, also those that were never begun.
     image = ContentBuilder(1).image(1)
@@ -164,6 +165,7 @@ def test_the_deadline_ends_a_run_like_ctrl_c(pair: Pair) -> None:
     assert pair.assert_consistent() == 3
 
 
+@pytest.mark.extended
 def test_ctrl_c_after_the_deadline_waits_for_the_same_end(slow_pair: Pair) -> None:
     with slow_pair.run("--workers", "2", "--deadline", f"{DEADLINE_S}s") as run:
         workers = run.wait_for_workers(2)

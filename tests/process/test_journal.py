@@ -116,6 +116,7 @@ def test_the_second_run_on_one_journal_is_refused_and_a_kill_leaves_no_lock(pair
     pair.assert_copied()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_all_that_it_did(pair: Pair, state: str, number: signal.Signals) -> None:
     pair.add_images(24, layer_bytes=MIB // 2)
@@ -155,6 +156,7 @@ def load_status_or_none(state: str, field: str = "images_done") -> int:
     return int(getattr(load_status(state), field)) if Path(state).exists() else 0
 
 
+@pytest.mark.extended
 def test_a_journal_whose_writer_is_killed_has_all_that_was_flushed(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     state, home = str(tmp_path / "run.db"), Repository("target.example", "team/app")

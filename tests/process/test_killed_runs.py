@@ -46,6 +46,7 @@ class Kill:
     after_s: float
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("images", "kills"), [(120, 6), pytest.param(500, 20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_random_moments_ends_right_and_moves_next_to_nothing_twice(
     pair: Pair, tmp_path: Path, images: int, kills: int

@@ -19,6 +19,7 @@ from image_syncer.embedded import (
 )
 from process.conftest import MIB, Pair
 from support.memory import MemoryWatch, room_for
+from support.own_process import in_own_process
 from support.sync_process import RunFiles, SyncProcess
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MOST_BYTES = 100 * MIB
 """What no process of a run may exceed, whatever it moves."""
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "size_bytes", [GIB // 2, pytest.param(4 * GIB, marks=pytest.mark.slow)], ids=lambda size: f"{size // MIB}MiB"
 )
@@ -68,6 +70,8 @@ def test_a_small_machine_is_enough(pair: Pair, limit: str) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
+@in_own_process
 def test_nothing_is_left_of_an_image_that_is_done(tmp_path: Path) -> None:
     # All share one layer, and each has a layer and a config of its own: their two digests may stay, and of the image
     # nothing. Counted are the objects of Python, which no machine counts differently; the first run warms up.
@@ -82,8 +86,8 @@ def test_nothing_is_left_of_an_image_that_is_done(tmp_path: Path) -> None:
         _, (few_tracked, few), (many_tracked, many) = [objects_after(count, *places, tmp_path) for count in counts]
     images = counts[-1] - counts[-2]
     # The rest is what differs from run to run, such as how many requests were under way at most.
-    assert many_tracked - few_tracked < images // 2
-    assert many - few < images * 2 + images * 2
+    assert many_tracked - few_tracked < images // 2, f"{many_tracked - few_tracked} objects more for {images} images"
+    assert many - few < images * 2 + images * 2, f"{many - few} blocks more for {images} images"
 
 
 def objects_after(images: int, source: str, destination: str, directory: Path) -> tuple[int, int]:

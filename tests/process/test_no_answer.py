@@ -48,6 +48,7 @@ def silent_names(tmp_path: Path) -> str:
     return str(library)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_name_service_that_never_answers(tmp_path: Path, silent_names: str, *, interrupted: bool) -> None:
     files = RunFiles(tmp_path / "run")

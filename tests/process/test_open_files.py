@@ -26,6 +26,7 @@ def test_a_soft_limit_is_raised_without_a_word(pair: Pair) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_sixty_four_files_are_told_and_enough(pair: Pair) -> None:
     # More images and blobs than there are files, at registries that are slow to answer: what has no file waits for one.
     builder = ContentBuilder(1)

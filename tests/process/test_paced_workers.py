@@ -7,6 +7,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from image_syncer.embedded import Behaviour, RateLimit
 from support.processes import wait_until
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from process.conftest import Pair
 
 
+@pytest.mark.extended
 def test_the_worker_in_its_place_knows_that_the_registry_is_paced(pair: Pair) -> None:
     pair.add_images(14, layer_bytes=4096)
     limit = RateLimit(burst=5, per_s=20.0)
@@ -38,6 +41,7 @@ def test_the_worker_in_its_place_knows_that_the_registry_is_paced(pair: Pair) ->
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_worker_in_the_place_of_one_that_waited_for_bytes_gets_its_part(pair: Pair) -> None:
     """Two workers of three are killed while all wait for what may move: nothing waits for them afterwards."""
     pair.add_images(6, layer_bytes=2**20)

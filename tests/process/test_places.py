@@ -81,6 +81,7 @@ def test_a_gate_that_is_killed_is_started_again(pair: Pair, tmp_path: Path) -> N
     assert not (root / ".image-syncer").exists()
 
 
+@pytest.mark.extended
 def test_what_a_killed_run_brought_is_whole_and_not_moved_again(pair: Pair, tmp_path: Path) -> None:
     pair.add_images(4, layers=2, layer_bytes=3 * MIB)  # small ones are fetched before it is known what is there
     pair.slow_down(6 * MIB)

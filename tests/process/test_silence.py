@@ -7,6 +7,8 @@ import re
 import signal
 import time
 
+import pytest
+
 from process.conftest import MIB, Pair
 from support.processes import wait_until
 
@@ -32,6 +34,7 @@ def test_a_worker_that_is_stopped_is_found_silent_killed_and_replaced(pair: Pair
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_coordinator_that_stood_still_does_not_judge_its_workers(pair: Pair) -> None:
     pair.add_images(4)
     pair.slow_down(MIB / 2)

@@ -79,6 +79,7 @@ def test_an_image_that_waits_for_ever_fails_alone_and_says_at_what(pair: Pair, p
     assert run.orphans == []
 
 
+@pytest.mark.extended
 def test_a_list_of_tags_that_never_comes_fails_its_rule(pair: Pair) -> None:
     pair.add_images(2, layer_bytes=1000)
     hang = """
@@ -98,6 +99,7 @@ def test_a_list_of_tags_that_never_comes_fails_its_rule(pair: Pair) -> None:
     assert images["team/app1:v1"]["outcome"] == "copied"
 
 
+@pytest.mark.extended
 def test_a_job_that_never_ends_is_given_up_by_its_worker(pair: Pair) -> None:
     # The worker says that it lives, and answers when it is asked to give the job up.
     builder = ContentBuilder(6)
@@ -117,6 +119,7 @@ def test_a_job_that_never_ends_is_given_up_by_its_worker(pair: Pair) -> None:
     assert {image["outcome"] for image in images.values()} == {"copied"}
 
 
+@pytest.mark.extended
 def test_a_worker_that_does_not_give_the_job_up_is_killed(pair: Pair) -> None:
     builder = ContentBuilder(7)
     blob = builder.layer(2 * MIB)
@@ -133,6 +136,7 @@ def test_a_worker_that_does_not_give_the_job_up_is_killed(pair: Pair) -> None:
     assert run.orphans == []
 
 
+@pytest.mark.extended
 def test_what_cannot_be_given_up_ends_the_run_with_every_image_accounted_for(pair: Pair) -> None:
     pair.add("team/guilty", "v1", ContentBuilder(8).image())
     pair.add_images(3, layer_bytes=1000)

@@ -37,6 +37,7 @@ def test_a_killed_worker_is_replaced_and_the_destination_is_right(pair: Pair) ->
     pair.assert_copied()
 
 
+@pytest.mark.extended
 @pytest.mark.real
 def test_a_real_registry_is_right_too_after_a_worker_was_killed(tmp_path: Path) -> None:
     with serve_in_thread() as source, serve_docker_registry(tmp_path / "registry") as destination:
@@ -52,6 +53,7 @@ def test_a_real_registry_is_right_too_after_a_worker_was_killed(tmp_path: Path) 
         pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_workers_may_be_killed_again_and_again(pair: Pair) -> None:
     pair.add_images(16)
     pair.slow_down(MIB / 2)
@@ -116,6 +118,7 @@ def test_a_blob_that_brings_workers_down_costs_no_more_of_them_for_each_image_th
     assert pair.assert_consistent() == 4
 
 
+@pytest.mark.extended
 def test_more_deadly_blobs_than_there_are_restarts_do_not_take_the_run_down(pair: Pair) -> None:
     # A worker may be replaced five times in ten minutes: what brought it down, and is left out, does not count.
     builder = ContentBuilder(98)
@@ -161,6 +164,7 @@ if "image_syncer.worker.process" in " ".join(sys.orig_argv):
 """
 
 
+@pytest.mark.extended
 def test_another_worker_goes_on_in_the_upload_session_of_one_that_was_killed(pair: Pair) -> None:
     builder = ContentBuilder(96)
     size = 48 * MIB
@@ -179,6 +183,7 @@ def test_another_worker_goes_on_in_the_upload_session_of_one_that_was_killed(pai
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_an_upload_that_a_killed_worker_left_open_and_nobody_wants_is_cancelled(pair: Pair) -> None:
     builder = ContentBuilder(95)
     missing = builder.layer(MIB)

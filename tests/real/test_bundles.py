@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.command import Command
     from support.docker_registry import DockerRegistry
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 
 def test_skopeo_reads_a_bundle_and_an_import_gives_the_same_digests(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded import DemoImage, MadeManifest
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 SKOPEOS = 4
 """How many run at once."""

@@ -88,6 +88,7 @@ def test_a_tag_that_is_not_there(copy: _Copy, repository: str, content: ContentB
     assert "Check the name and the tag" in ran.failure
 
 
+@pytest.mark.extended
 def test_one_platform_of_an_index(copy: _Copy, repository: str, content: ContentBuilder, tmp_path: Path) -> None:
     index = content.index(attestations=True, annotations={"org.example.kept": "yes"})
     push_over_http(copy.source.url, repository, index, ["v1"])
@@ -125,6 +126,7 @@ def test_one_platform_of_an_index(copy: _Copy, repository: str, content: Content
     assert other.image["destination_digest"] == digest
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", ["docker list", "nested", "pretty"])
 def test_one_platform_of_other_indexes(copy: _Copy, repository: str, content: ContentBuilder, shape: str) -> None:
     index = made(shape, content)
@@ -160,6 +162,7 @@ def test_a_platform_that_an_index_does_not_have(copy: _Copy, repository: str, co
     assert {request.method for log in copy.logs for request in log.requests()} == {"HEAD", "GET"}
 
 
+@pytest.mark.extended
 def test_the_platform_of_a_single_image(copy: _Copy, repository: str, content: ContentBuilder) -> None:
     push_over_http(copy.source.url, repository, content.image(platform="linux/arm64"), ["v1"])
     ran = copy(f"{repository}:v1", repository, "--platform", "linux/amd64")

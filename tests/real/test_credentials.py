@@ -142,6 +142,7 @@ def test_no_password(
     assert "auth file" in ran.failure
 
 
+@pytest.mark.extended
 def test_each_namespace_has_its_own_and_the_longest_prefix_wins(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, content: ContentBuilder
 ) -> None:
@@ -195,6 +196,7 @@ def test_what_docker_login_left_behind(
     assert_arrived(closed_destination, repository, image)
 
 
+@pytest.mark.extended
 def test_docker_s_credential_helper(
     command: Command,
     closed_source: DockerRegistry,
@@ -222,6 +224,7 @@ def test_docker_s_credential_helper(
     assert sorted(asked.read_text().split()) == sorted(helpers)  # and not for each repository
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("image")
 def test_a_helper_is_asked_again_where_the_registry_refuses_what_it_said(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]
@@ -245,6 +248,7 @@ echo "$server" >>asked
     assert sorted((command.directory / "asked").read_text().split()) == sorted(2 * addresses)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("realm", ["http://{address}/no-token", "no address"])
 @pytest.mark.usefixtures("image")
 def test_a_registry_that_offers_tokens_which_nobody_gives_gets_the_password_that_it_takes_too(
@@ -271,6 +275,7 @@ def test_a_registry_that_offers_tokens_which_nobody_gives_gets_the_password_that
     assert ran.totals["requests"].get("get token", 0) <= 2
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("image")
 def test_the_auth_file_goes_before_docker(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]

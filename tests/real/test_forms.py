@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.extended
 def test_foreign_layers_are_copied_where_the_source_has_them(
     command: Command, source: DockerRegistry, destination: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

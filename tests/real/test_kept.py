@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from support.command import Command
     from support.docker_registry import DockerRegistry
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 STRANGE = {"x-vendor": {"nested": [1, 2.50, None, "ü", "\u0000"]}, "X-VENDOR": True}
 WASM = "application/vnd.wasm.content.layer.v1+wasm"

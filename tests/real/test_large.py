@@ -15,7 +15,7 @@ from support.sync_process import RunFiles, SyncProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 MIB, GIB = 2**20, 2**30
 MOST_BYTES = 100 * MIB

@@ -89,6 +89,7 @@ def test_skopeo_reads_what_we_write(ends: Ends, repository: str, content: Conten
     assert Skopeo().inspect_raw(target) == image.raw
 
 
+@pytest.mark.extended
 def test_skopeo_reads_names_with_a_repository(ends: Ends, repository: str, content: ContentBuilder) -> None:
     one, other = content.image(), content.index()
     place = f"oci:{ends.here}/many"
@@ -98,6 +99,7 @@ def test_skopeo_reads_names_with_a_repository(ends: Ends, repository: str, conte
     assert skopeo("inspect", "--raw", f"{place}:team/two:x") == other.raw
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("kind", "name"), [("oci", "dir"), ("oci-archive", "file.tar")])
 def test_we_read_what_skopeo_writes(ends: Ends, repository: str, content: ContentBuilder, kind: str, name: str) -> None:
     image = content.index()
@@ -111,6 +113,7 @@ def test_we_read_what_skopeo_writes(ends: Ends, repository: str, content: Conten
     assert Skopeo().inspect_raw(f"{target}:alone") == image.raw
 
 
+@pytest.mark.extended
 def test_one_layout_is_written_by_both(ends: Ends, repository: str, content: ContentBuilder) -> None:
     ours, theirs = content.image(), content.image()
     place = f"oci:{ends.here}/dir"
@@ -124,6 +127,7 @@ def test_one_layout_is_written_by_both(ends: Ends, repository: str, content: Con
     assert ends.copy(place, target, "--all-tags").outcomes == {"copied": 3}
 
 
+@pytest.mark.extended
 def test_a_docker_archive_of_skopeo_arrives_with_its_layers_as_they_lie_there(ends: Ends, repository: str) -> None:
     image, diff_ids = unpackable_image(f"one {repository}", f"two {repository}", f"one {repository}")
     source = ends.push(repository, image, "1.0")

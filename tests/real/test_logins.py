@@ -76,6 +76,7 @@ def log_in(command: Command, host: str, password: str = PASSWORD, *words: str, c
     return run(command, "login", host, "-u", USER, "--password-stdin", *words, password=password, code=code)
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("image")
 def test_a_run_uses_what_login_kept_until_logout(
     command: Command, closed: DockerRegistry, destination: DockerRegistry, repository: str

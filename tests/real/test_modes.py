@@ -91,6 +91,7 @@ def test_a_dry_run_tells_and_changes_nothing(job: Job) -> None:
     assert job.run("--dry-run").outcomes == {"unchanged": len(job.images)}
 
 
+@pytest.mark.extended
 def test_force_writes_every_manifest_again_and_moves_no_blob(job: Job) -> None:
     first = job.run()
     log = AccessLog(job.destination)
@@ -103,6 +104,7 @@ def test_force_writes_every_manifest_again_and_moves_no_blob(job: Job) -> None:
     assert "put upload" not in log.kinds()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_the_list_of_what_is_as_wanted_is_an_images_file(job: Job, form: str) -> None:
     missing = f"{job.source.address}/{job.images[0].repository}:missing"

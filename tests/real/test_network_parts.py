@@ -136,6 +136,7 @@ def test_without_the_right_certificate_the_message_says_so(
     assert says in command.sync(auth, rule, "--retries", 0, code=1).failure
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside ca_file"])
 def test_the_systems_authorities_are_those_of_ssl_cert_file(
     tmp_path: Path,
@@ -209,6 +210,7 @@ def black_hole(address: str, port: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.extended
 def test_of_several_addresses_dead_ones_cost_little(
     command: Command,
     content: ContentBuilder,
@@ -231,6 +233,7 @@ def test_of_several_addresses_dead_ones_cost_little(
     assert_arrived(Client(guarded.url, context=named.client_context()), repository, image)
 
 
+@pytest.mark.extended
 def test_from_an_address_of_our_own(
     command: Command,
     content: ContentBuilder,
@@ -312,6 +315,7 @@ def test_http_3(
     assert_arrived(Client(source.url), f"{repository}-copy", image)
 
 
+@pytest.mark.extended
 def test_headers_that_a_gateway_wants(
     tmp_path: Path,
     command: Command,

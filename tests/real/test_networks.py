@@ -130,6 +130,7 @@ def test_a_proxy_that_refuses_is_named_with_the_cure(
         assert len(proxy.requests()) == 1  # trying again is in vain
 
 
+@pytest.mark.extended
 def test_the_environment_names_the_proxy_of_all_processes(
     command: Command,
     content: ContentBuilder,
@@ -158,6 +159,7 @@ def test_the_environment_names_the_proxy_of_all_processes(
     assert_arrived(destination, repository, images)
 
 
+@pytest.mark.extended
 def test_a_proxy_to_which_the_way_is_encrypted(
     command: Command,
     content: ContentBuilder,

@@ -53,6 +53,7 @@ def test_a_blob_that_is_larger_than_allowed_arrives_in_pieces_that_are_not(
     assert_arrived(destination, repository, image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("size_bytes", [2 * MIB, 24 * MIB])
 def test_a_body_that_is_larger_than_allowed(
     command: Command,
@@ -126,6 +127,7 @@ def test_both_ends_behind_nginx(
     assert ran.totals["bytes_moved"] == index.size_bytes + image.size_bytes
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_nothing_behind_nginx(
     command: Command,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.command import Command
     from support.docker_registry import DockerRegistry
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 
 def test_what_is_missing_is_brought_and_nothing_else(

@@ -123,6 +123,7 @@ def test_one_token_request_for_a_scope_however_many_workers(
     assert [request.status for log in logs for request in log.requests()].count(401) == len(logs)
 
 
+@pytest.mark.extended
 def test_the_number_of_tokens_is_the_same_for_every_number_of_workers(
     pair: Pair, repository: str, content: ContentBuilder
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_service_that_takes_only_a_post_gets_the_password_in_one(
     }
 
 
+@pytest.mark.extended
 def test_identity_tokens_that_are_good_for_one_exchange(pair: Pair, repository: str, content: ContentBuilder) -> None:
     image = content.image()
     pair.push(repository, image)
@@ -197,6 +199,7 @@ def test_a_rerun_asks_only_to_read(pair: Pair, catalogue: dict[str, MadeManifest
     assert ran.totals["requests"]["get token"] == len(names)
 
 
+@pytest.mark.extended
 def test_without_credentials_where_the_service_lets_anybody_in(pair: Pair, catalogue: dict[str, MadeManifest]) -> None:
     assert pair.sync(list(catalogue), {}).outcomes == {"copied": len(catalogue)}
     assert {user for user, _ in pair.asked()} == {None}
@@ -228,6 +231,7 @@ def test_a_user_who_may_not_write_there(pair: Pair, repository: str, content: Co
     assert set(pair.asked().values()) == {1}
 
 
+@pytest.mark.extended
 def test_each_namespace_has_its_own_user(pair: Pair, repository: str, content: ContentBuilder) -> None:
     """Nobody may read the other's namespace, so no mount leads from one into the other: the blob comes by itself."""
     base = content.layer(100_000)
@@ -246,6 +250,7 @@ def test_each_namespace_has_its_own_user(pair: Pair, repository: str, content: C
         assert user == users[scopes[0].split(":")[1].removeprefix("copies/")]["username"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "told_lifetime_s",
     [

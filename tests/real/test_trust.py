@@ -103,11 +103,13 @@ def test_with_the_authority_in_ca_file(crossing: Crossing, tmp_path: Path) -> No
         assert skopeo.inspect_raw(reference) == crossing.image.raw
 
 
+@pytest.mark.extended
 def test_a_ca_file_is_found_beside_the_file_that_names_it(crossing: Crossing) -> None:
     crossing.command.write("certificates/ours.pem", crossing.certificates.authority.read_text())
     assert crossing.run({"ca_file": "certificates/ours.pem"}).outcomes == {"copied": 1}
 
 
+@pytest.mark.extended
 def test_with_the_authority_in_the_system_s_store(crossing: Crossing) -> None:
     crossing.command.environment["SSL_CERT_FILE"] = str(crossing.certificates.authority)
     assert crossing.run(None).outcomes == {"copied": 1}
@@ -121,6 +123,7 @@ def test_with_skip_tls_verify_which_is_loud(crossing: Crossing) -> None:
     crossing.assert_arrived()
 
 
+@pytest.mark.extended
 def test_with_insecure_it_is_still_tls(crossing: Crossing) -> None:
     log = AccessLog(crossing.guarded)
     assert crossing.run(INSECURE).outcomes == {"copied": 1}
@@ -138,6 +141,7 @@ def test_without_the_authority_the_message_names_ca_file(crossing: Crossing) -> 
     assert ran.image["error"]["phase"] == "tls"
 
 
+@pytest.mark.extended
 def test_another_authority_is_not_good_enough(crossing: Crossing, tmp_path: Path) -> None:
     other = make_certificates(tmp_path / "other")
     ran = crossing.run({"ca_file": str(other.authority)}, code=1)
@@ -145,6 +149,7 @@ def test_another_authority_is_not_good_enough(crossing: Crossing, tmp_path: Path
     assert "ca_file" in ran.failure
 
 
+@pytest.mark.extended
 def test_a_ca_file_that_holds_no_certificate(crossing: Crossing) -> None:
     crossing.command.write("notes.txt", "this is no certificate\n")
     ran = crossing.run({"ca_file": "notes.txt"}, code=1)
@@ -152,6 +157,7 @@ def test_a_ca_file_that_holds_no_certificate(crossing: Crossing) -> None:
     assert "PEM" in ran.failure
 
 
+@pytest.mark.extended
 def test_a_certificate_of_another_host(
     command: Command, source: DockerRegistry, repository: str, content: ContentBuilder, tmp_path: Path
 ) -> None:
@@ -191,6 +197,7 @@ def test_plain_http_where_nobody_allowed_it(
     assert log.requests() == []
 
 
+@pytest.mark.extended
 def test_insecure_of_copy_takes_both_kinds(crossing: Crossing) -> None:
     [(origin, target)] = crossing.rule.items()
     hosts = ("--insecure", crossing.plain.address, "--insecure", crossing.guarded.address)

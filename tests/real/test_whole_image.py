@@ -95,6 +95,7 @@ def digests(*manifests: MadeManifest) -> set[str]:
     return {str(made.digest) for made in manifests}
 
 
+@pytest.mark.extended
 def test_what_is_signed_later_arrives_with_the_next_run(
     copy: Copy, listing: EmbeddedRegistry, image: SignedImage, content: ContentBuilder
 ) -> None:
@@ -114,6 +115,7 @@ def test_what_is_signed_later_arrives_with_the_next_run(
     assert copy.run() == {"unchanged": 9}
 
 
+@pytest.mark.extended
 def test_which_are_carried_along(copy: Copy, image: SignedImage) -> None:
     signature, sbom, deep, cosign = (
         digests(made) for made in (image.signature, image.sbom, image.sbom_signature, image.cosign)

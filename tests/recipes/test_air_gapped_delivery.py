@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recipes.conftest import Hosts
     from recipes.recipe import Recipe
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 OUTSIDE, INSIDE = "outside.example.com", "inside.example.com"
 SHOP, SEARCH = "product/shop", "product/search"

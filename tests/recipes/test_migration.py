@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recipes.conftest import Hosts
     from recipes.recipe import Recipe
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 OLD, NEW = "old.example.com", "new.example.com"
 MOVED = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recipes.conftest import Hosts
     from recipes.recipe import Recipe
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 UPSTREAM, MIRROR = "upstream.example.com", "mirror.example.com"
 POSTGRES, NGINX = "library/postgres", "library/nginx"

@@ -8,8 +8,6 @@ import pytest
 from image_syncer.telemetry import logs
 from support.sync_runs import SyncLab
 
-pytest.register_assert_rewrite("registries.stage", "registries.trials")
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -276,6 +276,7 @@ def test_verbs_that_write_nothing(nest: Nest, words: tuple[str, ...], mode: str)
     nest.run(verb, *files, "--report", "report.json", "--log", "run.log", "--debug", *more)
 
 
+@pytest.mark.extended
 def test_verbs_that_look_at_files(nest: Nest) -> None:
     """After a run that failed: what was written is shown, and what would be in force."""
     nest.source.mode = "storage refuses"

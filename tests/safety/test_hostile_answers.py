@@ -443,6 +443,7 @@ def test_a_deep_check_reads_no_refusal_without_end(lab: SyncLab) -> None:
     assert hostile.sent < 40 * MIB
 
 
+@pytest.mark.extended
 @WAYS
 def test_an_upload_whose_answer_has_no_end(lab: SyncLab, small_bytes: int) -> None:
     lab.image(1, layer_bytes=1000)

@@ -74,6 +74,7 @@ def watch(world: World, looker: Looker, settings: WatchSettings, **more: object)
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("runs", [30, pytest.param(1000, marks=pytest.mark.slow)])
 def test_nothing_is_left_behind_by_many_rounds(world: World, runs: int) -> None:
     """Every tenth run copies something, and so has a worker."""
@@ -104,6 +105,7 @@ def test_nothing_is_left_behind_by_many_rounds(world: World, runs: int) -> None:
     assert after[-1]["kib"] - after[0]["kib"] < 6 * 1024, [measures["kib"] for measures in told]
 
 
+@pytest.mark.extended
 def test_quiet_repositories_of_a_catalog_cost_nothing_but_the_list(world: World) -> None:
     names = [f"team/app{number}" for number in range(6)]
     for name in names:

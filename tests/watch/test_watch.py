@@ -141,6 +141,7 @@ def test_a_notification_begins_a_run_of_exactly_the_rules_that_it_is_about(world
         assert watch.wait() == 0
 
 
+@pytest.mark.extended
 def test_what_comes_while_a_run_is_under_way_waits_for_its_end(world: World) -> None:
     world.push("team/app", "v1", layer_bytes=250_000)
     world.push("team/new", "v1")
@@ -184,6 +185,7 @@ def test_a_signal_in_a_run_ends_it_as_it_ends_a_sync(world: World, signals: int)
     assert not world.has("team/app", "v1")
 
 
+@pytest.mark.extended
 def test_a_source_that_is_down_for_a_round_and_back(world: World, hook: Hook) -> None:
     """And a webhook is told of it, with a field from a file, and without its own secret anywhere."""
     secret = "S3cretOfTheHook4711"
@@ -233,6 +235,7 @@ def test_a_single_sync_tells_webhooks_too(world: World, hook: Hook) -> None:
     assert (hook.told[0]["cause"], hook.told[0]["ok"]) == ("command", True)
 
 
+@pytest.mark.extended
 def test_a_push_into_a_catalog_is_looked_at_alone_and_collides_as_in_any_round(world: World) -> None:
     world.push("team-a/app", "v1")
     source, destination = world.source.address, world.destination.address

@@ -12,6 +12,7 @@ from image_syncer.coordinator.load import Load
 from image_syncer.errors import Origin, UnavailableError
 from image_syncer.oci import Digest, Repository
 from image_syncer.planning import Arrival, Job, TargetResult
+from support.own_process import in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,6 +96,7 @@ def test_workers_that_are_gone_have_no_row() -> None:
     assert [(row.number, row.restarts) for row in load.workers([], 2.0, held={}, restarts={8: 1})] == [(8, 1)]
 
 
+@in_own_process
 def test_rows_of_a_large_run_are_cheap() -> None:
     """A run of 512 streams looks four times a second; the bound is ten times what it takes on an idle machine."""
     load = Load()
@@ -105,4 +107,5 @@ def test_rows_of_a_large_run_are_cheap() -> None:
     for look in range(10):
         rows(load, jobs, look / 4)
         load.workers(jobs, look / 4, held={}, restarts=dict.fromkeys(range(8), 0))
-    assert (time.process_time() - began) / 10 < 0.02
+    seconds = (time.process_time() - began) / 10
+    assert seconds < 0.02, f"{seconds:.4f} s for each look"

@@ -60,16 +60,20 @@ RUNS = (
 )
 
 
-def test_what_was_put_in_comes_out() -> None:
-    found = fit_path(RUNS, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
+@pytest.fixture(scope="module")
+def found() -> MeasuredPath:
+    """What is found in the runs: that takes seconds."""
+    return fit_path(RUNS, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
+
+
+def test_what_was_put_in_comes_out(found: MeasuredPath) -> None:
     for name in ("tag", "small", "byte"):
         for part in ("worker_s", "machine_s"):
             assert getattr(getattr(found, name), part) == pytest.approx(getattr(getattr(TRUE, name), part), rel=0.3)
     assert mean_error(found, RUNS, RESOURCES) < 0.05
 
 
-def test_what_was_not_measured_is_foreseen() -> None:
-    found = fit_path(RUNS, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
+def test_what_was_not_measured_is_foreseen(found: MeasuredPath) -> None:
     other = [*images(40, 4, 700 * KIB, name="x", repositories=20), *images(3, 1, 300 * MIB, name="y")]
     expected = measured(TRUE, *other)
     done = simulate(expected.workload, lambda *_: found, RESOURCES, Host(found.cores))
