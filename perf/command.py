@@ -9,20 +9,22 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from perf.baseline import installed_baseline
 from perf.compare import alternate
 from perf.errors import Mistake
-from perf.machine import describe_machine
+from perf.machine import describe_machine, version_of
+from perf.peer import KNOWN_PEERS, PLACEHOLDERS, parse_peer
 from perf.profiling import PROFILERS, profile_once
 from perf.scale import Grid, format_curves, parse_scale, run_scale
-from perf.scenario import load_files, scaled, select
+from perf.scenario import GROUPS, load_files, scaled, select
 from perf.stage.nginx import locate_nginx
 from perf.stage.processes import StageError
 from perf.staging import Stage, check_room, find_directory
+from perf.summary import format_markdown, format_text
 from perf.table import format_machine, format_result
-from perf.tools import OURS, PLACEHOLDERS, Tool, count_streams, image_syncer, is_installed, parse_peer, shell_tool
+from perf.tools import OURS, Tool, count_streams, image_syncer, is_installed, reference
 
 if TYPE_CHECKING:
     from perf.compare import Result
@@ -60,7 +62,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         epilog="placeholders of --peer: " + " ".join(f"{{{name}}}" for name in PLACEHOLDERS),
     )
     add = parser.add_argument
-    add("scenarios", nargs="*", metavar="scenario", help="few_large, few_large:larger, …; default: all; see --list")
+    add("scenarios", nargs="*", metavar="scenario", help="few_large, few_large:larger, peers, …; see --list")
     add("--list", action="store_true", help="say what scenarios there are")
     add("--alone", action="store_true", help="say how fast the servers of the benchmark are with nothing between them")
     add("--runs", type=_positive, default=5, metavar="N", help="counted runs of each tool (default: 5)")
@@ -68,11 +70,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--fraction", type=_fraction, default=1.0, metavar="F", help="so much of each scenario's bytes (default: 1)")
     add("--only", metavar="TOOL,…", help="only these tools, such as image-syncer,skopeo")
     add("--baseline", metavar="REV", action="append", default=[], help="another revision of this repository")
-    add("--peer", metavar="NAME=LINE", action="append", default=[], help="any shell line; see the placeholders below")
+    known = f"{', '.join(KNOWN_PEERS)}, NAME=PATH of one of them, or any shell line; see the placeholders below"
+    add("--peer", metavar="NAME[=LINE]", action="append", default=[], help=known)
     add("--options", metavar="OPTIONS", default="", help="for image-syncer, such as '--workers 2 --streams 8'")
     add("--profile", choices=PROFILERS, help="one more run of image-syncer, profiled: shares of hash, kernel, …")
     add("--scale", nargs="+", metavar="NAME=VALUES", help="workers=1,2,4 streams=1..64 window=256KiB,1MiB")
     add("--json", metavar="FILE", help="write everything here")
+    add("--table", metavar="FILE", help="write a table of all scenarios here, as Markdown")
     add("--plots", metavar="DIR", help="draw pictures into this folder (needs matplotlib)")
     add("--directory", metavar="DIR", help="where content lies (default: /dev/shm)")
     add("--source", choices=("auto", "nginx", "python"), default="auto", help="what serves (default: nginx if there)")
@@ -94,18 +98,22 @@ def _run(options: argparse.Namespace) -> None:
 
         print(render_alone(measure_alone(find_directory(options.directory))))
         return
-    scenarios = [scaled(scenario, options.fraction) for scenario in select(files, options.scenarios)]
     grid = None if options.scale is None else parse_scale(options.scale)
+    scenarios = [
+        scaled(scenario, options.fraction)
+        for scenario in select(files, options.scenarios)
+        if scenario.sources or grid is None
+    ]
     if grid is not None and options.profile:
         raise Mistake("--profile: with --scale there is nothing to profile; give one of the two")
     given = _split_options(options.options, scenarios)
     peers = [parse_peer(text) for text in options.peer]
     directory = find_directory(options.directory)
     _check_places(options)
-    machine = describe_machine()
+    machine = _describe_machine(peers)
     print(format_machine(machine), flush=True)
     document: dict[str, Any] = {
-        "command": shlex.join(sys.argv),
+        "command": _without_folders(shlex.join(sys.argv), peers),
         "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine,
         "runs": options.runs,
@@ -113,6 +121,7 @@ def _run(options: argparse.Namespace) -> None:
         "results": [],
         "scales": [],
     }
+    results: list[Result] = []
     with installed_baseline(options.baseline, given) as baselines:
         document["baselines"] = {tool.name: tool.revision for tool in baselines}
         _check_names(scenarios, [*baselines, *peers], options.only)
@@ -127,17 +136,38 @@ def _run(options: argparse.Namespace) -> None:
             if grid is not None:
                 _scale(scenario, given, grid, directory, options, document)
             else:
-                _compare(scenario, given, [*baselines, *peers], directory, options, document)
+                results.append(_compare(scenario, given, [*baselines, *peers], directory, options))
+                document["results"].append(results[-1].as_data())
+            if options.table:
+                Path(options.table).write_text(format_markdown(results, machine))
             if options.json:  # after each, so that what was measured is not lost with a later failure
                 Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
+    if len(results) > 1:
+        print(f"\n{format_text(results)}", flush=True)
+
+
+def _describe_machine(peers: list[Tool]) -> dict[str, Any]:
+    machine = describe_machine()
+    for tool in peers:
+        if tool.version:
+            machine["programs"][tool.name] = version_of(tool.version) or "unreleased"
+    return machine
+
+
+def _without_folders(command: str, peers: list[Tool]) -> str:
+    """Where somebody keeps a peer's program is of no interest to those who read a result."""
+    for folder in (f"{Path(tool.version[0]).parent}/" for tool in peers if tool.version):
+        command = command.replace(folder, "")
+    return command
 
 
 def _check_places(options: argparse.Namespace) -> None:
-    for path in (options.json, options.plots):
+    for path in (options.json, options.table, options.plots):
         if path and not Path(path).absolute().parent.is_dir():
             raise Mistake(f"{path}: there is no folder {Path(path).parent}")
-    if options.json and Path(options.json).is_dir():
-        raise Mistake(f"--json {options.json}: this is a folder; give the name of a file")
+    for name, path in (("--json", options.json), ("--table", options.table)):
+        if path and Path(path).is_dir():
+            raise Mistake(f"{name} {path}: this is a folder; give the name of a file")
     if options.plots and Path(options.plots).exists() and not Path(options.plots).is_dir():
         raise Mistake(f"--plots {options.plots}: this is no folder")
     if options.source == "nginx" and locate_nginx() is None:
@@ -154,6 +184,8 @@ def _list(files: dict[str, ScenarioFile]) -> None:
         for variant, scenario in file.variants.items():
             if variant:
                 print(f"  {scenario.name}{' (only where it is named)' if scenario.on_demand else ''}")
+    for name, scenarios in GROUPS.items():
+        print(f"{name:16} {', '.join(scenarios)}")
 
 
 def _split_options(text: str, scenarios: list[Scenario]) -> list[str]:
@@ -173,17 +205,20 @@ def _compare(
     extra: list[Tool],
     directory: Path,
     options: argparse.Namespace,
-    document: dict[str, Any],
-) -> None:
+) -> Result:
     given = [*scenario.options, *more]
     ours = image_syncer(options=given)
     tools, left_out = [ours], []
-    for name, line in scenario.peers.items():
+    for name, command in scenario.peers.items():
+        if name in {tool.name for tool in extra}:
+            continue
         if is_installed(name.partition("+")[0]):
-            tools.append(shell_tool(name, line, pushes_manifests=not name.startswith("curl"), essential=False))
+            delivers: Literal["images", "blobs"] = "blobs" if name.startswith("curl") else "images"
+            tools.append(Tool(name, command, delivers=delivers, essential=False))
         else:
             left_out.append(f"{name} is not installed")
-    tools += extra
+    tools += [tool for tool in extra if scenario.sources or tool.has_help]
+    tools += [reference(name, command) for name, command in scenario.references.items()]
     if options.only:
         tools = _only(tools, options.only)
     with Stage(scenario, directory, source_kind=options.source) as stage:
@@ -199,17 +234,19 @@ def _compare(
         if options.profile:
             result.shares[OURS] = profile_once(stage, ours, options.profile, count_streams(given))
     print(f"\n{format_result(result)}", flush=True)
-    document["results"].append(result.as_data())
     if options.plots:
         _draw_result(result, Path(options.plots))
+    return result
 
 
 def _check_names(scenarios: list[Scenario], extra: list[Tool], only: str | None) -> None:
-    names = [OURS, *dict.fromkeys(name for scenario in scenarios for name in scenario.peers)]
-    names += [tool.name for tool in extra]
-    for name in names:
-        if names.count(name) > 1:
+    given = [tool.name for tool in extra]
+    references = [name for scenario in scenarios for name in scenario.references]
+    for name in given:
+        if given.count(name) > 1 or name in (OURS, *references):
             raise Mistake(f"two tools are called {name}; give the peer another name")
+    peers = [name for scenario in scenarios for name in scenario.peers]
+    names = list(dict.fromkeys([OURS, *peers, *given, *references]))
     for name in only.split(",") if only else ():
         if name not in names:
             raise Mistake(f"--only {name}: there is no such tool; there are {', '.join(names)}")

@@ -51,10 +51,11 @@ def derive(measured: Measurement, wanted: Wanted, destinations: int, *, moves: b
     figures = {
         "wall_s": measured.wall_s,
         "cpu_s": measured.cpu_s,
-        "cpu_us_per_tag": measured.cpu_s / (wanted.images * destinations) * 1e6,
         "switches": float(measured.switches),
         "requests": float(sum(measured.requests.values()) or count_requests(measured.arrived)),
     }
+    if wanted.images:
+        figures["cpu_us_per_tag"] = measured.cpu_s / (wanted.images * destinations) * 1e6
     if "refused 429" in measured.arrived:
         figures["refused"] = float(measured.arrived["refused 429"])
     if moves:

@@ -10,8 +10,12 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["describe_machine", "sha256_s_per_gb"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["describe_machine", "sha256_s_per_gb", "version_of"]
 
 _PIECE_BYTES = 256 * 1024
 _PIECES = 1024
@@ -19,7 +23,7 @@ _TRIES = 3
 _VERSION = re.compile(r"\d+\.[\w.+-]+")
 
 
-def describe_machine() -> dict[str, object]:
+def describe_machine() -> dict[str, Any]:
     """Processor, kernel, memory, programs, and what sha256 alone costs; takes about a second."""
     import pycurl
 
@@ -42,7 +46,7 @@ def describe_machine() -> dict[str, object]:
                 "nginx": ["nginx", "-v"],
                 "docker-registry": ["docker-registry", "--version"],
             }.items()
-            if (version := _version(command))
+            if (version := version_of(command))
         },
     }
 
@@ -79,7 +83,8 @@ def _read(path: str) -> str:
         return ""
 
 
-def _version(command: list[str]) -> str:
+def version_of(command: Sequence[str]) -> str:
+    """The first version that a command writes; empty where it writes none, or is not installed."""
     program = shutil.which(command[0]) or shutil.which(command[0], path="/usr/sbin:/usr/local/sbin")
     if program is None:
         return ""

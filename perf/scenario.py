@@ -2,7 +2,7 @@
 
 A file in `perf/scenarios/` is a scenario: its docstring says what it stands for, and `VARIANTS` holds one or more
 `Scenario`s by name. `few_large` on the command line is the file's variants that are not `on_demand`;
-`few_large:larger` is that one.
+`few_large:larger` is that one, and the name of a group is all of its scenarios.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perf.task import Task
 
 __all__ = [
+    "GROUPS",
     "Destination",
     "Scenario",
     "ScenarioFile",
@@ -40,8 +41,24 @@ POOL_SHARE = 1 / 10
 """Of the layers that come from the pool, this part is distinct (the stage's `LAYERS_A_SHARE`)."""
 ROOM_MARGIN = 1.05
 
-Peer = Callable[["Task"], str]
-"""The shell line by which a peer does a task."""
+GROUPS = {
+    "peers": (
+        "few_large",
+        "many_small:200",
+        "many_small",
+        "middle_blobs",
+        "docker_registry:unchanged",
+        "docker_registry:small",
+        "docker_registry:large",
+        "one_small_image",
+        "docker_registry:tls",
+        "start_up",
+    )
+}
+"""Scenarios that make one table. Peers of their own stay out: its columns are the tools that `--peer` names."""
+
+Peer = Callable[["Task"], list[str]]
+"""The argument list by which a peer does a task."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class Destination:
     refuse_429: tuple[int, float] | None = None
     """Requests a second that are answered, and the Retry-After of the others in seconds."""
     holds: bool = False
-    """It has all manifests of the (first) source already."""
+    """It has all images of the (first) source already."""
     registry: bool = False
     """Debian's docker-registry instead of the sink."""
 
@@ -84,12 +101,14 @@ class WideArea:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One piece of work: every source is copied to every destination."""
+    """One piece of work: every source is copied to every destination. Without sources, tools write their `--help`."""
 
     sources: tuple[Source, ...]
     destinations: tuple[Destination, ...] = (Destination(),)
     peers: Mapping[str, Peer] = field(default_factory=dict)
     """Other tools that can do it, by name: what they are run with."""
+    references: Mapping[str, Peer] = field(default_factory=dict)
+    """Commands that copy nothing, by name: the least that a run can cost."""
     wide_area: WideArea | None = None
     options: tuple[str, ...] = ()
     """For image-syncer, before those of the command line."""
@@ -97,6 +116,8 @@ class Scenario:
     """A run that takes longer has failed."""
     on_demand: bool = False
     """Only run where it is named with its variant."""
+    work: str = ""
+    """A few words for a table of many scenarios."""
     name: str = ""
     """File and variant; filled in when it is loaded."""
 
@@ -139,10 +160,13 @@ def select(files: Mapping[str, ScenarioFile], names: list[str]) -> list[Scenario
     """
     chosen: list[Scenario] = []
     for name in names or sorted(files):
+        if name in GROUPS:
+            chosen += [replace(scenario, peers={}) for scenario in select(files, list(GROUPS[name]))]
+            continue
         file_name, _, variant = name.partition(":")
         file = files.get(file_name)
         if file is None:
-            raise Mistake(f"there is no scenario {file_name!r}; there are: {', '.join(sorted(files))}")
+            raise Mistake(f"there is no scenario {file_name!r}; there are: {', '.join([*sorted(files), *GROUPS])}")
         if variant and variant not in file.variants:
             there = ", ".join(f"{file_name}:{known}" for known in file.variants if known) or "none"
             raise Mistake(f"{file_name} has no variant {variant!r}; there are: {there}")
@@ -184,7 +208,8 @@ def estimate_bytes(spec: ContentSpec) -> int:
         layer = median * math.exp(sigma**2 / 2)  # the mean of a log-normal distribution
     images = spec.repositories * spec.tags
     own = images * (spec.layers - spec.shared_layers)
-    distinct = own * (1 - spec.shared_fraction) + own * spec.shared_fraction * POOL_SHARE + spec.shared_layers
+    distinct = own * (1 - spec.shared_fraction) + own * spec.shared_fraction * POOL_SHARE
+    distinct += spec.shared_layers * spec.bases
     return round(distinct * layer + images * 12288)  # manifest, config and tag take a page each
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+import hashlib
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -33,7 +33,6 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs that every Linux has
 SPOILED = ("broken uploads", "missing blobs", "wrong sizes")
 """Counts of a sink that are not there after a good run."""
 _GB = 1e9
-_TIMEOUT_S = 60.0
 
 
 def find_directory(given: str | None) -> Path:
@@ -103,7 +102,9 @@ class Stage:
             content = build_content(source.content, self.folder / f"content{number}")
             self._contents.append((content, list_blobs(content)))
             if source.registry:
-                place = self._stack.enter_context(servers.registry(holds=content, directory=self.folder))
+                place = self._stack.enter_context(
+                    servers.registry(tls=source.tls, holds=content, directory=self.folder)
+                )
             else:
                 # nginx does neither of these: where it was asked for, ours serves all the same.
                 limits = source.auth or source.bytes_per_s
@@ -146,24 +147,27 @@ class Stage:
         return path.place
 
     def _destination(self, destination: Destination) -> AbstractContextManager[Place]:
+        holds = self._contents[0][0] if destination.holds else None
         if destination.registry:
-            return servers.registry(directory=self.folder)
+            return servers.registry(tls=destination.tls, holds=holds, directory=self.folder)
         return servers.sink(
             tls=destination.tls,
             auth=destination.auth,
             bytes_per_s=destination.bytes_per_s,
             refuse_429=destination.refuse_429,
-            holds=self._contents[0][0] if destination.holds else None,
+            holds=holds,
         )
 
     def check(self, task: Task, tool: Tool, measured: Measurement) -> None:
         """Counts what the destinations were given into `measured`. Raises Mistake where it is not what was to arrive.
 
-        Cheap: the sinks count while they take; a docker-registry, which has checked digests itself, is asked for tags.
+        Cheap: the sinks count while they take; a docker-registry, which has checked blobs itself, is asked for tags.
         """
+        if tool.delivers == "nothing":
+            return
         for number, (place, destination) in enumerate(zip(self._taking, self.scenario.destinations, strict=True)):
             if destination.registry:
-                if tool.pushes_manifests:
+                if tool.delivers == "images":
                     self._check_tags(place, tool)
                 continue
             counted = servers.counts(place)
@@ -179,12 +183,12 @@ class Stage:
     def _check_tags(self, place: Place, tool: Tool) -> None:
         space = ["" if len(self._contents) == 1 else f"from{number}/" for number in range(len(self._contents))]
         wanted = [
-            (prefix + repository, tag)
+            (f"{prefix}{repository}", tag, content.root / "v2" / repository / "manifests" / tag)
             for prefix, (content, _) in zip(space, self._contents, strict=True)
             for repository, tags in content.tags.items()
             for tag in tags
         ]
-        if missing := _count_missing(place.address, wanted):
+        if missing := _count_missing(place, wanted):
             raise Mistake(f"{tool.name} ended well, but {missing} of {len(wanted)} tags are not at the destination")
 
 
@@ -196,20 +200,20 @@ def _check_counts(counted: dict[str, int], task: Task, tool: Tool, number: int) 
         findings.append(f"{placed} of {wanted.placed_blobs} blobs arrived")
     if counted.get("blob bytes", 0) < wanted.distinct_bytes:
         findings.append(f"{counted.get('blob bytes', 0)} of {wanted.distinct_bytes} bytes arrived")
-    if tool.pushes_manifests and counted.get("manifests", 0) < wanted.images:
+    if tool.delivers == "images" and counted.get("manifests", 0) < wanted.images:
         findings.append(f"{counted.get('manifests', 0)} of {wanted.images} manifests arrived")
     if findings:
         raise Mistake(f"{tool.name} ended well, but at destination {number}: {', '.join(findings)}")
 
 
-def _count_missing(address: str, wanted: list[tuple[str, str]]) -> int:
-    """How many of the (repository, tag) a registry without TLS and passwords does not have."""
-    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
-    missing = 0
-    for repository, tag in wanted:
+def _count_missing(place: Place, wanted: list[tuple[str, str, Path]]) -> int:
+    """How many of the (repository, tag, file of the manifest) a registry without passwords does not have like that."""
+    connection, missing = servers.connect(place), 0
+    for repository, tag, manifest in wanted:
         connection.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFEST_TYPE})
         answer = connection.getresponse()
         answer.read()
-        missing += answer.status != http.client.OK
+        digest = f"sha256:{hashlib.sha256(manifest.read_bytes()).hexdigest()}"
+        missing += answer.headers["Docker-Content-Digest"] != digest
     connection.close()
     return missing

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perf.compare import Comparison, Result
     from perf.noise import Spread
 
-__all__ = ["format_machine", "format_result", "format_rows"]
+__all__ = ["format_machine", "format_ratio", "format_result", "format_rows"]
 
 MIB = 2**20
 _SCALE = {"bytes_per_s": 1e6, "peak_bytes": MIB, "coordinator_bytes": MIB, "worker_bytes": MIB}
@@ -47,7 +47,7 @@ def format_result(result: Result) -> str:
         cells = [
             _cell(figure, spreads[name].get(figure), counted_there=_counted_there(result, name)) for figure in figures
         ]
-        rows.append([name, *cells, *(_ratio(name, compared.get(figure)) for figure in COMPARED)])
+        rows.append([name, *cells, *(format_ratio(name, compared.get(figure)) for figure in COMPARED)])
     lines = [f"{result.scenario.name}: {_describe(result)}", *format_rows([head, *rows])]
     lines += [f"  left out: {text}" for text in result.left_out]
     for name, shares in result.shares.items():
@@ -103,7 +103,8 @@ def _cell(figure: str, spread: Spread | None, *, counted_there: bool) -> str:
     return text
 
 
-def _ratio(name: str, compared: Comparison | None) -> str:
+def format_ratio(name: str, compared: Comparison | None) -> str:
+    """A tool by image-syncer, and whether that means anything."""
     if compared is None:
         return "1" if name == OURS else "–"
     mark = {"tie": " tie", "?": " ?"}.get(compared.verdict, "")
@@ -113,8 +114,9 @@ def _ratio(name: str, compared: Comparison | None) -> str:
 def _describe(result: Result) -> str:
     wanted = result.wanted
     runs = max(len(taken) for taken in result.runs.values())
+    median = f"median of {runs} run{'s' if runs > 1 else ''} [smallest–largest]"
+    if not wanted.images:
+        return f"nothing is copied; {median}"
     places = "; ".join(f"{name}: {kind}" for name, kind in result.kinds.items())
-    return (
-        f"{wanted.images:,} images, {wanted.distinct_blobs:,} distinct blobs, {wanted.distinct_bytes / 1e9:.3g} GB;"
-        f" median of {runs} run{'s' if runs > 1 else ''} [smallest–largest]\n  {places}"
-    )
+    size = f"{wanted.distinct_blobs:,} distinct blobs, {wanted.distinct_bytes / 1e9:.3g} GB"
+    return f"{wanted.images:,} images, {size}; {median}\n  {places}"

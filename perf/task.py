@@ -47,6 +47,7 @@ class Copy:
     destination: Place
     target: str
     """The repository at the destination."""
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def write_task(
         for repository in content.repositories:
             targets = [f"{destination.address}/{space}{repository}" for destination in destinations]
             images[f"{place.address}/{repository}"] = targets
-            copies += [Copy(place, repository, destination, f"{space}{repository}") for destination in destinations]
+            tags = content.tags[repository]
+            copies += [Copy(place, repository, there, f"{space}{repository}", tags) for there in destinations]
         for destination in destinations:
             urls = [f"{_url(place)}/v2/", f"{_url(destination)}/v2/{space}"]
             lines += [f"{urls[0]}{b.repository} {urls[1]}{b.repository} {b.digest} {b.size}\n" for b in blobs]

@@ -1,16 +1,16 @@
-"""The tools that are compared: image-syncer itself, another revision of it, skopeo, curl, and any shell line."""
+"""The tools that are compared: image-syncer, another revision of it, regsync, crane, skopeo and curl."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
-import re
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from perf.errors import Mistake
 
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OURS",
-    "PLACEHOLDERS",
     "ROOT",
     "Tool",
+    "bare_python",
+    "bash",
     "count_streams",
+    "crane_copy",
     "curl_pipes",
     "curl_pipes_verified",
-    "fill_in",
     "image_syncer",
     "is_installed",
-    "parse_peer",
-    "shell_tool",
+    "python_imports",
+    "reference",
+    "regsync_once",
     "skopeo_sync",
 ]
 
@@ -40,24 +42,15 @@ OURS = "image-syncer"
 """The tool that all others are compared with: the checkout."""
 CURL_PIPE = ROOT / "perf" / "peers" / "curl_pipe.sh"
 
+REGSYNC_IMAGES = 4
+"""At once. More, or more than three requests a registry, take more CPU and on two cores hardly less time."""
+CRANE_IMAGES = 4
+"""At once, as without the option (0.21 says otherwise in its help). More take as much of both."""
+CRANE_REPOSITORIES = 4
+"""At once, each by a process of its own."""
+
 _DEFAULT_STREAMS = 16
 _MOST_WORKERS = 8
-_PLACEHOLDER = re.compile(r"(?<!\$)\{(?P<name>[a-z_]+)\}")
-_NAME = re.compile(r"[\w.+-]+")
-
-PLACEHOLDERS = {
-    "source": "address of the (first) source, host:port",
-    "destination": "address of the (first) destination",
-    "repository": "the (first) repository, such as bench/r0000",
-    "sources": "all of them, with blanks between; so for the next two",
-    "destinations": "",
-    "repositories": "",
-    "auth": "the file that image-syncer gets as --auth",
-    "images": "the file that image-syncer gets as --images",
-    "blobs": "a file with a line for each blob: source URL of its repository, destination URL, digest, size",
-    "streams": "how many blobs image-syncer has in flight at most",
-    "folder": "an empty folder for this run",
-}
 
 
 @dataclass(frozen=True)
@@ -69,8 +62,12 @@ class Tool:
     pythonpath: str | None = None
     revision: str | None = None
     """The commit, of a baseline."""
+    version: Sequence[str] = ()
+    """The command that says it, where there is one."""
     has_report: bool = False
-    pushes_manifests: bool = True
+    has_help: bool = False
+    """Where nothing is to be copied, its command writes `--help`."""
+    delivers: Literal["images", "blobs", "nothing"] = "images"
     essential: bool = True
     """Where it fails, so does everything; else it is left out, with the reason."""
 
@@ -99,28 +96,88 @@ def image_syncer(
     """The checkout at `root`, run by `python` as a user would run it, with its two files and a report."""
 
     def command(task: Task) -> list[str]:
+        program = [python, "-m", "image_syncer_cli"]
+        if not task.copies:
+            return [*program, "--help"]
         files = ["--auth", str(task.auth), "--images", str(task.images), "--report", str(tool.report(task))]
-        return [python, "-m", "image_syncer_cli", "sync", *files, "--quiet", "--no-progress", *options]
+        return [*program, "sync", *files, "--quiet", "--no-progress", *options]
 
-    path = os.pathsep.join([str(root / "engine"), str(root / "cli")])
-    tool = Tool(name, command, path, revision, has_report=True)
+    tool = Tool(name, command, _pythonpath(root), revision, has_report=True, has_help=True)
     return tool
 
 
-def shell_tool(
-    name: str, line: Callable[[Task], str], *, pushes_manifests: bool = True, essential: bool = True
-) -> Tool:
-    """A tool that is a line of shell; bash, because a pipe that breaks has to be seen."""
-
-    def command(task: Task) -> list[str]:
-        return ["bash", "-euo", "pipefail", "-c", line(task)]
-
-    return Tool(name, command, pushes_manifests=pushes_manifests, essential=essential)
+def reference(name: str, command: Callable[[Task], list[str]]) -> Tool:
+    """What copies nothing, in the environment of the checkout's Python."""
+    return Tool(name, command, _pythonpath(ROOT), delivers="nothing", essential=False)
 
 
-def skopeo_sync(task: Task) -> str:
+def _pythonpath(root: Path) -> str:
+    return os.pathsep.join([str(root / "engine"), str(root / "cli")])
+
+
+def bare_python(_: Task) -> list[str]:
+    """The interpreter that runs image-syncer, with nothing to do."""
+    return [sys.executable, "-c", "pass"]
+
+
+def python_imports(_: Task) -> list[str]:
+    """The same, importing what image-syncer cannot do without."""
+    return [sys.executable, "-c", "import asyncio, uvloop, pycurl, orjson, click"]
+
+
+def bash(line: str) -> list[str]:
+    """bash, because a pipe that breaks has to be seen."""
+    return ["bash", "-euo", "pipefail", "-c", line]
+
+
+def _in_turn(commands: list[list[str]]) -> list[str]:
+    """One command without a shell, which would be counted."""
+    return commands[0] if len(commands) == 1 else bash("\n".join(map(shlex.join, commands)))
+
+
+def regsync_once(task: Task, program: str = "regsync") -> list[str]:
+    """`regsync once`, with an entry for each tag: it does the tags of a repository one by one, and entries at once."""
+    places = {place.address: place for copy in task.copies for place in (copy.source, copy.destination)}
+    configuration = {
+        "version": 1,
+        "creds": [
+            {"registry": address, "tls": "disabled" if place.ca_file is None else "enabled"}
+            for address, place in places.items()
+        ],
+        "defaults": {"parallel": REGSYNC_IMAGES},
+        "sync": [
+            {
+                "source": f"{copy.source.address}/{copy.repository}:{tag}",
+                "target": f"{copy.destination.address}/{copy.target}:{tag}",
+                "type": "image",
+            }
+            for copy in task.copies
+            for tag in copy.tags
+        ],
+    }
+    path = task.folder / "regsync.yml"
+    path.write_text(json.dumps(configuration))  # which is YAML too
+    return [program, "once", "--config", str(path), "--verbosity", "warn"]
+
+
+def crane_copy(task: Task, program: str = "crane") -> list[str]:
+    """`crane copy --all-tags` for each repository and destination, some of them at once."""
+    plain = any(place.ca_file is None for copy in task.copies for place in (copy.source, copy.destination))
+    command = [program, "copy", "--all-tags", "--jobs", str(CRANE_IMAGES), *(["--insecure"] if plain else [])]
+    places = [
+        [f"{copy.source.address}/{copy.repository}", f"{copy.destination.address}/{copy.target}"]
+        for copy in task.copies
+    ]
+    if len(places) == 1:
+        return [*command, *places[0]]
+    path = task.folder / "crane.txt"
+    path.write_text("".join(f"{' '.join(pair)}\n" for pair in places))
+    return bash(f"xargs -P {CRANE_REPOSITORIES} -n 2 {shlex.join(command)} < {shlex.quote(str(path))}")
+
+
+def skopeo_sync(task: Task, program: str = "skopeo") -> list[str]:
     """All tags of each repository, manifests as they are; once for each repository and destination, one by one."""
-    lines = []
+    commands = []
     for copy in task.copies:
         options = ["--src", "docker", "--dest", "docker", "--all", "--preserve-digests"]
         options += [
@@ -129,21 +186,21 @@ def skopeo_sync(task: Task) -> str:
         ]
         parent = copy.target.rpartition("/")[0]  # skopeo adds the last part of the source's name
         places = [f"{copy.source.address}/{copy.repository}", f"{copy.destination.address}/{parent}".rstrip("/")]
-        lines.append(shlex.join(["skopeo", "sync", *options, *places]))
-    return "\n".join(lines)
+        commands.append([program, "sync", *options, *places])
+    return _in_turn(commands)
 
 
-def curl_pipes(task: Task) -> str:
+def curl_pipes(task: Task) -> list[str]:
     """GET | PUT of every blob, as many in flight as image-syncer has; no manifests, no digests, nothing twice.
 
     The kernel's pipe between two curls is their ring. What it costs to start three processes a blob is part of it.
     """
-    return f"xargs -P {task.streams} -n 4 bash {shlex.quote(str(CURL_PIPE))} < {shlex.quote(str(task.blobs))}"
+    return bash(f"xargs -P {task.streams} -n 4 bash {shlex.quote(str(CURL_PIPE))} < {shlex.quote(str(task.blobs))}")
 
 
-def curl_pipes_verified(task: Task) -> str:
+def curl_pipes_verified(task: Task) -> list[str]:
     """The same, with `tee` and `sha256sum` between the two curls: the work that image-syncer does."""
-    return f"VERIFY=1 {curl_pipes(task)}"
+    return ["env", "VERIFY=1", *curl_pipes(task)]
 
 
 def count_streams(options: Sequence[str]) -> int:
@@ -160,41 +217,6 @@ def count_streams(options: Sequence[str]) -> int:
     streams = workers * int(given.get("--streams", _DEFAULT_STREAMS))
     proc = given.get("--proc", given.get("-p"))
     return min(streams, int(proc)) if proc is not None else streams
-
-
-def parse_peer(text: str) -> Tool:
-    """`name=shell line`. Raises Mistake where it is not that, or names a placeholder that is not there."""
-    name, equals, line = text.partition("=")
-    if not equals or not _NAME.fullmatch(name) or not line.strip():
-        raise Mistake(f"--peer {text!r}: write 'name=shell line', with letters, digits, '.', '+' and '-' in the name")
-    if name == OURS:
-        raise Mistake(f"--peer: {OURS} is the checkout's own name; give the peer another")
-    for found in _PLACEHOLDER.finditer(line):
-        if found["name"] not in PLACEHOLDERS:
-            there = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
-            raise Mistake(f"--peer {name}: {found.group()} is no placeholder; there are {there}")
-    return shell_tool(name, lambda task: fill_in(line, task))
-
-
-def fill_in(line: str, task: Task) -> str:
-    """The line with its placeholders filled in, quoted for the shell; `${name}` is the shell's and stays."""
-    sources = [place.address for place in task.sources]
-    destinations = [place.address for place in task.destinations]
-    repositories = list(dict.fromkeys(copy.repository for copy in task.copies))
-    values = {
-        "source": sources[0],
-        "destination": destinations[0],
-        "repository": repositories[0],
-        "sources": " ".join(sources),
-        "destinations": " ".join(destinations),
-        "repositories": " ".join(repositories),
-        "auth": shlex.quote(str(task.auth)),
-        "images": shlex.quote(str(task.images)),
-        "blobs": shlex.quote(str(task.blobs)),
-        "streams": str(task.streams),
-        "folder": shlex.quote(str(task.folder)),
-    }
-    return _PLACEHOLDER.sub(lambda found: values[found["name"]], line)
 
 
 def is_installed(name: str) -> bool:

@@ -14,6 +14,7 @@ MIB = 2**20
 VARIANTS = {
     "": Scenario(
         sources=(Source(ContentSpec(tags=4, layers=1, layer_bytes=256 * MIB)),),
+        work="4 × 256 MiB",
         peers={"skopeo": skopeo_sync, "curl": curl_pipes, "curl+sha256": curl_pipes_verified},
     ),
     "larger": Scenario(

@@ -55,7 +55,9 @@ class ContentSpec:
     log_normal: tuple[float, float] | None = None
     """Median in bytes and sigma; then `layer_bytes` counts for nothing."""
     shared_layers: int = 0
-    """Of the layers, so many are bases: the same ones in all images."""
+    """Of the layers, so many are bases: the same ones in all images with the same base."""
+    bases: int = 1
+    """How many sets of shared layers there are; image after image takes the next one."""
     shared_fraction: float = 0.0
     """Or: this part of all layers comes from a common pool, in which each layer is used about ten times."""
     seed: int = 7
@@ -158,7 +160,7 @@ def build_content(spec: ContentSpec, root: Path) -> Content:
     """
     builder = _Builder(spec, root)
     names = [(f"bench/r{number:04}", f"v{tag:05}") for number in range(spec.repositories) for tag in range(spec.tags)]
-    bases = [builder.new_layer() for _ in range(spec.shared_layers)]
+    bases = [[builder.new_layer() for _ in range(spec.shared_layers)] for _ in range(spec.bases)]
     own = spec.layers - spec.shared_layers
     slots = round(len(names) * own * spec.shared_fraction)
     pool = [builder.new_layer() for _ in range(max(own, math.ceil(slots / LAYERS_A_SHARE)) if slots else 0)]
@@ -167,7 +169,7 @@ def build_content(spec: ContentSpec, root: Path) -> Content:
         # Shares are dealt evenly over the images, so that any part of the catalog is like the whole.
         from_pool = round(done * own * spec.shared_fraction) - given
         given += from_pool
-        layers = [*bases, *builder.chance.sample(pool, from_pool)]
+        layers = [*bases[(done - 1) % spec.bases], *builder.chance.sample(pool, from_pool)]
         layers += [builder.new_layer() for _ in range(own - from_pool)]
         builder.add_image(repository, tag, layers)
     return _finish(builder, len(names))

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from perf.stage.certificates import Certificates
     from perf.stage.content import Content
 
-__all__ = ["Place", "counts", "registry", "reset", "sink", "source"]
+__all__ = ["Place", "connect", "counts", "registry", "reset", "sink", "source"]
 
 Auth = Literal["basic", "bearer"]
 
 TIMEOUT_S = 30.0
-"""How long a server may take to answer its first request."""
+"""How long a server may take to answer a request."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,16 @@ def _place(address: str, pid: int, certificates: Certificates | None, auth: Auth
     )
 
 
-def _ask(place: Place, method: str, path: str) -> bytes:
-    connection: http.client.HTTPConnection
+def connect(place: Place) -> http.client.HTTPConnection:
+    """A connection to a server, over TLS where it speaks that."""
     if place.ca_file is None:
-        connection = http.client.HTTPConnection(place.address, timeout=TIMEOUT_S)
-    else:
-        trust = ssl.create_default_context(cafile=str(place.ca_file))
-        connection = http.client.HTTPSConnection(place.address, timeout=TIMEOUT_S, context=trust)
+        return http.client.HTTPConnection(place.address, timeout=TIMEOUT_S)
+    trust = ssl.create_default_context(cafile=str(place.ca_file))
+    return http.client.HTTPSConnection(place.address, timeout=TIMEOUT_S, context=trust)
+
+
+def _ask(place: Place, method: str, path: str) -> bytes:
+    connection = connect(place)
     try:
         connection.request(method, path)
         return connection.getresponse().read()

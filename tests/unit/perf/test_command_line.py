@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from perf.command import main
 from perf.errors import Mistake
+from perf.peer import KNOWN_PEERS, PLACEHOLDERS, parse_peer
 from perf.scale import parse_scale
 from perf.stage.content import ContentSpec, build_content
 from perf.stage.servers import Place
 from perf.task import list_blobs, write_task
-from perf.tools import PLACEHOLDERS, count_streams, curl_pipes, image_syncer, parse_peer, skopeo_sync
+from perf.tools import count_streams, crane_copy, curl_pipes, image_syncer, regsync_once, skopeo_sync
 
 
 def place(address: str, **known) -> Place:
@@ -95,22 +98,83 @@ def test_every_placeholder_can_be_filled_in(task) -> None:
     assert "{" not in line
 
 
-@pytest.mark.parametrize("text", ["crane", "=x", "a b=x", "crane= ", "image-syncer=x", "crane=copy {sourse}"])
+@pytest.mark.parametrize(
+    "text", ["oras", "=x", "a b=x", "crane= ", "image-syncer=x", "crane=copy {sourse}", "crane=/no/such/crane"]
+)
 def test_a_peer_that_is_none_is_a_mistake(text) -> None:
     with pytest.raises(Mistake, match="--peer"):
         parse_peer(text)
 
 
+@pytest.mark.parametrize("name", KNOWN_PEERS)
+def test_a_known_program_needs_no_line_wherever_it_lies(name, task, tmp_path, monkeypatch) -> None:
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    for text in (name, f"{name}={program}", f"{name}=./{name}", f"old={program}"):
+        tool = parse_peer(text)
+        assert tool.name == text.partition("=")[0]
+        assert str(program) in shlex.join(tool.command(task))
+        assert tool.command(replace(task, copies=())) == [str(program), "--help"]
+        assert tool.version[0] == str(program)
+    assert parse_peer(f"{name}={name} copy {{source}}").command(task)[0] == "bash"
+
+
+def test_a_known_program_that_is_not_installed_is_a_mistake(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Mistake, match="--peer crane: there is no program crane"):
+        parse_peer("crane")
+
+
 # What a task becomes
 
 
+def test_regsync_gets_an_entry_for_each_tag_and_destination(task) -> None:
+    command = regsync_once(task)
+    configuration = json.loads(Path(command[command.index("--config") + 1]).read_text())
+    assert len(configuration["sync"]) == len(task.copies) * 2
+    assert configuration["sync"][-1] == {
+        "source": "127.0.0.1:5001/bench/r0001:v00001",
+        "target": "127.0.0.1:6001/from1/bench/r0001:v00001",
+        "type": "image",
+    }
+    assert {entry["registry"]: entry["tls"] for entry in configuration["creds"]} == {
+        "127.0.0.1:5000": "disabled",
+        "127.0.0.1:5001": "disabled",
+        "127.0.0.1:6000": "disabled",
+        "127.0.0.1:6001": "enabled",
+    }
+    assert "geheim" not in json.dumps(configuration)
+
+
+def test_crane_copies_all_tags_of_several_repositories_at_once(task) -> None:
+    line = crane_copy(task)[-1]
+    assert " crane copy --all-tags " in line
+    assert " --insecure " in line
+    pairs = (task.folder / "crane.txt").read_text().splitlines()
+    assert len(pairs) == len(task.copies)
+    assert pairs[-1] == "127.0.0.1:5001/bench/r0001 127.0.0.1:6001/from1/bench/r0001"
+
+
+def test_one_repository_needs_no_shell(task, tmp_path) -> None:
+    one = replace(task, copies=task.copies[-1:])
+    assert [command(one)[0] for command in (crane_copy, skopeo_sync, regsync_once)] == ["crane", "skopeo", "regsync"]
+    trusted = place("127.0.0.1:6002", ca_file=tmp_path / "ca.pem")
+    assert "--insecure" in crane_copy(one)
+    assert "--insecure" not in crane_copy(
+        replace(task, copies=(replace(task.copies[0], source=trusted, destination=trusted),))
+    )
+
+
 def test_each_repository_goes_to_each_destination_in_the_name_space_of_its_source(task) -> None:
-    lines = skopeo_sync(task).splitlines()
+    lines = skopeo_sync(task)[-1].splitlines()
     assert len(lines) == len(task.copies) == 2 * 2 * 2
     assert lines[-1].endswith(
         "--src-tls-verify=false --dest-tls-verify=true 127.0.0.1:5001/bench/r0001 127.0.0.1:6001/from1/bench"
     )
-    assert "-P 12 " in curl_pipes(task)
+    assert "-P 12 " in curl_pipes(task)[-1]
 
 
 def test_what_has_to_arrive_is_counted_from_the_manifests(task) -> None:
@@ -125,7 +189,8 @@ def test_what_has_to_arrive_is_counted_from_the_manifests(task) -> None:
 
 def test_no_password_is_in_a_command(task) -> None:
     tools = [image_syncer(), parse_peer("a={source} {auth} {images} {blobs}")]
-    said = [*(word for tool in tools for word in tool.command(task)), skopeo_sync(task), curl_pipes(task)]
+    said = [word for tool in tools for word in tool.command(task)]
+    said += [word for peer in (regsync_once, crane_copy, skopeo_sync, curl_pipes) for word in peer(task)]
     assert not [word for word in said if "geheim" in word]
     assert "geheim" in task.auth.read_text()
 
@@ -159,7 +224,9 @@ def test_streams_are_counted_over_all_workers(options, streams) -> None:
         (["few_large", "--scale", "streams=x"], "--scale streams=x"),
         (["few_large", "--peer", "x"], "--peer 'x'"),
         (["few_large", "--only", "crane"], "--only crane: there is no such tool; there are image-syncer, skopeo, curl"),
-        (["few_large", "--peer", "curl=x"], "two tools are called curl"),
+        (["few_large", "--peer", "a=x", "--peer", "a=y"], "two tools are called a"),
+        (["one_small_image", "--peer", "imports=x"], "two tools are called imports"),
+        (["few_large", "--table", "/"], "--table /: this is a folder"),
         (["few_large", "--directory", "/no/such"], "/no/such is no directory"),
         (["few_large", "--json", "/no/such/file"], "there is no folder /no/such"),
         (["few_large", "--json", "/"], "--json /: this is a folder"),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 from perf.errors import Mistake
-from perf.scenario import Destination, Scenario, Source, estimate_bytes, load_files, room_needed, scaled, select
+from perf.scenario import (
+    GROUPS,
+    Destination,
+    Scenario,
+    Source,
+    estimate_bytes,
+    load_files,
+    room_needed,
+    scaled,
+    select,
+)
 from perf.stage.content import ContentSpec, build_content
 from perf.staging import check_room
 
@@ -13,7 +23,8 @@ SCENARIOS = [scenario for file in FILES.values() for scenario in file.variants.v
 WANTED = {
     "few_large", "few_large:larger", "many_small", "real_world", "shared_catalog", "nothing_changed", "one_blob",
     "fan_out", "tls", "access:basic", "access:bearer", "wide_area:source", "wide_area:destination", "slow_source",
-    "refused", "docker_registry:large", "docker_registry:small",
+    "refused", "docker_registry:large", "docker_registry:small", "docker_registry:unchanged", "docker_registry:tls",
+    "many_small:200", "middle_blobs", "one_small_image", "start_up",
 }  # fmt: skip
 
 
@@ -31,9 +42,8 @@ def test_a_docstring_says_what_it_is_and_what_it_stands_for(file) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_scenario_has_a_peer_and_work_to_do(scenario) -> None:
-    assert scenario.peers
-    assert scenario.sources
-    assert scenario.destinations
+    assert scenario.peers or scenario.references
+    assert bool(scenario.peers) == bool(scenario.sources) == bool(scenario.destinations)
     for source in scenario.sources:
         assert 0 < estimate_bytes(source.content) < 12e9
 
@@ -52,6 +62,7 @@ def test_a_hundredth_of_a_scenario_is_small(scenario) -> None:
         ContentSpec(tags=3, layers=2, layer_bytes=50_000),
         ContentSpec(repositories=5, tags=4, layers=6, layer_bytes=20_000, shared_fraction=0.8),
         ContentSpec(repositories=3, tags=3, layers=4, layer_bytes=50_000, shared_layers=2),
+        ContentSpec(tags=9, layers=4, layer_bytes=50_000, shared_layers=3, bases=4),
     ],
 )
 def test_the_room_is_about_what_the_content_takes(spec, tmp_path) -> None:
@@ -63,6 +74,9 @@ def test_names_choose_what_is_not_on_demand_and_variants_choose_themselves() -> 
     assert [scenario.name for scenario in select(FILES, ["few_large"])] == ["few_large"]
     assert [scenario.name for scenario in select(FILES, ["few_large:larger"])] == ["few_large:larger"]
     assert [scenario.name for scenario in select(FILES, ["access"])] == ["access:basic", "access:bearer"]
+    group = select(FILES, ["peers"])
+    assert [scenario.name for scenario in group] == list(GROUPS["peers"])
+    assert all(scenario.work and not scenario.peers for scenario in group)
     everything = {scenario.name for scenario in select(FILES, [])}
     assert everything == {scenario.name for scenario in SCENARIOS if not scenario.on_demand}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 
 import pytest
 from perf.baseline import dependencies_of
@@ -48,6 +50,32 @@ def test_a_tool_that_says_it_is_done_and_is_not_is_found_out(tmp_path, capsys) -
     assert main(arguments) == 2
     assert "lazy ended well, but at destination 0: 0 of 8 blobs arrived" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_peers_and_references_make_one_table(tmp_path, capsys) -> None:
+    table = tmp_path / "table.md"
+    again = f"{sys.executable} -m image_syncer_cli sync --auth {{auth}} --images {{images}} --quiet --no-progress"
+    arguments = ["one_small_image", "start_up", *COMMON, "--directory", str(tmp_path), "--table", str(table)]
+    arguments += ["--peer", f"again={again}", "--only", "image-syncer,again,imports,python"]
+    assert main(arguments) == 0
+    seconds, ratios = r"[\d.]+ / [\d.]+", r"[\d.]+ \? / [\d.]+ \?"
+    assert "start_up: nothing is copied; median of 1 run" in capsys.readouterr().out
+    written = table.read_text()
+    assert "| scenario | image-syncer | again |\n|---|---|---|\n" in written
+    assert re.search(rf"\| `one_small_image`: one image of 1 KB \| {seconds} \| {seconds} \({ratios}\) \|\n", written)
+    assert re.search(rf"\| `start_up`: `--help` \| {seconds} \| – \|\n", written)
+    assert re.search(rf"\| one_small_image \| imports \| {seconds} \| {ratios} \|\n", written)
+    assert re.search(rf"\| start_up \| python \| {seconds} \| {ratios} \|\n", written)
+
+
+@pytest.mark.skipif(shutil.which("docker-registry") is None, reason="docker-registry is not installed")
+@pytest.mark.parametrize("variant", ["tls", "unchanged"])
+def test_docker_registry_is_on_both_sides(variant, tmp_path, capsys) -> None:
+    arguments = [f"docker_registry:{variant}", *COMMON, "--directory", str(tmp_path)]
+    assert main([*arguments, "--only", "image-syncer"]) == 0
+    assert "source: docker-registry" in capsys.readouterr().out
+    lazy = main([*arguments, "--only", "lazy", "--peer", "lazy=true"])
+    assert lazy == (0 if variant == "unchanged" else 2)
 
 
 def test_what_is_profiled_is_image_syncer_whatever_else_runs(tmp_path, capsys, monkeypatch) -> None:

@@ -80,3 +80,12 @@ def test_the_part_that_is_shared_comes_from_a_pool(tmp_path, fraction) -> None:
     own = round(100 * (1 - fraction))
     pool = max(5, round(100 * fraction / 10)) if fraction else 0
     assert own + 20 <= content.distinct_blobs <= own + 20 + pool
+
+
+def test_bases_are_dealt_in_turn(tmp_path) -> None:
+    spec = ContentSpec(tags=8, layers=3, layer_bytes=SMALL, shared_layers=2, bases=4)
+    layers = all_layers(build_content(spec, tmp_path / "c"))
+    bases = [tuple(image[:2]) for image in layers]
+    assert bases[:4] == bases[4:]
+    assert len(set(bases)) == 4
+    assert len({layer for image in layers for layer in image}) == 4 * 2 + 8
