@@ -37,7 +37,7 @@ RESOURCE_OPTIONS = (
         "--workers",
         callback=whole_number(1, _MOST_WORKERS),
         metavar="N",
-        help="Worker processes. [default: the CPUs this process may use, at most 8]",
+        help="Worker processes. [default: as many as there is work for, up to the CPUs this process may use and to 8]",
     ),
     click.option(
         "--streams",
