@@ -139,11 +139,11 @@ def _run(options: argparse.Namespace) -> None:
                 results.append(_compare(scenario, given, [*baselines, *peers], directory, options))
                 document["results"].append(results[-1].as_data())
             if options.table:
-                Path(options.table).write_text(format_markdown(results, machine))
+                Path(options.table).write_text(format_markdown(results, machine, options.fraction))
             if options.json:  # after each, so that what was measured is not lost with a later failure
                 Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
     if len(results) > 1:
-        print(f"\n{format_text(results)}", flush=True)
+        print(f"\n{format_text(results, options.fraction)}", flush=True)
 
 
 def _describe_machine(peers: list[Tool]) -> dict[str, Any]:

@@ -19,23 +19,35 @@ _THREE_DIGITS_BELOW_S = 0.1
 _NONE = "–"
 
 
-def format_text(results: Sequence[Result]) -> str:
-    """The tables for a terminal."""
+def format_text(results: Sequence[Result], fraction: float = 1.0) -> str:
+    """The tables for a terminal; `fraction` is the part of each scenario that was run."""
     tables = [_tools(results), _references(results)]
-    return "\n\n".join([_legend(results), *("\n".join(format_rows(rows)) for rows in tables if len(rows) > 1)])
+    parts = [_legend(results, fraction), *("\n".join(format_rows(rows)) for rows in tables if len(rows) > 1)]
+    return "\n\n".join([*parts, *_left_out(results)])
 
 
-def format_markdown(results: Sequence[Result], machine: dict[str, object]) -> str:
+def format_markdown(results: Sequence[Result], machine: dict[str, object], fraction: float = 1.0) -> str:
     """The same for a document, with the machine."""
     tables = [_tools(results, explained=True), _references(results)]
-    parts = [_legend(results), *(_markdown(rows) for rows in tables if len(rows) > 1)]
+    parts = [_legend(results, fraction), *(_markdown(rows) for rows in tables if len(rows) > 1), *_left_out(results)]
     return "\n\n".join([*parts, format_machine(machine)]) + "\n"
 
 
-def _legend(results: Sequence[Result]) -> str:
+def _legend(results: Sequence[Result], fraction: float) -> str:
     runs = max((len(taken) for result in results for taken in result.runs.values()), default=0)
     median = f"median of {runs} runs in turn" if runs > 1 else "one run"
-    return f"Wall s / CPU s of the tool's own processes, {median}; in brackets both divided by image-syncer's"
+    part = "" if fraction == 1 else f" Only {fraction:g} of each scenario was run: these figures prove nothing."
+    return f"Wall s / CPU s of the tool's own processes, {median}; in brackets both divided by image-syncer's.{part}"
+
+
+def _left_out(results: Sequence[Result]) -> list[str]:
+    """Which tools did not finish a scenario. The scenario's own table has the reason, which may name local paths."""
+    said = {
+        f"{text.split(maxsplit=1)[0].rstrip(':')} in {result.scenario.name}": None
+        for result in results
+        for text in result.left_out
+    }
+    return [f"Left out: {', '.join(said)}."] if said else []
 
 
 def _tools(results: Sequence[Result], *, explained: bool = False) -> list[list[str]]:

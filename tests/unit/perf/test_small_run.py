@@ -68,6 +68,20 @@ def test_peers_and_references_make_one_table(tmp_path, capsys) -> None:
     assert re.search(rf"\| start_up \| python \| {seconds} \| {ratios} \|\n", written)
 
 
+def test_the_table_says_which_peer_was_left_out_and_that_only_a_part_was_run(tmp_path, capsys) -> None:
+    lazy = tmp_path / "crane"
+    lazy.write_text("#!/bin/sh\n")
+    lazy.chmod(0o755)
+    table = tmp_path / "table.md"
+    arguments = ["few_large", "one_small_image", *COMMON, "--directory", str(tmp_path), "--table", str(table)]
+    assert main([*arguments, "--peer", f"crane={lazy}", "--only", "image-syncer,crane"]) == 0
+    written = table.read_text()
+    assert "\n\nLeft out: crane in few_large, crane in one_small_image.\n\n" in written
+    assert "Only 0.001 of each scenario was run" in written
+    assert str(tmp_path) not in written
+    assert "Left out: crane in few_large" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(shutil.which("docker-registry") is None, reason="docker-registry is not installed")
 @pytest.mark.parametrize("variant", ["tls", "unchanged"])
 def test_docker_registry_is_on_both_sides(variant, tmp_path, capsys) -> None:
