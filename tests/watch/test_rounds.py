@@ -189,6 +189,7 @@ def test_a_run_that_cannot_begin_is_told_and_the_next_one_does(world: World) -> 
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.extended
 def test_mistakes_of_ours_in_a_row_end_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.errors import InternalError
