@@ -44,9 +44,10 @@ QUICK, EVERYTHING = "not slow and not extended", "not slow"
 LEAST_WORKERS = 4
 """Of a run of all folders, on few cores too: most tests wait for registries and processes."""
 
-WHOLE_RUNS = frozenset({"faults", "process", "real", "registries", "safety"})
-"""Folders in which most tests are whole runs. Of a test with parameters the first case is in the default selection; the
-others are extended.
+_FOLDERS = ("bundles", "faults", "performance", "process", "real", "registries", "safety")
+WHOLE_RUNS = (*_FOLDERS, "cli/test_bad_registries.py")
+"""Folders and files in which most tests are whole runs. Of a test with parameters the first case is in the default
+selection; the others are extended.
 """
 
 # A loaded machine is no finding, so examples have no deadline; CI tries the same examples each time.
@@ -138,11 +139,12 @@ def pytest_collection(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as extended the further cases of tests in the folders of whole runs."""
+    """Mark as extended the further cases of tests that are whole runs."""
     seen = set()
     for item in items:
         test = item.nodeid.partition("[")[0]
-        if item.path.relative_to(TESTS).parts[0] not in WHOLE_RUNS or "slow" in item.keywords:
+        path = item.path.relative_to(TESTS)
+        if "slow" in item.keywords or not any(path.is_relative_to(part) for part in WHOLE_RUNS):
             continue
         if test in seen:
             item.add_marker("extended")

@@ -64,6 +64,7 @@ def test_copy_images(filled: World) -> None:
     assert "[SRC]" in wrong.stderr
 
 
+@pytest.mark.extended
 def test_follow_events(filled: World) -> None:
     insecure = {"insecure": True}
     auth = {filled.source.address: insecure, filled.destination.address: insecure}
@@ -87,6 +88,7 @@ def test_follow_events(filled: World) -> None:
     assert "interrupted (cancelled) · 3 images: " in done.stdout
 
 
+@pytest.mark.extended
 def test_plan_and_sync(filled: World) -> None:
     source, destination = filled.source.address, filled.destination.address
     config = {

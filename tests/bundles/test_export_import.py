@@ -328,6 +328,7 @@ def test_policies_hold_for_bundles_whatever_places_they_are_written_for(gap: Gap
     assert "the policy “no leaks” refuses it" in str(done.report.failures[0].reason)
 
 
+@pytest.mark.extended
 def test_the_parts_put_together_are_an_archive_that_is_a_source_too(gap: Gap) -> None:
     lab = gap.lab
     image = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")))

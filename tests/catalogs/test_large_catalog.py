@@ -1,6 +1,6 @@
 """A large catalog: what is selected of it, how many requests a second run makes, and how little memory it takes.
 
-The whole has 2,000 repositories and 100,000 tags (`tox -e slow`); the default suite has a tenth of it.
+The whole has 2,000 repositories and 100,000 tags (`tox -e slow`); the extended tests have a tenth of it.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def pages_of(names: int, shape: CatalogShape) -> int:
     return -(-names // shape.page)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", [TENTH, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["a tenth", "the whole"])
 def test_globs_semver_and_the_latest_by_version(shape: CatalogShape, tmp_path: Path) -> None:
     with LargeRegistry(shape) as source, LargeRegistry(None) as destination:

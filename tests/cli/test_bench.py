@@ -93,6 +93,7 @@ def test_a_path_is_measured_and_left_as_it_was(
     assert manifests_left(registries) == []
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("short")
 def test_what_was_written_goes_when_the_bench_is_ended(
     command: Command,
@@ -111,6 +112,7 @@ def test_what_was_written_goes_when_the_bench_is_ended(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("short")
 def test_what_cannot_be_deleted_is_named(
     command: Command, registries: tuple[EmbeddedRegistry, EmbeddedRegistry]

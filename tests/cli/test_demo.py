@@ -148,6 +148,7 @@ def test_the_demo_stops_where_an_image_fails(command: Command, monkeypatch: pyte
     assert (ran.code, ran.err) == (1, "failed: a:1 → b:1\n  it broke\n")
 
 
+@pytest.mark.extended
 def test_the_demo_with_the_real_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), "http://127.0.0.1:1")
     done = subprocess.run(
@@ -164,6 +165,7 @@ def test_the_demo_with_the_real_engine_leaves_nothing_behind(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_registries_that_stay_open_go_when_they_are_told_to(tmp_path: Path, number: int, code: int) -> None:
     child = subprocess.Popen(

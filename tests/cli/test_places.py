@@ -78,6 +78,7 @@ def test_the_second_run_moves_nothing(desk: Desk, image: MadeManifest) -> None:
     assert (desk.here / "dir/index.json").stat().st_ino == before
 
 
+@pytest.mark.extended
 def test_several_repositories_into_one_layout_and_out_of_it(desk: Desk, image: MadeManifest) -> None:
     push_to(desk.bench.source.storage, "team/sub/other", ContentBuilder(3).image(), ["x", "y"])
     rules = desk.rules("- source: SRC/team/**\n  destination: oci:many:**\n")
@@ -93,6 +94,7 @@ def test_several_repositories_into_one_layout_and_out_of_it(desk: Desk, image: M
     assert desk.bench.destination.storage.repositories() == ["team/app", "team/sub/other"]
 
 
+@pytest.mark.extended
 def test_a_layout_that_was_removed_is_made_again_whatever_the_journal_says(desk: Desk, image: MadeManifest) -> None:
     rules = desk.rules("- source: SRC/team/app:1.0\n  destination: oci:dir\n")
     assert "1 copied" in desk("sync", "--config", rules, "--state", "state").out
@@ -148,6 +150,7 @@ def test_a_destination_is_not_made_where_the_source_cannot_be_used(desk: Desk) -
     assert not (desk.here / "out").exists()
 
 
+@pytest.mark.extended
 def test_what_failed_is_tried_again_from_the_report(desk: Desk, image: MadeManifest) -> None:
     report = str(desk.here / "report.json")
     assert desk("copy", "SRC/team/app:1.0", "oci:dir:team/app:1.0").code == 0
@@ -159,6 +162,7 @@ def test_what_failed_is_tried_again_from_the_report(desk: Desk, image: MadeManif
     assert names(desk.here / "out") == ["mine/app:2.0"]
 
 
+@pytest.mark.extended
 def test_referrers_come_along(desk: Desk, image: MadeManifest) -> None:
     signature = ContentBuilder(8).artifact("application/vnd.example.signature", subject=image)
     push_to(desk.bench.source.storage, "team/app", signature)

@@ -31,6 +31,7 @@ def requests(done, kind):
     return done.document["totals"]["requests"].get(kind, 0)
 
 
+@pytest.mark.extended
 def test_a_new_tag_over_blobs_that_are_there_begins_no_upload(lab, ecr):
     image = lab.image(layers=120)
     rule = lab.rule(to=[(ecr, "mirror/app")])

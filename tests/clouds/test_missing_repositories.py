@@ -66,6 +66,7 @@ def test_each_repository_is_created_for_itself(lab, ecr):
     assert sorted(done.document["repositories_created"]) == [f"{ecr.address}/m/one", f"{ecr.address}/m/two"]
 
 
+@pytest.mark.extended
 def test_without_the_option_the_error_says_so(lab, ecr):
     lab.enter(ecr, profile=PROFILES["ecr"], cloud=settings_of(ecr))
     lab.image()
@@ -96,6 +97,7 @@ def test_aws_that_refuses_is_told_for_each_image_and_asked_once(lab, ecr, machin
     assert ecr.storage.repositories() == []
 
 
+@pytest.mark.extended
 def test_a_project_of_harbor_is_created_once(lab, harbor):
     for name in ("one", "two"):
         lab.image(repository=name)

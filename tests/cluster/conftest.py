@@ -66,8 +66,9 @@ def _tasks(dask_scheduler: Any) -> list[str]:
     return [str(key) for key in dask_scheduler.tasks]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    """A cluster for the tests of a module: an idle one costs a tenth of a core, so it does not stay for other tests."""
     made = make_certificates(tmp_path_factory.mktemp("tls"))
     pem = {"tls_ca_file": str(made.authority)}
     for role in ("client", "scheduler", "worker"):

@@ -96,6 +96,7 @@ def test_places_of_this_machine(pair: Pair, tmp_path: Path) -> None:
     assert not (tmp_path / "layout").exists()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("name", "how"), [("cwd/only-here.pem", "lacks"), ("cmdline", "has another")])
 def test_certificates_that_are_only_here(pair: Pair, dask: Dask, name: str, how: str) -> None:
     """What a process sees below /proc/self is its own, as if it were on another machine."""

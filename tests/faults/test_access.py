@@ -68,6 +68,7 @@ def test_tokens_that_are_revoked_in_the_middle_are_renewed(lab: SyncLab) -> None
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 def test_an_upload_that_is_refused_for_its_token_starts_over(lab: SyncLab) -> None:
     image = lab.image(2, layer_bytes=1_000_000)
     guard(lab)
@@ -95,6 +96,7 @@ def test_a_token_without_the_right_to_push_is_told(lab: SyncLab, status: int) ->
     assert done.at(lab.destination).tokens <= 4
 
 
+@pytest.mark.extended
 def test_a_token_without_the_right_to_pull_is_told(lab: SyncLab) -> None:
     lab.image(1)
     guard(lab)
@@ -105,6 +107,7 @@ def test_a_token_without_the_right_to_pull_is_told(lab: SyncLab) -> None:
     assert done.at(lab.source).tokens <= 3
 
 
+@pytest.mark.extended
 def test_missing_rights_do_not_multiply_the_tokens(lab: SyncLab) -> None:
     for number in range(8):
         lab.push(lab.content.image(), tags=[f"v{number}"])
@@ -124,6 +127,7 @@ def test_a_user_who_may_only_read_the_destination(lab: SyncLab) -> None:
     assert (error.origin, error.status) == (Origin.DESTINATION, 403)
 
 
+@pytest.mark.extended
 def test_servers_that_read_only_the_first_scope(lab: SyncLab) -> None:
     image = lab.content.image(2)
     for repository in ("team/one", "team/two"):
@@ -148,6 +152,7 @@ def log_in_by_file(lab: SyncLab, path: Path, password: str) -> None:
     temporary.replace(path)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("behaviour", [BASIC, SHORT], ids=["basic", "bearer"])
 def test_a_password_that_is_changed_in_the_middle_is_read_again_where_it_came_from(
     lab: SyncLab, behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +179,7 @@ def test_a_password_that_is_changed_in_the_middle_is_read_again_where_it_came_fr
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("behaviour", [BASIC, BEARER], ids=["basic", "bearer"])
 def test_a_password_that_stays_wrong_costs_no_more_requests_for_being_asked_for_again(
     lab: SyncLab, behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +232,7 @@ def test_a_file_with_passwords_that_others_may_read_is_warned_of_once(
 # Credentials
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("behaviour", [BASIC, BEARER], ids=["basic", "bearer"])
 @pytest.mark.parametrize("side", list(Origin)[:2])
 @pytest.mark.parametrize("credential", ["wrong", "none"])
@@ -262,6 +269,7 @@ def test_anonymous_tokens(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_token_service_on_another_host(lab: SyncLab) -> None:
     image = lab.image(1)
     guard(lab, replace(BEARER, bearer=TokenService(on_companion=True)))
@@ -277,6 +285,7 @@ def test_several_challenges_in_one_header(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_registry_that_tells_its_challenge_only_to_a_ping(lab: SyncLab) -> None:
     image = lab.image(1)
     guard(lab, replace(BEARER, challenge_on_ping_only=True))
@@ -293,6 +302,7 @@ def test_a_token_service_that_fails_once(lab: SyncLab, status: int) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_token_service_that_stays_broken(lab: SyncLab) -> None:
     lab.image(1)
     lab.source.behaviour = replace(BEARER, faults=(Fault("get token", status=503, times=FOREVER),))
@@ -313,6 +323,7 @@ def test_a_token_service_that_is_away_for_a_while_costs_no_image(lab: SyncLab) -
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 def test_a_token_service_that_was_given_up_is_not_waited_for_again(lab: SyncLab) -> None:
     for number in range(40):
         lab.image(1, f"team/app{number}")
@@ -324,6 +335,7 @@ def test_a_token_service_that_was_given_up_is_not_waited_for_again(lab: SyncLab)
     assert {error_of(image).kind for image in done.images} == {"unavailable"}
 
 
+@pytest.mark.extended
 def test_a_token_service_that_gives_no_token(lab: SyncLab) -> None:
     lab.image(1)
     page = Fault("get token", status=200, body="<html>Welcome</html>", times=FOREVER)

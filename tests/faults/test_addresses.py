@@ -33,6 +33,7 @@ def test_blobs_on_another_host_are_fetched_without_credentials(lab: SyncLab, gua
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_every_kind_of_redirect(lab: SyncLab) -> None:
     image = lab.content.image(1)
     rules = []
@@ -46,6 +47,7 @@ def test_every_kind_of_redirect(lab: SyncLab) -> None:
         lab.assert_arrived(image, at=target)
 
 
+@pytest.mark.extended
 def test_a_signed_address_that_has_expired_is_asked_for_again(lab: SyncLab) -> None:
     image = lab.image(2)
     lab.source.behaviour = Behaviour(
@@ -77,6 +79,7 @@ def test_redirects_that_lead_nowhere(lab: SyncLab, query: str) -> None:
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("location", ["", "ftp://127.0.0.1/x", "http://user:secret-of-user@127.0.0.1/x", "http://"])
 def test_redirects_to_what_is_no_address(lab: SyncLab, location: str) -> None:
     image = lab.image(1)
@@ -89,6 +92,7 @@ def test_redirects_to_what_is_no_address(lab: SyncLab, location: str) -> None:
     assert "secret-of-user" not in done.log
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("operation", ["head manifest", "get manifest"])
 def test_manifests_are_fetched_elsewhere_without_credentials(lab: SyncLab, operation: str) -> None:
     image = lab.image(1)
@@ -137,6 +141,7 @@ def test_a_session_on_another_host_that_is_given_up_is_cancelled_without_credent
     assert done.at(lab.destination).authorization_on_companion == 0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "location", [None, "", "gopher://127.0.0.1/x", "http://user:secret-of-user@127.0.0.1/x", "https://"]
 )
@@ -153,6 +158,7 @@ def test_a_session_without_a_usable_location(lab: SyncLab, location: str | None)
     assert done.at(lab.source).count("get blob") == 0
 
 
+@pytest.mark.extended
 def test_a_session_that_another_host_opens_is_used_there_without_credentials(lab: SyncLab) -> None:
     elsewhere = lab.add_registry(Behaviour(location_form=LocationForm.RELATIVE))
     image = lab.image(1)
@@ -168,6 +174,7 @@ def test_a_session_that_another_host_opens_is_used_there_without_credentials(lab
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_every_status_of_a_committed_blob(lab: SyncLab, status: int) -> None:
     image = lab.image(1)
@@ -200,6 +207,7 @@ def test_mounts_that_are_refused(lab: SyncLab, status: int, guard: str) -> None:
     assert done.at(lab.destination).count("put upload") == 4
 
 
+@pytest.mark.extended
 def test_a_registry_that_knows_no_mounts(lab: SyncLab) -> None:
     image = lab.content.image(1)
     for repository in ("team/one", "team/two"):
@@ -211,6 +219,7 @@ def test_a_registry_that_knows_no_mounts(lab: SyncLab) -> None:
         lab.assert_arrived(image, repository)
 
 
+@pytest.mark.extended
 def test_a_user_who_may_not_read_the_repository_to_mount_from(lab: SyncLab) -> None:
     image = lab.content.image(1)
     for repository in ("team/one", "team/two"):

@@ -64,6 +64,7 @@ def test_wrong_bytes_that_come_once_are_fetched_again(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("by", [-1000, 1000])
 def test_a_blob_that_is_announced_with_another_length(lab: SyncLab, by: int) -> None:
     image = lying_about_size(lab, by)
@@ -84,6 +85,7 @@ def test_a_blob_of_another_length_that_nobody_announced(lab: SyncLab, by: int) -
     assert lab.destination.storage.blob_size(REPOSITORY, image.blobs[1].digest) is None
 
 
+@pytest.mark.extended
 def test_a_source_that_tells_no_length_is_fine(lab: SyncLab) -> None:
     image = lab.image(2, layer_bytes=LARGE)
     lab.source.behaviour = Behaviour(faults=(Fault("get blob", FaultKind.UNTOLD_LENGTH, FOREVER),))
@@ -91,6 +93,7 @@ def test_a_source_that_tells_no_length_is_fine(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_an_answer_that_is_no_blob_at_all(lab: SyncLab) -> None:
     image = lab.image(1)
     page = Fault("get blob", status=200, body="<html>Please log in</html>", content_type="text/html", times=FOREVER)
@@ -113,6 +116,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(lab: SyncLab, kind: Fau
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.SHORT_BODY])
 def test_a_download_that_breaks_off_fails_where_nothing_is_tried_again(lab: SyncLab, kind: FaultKind) -> None:
     image = lab.image(1, layer_bytes=LARGE)
@@ -140,6 +144,7 @@ def test_an_upload_that_breaks_off_goes_on_with_what_is_missing(lab: SyncLab) ->
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_an_upload_that_breaks_off_fails_where_nothing_is_tried_again(lab: SyncLab) -> None:
     image, other = lab.image(1, layer_bytes=LARGE), lab.image(1, "team/other")
     cut = Fault("put upload", FaultKind.RESET, match="/team/app/", after_bytes=LARGE // 2)
@@ -188,6 +193,7 @@ def test_a_source_that_stands_still_for_good_is_told(lab: SyncLab) -> None:
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_a_source_that_does_not_answer_is_asked_again(lab: SyncLab) -> None:
     image = lab.image(1)
     lab.source.behaviour = Behaviour(faults=(Fault("get manifest", FaultKind.STALL),))
@@ -267,6 +273,7 @@ def test_a_failure_of_the_storage_is_tried_again(lab: SyncLab, status: int) -> N
     assert (done.error.origin, done.error.status, done.error.tries) == (Origin.DESTINATION, status, 2)
 
 
+@pytest.mark.extended
 def test_wrong_bytes_that_come_while_the_destination_is_slow(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=1_000_000)
     spoiled = image.blobs[1].digest
@@ -290,6 +297,7 @@ def test_a_destination_that_says_no_before_it_has_read_the_blob(lab: SyncLab, si
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_a_destination_that_says_yes_before_it_has_read_the_blob(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=HUGE)
     early = Fault("put upload", status=201, body="", match=image.blobs[1].digest.hex)

@@ -164,6 +164,7 @@ def test_a_page_that_is_never_told_fails_the_rule_and_nothing_else(bench: Bench)
     assert lost.error["operation"] == "list tags"
 
 
+@pytest.mark.extended
 def test_repositories_that_come_and_go_while_they_are_listed(bench: Bench) -> None:
     """One that was listed and one that was not yet are deleted, others come before and behind the place."""
     bench.push(NAMES)
@@ -189,6 +190,7 @@ def test_repositories_that_come_and_go_while_they_are_listed(bench: Bench) -> No
     }
 
 
+@pytest.mark.extended
 def test_names_that_move_to_the_next_page_are_taken_once(bench: Bench) -> None:
     # Where pages are counted, whatever is added in front of the place comes again on the next page.
     bench.push(NAMES)
@@ -199,6 +201,7 @@ def test_names_that_move_to_the_next_page_are_taken_once(bench: Bench) -> None:
     assert sorted(image.source for image in images) == sorted(f"{bench.source.address}/{name}:v1" for name in NAMES)
 
 
+@pytest.mark.extended
 def test_tags_that_come_and_go_while_they_are_listed(bench: Bench) -> None:
     bench.push(["team/app"], TAGS)
 

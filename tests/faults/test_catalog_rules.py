@@ -77,6 +77,7 @@ def test_collisions_are_found_before_anything_moves(lab: SyncLab, tmp_path: Path
     assert not report.exists()
 
 
+@pytest.mark.extended
 def test_copies_that_the_same_rule_would_copy_again(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     rules = "- {{source: '{source}/**', destination: ['{destination}/**', '{source}/copy/**']}}\n"
@@ -89,6 +90,7 @@ def test_copies_that_the_same_rule_would_copy_again(lab: SyncLab, tmp_path: Path
         assert (report.exit_code, len(images)) == (0, 2 * len(NAMES))
 
 
+@pytest.mark.extended
 def test_a_rule_that_names_one_of_the_repositories(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     rules = (
@@ -118,6 +120,7 @@ def test_a_registry_that_does_not_tell_fails_the_rule_alone(lab: SyncLab, tmp_pa
     assert report.exit_code == 1
 
 
+@pytest.mark.extended
 def test_a_rule_whose_registry_did_not_tell_is_tried_again(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     lab.source.behaviour = Behaviour(faults=(Fault("list catalog", status=500, times=None),))
@@ -135,6 +138,7 @@ def test_a_rule_whose_registry_did_not_tell_is_tried_again(lab: SyncLab, tmp_pat
     ]
 
 
+@pytest.mark.extended
 def test_a_name_that_nobody_can_use_fails_alone(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     body = '{"repositories": ["app", "UPPER/x"]}'
@@ -160,6 +164,7 @@ def test_a_pattern_that_fits_nothing_is_told(lab: SyncLab, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.extended
 def test_the_list_is_asked_for_with_the_registrys_credential(lab: SyncLab, tmp_path: Path) -> None:
     push_all(lab)
     lab.source.behaviour = Behaviour(users={"robot": "hunter2hunter2"}, bearer=TokenService())

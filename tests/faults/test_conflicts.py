@@ -51,6 +51,7 @@ def test_skip(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     assert (tag(lab, "other"), tag(lab, "new")) == (images["before"].digest, images["new"].digest)
 
 
+@pytest.mark.extended
 def test_skip_moves_no_byte_of_what_is_skipped(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     done = lab.run(lab.rule(tags=["other"]), on_conflict=parse_on_conflict("skip"))
     assert done.at(lab.source).count("get blob") == 0
@@ -79,6 +80,7 @@ def test_backup(lab: SyncLab, images: dict[str, MadeManifest], *, force: bool) -
     assert sorted(lab.destination.storage.tags(REPOSITORY)) == sorted([*TAGS, kept])
 
 
+@pytest.mark.extended
 def test_a_backup_that_is_there_already(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     before = images["before"]
     lab.push(before, tags=("keep-other",), to=lab.destination)
@@ -87,6 +89,7 @@ def test_a_backup_that_is_there_already(lab: SyncLab, images: dict[str, MadeMani
     assert tag(lab, "other") == images["other"].digest
 
 
+@pytest.mark.extended
 def test_a_backup_tag_that_is_taken(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     lab.push(images["same"], tags=("keep-other",), to=lab.destination)
     found = outcomes(lab, "backup:keep-{tag}", exit_code=1)
@@ -95,6 +98,7 @@ def test_a_backup_tag_that_is_taken(lab: SyncLab, images: dict[str, MadeManifest
     assert tag(lab, "other") == images["before"].digest
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("tags", [["v1", "v1-old"], ["v1-old", "v1"]])
 def test_a_backup_and_an_image_of_the_run_do_not_share_a_tag(lab: SyncLab, tags: list[str]) -> None:
     before = lab.push(lab.content.image(1), tags=("v1",), to=lab.destination)
@@ -110,6 +114,7 @@ def test_a_backup_and_an_image_of_the_run_do_not_share_a_tag(lab: SyncLab, tags:
     ]
 
 
+@pytest.mark.extended
 def test_the_tag_of_a_backup_is_another_one(lab: SyncLab) -> None:
     before = lab.content.image(1)
     name = before.digest.hex[:12]
@@ -119,6 +124,7 @@ def test_the_tag_of_a_backup_is_another_one(lab: SyncLab) -> None:
     assert tag(lab, name) == before.digest
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("status", [403, 405])
 def test_a_registry_that_answers_no_head_is_asked_by_get(
     lab: SyncLab, images: dict[str, MadeManifest], status: int
@@ -128,6 +134,7 @@ def test_a_registry_that_answers_no_head_is_asked_by_get(
     assert tag(lab, "other") == images["before"].digest
 
 
+@pytest.mark.extended
 def test_a_dry_run_says_what_is_left_as_it_is(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     found = outcomes(lab, "skip", dry_run=True)
     assert [found[name][0] for name in TAGS] == [Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.PLANNED]

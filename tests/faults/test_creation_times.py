@@ -47,6 +47,7 @@ def test_which_tags_are_copied(lab: SyncLab, created: CreatedSelection, wanted: 
     assert tags_of(lab, TagSelection(created=created)) == wanted
 
 
+@pytest.mark.extended
 def test_what_is_asked_for_is_what_is_left_by_the_others(lab: SyncLab) -> None:
     push_all(lab)
     lab.push(lab.content.image(1), tags=tuple(f"other{number}" for number in range(20)))
@@ -56,6 +57,7 @@ def test_what_is_asked_for_is_what_is_left_by_the_others(lab: SyncLab) -> None:
     assert (counted.count("get manifest"), counted.count("get blob")) == (3, 3)
 
 
+@pytest.mark.extended
 def test_tags_of_one_image_share_its_configuration_and_equal_times_go_by_name(lab: SyncLab) -> None:
     lab.push(lab.content.image(1), tags=tuple(f"t{number:02}" for number in range(40)))
     assert tags_of(lab, TagSelection(created=CreatedSelection(newest=1)), dry_run=True) == ["t39"]
@@ -64,6 +66,7 @@ def test_tags_of_one_image_share_its_configuration_and_equal_times_go_by_name(la
     assert counted.count("get manifest") == 40 + 1
 
 
+@pytest.mark.extended
 def test_of_an_index_its_first_image_counts(lab: SyncLab) -> None:
     for tag, created in TIMES.items():
         images = [lab.content.image(1, created=created), lab.content.image(1, created="2030-01-01T00:00:00Z")]
@@ -71,6 +74,7 @@ def test_of_an_index_its_first_image_counts(lab: SyncLab) -> None:
     assert tags_of(lab, TagSelection(created=CreatedSelection(newest=1))) == ["x"]
 
 
+@pytest.mark.extended
 def test_an_image_that_does_not_say_is_the_oldest(lab: SyncLab) -> None:
     push_all(lab)
     lab.push(lab.content.image(1, created=None), tags=("zz",))
@@ -90,6 +94,7 @@ def test_where_a_time_cannot_be_learnt_the_rule_fails_as_a_whole(lab: SyncLab) -
     assert left.tags == selection
 
 
+@pytest.mark.extended
 def test_min_tags_counts_what_is_left(lab: SyncLab) -> None:
     push_all(lab)
     selection = TagSelection(created=CreatedSelection(after=JUNE_2022), min_tags=3)
@@ -133,6 +138,7 @@ def test_the_cost_is_told_before_it_arises(
     assert tags <= asked.count("get manifest") + asked.count("get blob") <= 3 * tags + copying
 
 
+@pytest.mark.extended
 def test_many_small_repositories_are_told_of_together(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     image = lab.content.image(1)
     names = [f"team/app{number}" for number in range(12)]

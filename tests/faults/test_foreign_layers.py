@@ -65,6 +65,7 @@ def test_they_are_copied_where_that_is_wanted(lab: SyncLab, media_type: str) -> 
     assert lab.verify().outcomes == ["equal"]
 
 
+@pytest.mark.extended
 def test_those_that_were_left_follow_by_force(lab: SyncLab) -> None:
     made = image(lab)
     lab.run()
@@ -74,12 +75,14 @@ def test_those_that_were_left_follow_by_force(lab: SyncLab) -> None:
     assert done.at(lab.source).count("get blob") == 1
 
 
+@pytest.mark.extended
 def test_what_is_copied_and_looked_at_is_looked_at_whole(lab: SyncLab) -> None:
     made = image(lab)
     done = lab.run(foreign_layers=ForeignLayers.COPY, verify=True)
     assert done.image.blobs_checked == len(made.blobs)
 
 
+@pytest.mark.extended
 def test_a_source_that_does_not_have_it(lab: SyncLab) -> None:
     made = image(lab, there=False)
     done = lab.run(foreign_layers=ForeignLayers.COPY, exit_code=1)
@@ -91,6 +94,7 @@ def test_a_source_that_does_not_have_it(lab: SyncLab) -> None:
     assert find_unfinished(load_report(str(lab.report_path))).foreign_layers is ForeignLayers.COPY
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_destination_that_takes_no_urls(lab: SyncLab, status: int) -> None:
     image(lab)
@@ -103,6 +107,7 @@ def test_a_destination_that_takes_no_urls(lab: SyncLab, status: int) -> None:
     assert lab.destination.storage.tag("team/plain", TAG) != plain.digest
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("policy", list(ForeignLayers))
 def test_the_urls_are_asked_by_nobody(lab: SyncLab, policy: ForeignLayers, *, there: bool) -> None:
@@ -115,6 +120,7 @@ def test_the_urls_are_asked_by_nobody(lab: SyncLab, policy: ForeignLayers, *, th
     assert asked == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["image", "index"])
 def test_they_are_refused_before_anything_moves(lab: SyncLab, kind: str) -> None:
     made = image(lab)
@@ -128,12 +134,14 @@ def test_they_are_refused_before_anything_moves(lab: SyncLab, kind: str) -> None
     assert lab.destination.storage.repositories() == []
 
 
+@pytest.mark.extended
 def test_images_without_them_pass(lab: SyncLab) -> None:
     made = lab.push(lab.content.index(docker=True))
     lab.run(foreign_layers=ForeignLayers.REFUSE)
     lab.assert_arrived(made)
 
 
+@pytest.mark.extended
 def test_a_dry_run_tells_the_same(lab: SyncLab) -> None:
     made = image(lab)
     wanted = sum(blob.size for blob in made.blobs)

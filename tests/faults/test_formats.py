@@ -64,6 +64,7 @@ def test_an_index_arrives_in_the_other_form(lab: SyncLab, wanted: ManifestFormat
     assert lab.verify(exit_code=1).outcomes == ["different"]
 
 
+@pytest.mark.extended
 def test_a_second_run_reads_manifests_and_writes_nothing(lab: SyncLab) -> None:
     made = lab.push(lab.content.index(docker=True))
     lab.run(manifest_format=OCI)
@@ -81,6 +82,7 @@ def test_what_has_the_form_already_arrives_byte_for_byte(lab: SyncLab) -> None:
     lab.assert_arrived(made)
 
 
+@pytest.mark.extended
 def test_one_image_and_back_again(lab: SyncLab) -> None:
     image = lab.image(2, docker=True)
     lab.run(manifest_format=OCI)
@@ -104,6 +106,7 @@ def test_what_would_lose_something_fails_before_anything_moves(lab: SyncLab, kin
     assert find_unfinished(load_report(str(lab.report_path))).manifest_format is DOCKER
 
 
+@pytest.mark.extended
 def test_a_platform_is_selected_before_it_is_converted(lab: SyncLab) -> None:
     lost = lab.content.image(1, annotations={"a": "b"}, platform="linux/s390x")
     lab.push(lab.content.index([lab.content.image(1), lost]))
@@ -114,6 +117,7 @@ def test_a_platform_is_selected_before_it_is_converted(lab: SyncLab) -> None:
     assert done.image.destination_digest == stored(lab).digest
 
 
+@pytest.mark.extended
 def test_by_digest_the_destination_gets_the_new_digest(lab: SyncLab) -> None:
     made = lab.push(lab.content.index(docker=True), tags=())
     rule = lab.rule(digest=made.digest)
@@ -124,6 +128,7 @@ def test_by_digest_the_destination_gets_the_new_digest(lab: SyncLab) -> None:
     assert lab.verify(rule, manifest_format=OCI).outcomes == ["equal"]
 
 
+@pytest.mark.extended
 def test_other_content_under_the_tag_is_known_by_the_digest_that_is_wanted(lab: SyncLab) -> None:
     made = lab.push(lab.content.index(docker=True))
     lab.run()
@@ -137,6 +142,7 @@ def test_other_content_under_the_tag_is_known_by_the_digest_that_is_wanted(lab: 
     assert done.at(lab.destination).count("put upload") == 0
 
 
+@pytest.mark.extended
 def test_with_a_journal_a_tag_that_has_not_moved_costs_one_request(lab: SyncLab, tmp_path: Path) -> None:
     lab.push(lab.content.index(docker=True))
     state = str(tmp_path / "journal")

@@ -59,6 +59,7 @@ def test_a_crash_ends_the_run_with_a_report(
     assert lab.destination.storage.repositories() in ([], ["team/app"], ["team/app", "team/other"])
 
 
+@pytest.mark.extended
 def test_what_was_done_before_a_crash_is_in_the_report(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lab.image(1)
     lab.run()
@@ -69,6 +70,7 @@ def test_what_was_done_before_a_crash_is_in_the_report(lab: SyncLab, monkeypatch
     lab.assert_arrived(first)
 
 
+@pytest.mark.extended
 def test_what_crashes_at_the_very_end_does_not_cost_the_report(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     image = lab.image(1)
     monkeypatch.setattr(Transfers, "stop", crash_later)
@@ -97,6 +99,7 @@ def test_an_image_that_gets_lost_is_found(lab: SyncLab, monkeypatch: pytest.Monk
     assert done.report.summary_line().startswith("a mistake of image-syncer · 1 image: 1 copied")
 
 
+@pytest.mark.extended
 def test_a_display_that_fails_is_not_worth_a_run(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("support.sync_runs._MISTAKES_OF_OURS", ())
     image = lab.image(1)
@@ -112,6 +115,7 @@ def test_a_display_that_fails_is_not_worth_a_run(lab: SyncLab, monkeypatch: pyte
     assert done.report.warnings == ("progress could not be shown any more: ZeroDivisionError: made on purpose",)
 
 
+@pytest.mark.extended
 def test_a_destination_that_is_written_twice_is_one(lab: SyncLab) -> None:
     lab.image(1)
     to = [(lab.destination, "team/app"), (lab.destination, "team/app")]

@@ -39,6 +39,7 @@ def test_images_that_are_done_cost_one_head_at_the_source(lab: SyncLab, state: s
     assert all(image.source_digest == image.destination_digest is not None for image in done.images)
 
 
+@pytest.mark.extended
 def test_images_that_were_there_are_done_too(lab: SyncLab, state: str) -> None:
     lab.image()
     lab.run()
@@ -46,6 +47,7 @@ def test_images_that_were_there_are_done_too(lab: SyncLab, state: str) -> None:
     assert lab.run(state_path=state).at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_with_trust_nobody_is_asked(lab: SyncLab, state: str) -> None:
     lab.image()
     lab.run(state_path=state)
@@ -54,6 +56,7 @@ def test_with_trust_nobody_is_asked(lab: SyncLab, state: str) -> None:
     assert done.at(lab.source).requests == done.at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_a_digest_cannot_move_and_is_not_asked_for(lab: SyncLab, state: str) -> None:
     image = lab.image()
     rule = lab.rule(digest=str(image.digest))
@@ -76,6 +79,7 @@ def test_a_tag_that_moved_is_copied_again_and_entered_anew(lab: SyncLab, state: 
     assert lab.run(lab.rule(), state_path=state).at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_a_record_is_gone_before_its_destination_changes(lab: SyncLab, state: str) -> None:
     """The manifest got there, and nobody was told: what the journal knew before must not be believed."""
     first = lab.image()
@@ -91,6 +95,7 @@ def test_a_record_is_gone_before_its_destination_changes(lab: SyncLab, state: st
     lab.assert_arrived(first)
 
 
+@pytest.mark.extended
 def test_the_drop_of_a_record_is_on_the_disk_before_the_manifest_goes_out(
     lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +116,7 @@ def test_the_drop_of_a_record_is_on_the_disk_before_the_manifest_goes_out(
     lab.assert_arrived(second)
 
 
+@pytest.mark.extended
 def test_another_source_for_the_same_destination_is_not_taken_for_it(lab: SyncLab, state: str) -> None:
     one, other = lab.image(repository="team/one"), lab.image(repository="team/other")
     to = [(lab.destination, "mirror/app")]
@@ -119,6 +125,7 @@ def test_another_source_for_the_same_destination_is_not_taken_for_it(lab: SyncLa
         lab.assert_arrived(image, "mirror/app")
 
 
+@pytest.mark.extended
 def test_an_image_with_several_destinations_goes_only_where_it_is_not(lab: SyncLab, state: str) -> None:
     image = lab.image()
     second = lab.add_registry()
@@ -130,6 +137,7 @@ def test_an_image_with_several_destinations_goes_only_where_it_is_not(lab: SyncL
     lab.assert_arrived(image, at=second)
 
 
+@pytest.mark.extended
 def test_a_filtered_image_costs_one_head_and_another_filter_is_another_image(lab: SyncLab, state: str) -> None:
     lab.push(lab.content.index())
     only = PlatformFilter(architectures=("amd64",))
@@ -143,6 +151,7 @@ def test_a_filtered_image_costs_one_head_and_another_filter_is_another_image(lab
         lab.run(state_path=state)
 
 
+@pytest.mark.extended
 def test_a_filtered_index_without_a_tag_is_known_by_the_name_that_it_had(lab: SyncLab, state: str) -> None:
     index = lab.push(lab.content.index())
     rule = lab.rule(digest=str(index.digest))
@@ -169,6 +178,7 @@ def test_verified_blobs_cost_no_request(lab: SyncLab, state: str) -> None:
     }
 
 
+@pytest.mark.extended
 def test_a_verified_blob_is_mounted_into_another_repository(lab: SyncLab, state: str) -> None:
     image = lab.image()
     lab.run(state_path=state)
@@ -207,6 +217,7 @@ def test_a_failed_image_is_tried_again(lab: SyncLab, state: str) -> None:
     assert done.at(lab.destination).requests == {"head manifest": 1, "put manifest": 1}
 
 
+@pytest.mark.extended
 def test_a_source_that_cannot_be_asked_does_not_make_the_journal_forget(lab: SyncLab, state: str) -> None:
     lab.image()
     lab.run(state_path=state)
@@ -216,6 +227,7 @@ def test_a_source_that_cannot_be_asked_does_not_make_the_journal_forget(lab: Syn
     assert lab.run(state_path=state).at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_an_image_that_was_copied_whole_is_not_done_for_those_who_want_a_platform(lab: SyncLab, state: str) -> None:
     lab.push(lab.content.index())
     strange = {"state_path": state, "platform_filter": PlatformFilter(architectures=("s390x",))}
@@ -225,6 +237,7 @@ def test_an_image_that_was_copied_whole_is_not_done_for_those_who_want_a_platfor
         lab.run(**strange, missing_platform=MissingPlatform.FAIL)
 
 
+@pytest.mark.extended
 def test_force_is_carried_out_once(lab: SyncLab, state: str) -> None:
     lab.image()
     lab.run()
@@ -234,6 +247,7 @@ def test_force_is_carried_out_once(lab: SyncLab, state: str) -> None:
         lab.run(state_path=state)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("table", ["done", "blob", "repository", "fact"])
 def test_a_journal_whose_records_are_damaged_is_not_believed(lab: SyncLab, state: str, table: str) -> None:
     image = lab.image()
@@ -278,6 +292,7 @@ def _fail(*_: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 
 
+@pytest.mark.extended
 def test_a_full_disk_costs_the_journal_and_no_image(lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lab.image()
     lab.run(state_path=state)
@@ -294,6 +309,7 @@ def test_a_full_disk_costs_the_journal_and_no_image(lab: SyncLab, state: str, mo
     lab.assert_arrived(first)
 
 
+@pytest.mark.extended
 def test_a_journal_that_would_become_wrong_is_set_aside_and_the_image_is_copied(
     lab: SyncLab, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +327,7 @@ def test_a_journal_that_would_become_wrong_is_set_aside_and_the_image_is_copied(
     lab.assert_arrived(first)
 
 
+@pytest.mark.extended
 def test_the_destination_of_a_rule_may_be_a_digest_or_a_tag(lab: SyncLab, state: str) -> None:
     image = lab.image()
     rule = lab.rule()

@@ -147,6 +147,7 @@ def test_a_run_by_digest_keeps_the_digest_and_makes_no_tag(lab: SyncLab) -> None
     assert lab.run(lab.rule(digest=index.digest)).outcomes == ["unchanged"]
 
 
+@pytest.mark.extended
 def test_manifests_that_are_named_by_sha512(lab: SyncLab) -> None:
     image = lab.push(lab.content.image(1), tags=())
     child = digest_of(image.raw, "sha512")
@@ -166,6 +167,7 @@ def test_manifests_that_are_named_by_sha512(lab: SyncLab) -> None:
     assert lab.run(lab.rule(digest=child)).outcomes == ["unchanged"]
 
 
+@pytest.mark.extended
 def test_a_blob_of_several_windows(lab: SyncLab) -> None:
     image = lab.image(2, layer_bytes=3_000_001)
     lab.run(window_bytes=64 * 1024)
@@ -198,6 +200,7 @@ def test_a_filter_skips_a_single_image_with_a_reason(lab: SyncLab) -> None:
     assert done.at(lab.destination).requests == {"head manifest": 1}
 
 
+@pytest.mark.extended
 def test_a_filter_finds_nothing_in_an_index(lab: SyncLab) -> None:
     lab.push(lab.content.index())
     done = lab.run(platform_filter=PlatformFilter((parse_platform("windows/amd64"),)))
@@ -205,6 +208,7 @@ def test_a_filter_finds_nothing_in_an_index(lab: SyncLab) -> None:
     assert lab.destination.storage.repositories() == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["image", "index"])
 @pytest.mark.parametrize("policy", list(MissingPlatform))
 def test_an_image_without_the_wanted_platform(lab: SyncLab, kind: str, policy: MissingPlatform) -> None:

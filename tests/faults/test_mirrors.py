@@ -62,6 +62,7 @@ def test_what_a_mirror_has_comes_from_there_and_the_registry_says_what_the_tag_m
     assert told(done, mirror) == (size_of(image), 0)
 
 
+@pytest.mark.extended
 def test_an_index_and_all_below_it_come_from_the_mirror(lab: SyncLab) -> None:
     index = lab.push(lab.content.index())
     mirror = mirror_of(lab)
@@ -71,6 +72,7 @@ def test_an_index_and_all_below_it_come_from_the_mirror(lab: SyncLab) -> None:
     assert asked(done.at(lab.source)) == (1, 0, 0)
 
 
+@pytest.mark.extended
 def test_a_mirror_is_told_which_registry_is_meant(lab: SyncLab) -> None:
     image = lab.image(2)
     blobs = {str(blob.digest): blob.read() for blob in image.blobs}
@@ -91,6 +93,7 @@ def test_a_mirror_is_told_which_registry_is_meant(lab: SyncLab) -> None:
     assert asked(done.at(lab.source)) == (1, 0, 0)
 
 
+@pytest.mark.extended
 def test_a_mirror_that_is_behind_gives_no_old_image(lab: SyncLab) -> None:
     image = lab.image(2)
     mirror = mirror_of(lab)
@@ -102,6 +105,7 @@ def test_a_mirror_that_is_behind_gives_no_old_image(lab: SyncLab) -> None:
     assert told(done, mirror) == (0, 4)
 
 
+@pytest.mark.extended
 def test_a_mirror_that_has_only_some_gives_these(lab: SyncLab) -> None:
     image = lab.image(2)
     mirror = mirror_of(lab)
@@ -115,6 +119,7 @@ def test_a_mirror_that_has_only_some_gives_these(lab: SyncLab) -> None:
     assert told(done, mirror)[1] == 1
 
 
+@pytest.mark.extended
 def test_the_next_mirror_is_asked_before_the_registry(lab: SyncLab) -> None:
     image = lab.image(2)
     first, second = lab.add_registry(), lab.add_registry()
@@ -155,6 +160,7 @@ def test_a_mirror_that_is_not_there_is_done_without(lab: SyncLab) -> None:
     assert done.document["mirrors"] == {nobody: {"bytes": 0, "failures": 1}}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "kind", [FaultKind.RESET, FaultKind.STALL, pytest.param(FaultKind.SHORT_BODY, marks=pytest.mark.slow)]
 )
@@ -183,6 +189,7 @@ def test_wrong_bytes_of_a_mirror_never_arrive_and_it_is_asked_no_more(lab: SyncL
     assert asked(done.at(lab.source))[2] == 3
 
 
+@pytest.mark.extended
 def test_a_wrong_manifest_of_a_mirror_is_read_from_the_registry(lab: SyncLab) -> None:
     image = lab.image(2)
     mirror = mirror_of(lab)
@@ -194,6 +201,7 @@ def test_a_wrong_manifest_of_a_mirror_is_read_from_the_registry(lab: SyncLab) ->
     assert asked(done.at(mirror)) == (0, 1, 0)
 
 
+@pytest.mark.extended
 def test_a_mirror_has_a_login_of_its_own_and_gets_no_other(lab: SyncLab) -> None:
     image = lab.image(2)
     mirror = mirror_of(lab, Behaviour(users={"reader": "mirror-password"}))
@@ -212,6 +220,7 @@ def test_a_mirror_has_a_login_of_its_own_and_gets_no_other(lab: SyncLab) -> None
     assert told(done, mirror)[1] >= 1
 
 
+@pytest.mark.extended
 def test_nothing_is_written_to_a_mirror_of_the_destination(lab: SyncLab) -> None:
     image = lab.image(2)
     mirror = lab.add_registry()

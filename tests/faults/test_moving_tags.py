@@ -63,6 +63,7 @@ def test_what_was_planned_arrives_whole_and_the_move_is_told(
     assert (again.image.source_moved, again.document["warnings"]) == (None, [])
 
 
+@pytest.mark.extended
 def test_a_quick_copy_costs_no_further_request(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     moving = Moving(lab, monkeypatch, "blob")
     done = lab.run(lab.rule())
@@ -71,6 +72,7 @@ def test_a_quick_copy_costs_no_further_request(lab: SyncLab, monkeypatch: pytest
     lab.assert_arrived(moving.before)
 
 
+@pytest.mark.extended
 def test_a_long_copy_is_asked_about(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_moves, "ASK_AFTER_S", 0.0)
     moving = Moving(lab, monkeypatch, "blob")
@@ -84,6 +86,7 @@ def test_what_has_not_moved_is_not_told(lab: SyncLab) -> None:
     assert done.at(lab.source).count("head manifest") == 2
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("how", ["platform", "format"])
 def test_what_was_rewritten_is_compared_with_what_the_source_had(lab: SyncLab, how: str) -> None:
     lab.push(lab.content.index(docker=True))
@@ -95,12 +98,14 @@ def test_what_was_rewritten_is_compared_with_what_the_source_had(lab: SyncLab, h
     assert done.image.source_moved is None
 
 
+@pytest.mark.extended
 def test_a_digest_cannot_move(lab: SyncLab) -> None:
     made = lab.push(lab.content.image(1), tags=())
     done = lab.run(lab.rule(digest=made.digest), verify=True)
     assert done.at(lab.source).count("head manifest") == 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("fault", ["gone", "refused", "broken"])
 def test_where_nobody_can_tell_the_image_is_copied_all_the_same(
     lab: SyncLab, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -118,6 +123,7 @@ def test_where_nobody_can_tell_the_image_is_copied_all_the_same(
     assert (done.outcomes, done.image.source_moved) == (["copied"], None)
 
 
+@pytest.mark.extended
 def test_of_many_that_moved_the_first_are_named(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_moves, "ASK_AFTER_S", 0.0)
     tags = [f"t{number}" for number in range(8)]

@@ -90,6 +90,7 @@ def test_a_sync_does_what_its_plan_says(
     assert sum(each.blobs for each in account.sizes) == account.blobs == len(plan.blobs)
 
 
+@pytest.mark.extended
 def test_what_is_there_already_is_not_planned_to_move(lab: SyncLab, tmp_path: Path) -> None:
     first, second = lab.image(3, "a"), lab.content.image(2)
     lab.run(lab.rule("a"))
@@ -115,6 +116,7 @@ def test_what_is_there_already_is_not_planned_to_move(lab: SyncLab, tmp_path: Pa
     }
 
 
+@pytest.mark.extended
 def test_what_several_repositories_share_is_moved_once(lab: SyncLab, tmp_path: Path) -> None:
     shared = lab.content.image(2)
     for name in ("a", "b", "c"):
@@ -149,6 +151,7 @@ def test_a_plan_is_carried_out_as_it_stands_whatever_the_source_has_now(lab: Syn
     assert carry_out(lab, path).report.totals.outcomes == {Outcome.UNCHANGED: 2}
 
 
+@pytest.mark.extended
 def test_a_plan_whose_image_is_gone_fails_for_that_image(lab: SyncLab, tmp_path: Path) -> None:
     gone = lab.image(1, "a")
     lab.image(1, "b")
@@ -172,6 +175,7 @@ def test_a_destination_that_has_moved_on_is_told(lab: SyncLab, tmp_path: Path) -
     assert image.replaced_digest == str(other.digest)
 
 
+@pytest.mark.extended
 def test_what_would_be_pushed_is_what_the_plan_says_or_nothing_is(lab: SyncLab, tmp_path: Path) -> None:
     index = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")), "a")
     path = tmp_path / "plan.json"
@@ -181,6 +185,7 @@ def test_what_would_be_pushed_is_what_the_plan_says_or_nothing_is(lab: SyncLab, 
     assert lab.destination.storage.repositories() == []
 
 
+@pytest.mark.extended
 def test_platforms_and_other_tags_of_a_plan_are_those_of_its_rules(lab: SyncLab, tmp_path: Path) -> None:
     index = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64")), "a")
     rule = replace(
@@ -207,6 +212,7 @@ def guarded(lab: SyncLab) -> Callable[[], None]:
     return begin
 
 
+@pytest.mark.extended
 def test_a_repository_that_is_not_there_has_nothing(lab: SyncLab, tmp_path: Path, guarded: Callable[[], None]) -> None:
     guarded()
     lab.image(2, "a")

@@ -50,6 +50,7 @@ def test_a_name_that_is_denied_is_refused_before_anybody_is_asked(lab: SyncLab) 
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 def test_a_denied_name_is_refused_also_where_the_image_is_there(lab: SyncLab) -> None:
     lab.push(lab.image(), to=lab.destination)
     done = lab.run(exit_code=1, policies=[Policy("names", destinations=DENY_ALL)])
@@ -64,6 +65,7 @@ def test_what_is_refused_can_be_skipped(lab: SyncLab) -> None:
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("on_refusal", "outcome"), [(OnRefusal.FAIL, "not checked"), (OnRefusal.SKIP, "skipped")])
 def test_a_verification_looks_at_names(lab: SyncLab, on_refusal: OnRefusal, outcome: str) -> None:
     lab.image()
@@ -72,6 +74,7 @@ def test_a_verification_looks_at_names(lab: SyncLab, on_refusal: OnRefusal, outc
     assert done.outcomes == [outcome]
 
 
+@pytest.mark.extended
 def test_a_policy_holds_for_the_places_that_it_names_and_no_other(lab: SyncLab) -> None:
     other = lab.add_registry()
     image = lab.image()
@@ -99,12 +102,14 @@ def test_what_has_the_required_signature_goes_out(lab: SyncLab, signed: SignedIm
     lab.assert_arrived(signed.root)
 
 
+@pytest.mark.extended
 def test_what_is_carried_along_is_not_asked_for_a_signature_of_its_own(lab: SyncLab, signed: SignedImage) -> None:
     done = lab.run(policies=[Policy("signed", require=("signature",))], referrers=parse_referrer_selection("all"))
     assert {image.outcome for image in done.images} == {Outcome.COPIED}
     assert len(done.images) == 4
 
 
+@pytest.mark.extended
 def test_an_attached_tag_is_no_way_around_a_required_signature(lab: SyncLab) -> None:
     tag = f"sha256-{'a' * 64}.sig"
     lab.push(lab.content.image(1), tags=(tag,))
@@ -112,6 +117,7 @@ def test_an_attached_tag_is_no_way_around_a_required_signature(lab: SyncLab) -> 
     assert "the image has no signature" in (done.failure.reason or "")
 
 
+@pytest.mark.extended
 def test_a_signature_under_a_tag_of_its_own_needs_none(lab: SyncLab) -> None:
     tag = f"sha256-{'a' * 64}.sig"
     lab.push(lab.content.artifact("application/vnd.dev.cosign.simplesigning.v1+json"), tags=(tag,))
@@ -126,6 +132,7 @@ def test_an_image_that_is_too_large_does_not_go_out(lab: SyncLab) -> None:
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 def test_an_image_that_is_too_old_does_not_go_out(lab: SyncLab) -> None:
     lab.image(created=LONG_AGO)
     done = lab.run(exit_code=1, policies=[Policy("young", max_age_s=86400.0)])
@@ -133,6 +140,7 @@ def test_an_image_that_is_too_old_does_not_go_out(lab: SyncLab) -> None:
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 def test_unchanged_images_are_not_looked_at(lab: SyncLab) -> None:
     lab.push(lab.image(), to=lab.destination)
     done = lab.run(policies=[Policy("small", max_bytes=1, require=("signature",))])
@@ -179,6 +187,7 @@ def test_a_program_is_told_of_the_image_and_nothing_of_our_secrets(
     assert "DOCKER_CONFIG" not in environment
 
 
+@pytest.mark.extended
 def test_the_reason_of_a_program_is_told_as_people_may_see_it(lab: SyncLab, tmp_path: Path) -> None:
     lab.image()
     text = "print('\\n\\x1b[2J' + 'no licence ' * 100)\nprint('second line')\nraise SystemExit(1)\n"
@@ -190,6 +199,7 @@ def test_the_reason_of_a_program_is_told_as_people_may_see_it(lab: SyncLab, tmp_
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 def test_a_dry_run_asks_as_well(lab: SyncLab, tmp_path: Path) -> None:
     lab.image()
     text = "import json,sys\nsys.exit(1 if json.load(sys.stdin)['dry_run'] else 0)\n"
@@ -215,6 +225,7 @@ def test_a_program_that_gives_no_answer_lets_nothing_through(
     assert_nothing_came(lab, done)
 
 
+@pytest.mark.extended
 def test_a_program_that_is_not_there_lets_nothing_through(lab: SyncLab) -> None:
     lab.image()
     done = lab.run(exit_code=1, policies=[Policy("asked", command=PolicyCommand(("/no/such/program",)))])
@@ -241,6 +252,7 @@ def test_what_a_program_leaves_behind_holds_nobody_up(lab: SyncLab, tmp_path: Pa
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_retry_needs_the_policies_of_the_run(lab: SyncLab) -> None:
     lab.image()
     policy = Policy("names", sources=DENY_ALL)

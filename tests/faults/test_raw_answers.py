@@ -33,6 +33,7 @@ def test_a_whole_blob_and_more_in_one_segment(lab: SyncLab, small_bytes: int) ->
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @WAYS
 def test_a_blob_of_another_length_is_refused_by_its_head(lab: SyncLab, small_bytes: int) -> None:
     image = lab.content.image(1, layer_bytes=1000)
@@ -75,6 +76,7 @@ def test_a_head_that_is_cut_off_is_no_answer(lab: SyncLab, what: str, cut: bytes
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @WAYS
 def test_a_head_that_is_cut_off_in_a_transfer_is_tried_again(lab: SyncLab, small_bytes: int) -> None:
     image = lab.content.image(1, layer_bytes=1000)

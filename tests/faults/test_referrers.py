@@ -115,6 +115,7 @@ def test_a_signature_that_was_added_later_arrives(lab: SyncLab, image: SignedIma
     assert again.at(target).count("put manifest") == 0
 
 
+@pytest.mark.extended
 def test_requests_of_a_run_in_which_nothing_changed(lab: SyncLab, image: SignedImage) -> None:
     target = lab.add_registry(NO_API)
     rule = lab.rule(to=[(target, REPOSITORY)])
@@ -149,6 +150,7 @@ def test_which_are_carried_along(lab: SyncLab, image: SignedImage) -> None:
     assert carried("annotation=org.opencontainers.image.created=19*") == set()
 
 
+@pytest.mark.extended
 def test_a_rule_goes_before_the_settings(lab: SyncLab, image: SignedImage) -> None:
     assert lab.run(lab.rule(referrers=parse_referrer_selection("none")), **ALL).outcomes == ["copied"]
     assert len(lab.run(lab.rule(referrers=ALL["referrers"])).images) == 5
@@ -165,6 +167,7 @@ def test_an_image_without_what_is_required_fails_before_anything_is_there(lab: S
     assert there.count("put manifest") == there.count("start upload") == 0
 
 
+@pytest.mark.extended
 def test_what_is_required_may_be_on_each_platform(lab: SyncLab) -> None:
     root = lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64"), attestations=True))
     wanted = parse_referrer_selection("require=sbom")
@@ -174,6 +177,7 @@ def test_what_is_required_may_be_on_each_platform(lab: SyncLab) -> None:
     assert lab.run(lab.rule(), referrers=wanted).outcomes == ["copied"] * 3
 
 
+@pytest.mark.extended
 def test_a_cosign_tag_is_a_signature(lab: SyncLab, image: SignedImage) -> None:
     plain = lab.push(lab.content.image(1), "team/plain")
     lab.push(lab.content.image(1), "team/plain", (plain.digest.replace(":", "-") + ".sig",))
@@ -198,6 +202,7 @@ def test_what_others_have_listed_stays(lab: SyncLab, image: SignedImage) -> None
     assert [entry["digest"] for entry in found["manifests"]] == [theirs.digest, image.signature.digest]
 
 
+@pytest.mark.extended
 def test_runs_at_the_same_time_lose_nothing_of_each_other(lab: SyncLab, image: SignedImage) -> None:
     """Others write the same list while ours is written: each of their writes is of what was there before ours."""
     target = lab.add_registry(NO_API)
@@ -227,6 +232,7 @@ def test_runs_at_the_same_time_lose_nothing_of_each_other(lab: SyncLab, image: S
     assert seen(target, image)[image.root.digest] == expected
 
 
+@pytest.mark.extended
 def test_a_list_that_cannot_be_written_fails_what_would_not_be_found(lab: SyncLab, image: SignedImage) -> None:
     target = lab.add_registry(NO_API)
     taken = lab.push(lab.content.image(1), tags=(fallback_tag(image.root.digest),), to=target)
@@ -243,6 +249,7 @@ def test_a_list_that_cannot_be_written_fails_what_would_not_be_found(lab: SyncLa
     assert seen(target, image) == whole(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("operation", ["list referrers", "list tags"])
 def test_a_list_that_cannot_be_read_fails_the_image(lab: SyncLab, image: SignedImage, operation: str) -> None:
     lab.source.behaviour = Behaviour(faults=(Fault(operation, status=403, times=None),))
@@ -251,6 +258,7 @@ def test_a_list_that_cannot_be_read_fails_the_image(lab: SyncLab, image: SignedI
     assert image.root.digest != lab.destination.storage.tag(REPOSITORY, TAG)
 
 
+@pytest.mark.extended
 def test_an_image_that_is_there_fails_too(lab: SyncLab, image: SignedImage) -> None:
     lab.run(lab.rule())
     lab.source.behaviour = Behaviour(faults=(Fault("list referrers", status=500, times=None),))
@@ -258,6 +266,7 @@ def test_an_image_that_is_there_fails_too(lab: SyncLab, image: SignedImage) -> N
     lab.assert_arrived(image.root)
 
 
+@pytest.mark.extended
 def test_a_referrer_that_fails_leaves_the_others_alone(lab: SyncLab, image: SignedImage) -> None:
     blob = image.sbom.blobs[1]
     lab.source.storage.delete_blob(REPOSITORY, blob.digest)
@@ -268,6 +277,7 @@ def test_a_referrer_that_fails_leaves_the_others_alone(lab: SyncLab, image: Sign
     assert done.failure.rule == {"referrers": "all"}
 
 
+@pytest.mark.extended
 def test_a_list_that_says_little_is_completed(lab: SyncLab) -> None:
     """Some list digests only; what is chosen by type and annotation is not missed."""
     made = lab.push(lab.content.image(1))
@@ -303,6 +313,7 @@ def test_a_run_that_ends_before_them_says_so_of_each(lab: SyncLab, image: Signed
     assert_whole(lab, image, lab.destination)
 
 
+@pytest.mark.extended
 def test_what_belongs_to_several_images_is_brought_once(lab: SyncLab, image: SignedImage) -> None:
     lab.push(image.root, tags=("same", "other"))
     tags = [TAG, "same", "other", image.cosign_tag]
@@ -311,6 +322,7 @@ def test_what_belongs_to_several_images_is_brought_once(lab: SyncLab, image: Sig
     assert_whole(lab, image, lab.destination)
 
 
+@pytest.mark.extended
 def test_dry_run_tells_them(lab: SyncLab, image: SignedImage) -> None:
     done = lab.run(lab.rule(), dry_run=True, **ALL)
     assert done.outcomes == ["would be copied"] * 5
@@ -318,6 +330,7 @@ def test_dry_run_tells_them(lab: SyncLab, image: SignedImage) -> None:
     assert image.root.digest
 
 
+@pytest.mark.extended
 def test_tags_that_are_lists_are_kept_and_not_copied(lab: SyncLab, image: SignedImage) -> None:
     listed = fallback_index(lab.content, image.signature)
     tag = fallback_tag(image.root.digest)
@@ -329,6 +342,7 @@ def test_tags_that_are_lists_are_kept_and_not_copied(lab: SyncLab, image: Signed
     assert seen(target, image) == whole(image)
 
 
+@pytest.mark.extended
 def test_the_journal_does_not_keep_later_signatures_out(lab: SyncLab, image: SignedImage, tmp_path: object) -> None:
     state = f"{tmp_path}/state"
     lab.run(lab.rule(), state_path=state, **ALL)
@@ -340,6 +354,7 @@ def test_the_journal_does_not_keep_later_signatures_out(lab: SyncLab, image: Sig
     assert trusted.outcomes == ["unchanged"]
 
 
+@pytest.mark.extended
 def test_a_list_in_pages(lab: SyncLab) -> None:
     made = lab.push(lab.content.image(1))
     first, second = (lab.push(lab.content.artifact(SIGNATURE, subject=made), tags=()) for _ in range(2))
@@ -353,6 +368,7 @@ def test_a_list_in_pages(lab: SyncLab) -> None:
     assert lab.destination.storage.manifest(REPOSITORY, second.digest) is not None
 
 
+@pytest.mark.extended
 def test_only_one_type_is_asked_for_where_only_one_is_wanted(lab: SyncLab, image: SignedImage) -> None:
     done = lab.run(lab.rule(), referrers=parse_referrer_selection(f"{SIGNATURE},cosign=false"))
     assert {result.source.rpartition("app")[2] for result in done.images} == {f":{TAG}", f"@{image.signature.digest}"}

@@ -131,6 +131,7 @@ def test_a_source_that_refuses_head_is_asked_with_get(lab: SyncLab, status: int)
     assert lab.run().outcomes == ["unchanged"]
 
 
+@pytest.mark.extended
 def test_registries_that_tell_no_digest_are_asked_for_the_bytes(lab: SyncLab) -> None:
     image = lab.push(lab.content.index())
     silent = Behaviour(digest_header_on_get=DigestHeader.MISSING, digest_header_on_put=DigestHeader.MISSING)
@@ -189,6 +190,7 @@ def test_a_manifest_that_is_none(lab: SyncLab, body: str, kind: type[Exception])
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_a_child_of_another_size_than_the_index_says(lab: SyncLab) -> None:
     image = lab.content.image(1)
     value = {
@@ -210,6 +212,7 @@ def nested(lab: SyncLab, depth: int) -> MadeManifest:
     return manifest
 
 
+@pytest.mark.extended
 def test_indexes_that_are_nested_too_deep(lab: SyncLab) -> None:
     fine = lab.push(nested(lab, 8), "team/fine")
     lab.push(nested(lab, 12))
@@ -220,6 +223,7 @@ def test_indexes_that_are_nested_too_deep(lab: SyncLab) -> None:
     lab.assert_arrived(fine, "team/fine")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("size_bytes", [5 * 2**20, 20 * 2**20])
 def test_a_manifest_that_is_too_large(lab: SyncLab, size_bytes: int) -> None:
     image = lab.image(1)
@@ -232,6 +236,7 @@ def test_a_manifest_that_is_too_large(lab: SyncLab, size_bytes: int) -> None:
     assert done.error.tries == 1
 
 
+@pytest.mark.extended
 def test_an_index_of_too_many_manifests(lab: SyncLab) -> None:
     entries = [{"mediaType": OCI_MANIFEST, "digest": f"sha256:{number:064x}", "size": 100} for number in range(6000)]
     lab.push(build_manifest({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
@@ -252,6 +257,7 @@ def test_a_repository_without_tags_is_skipped(lab: SyncLab) -> None:
         assert done.image.reason == "the repository has no tags"
 
 
+@pytest.mark.extended
 def test_a_list_whose_next_page_is_on_another_host(lab: SyncLab) -> None:
     lab.push(lab.content.image(), tags=["v1", "v2", "v3"])
     lab.source.behaviour = Behaviour(max_page_size=2, link_form=LinkForm.OTHER_HOST)
@@ -262,6 +268,7 @@ def test_a_list_whose_next_page_is_on_another_host(lab: SyncLab) -> None:
     assert done.at(lab.source).requests == {"list tags": 1}
 
 
+@pytest.mark.extended
 def test_a_list_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("image_syncer.coordinator.listings.MAX_NAMES", 3)
     image = lab.content.image(1)
@@ -270,6 +277,7 @@ def test_a_list_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> No
     assert "more than 3 tags" in done.error.message
 
 
+@pytest.mark.extended
 def test_a_list_that_goes_round_in_circles(lab: SyncLab) -> None:
     lab.image(1)
     link = (("Link", f'</v2/{REPOSITORY}/tags/list?last=v1&n=1000>; rel="next"'),)
@@ -293,6 +301,7 @@ def test_images_of_a_page_are_copied_though_the_next_page_fails(lab: SyncLab) ->
         lab.assert_arrived(image, tag=tag)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", '{"tags": "v1"}', "[]"])
 def test_a_list_that_is_none(lab: SyncLab, body: str) -> None:
     other = lab.image(1, "team/other")
@@ -342,6 +351,7 @@ def test_an_immutable_tag_is_told_and_left_alone(lab: SyncLab, status: int) -> N
     assert lab.destination.storage.tag(REPOSITORY, TAG) == old.digest
 
 
+@pytest.mark.extended
 def test_a_destination_that_stores_under_another_digest(lab: SyncLab) -> None:
     lab.image(1)
     lab.destination.behaviour = replace(TRUSTING, digest_header_on_put=DigestHeader.WRONG)
@@ -351,6 +361,7 @@ def test_a_destination_that_stores_under_another_digest(lab: SyncLab) -> None:
     assert error.actual is not None
 
 
+@pytest.mark.extended
 def test_a_destination_that_does_not_create_repositories(lab: SyncLab) -> None:
     lab.image(1)
     lab.destination.behaviour = replace(TRUSTING, implicit_repositories=False)
@@ -361,6 +372,7 @@ def test_a_destination_that_does_not_create_repositories(lab: SyncLab) -> None:
     assert "create" in error.hint
 
 
+@pytest.mark.extended
 def test_a_destination_that_takes_no_body_of_that_size(lab: SyncLab) -> None:
     lab.image(1, layer_bytes=100_000)
     small = lab.image(1, "team/small", layer_bytes=1000)
@@ -383,6 +395,7 @@ def test_one_destination_that_fails_leaves_the_other_whole(lab: SyncLab) -> None
     assert broken.storage.tag("a/one", TAG) is None
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", WRITES)
 def test_a_destination_that_breaks_at_any_request_leaves_the_other_whole(lab: SyncLab, kind: str) -> None:
     broken = lab.add_registry(replace(TRUSTING, faults=(Fault(kind, status=500, times=FOREVER),)))
@@ -394,6 +407,7 @@ def test_a_destination_that_breaks_at_any_request_leaves_the_other_whole(lab: Sy
     lab.assert_arrived(image, "b/two")
 
 
+@pytest.mark.extended
 def test_a_source_that_fails_fails_every_destination(lab: SyncLab) -> None:
     other = lab.add_registry()
     image = lab.image(1)
@@ -404,6 +418,7 @@ def test_a_source_that_fails_fails_every_destination(lab: SyncLab) -> None:
     assert all(image.error is not None and image.error["side"] == "source" for image in done.images)
 
 
+@pytest.mark.extended
 def test_the_newest_versions_of_a_list_in_pages(lab: SyncLab) -> None:
     lab.source.behaviour = Behaviour(max_page_size=3)
     for tag in ("1.9.0", "1.10.0", "1.10.0-rc1", "2.0", "1.2.0", "latest", "1.11.0", "1.8.0"):

@@ -40,6 +40,7 @@ def test_a_source_without_head_is_asked_by_get_at_once_the_next_time(lab: SyncLa
     lab.assert_arrived(image, "team/two")
 
 
+@pytest.mark.extended
 def test_a_destination_without_head_is_asked_by_get(lab: SyncLab, state: str) -> None:
     lab.image(1)
     lab.run()
@@ -53,6 +54,7 @@ def test_a_destination_without_head_is_asked_by_get(lab: SyncLab, state: str) ->
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_profile_that_knows_better_spares_the_head(lab: SyncLab) -> None:
     image = lab.image(1)
     for registry in (lab.source, lab.destination):
@@ -87,6 +89,7 @@ def test_mounts_that_are_refused_are_tried_no_more(lab: SyncLab, state: str, sta
     assert done.at(lab.destination).count("head blob") <= 12  # until the first of a repository was not there
 
 
+@pytest.mark.extended
 def test_where_nothing_is_mounted_nobody_waits_for_a_mount(lab: SyncLab) -> None:
     lab.destination.behaviour = replace(TRUSTING, mounts=False)
     lab.enter(lab.destination, profile=replace(GENERIC, mounts=Mounts.NOWHERE, mounts_from_itself=False))
@@ -97,6 +100,7 @@ def test_where_nothing_is_mounted_nobody_waits_for_a_mount(lab: SyncLab) -> None
     assert not any(image.blobs_mounted for image in done.images)
 
 
+@pytest.mark.extended
 def test_where_nothing_is_mounted_one_download_serves_several_repositories(lab: SyncLab) -> None:
     lab.enter(lab.destination, profile=replace(GENERIC, mounts=Mounts.NOWHERE))
     image = lab.push(lab.content.image([lab.content.layer(3 * MIB)]))
@@ -107,6 +111,7 @@ def test_where_nothing_is_mounted_one_download_serves_several_repositories(lab: 
         lab.assert_arrived(image, name)
 
 
+@pytest.mark.extended
 def test_blobs_are_mounted_within_an_owner_only(lab: SyncLab) -> None:
     lab.enter(lab.destination, profile=replace(GENERIC, mounts=Mounts.SAME_OWNER))
     shared_image(lab, ["me/one", "me/two", "you/one", "you/two"])
@@ -115,6 +120,7 @@ def test_blobs_are_mounted_within_an_owner_only(lab: SyncLab) -> None:
     assert sum(image.blobs_mounted for image in done.images) == 8
 
 
+@pytest.mark.extended
 def test_blobs_that_are_there_are_found_by_head_where_mounts_do_not_tell(lab: SyncLab) -> None:
     lab.destination.behaviour = replace(TRUSTING, mounts=False)
     lab.enter(lab.destination, profile=PROFILES["ecr"])
@@ -133,6 +139,7 @@ def test_blobs_that_are_there_are_found_by_head_where_mounts_do_not_tell(lab: Sy
 # Uploads
 
 
+@pytest.mark.extended
 def test_pieces_are_never_tried_where_the_profile_knows_that_they_are_refused(lab: SyncLab) -> None:
     image = lab.push(lab.content.image([lab.content.layer(3 * MIB)]))
     lab.enter(lab.destination, pieces_above=MIB, profile=PROFILES["gar"])
@@ -149,6 +156,7 @@ def test_pieces_have_the_size_of_the_profile(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("cancels", [True, False])
 def test_uploads_are_cancelled_where_that_works(lab: SyncLab, cancels: bool) -> None:
     image = lab.content.image([lab.content.layer(3 * MIB)])

@@ -59,12 +59,14 @@ def test_a_blob_is_gone(lab: SyncLab, whole: MadeManifest) -> None:
     assert_repaired(lab, whole, lab.run(force=True), 1)
 
 
+@pytest.mark.extended
 def test_manifests_are_gone_and_no_blob_moves(lab: SyncLab, whole: MadeManifest) -> None:
     inner = whole.children[0]
     drop_manifests(lab.destination, inner.digest, inner.children[0].digest, inner.children[-1].digest)
     assert_repaired(lab, whole, lab.run(force=True), 0)
 
 
+@pytest.mark.extended
 def test_manifests_and_blobs_are_gone(lab: SyncLab, whole: MadeManifest) -> None:
     child = whole.children[0].children[1]
     drop_manifests(lab.destination, child.digest)
@@ -72,6 +74,7 @@ def test_manifests_and_blobs_are_gone(lab: SyncLab, whole: MadeManifest) -> None
     assert_repaired(lab, whole, lab.run(force=True), len(child.blobs))
 
 
+@pytest.mark.extended
 def test_a_blob_that_another_repository_has_is_mounted(lab: SyncLab, whole: MadeManifest) -> None:
     blob = whole.children[1].blobs[0]
     lab.push(whole, "team/other", to=lab.source)

@@ -38,6 +38,7 @@ def test_a_cold_image_takes_four_requests_and_three_for_each_blob(lab: SyncLab, 
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_cold_index_of_three_platforms_takes_ten_and_three_for_each_distinct_blob(lab: SyncLab) -> None:
     index = lab.push(lab.content.index(shared_layers=[lab.content.layer(), lab.content.layer()]))
     blobs = len(index.all_blobs())
@@ -60,6 +61,7 @@ def test_unchanged_tags_take_two_requests_each_and_no_body(lab: SyncLab) -> None
     assert done.at(lab.source).bytes_out == done.at(lab.destination).bytes_in == 0
 
 
+@pytest.mark.extended
 def test_an_index_that_a_filter_leaves_unchanged_takes_one_request_more(lab: SyncLab) -> None:
     lab.push(lab.content.index(platforms=("linux/amd64", "linux/arm64", "linux/s390x")))
     wanted = PlatformFilter((parse_platform("linux/amd64"), parse_platform("linux/arm64")))
@@ -88,6 +90,7 @@ def test_a_second_repository_of_a_registry_mounts_what_the_first_one_got(lab: Sy
         lab.assert_arrived(image, repository)
 
 
+@pytest.mark.extended
 def test_several_tags_of_one_digest_move_its_blobs_once(lab: SyncLab) -> None:
     image = lab.push(lab.content.index(), tags=["v1", "v1.2", "latest"])
     blobs = len(image.all_blobs())
@@ -114,6 +117,7 @@ def test_a_rerun_after_a_failure_moves_nothing_twice(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_rerun_after_the_manifest_was_refused_moves_no_byte(lab: SyncLab) -> None:
     image = lab.image(3)
     lab.destination.behaviour = Behaviour(faults=(Fault("put manifest", status=400, times=None),))
@@ -126,6 +130,7 @@ def test_a_rerun_after_the_manifest_was_refused_moves_no_byte(lab: SyncLab) -> N
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_blob_whose_answer_was_lost_is_not_sent_again(lab: SyncLab) -> None:
     image = lab.image(2)
     lab.destination.behaviour = Behaviour(faults=(Fault("put upload", FaultKind.LOST_ANSWER),))
@@ -136,6 +141,7 @@ def test_a_blob_whose_answer_was_lost_is_not_sent_again(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("layers", [1, 8])
 def test_one_token_serves_one_repository_and_right_however_many_blobs(lab: SyncLab, layers: int) -> None:
     image = lab.image(layers)
@@ -150,6 +156,7 @@ def test_one_token_serves_one_repository_and_right_however_many_blobs(lab: SyncL
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_tokens_grow_with_repositories_and_not_with_tags(lab: SyncLab) -> None:
     for repository in ("team/one", "team/two"):
         for number in range(4):
@@ -162,6 +169,7 @@ def test_tokens_grow_with_repositories_and_not_with_tags(lab: SyncLab) -> None:
     assert (done.at(lab.destination).tokens, done.at(lab.destination).refused) == (4, 1)
 
 
+@pytest.mark.extended
 def test_basic_takes_one_refusal_for_a_registry(lab: SyncLab) -> None:
     image = lab.image(3)
     lab.source.behaviour = Behaviour(users={USER: PASSWORD})
@@ -186,6 +194,7 @@ def test_two_destinations_are_fed_by_one_download(lab: SyncLab) -> None:
         lab.assert_arrived(image, repository, at=registry)
 
 
+@pytest.mark.extended
 def test_two_destinations_are_fed_by_one_download_also_where_the_workers_wait_for_work(lab: SyncLab) -> None:
     slow, other = lab.add_registry(Behaviour(latency_s=0.5)), lab.add_registry()
     image = lab.push(lab.content.image(3, layer_bytes=100_000), to=slow)
@@ -196,6 +205,7 @@ def test_two_destinations_are_fed_by_one_download_also_where_the_workers_wait_fo
     assert done.at(slow).bytes_out == image.size_bytes
 
 
+@pytest.mark.extended
 def test_two_repositories_of_one_destination_are_fed_by_one_upload(lab: SyncLab) -> None:
     image = lab.image(3)
     done = lab.run(lab.rule(to=[(lab.destination, "a/one"), (lab.destination, "b/two")]))
@@ -214,6 +224,7 @@ def test_a_dry_run_changes_nothing_and_starts_no_worker(lab: SyncLab) -> None:
     assert "worker" not in done.log
 
 
+@pytest.mark.extended
 def test_force_writes_the_manifest_again_and_moves_no_blob(lab: SyncLab) -> None:
     lab.image(2)
     lab.run()

@@ -76,6 +76,7 @@ def test_a_source_without_ranges_that_is_always_cut_at_the_same_place_is_given_u
     assert lab.destination.storage.blob_size(REPOSITORY, lab.content.image(0).blobs[0].digest) is None
 
 
+@pytest.mark.extended
 def test_a_signed_address_that_has_expired_is_asked_for_again(lab: SyncLab) -> None:
     image, layer = one_layer(lab)
     lab.source.behaviour = Behaviour(
@@ -107,6 +108,7 @@ def test_what_a_session_kept_is_not_sent_again(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_where_a_cut_ends_the_session_the_next_one_gets_pieces(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     lab.destination.behaviour = replace(FORGETFUL, faults=(cut_of(image, 8 * MIB),))
@@ -119,6 +121,7 @@ def test_where_a_cut_ends_the_session_the_next_one_gets_pieces(lab: SyncLab) -> 
     assert "keeps partial uploads" in done.log
 
 
+@pytest.mark.extended
 def test_a_registry_that_keeps_nothing_is_asked_once(lab: SyncLab) -> None:
     image, other = one_layer(lab)[0], lab.image(1, "team/other", layer_bytes=LAYER)
     cuts = (cut_of(image, 8 * MIB), cut_of(other, 8 * MIB))
@@ -130,6 +133,7 @@ def test_a_registry_that_keeps_nothing_is_asked_once(lab: SyncLab) -> None:
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_pieces_from_the_start_where_the_user_wants_them(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     lab.destination.behaviour = replace(FORGETFUL, faults=(cut("patch upload", 8 * MIB, 1),))
@@ -153,6 +157,7 @@ def test_a_registry_that_refuses_pieces_gets_the_blob_in_one(lab: SyncLab) -> No
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_a_proxy_that_takes_no_large_bodies_gets_pieces(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     lab.destination.behaviour = replace(TRUSTING, max_content_length=5 * MIB)
@@ -161,6 +166,7 @@ def test_a_proxy_that_takes_no_large_bodies_gets_pieces(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_what_is_too_large_in_one_request_is_learnt(lab: SyncLab) -> None:
     lab.destination.behaviour = replace(TRUSTING, max_content_length=5 * MIB)
     for number in range(4):
@@ -171,6 +177,7 @@ def test_what_is_too_large_in_one_request_is_learnt(lab: SyncLab) -> None:
     assert counted.statuses["patch upload 202"] == 4 * 6
 
 
+@pytest.mark.extended
 def test_pieces_are_as_long_as_the_registry_wants_them(lab: SyncLab) -> None:
     image, _ = one_layer(lab)
     lab.destination.behaviour = replace(TRUSTING, max_content_length=11 * MIB, chunk_min_bytes=10 * MIB)
@@ -277,6 +284,7 @@ def test_a_side_that_was_dropped_while_it_stood_idle_goes_on_and_is_counted(lab:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_try_that_is_given_up_leaves_its_session_to_the_next(lab: SyncLab) -> None:
     image, layer = one_layer(lab)
     # The source is cut, and stays away for longer than one try of the blob waits.
@@ -290,6 +298,7 @@ def test_a_try_that_is_given_up_leaves_its_session_to_the_next(lab: SyncLab) -> 
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_session_that_nobody_went_on_with_is_cancelled_in_the_end(lab: SyncLab) -> None:
     _, layer = one_layer(lab)
     gone = Fault("get blob", status=503, times=None, match=layer)
@@ -298,6 +307,7 @@ def test_a_session_that_nobody_went_on_with_is_cancelled_in_the_end(lab: SyncLab
     assert done.at(lab.destination).count("cancel upload") == 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("more", [0, 1, 99])
 def test_a_session_that_claims_more_than_it_can_have_is_not_believed(lab: SyncLab, more: int) -> None:
     image, _ = one_layer(lab)
@@ -322,6 +332,7 @@ def test_a_source_that_fails_while_it_is_read_again_costs_only_who_needs_it(lab:
     lab.assert_arrived(image, at=other)
 
 
+@pytest.mark.extended
 def test_a_registry_that_comes_and_goes_does_not_hold_a_request_for_ever(lab: SyncLab) -> None:
     lab.image(1)
     bad = Fault("get manifest", status=502, times=None)

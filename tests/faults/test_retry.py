@@ -68,6 +68,7 @@ def test_a_rule_whose_tags_could_not_be_listed_is_tried_again_as_a_whole(lab: Sy
     assert lab.run(*left.rules).outcomes == ["copied", "copied"]
 
 
+@pytest.mark.extended
 def test_an_image_of_such_a_rule_is_not_tried_twice(lab: SyncLab) -> None:
     """Where the list breaks off, images of its first pages may have failed on their own."""
     path = lab.report_path
@@ -90,6 +91,7 @@ def test_an_image_of_such_a_rule_is_not_tried_twice(lab: SyncLab) -> None:
     ]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("platforms", [(), (Platform("linux", "arm64"),)])
 def test_platforms_of_the_run_and_of_its_rules_hold_again(lab: SyncLab, platforms: tuple[Platform, ...]) -> None:
     index = lab.push(lab.content.index())
@@ -110,6 +112,7 @@ def test_platforms_of_the_run_and_of_its_rules_hold_again(lab: SyncLab, platform
     assert first == tag
 
 
+@pytest.mark.extended
 def test_destinations_of_one_image_are_filled_together(lab: SyncLab) -> None:
     image = lab.image(1)
     other = lab.add_registry(Behaviour(check_references=False))
@@ -124,6 +127,7 @@ def test_destinations_of_one_image_are_filled_together(lab: SyncLab) -> None:
     lab.assert_arrived(image, "elsewhere/app", at=other)
 
 
+@pytest.mark.extended
 def test_what_was_not_tried_at_all_is_tried(lab: SyncLab) -> None:
     for number in range(20):
         lab.push(lab.content.image(1), tags=(f"t{number}",))
@@ -183,6 +187,7 @@ def test_a_report_that_no_run_of_ours_wrote_is_explained(tmp_path: Path, changes
     assert text in str(caught.value)
 
 
+@pytest.mark.extended
 def test_a_report_of_an_old_release_may_not_tell_its_platforms(tmp_path: Path) -> None:
     left = rules_from(tmp_path, FAILED, platforms="os linux")
     with pytest.raises(ConfigurationError, match="does not say which platforms"):

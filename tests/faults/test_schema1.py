@@ -29,6 +29,7 @@ def test_a_destination_that_takes_none(lab: SyncLab) -> None:
     lab.assert_arrived(new, "team/new")
 
 
+@pytest.mark.extended
 def test_one_of_two_destinations_takes_it(lab: SyncLab) -> None:
     old, other = lab.push(lab.content.schema1()), lab.add_registry()
     lab.destination.behaviour = replace(Behaviour(), accepts_schema1=False)
@@ -37,6 +38,7 @@ def test_one_of_two_destinations_takes_it(lab: SyncLab) -> None:
     lab.assert_arrived(old, at=other)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("status", "code"), [(415, ""), (400, "MANIFEST_UNVERIFIED"), (404, "UNSUPPORTED"), (405, "UNSUPPORTED")]
 )
@@ -47,6 +49,7 @@ def test_the_words_of_other_registries(lab: SyncLab, status: int, code: str) -> 
     assert lab.run().outcomes == ["skipped"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("status", "code"), [(403, "DENIED"), (413, ""), (500, "UNKNOWN")])
 def test_what_else_keeps_it_from_arriving_is_a_failure(lab: SyncLab, status: int, code: str) -> None:
     lab.push(lab.content.schema1())
@@ -55,6 +58,7 @@ def test_what_else_keeps_it_from_arriving_is_a_failure(lab: SyncLab, status: int
     assert lab.run(exit_code=1, retries=0).outcomes == ["failed"]
 
 
+@pytest.mark.extended
 def test_other_kinds_that_are_refused_are_failures(lab: SyncLab) -> None:
     lab.image(1)
     body = '{"errors": [{"code": "MANIFEST_INVALID"}]}'

@@ -63,6 +63,7 @@ def test_tags_that_collide_are_found_before_anything_moves(lab: SyncLab, tmp_pat
     assert lab.destination.storage.repositories() == []
 
 
+@pytest.mark.extended
 def test_a_source_that_gives_no_list_does_not_hold_the_other(lab: SyncLab, tmp_path: Path) -> None:
     other = lab.add_registry()
     image = lab.push(lab.content.image(1), "app", ("1",))
@@ -77,6 +78,7 @@ def test_a_source_that_gives_no_list_does_not_hold_the_other(lab: SyncLab, tmp_p
     lab.assert_arrived(image, "app", "1")
 
 
+@pytest.mark.extended
 def test_too_few_repositories_fail_the_rule(lab: SyncLab, tmp_path: Path) -> None:
     lab.image(1, "team/a")
     lab.image(1, "team/b-dev")
@@ -102,6 +104,7 @@ def images(lab: SyncLab) -> dict[str, MadeManifest]:
     return made
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("os_names", [(), ("linux",)])
 @pytest.mark.parametrize(
     ("only", "outcomes"),
@@ -127,6 +130,7 @@ def test_only(
     assert {image.outcome for image in checked.images} == {Outcome.EQUAL, Outcome.SKIPPED}
 
 
+@pytest.mark.extended
 def test_a_failure_is_tried_again_with_only(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     lab.source.behaviour = Behaviour(faults=(Fault("get manifest", status=403, times=None),))
     lab.run(lab.rule(tags=("other",), only=Only.CHANGED), exit_code=1, retries=0)

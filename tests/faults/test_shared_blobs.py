@@ -32,6 +32,7 @@ def test_a_blob_that_one_source_lacks_comes_from_another(lab: SyncLab) -> None:
     lab.assert_arrived(image, "b/two")
 
 
+@pytest.mark.extended
 def test_a_repository_that_may_not_be_written_leaves_the_blobs_to_the_next(lab: SyncLab) -> None:
     image = lab.content.image(3)
     for repository in ("team/one", "team/two", "team/three"):
@@ -59,6 +60,7 @@ def test_blobs_of_an_image_that_has_failed_still_come_for_the_others(lab: SyncLa
     lab.assert_arrived(image, other, "good")
 
 
+@pytest.mark.extended
 def test_a_manifest_that_lies_about_a_size_leaves_the_others_alone(lab: SyncLab) -> None:
     shared = lab.content.layer(5000)
     honest = lab.push(lab.content.image([shared]), "team/honest")
@@ -87,6 +89,7 @@ def test_within_one_registry_nothing_is_moved(lab: SyncLab) -> None:
     lab.assert_arrived(image, "copy/of/app", at=lab.source)
 
 
+@pytest.mark.extended
 def test_within_one_registry_that_mounts_nothing_the_blobs_are_moved(lab: SyncLab) -> None:
     image = lab.image(3)
     lab.source.behaviour = Behaviour(mounts=False)
@@ -95,6 +98,7 @@ def test_within_one_registry_that_mounts_nothing_the_blobs_are_moved(lab: SyncLa
     lab.assert_arrived(image, "copy/of/app", at=lab.source)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_a_bound_of_connections_is_kept_and_ends_nothing(lab: SyncLab, most: int) -> None:
     images = [lab.image(3, f"team/app{number}") for number in range(3)]
@@ -108,6 +112,7 @@ def test_a_bound_of_connections_is_kept_and_ends_nothing(lab: SyncLab, most: int
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 def test_one_blob_at_a_time(lab: SyncLab) -> None:
     images = [lab.image(3, f"team/app{number}") for number in range(2)]
     done = lab.run(workers=2, proc=1)
@@ -116,6 +121,7 @@ def test_one_blob_at_a_time(lab: SyncLab) -> None:
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 def test_a_digest_that_was_asked_for_is_what_is_copied_whatever_the_source_says(lab: SyncLab) -> None:
     pinned, other = lab.push(lab.content.image(), tags=()), lab.image()
     claim = (("Docker-Content-Digest", other.digest),)

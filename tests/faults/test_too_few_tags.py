@@ -66,6 +66,7 @@ def test_enough_are_copied_each_once(lab: SyncLab, selection: TagSelection) -> N
     assert sorted(image.source.rpartition(":")[2] for image in done.images) == selection.select(TAGS)
 
 
+@pytest.mark.extended
 def test_each_repository_of_a_catalog_rule_for_itself(lab: SyncLab, tmp_path: Path) -> None:
     for name, tags in (("team/full", ("1", "2")), ("team/short", ("1",))):
         lab.push(lab.content.image(1), name, tags)

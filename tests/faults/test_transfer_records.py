@@ -31,6 +31,7 @@ def test_each_try_of_a_blob_is_one_transfer(lab: SyncLab) -> None:
     assert len(done.document["transfers"]) == 3
 
 
+@pytest.mark.extended
 def test_one_transfer_goes_to_all_destinations_of_a_blob(lab: SyncLab) -> None:
     image, other = lab.image(1), lab.add_registry(TRUSTING)
     places = [(lab.destination, REPOSITORY), (other, REPOSITORY)]
@@ -41,6 +42,7 @@ def test_one_transfer_goes_to_all_destinations_of_a_blob(lab: SyncLab) -> None:
     assert transfer["bytes_moved"] == 2 * transfer["size_bytes"]
 
 
+@pytest.mark.extended
 def test_times_are_those_of_the_run(lab: SyncLab) -> None:
     lab.image(3)
     done = lab.run()
@@ -49,12 +51,14 @@ def test_times_are_those_of_the_run(lab: SyncLab) -> None:
         assert 0 < transfer["began_s"] <= transfer["ended_s"] <= done.report.seconds
 
 
+@pytest.mark.extended
 def test_a_run_that_moves_nothing_has_no_transfers(lab: SyncLab) -> None:
     lab.image()
     lab.run()
     assert lab.run().document["transfers"] == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("asked", [True, False])
 def test_records_are_made_for_a_report_only(lab: SyncLab, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
     made: list[object] = []

@@ -115,12 +115,14 @@ def test_a_source_that_has_moved_on(lab: SyncLab, copied: MadeManifest) -> None:
     assert done.image.differences == (Difference("tag", f"{place(lab)}:{TAG}", newer.digest, copied.digest),)
 
 
+@pytest.mark.extended
 def test_a_tag_that_is_missing(lab: SyncLab, copied: MadeManifest) -> None:
     lab.destination.storage.delete_tag(REPOSITORY, TAG)
     done = lab.verify(exit_code=1)
     assert done.image.differences == (Difference("tag", f"{place(lab)}:{TAG}", copied.digest, "nothing"),)
 
 
+@pytest.mark.extended
 def test_a_child_that_is_missing_and_a_blob_beside_it(lab: SyncLab, copied: MadeManifest) -> None:
     child, blob = copied.children[0].digest, copied.children[1].blobs[0].digest
     lab.destination.storage.delete_manifest(REPOSITORY, child)
@@ -133,6 +135,7 @@ def test_a_child_that_is_missing_and_a_blob_beside_it(lab: SyncLab, copied: Made
     assert str(done.image.reason).endswith(" (and 1 more)")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("body", "found"),
     [("{}", "no manifest: "), (None, "bytes of "), ('{"schemaVersion": 2, "manifests": []}', "sha256:")],
@@ -149,6 +152,7 @@ def test_a_child_with_other_bytes(lab: SyncLab, copied: MadeManifest, body: str 
     assert difference.found.startswith(found)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("named", ["tag", "digest"])
 def test_a_platform_filter_is_applied_as_in_a_sync(lab: SyncLab, named: str) -> None:
     index = lab.push(lab.content.index())
@@ -162,6 +166,7 @@ def test_a_platform_filter_is_applied_as_in_a_sync(lab: SyncLab, named: str) -> 
     assert outcome.outcome is Outcome.DIFFERENT
 
 
+@pytest.mark.extended
 def test_what_a_filter_leaves_out_is_skipped(lab: SyncLab) -> None:
     lab.image(1)
     done = lab.verify(platform_filter=PlatformFilter(architectures=("s390x",)))
@@ -169,6 +174,7 @@ def test_what_a_filter_leaves_out_is_skipped(lab: SyncLab) -> None:
     assert done.at(lab.destination).total_requests == 0
 
 
+@pytest.mark.extended
 def test_what_images_share_is_checked_once(lab: SyncLab) -> None:
     base = lab.content.layer(50_000)
     images = [lab.push(lab.content.image([base, lab.content.layer()]), tags=(f"t{number}",)) for number in range(5)]
@@ -181,6 +187,7 @@ def test_what_images_share_is_checked_once(lab: SyncLab) -> None:
     assert done.report.totals.bytes_read == sum(distinct.values())
 
 
+@pytest.mark.extended
 def test_what_is_wrong_is_told_of_each_image_that_shares_it_and_asked_for_once(lab: SyncLab) -> None:
     base = lab.content.layer(5_000)
     for number in range(5):
@@ -193,6 +200,7 @@ def test_what_is_wrong_is_told_of_each_image_that_shares_it_and_asked_for_once(l
     assert done.report.totals.differences == 5
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_blob_that_cannot_be_checked_is_no_difference(lab: SyncLab, copied: MadeManifest, deep: bool) -> None:
     blob = copied.children[0].blobs[1].digest
@@ -206,6 +214,7 @@ def test_a_blob_that_cannot_be_checked_is_no_difference(lab: SyncLab, copied: Ma
     assert "1 not checked" in done.report.summary_line()
 
 
+@pytest.mark.extended
 def test_differences_and_what_could_not_be_checked_are_both_told(lab: SyncLab, copied: MadeManifest) -> None:
     gone, refused = (copied.children[0].blobs[number].digest for number in (0, 1))
     lab.destination.storage.delete_blob(REPOSITORY, gone)
@@ -217,6 +226,7 @@ def test_differences_and_what_could_not_be_checked_are_both_told(lab: SyncLab, c
     assert error_of(done.image).digest == refused
 
 
+@pytest.mark.extended
 def test_a_source_tag_that_is_gone_could_not_be_checked(lab: SyncLab, copied: MadeManifest) -> None:
     lab.source.storage.delete_tag(REPOSITORY, TAG)
     other = lab.image(1, "team/other")
@@ -238,6 +248,7 @@ def test_a_registry_that_is_down_is_no_difference(lab: SyncLab, copied: MadeMani
     assert error_of(done.image).origin is Origin.DESTINATION
 
 
+@pytest.mark.extended
 def test_tags_that_cannot_be_listed_are_not_checked(lab: SyncLab, copied: MadeManifest) -> None:
     lab.source.behaviour = Behaviour(faults=(Fault("list tags", status=500, times=FOREVER),))
     done = lab.verify(lab.rule(tags=()), retries=0, exit_code=1)
@@ -259,6 +270,7 @@ def test_a_read_that_breaks_goes_on_where_it_was(lab: SyncLab, kind: FaultKind) 
         assert done.image.bytes_read == image.size_bytes
 
 
+@pytest.mark.extended
 def test_what_two_answers_gave_is_read_again_before_it_is_called_wrong(lab: SyncLab) -> None:
     image = lab.push(lab.content.image(1, layer_bytes=3 * 2**20))
     lab.run()
@@ -271,6 +283,7 @@ def test_what_two_answers_gave_is_read_again_before_it_is_called_wrong(lab: Sync
     assert lab.verify(deep=True, retries=1).outcomes == ["equal"]
 
 
+@pytest.mark.extended
 def test_blobs_of_a_registry_with_tokens_and_a_storage_behind_it(lab: SyncLab) -> None:
     image = lab.push(lab.content.index())
     lab.run()
@@ -281,12 +294,14 @@ def test_blobs_of_a_registry_with_tokens_and_a_storage_behind_it(lab: SyncLab) -
     assert done.at(lab.destination).authorization_on_companion == 0
 
 
+@pytest.mark.extended
 def test_layers_that_everybody_gets_elsewhere_are_left_out(lab: SyncLab) -> None:
     lab.push(lab.content.foreign_image())
     lab.run()
     assert lab.verify(deep=True).outcomes == ["equal"]
 
 
+@pytest.mark.extended
 def test_schema_1_and_other_kinds(lab: SyncLab) -> None:
     for number, made in enumerate(
         (lab.content.schema1("team/app", "t0"), lab.content.nested_index(), lab.content.artifact())
@@ -296,6 +311,7 @@ def test_schema_1_and_other_kinds(lab: SyncLab) -> None:
     assert lab.verify(deep=True).outcomes == ["equal"] * 3
 
 
+@pytest.mark.extended
 def test_a_verification_with_many_images_and_little_memory(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_checks, "MOST_WRONG", 1)
     for number in range(8):
@@ -304,6 +320,7 @@ def test_a_verification_with_many_images_and_little_memory(lab: SyncLab, monkeyp
     assert lab.verify(blobs_in_memory=3).outcomes == ["equal"] * 8
 
 
+@pytest.mark.extended
 def test_an_image_that_is_named_by_digest(lab: SyncLab, copied: MadeManifest) -> None:
     rule = lab.rule(digest=copied.digest)
     assert lab.verify(rule).outcomes == ["equal"]
@@ -337,6 +354,7 @@ def test_a_read_that_stalls_ends_and_says_so(lab: SyncLab) -> None:
     assert error_of(done.image).digest == image.blobs[-1].digest
 
 
+@pytest.mark.extended
 def test_a_registry_that_limits_requests_is_verified_all_the_same(lab: SyncLab) -> None:
     for number in range(4):
         lab.push(lab.content.image(3), tags=(f"t{number}",))
@@ -382,6 +400,7 @@ def test_sync_with_verify_finds_a_registry_that_forgets(lab: SyncLab, monkeypatc
     lab.assert_arrived(other, "team/other")
 
 
+@pytest.mark.extended
 def test_what_could_not_be_verified_has_failed(lab: SyncLab) -> None:
     image = lab.image(1)
     fault = Fault("get manifest", status=503, times=FOREVER)

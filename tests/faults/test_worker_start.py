@@ -42,6 +42,7 @@ def test_they_are_not_started_where_nothing_has_changed(lab: SyncLab, starts: li
     assert starts == []
 
 
+@pytest.mark.extended
 def test_they_are_not_started_for_a_dry_run_or_an_image_that_is_not_there(
     lab: SyncLab, starts: list[dict[str, int]]
 ) -> None:

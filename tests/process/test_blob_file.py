@@ -61,6 +61,7 @@ def files_in(folder: Path, pid: int) -> list[Path]:
     return [link for link in links if str(link.readlink()).startswith(f"{folder}/")]
 
 
+@pytest.mark.extended
 def test_the_file_has_no_name_and_no_reader_but_us_and_goes_when_it_is_closed(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         assert process.stdout is not None

@@ -83,6 +83,7 @@ def test_a_worker_that_is_killed_at_any_step_costs_nothing_but_time(pair: Pair, 
     assert run.orphans == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("way", WAYS)
 def test_a_blob_whose_worker_died_before_it_could_say_so_is_found_and_not_counted_twice(pair: Pair, way: str) -> None:
     builder = ContentBuilder(11)

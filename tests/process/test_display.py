@@ -118,6 +118,7 @@ def test_a_drain_is_asked_for_twice(pair: Pair, start: Callable[..., Terminal]) 
     pair.assert_copied()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("send", "code"),
     [

@@ -92,6 +92,7 @@ def test_it_runs_in_a_thread_that_is_not_the_main_one(call: Caller) -> None:
     call.assert_copied()
 
 
+@pytest.mark.extended
 def test_two_runs_at_one_time_do_not_meet(call: Caller) -> None:
     before = set(children_of(os.getpid()))
     with ThreadPoolExecutor(2) as pool:

@@ -130,6 +130,7 @@ def test_a_second_ctrl_c_leaves_at_once(slow_pair: Pair) -> None:
     pair.assert_consistent()
 
 
+@pytest.mark.extended
 def test_a_run_under_nohup_outlives_its_terminal(pair: Pair) -> None:
     pair.add_images(2, layer_bytes=MIB // 2)
     pair.slow_down(MIB / 2)
@@ -178,6 +179,7 @@ def test_ctrl_c_after_the_deadline_waits_for_the_same_end(slow_pair: Pair) -> No
     assert run.orphans == []
 
 
+@pytest.mark.extended
 def test_a_deadline_that_is_not_reached_changes_nothing(pair: Pair) -> None:
     pair.add_images(2)
     with pair.run("--deadline", "1h") as run:

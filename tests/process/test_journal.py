@@ -83,6 +83,7 @@ def test_what_the_journal_has_is_not_asked_for_again(pair: Pair, state: str, kil
     assert load_status(state).images_done == 24
 
 
+@pytest.mark.extended
 def test_workers_that_are_killed_cost_no_more_with_a_journal(pair: Pair, state: str) -> None:
     pair.add_images(12, layer_bytes=MIB // 2)
     pair.slow_down(MIB)
@@ -96,6 +97,7 @@ def test_workers_that_are_killed_cost_no_more_with_a_journal(pair: Pair, state: 
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_the_second_run_on_one_journal_is_refused_and_a_kill_leaves_no_lock(pair: Pair, state: str) -> None:
     pair.add_images(2)
     pair.slow_down(MIB / 8)

@@ -58,6 +58,7 @@ def test_too_few_are_an_error_that_says_how_many_are_needed(pair: Pair, files: i
     assert run.orphans == []
 
 
+@pytest.mark.extended
 def test_as_many_as_it_says_are_enough(pair: Pair) -> None:
     pair.add_images(12, layers=4, layer_bytes=1024)
     with pair.run("--workers", "2", "--retries", "0", launcher=limited(39, 39)) as run:

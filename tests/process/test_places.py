@@ -61,6 +61,7 @@ def gate_pids() -> list[int]:
     return [child.pid for child in children_of(os.getpid()) if "layout.gate" in command_of(child.pid)]
 
 
+@pytest.mark.extended
 def test_a_gate_that_is_killed_is_started_again(pair: Pair, tmp_path: Path) -> None:
     pair.add_images(6, layers=2)
     root = tmp_path / "layout"
@@ -133,6 +134,7 @@ def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert sorted(each.name for each in (tmp_path / "layout").iterdir()) == ["index.json", "oci-layout"]
 
 
+@pytest.mark.extended
 def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_path: Path) -> None:
     parent = (
         "import os, signal\n"
@@ -166,6 +168,7 @@ def test_a_gate_whose_parent_does_not_listen_any_more_ends_in_silence(tmp_path: 
     assert not (tmp_path / "layout/.image-syncer").exists()
 
 
+@pytest.mark.extended
 def test_proxies_of_the_environment_do_not_stand_in_the_way(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_it_serves_and_counts(registry: RegistryProcess) -> None:
     assert (since.requests, since.bytes_out) == ({"get blob": 1}, image.blobs[1].size)
 
 
+@pytest.mark.extended
 def test_who_goes_away_in_the_middle_of_a_blob_is_no_mistake(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     content = ContentBuilder()
     image = content.image([content.layer(4 * MIB)])
@@ -73,6 +74,7 @@ def test_who_goes_away_in_the_middle_of_a_blob_is_no_mistake(tmp_path: Path, cap
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.extended
 def test_its_behaviour_may_change(registry: RegistryProcess) -> None:
     registry.set_behaviour(Behaviour(faults=(Fault("ping", status=503),)))
     with Client(registry.url) as client:
@@ -91,6 +93,7 @@ def test_it_ends_when_it_is_told_to(registry: RegistryProcess) -> None:
         registry.counters()
 
 
+@pytest.mark.extended
 def test_what_it_kept_in_a_directory_is_there_again(tmp_path: Path) -> None:
     image = ContentBuilder().image()
     with RegistryProcess(tmp_path) as registry:
@@ -99,6 +102,7 @@ def test_what_it_kept_in_a_directory_is_there_again(tmp_path: Path) -> None:
         assert client.get("/v2/a/manifests/v1").body == image.raw
 
 
+@pytest.mark.extended
 def test_a_directory_costs_no_memory_for_large_blobs(tmp_path: Path) -> None:
     content = ContentBuilder()
     image = content.image([content.layer(192 * MIB)])

@@ -98,6 +98,7 @@ def test_a_disk_that_is_full_costs_the_report_and_no_image(pair: Pair) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_a_log_without_room_costs_no_image(pair: Pair) -> None:
     pair.add_images(3, layer_bytes=1000)
     with pair.run("--workers", "1") as run:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 import image_syncer
 from image_syncer.bench import BenchFile, save_bench
 from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 
+@pytest.mark.extended
 def test_a_run_is_foreseen_and_says_how_long_it_takes(tmp_path: Path) -> None:
     """A plan, a bench, and a run that knows its time before it knows its pace."""
     content = ContentBuilder(seed=5)

@@ -96,6 +96,7 @@ def test_a_blob_that_brings_its_workers_down_fails_alone(pair: Pair, workers: in
     assert pair.assert_consistent() == 4
 
 
+@pytest.mark.extended
 def test_a_blob_that_brings_workers_down_costs_no_more_of_them_for_each_image_that_needs_it(pair: Pair) -> None:
     builder = ContentBuilder(99)
     deadly = builder.layer(3 * MIB)

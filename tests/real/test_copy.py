@@ -51,6 +51,7 @@ class _Copy:
             return sorted(client.get(f"/v2/{repository}/tags/list").json()["tags"])
 
 
+@pytest.mark.extended
 def test_the_tag_of_the_source_or_another(copy: _Copy, repository: str, content: ContentBuilder) -> None:
     image = content.index(attestations=True)
     push_over_http(copy.source.url, repository, image, ["v1", "latest"])

@@ -291,6 +291,7 @@ def test_the_auth_file_goes_before_docker(
     assert f"{command.directory}/docker/config.json, {addresses[1]}" in ran.failure
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("image")
 def test_a_password_from_the_environment(
     command: Command, closed_source: DockerRegistry, closed_destination: DockerRegistry, rule: dict[str, str]

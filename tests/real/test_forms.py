@@ -47,6 +47,7 @@ def test_foreign_layers_are_copied_where_the_source_has_them(
         assert client.get(f"/v2/{repository}/manifests/v1", Accept=image.media_type).body == image.raw
 
 
+@pytest.mark.extended
 def test_a_registry_that_takes_no_urls(
     command: Command, source: DockerRegistry, content: ContentBuilder, repository: str, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_registry_that_takes_no_urls(
     assert "validation.manifests.urls.allow" in ran.images[0]["error"]["hint"]
 
 
+@pytest.mark.extended
 def test_schema_1_is_skipped_where_its_signature_proves_nothing(
     command: Command, destination: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

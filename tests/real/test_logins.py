@@ -121,6 +121,7 @@ def test_a_helper_keeps_what_login_gives_it_and_a_run_asks_it(
     assert json.loads(file.read_text()) == {"credsStore": "keeper", "auths": {}}
 
 
+@pytest.mark.extended
 def test_a_private_authority_is_named_in_the_auth_file(
     command: Command, certificates: Certificates, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_login_of_skopeo_is_found_where_skopeo_leaves_it(
     assert f"another login for {closed.address}{place} is found before it, in {runtime}/containers/auth.json" in said
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("image")
 def test_skopeo_finds_a_login_of_ours_and_logs_out_of_it(
     command: Command, closed: DockerRegistry, repository: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support.command import Command
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ def test_over_ipv6(
         assert_arrived(Client(there.url, context=named.client_context()), repository, image)
 
 
+@pytest.mark.extended
 def test_one_kind_of_addresses(
     command: Command, repository: str, destination: DockerRegistry, guarded: DockerRegistry, named: Certificates
 ) -> None:

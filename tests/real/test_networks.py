@@ -184,6 +184,7 @@ def test_a_proxy_to_which_the_way_is_encrypted(
 # --- SOCKS
 
 
+@pytest.mark.extended
 def test_every_request_goes_through_socks(
     command: Command,
     content: ContentBuilder,

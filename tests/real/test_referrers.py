@@ -64,6 +64,7 @@ def test_from_a_registry_with_the_api_to_one_without_and_back(
         assert_whole(third.url, repository, image)
 
 
+@pytest.mark.extended
 def test_runs_at_the_same_time_all_find_a_place_in_the_list(
     tmp_path: Path, source: DockerRegistry, destination: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

@@ -141,6 +141,7 @@ def test_the_number_of_tokens_is_the_same_for_every_number_of_workers(
     assert asked[0][0] == 3 * len(names)  # to read at the source, to read and to write at the destination
 
 
+@pytest.mark.extended
 def test_a_service_that_takes_only_a_post_gets_the_password_in_one(
     pair: Pair, repository: str, content: ContentBuilder
 ) -> None:
@@ -189,6 +190,7 @@ def test_the_scopes_are_right(pair: Pair, catalogue: dict[str, MadeManifest]) ->
         assert to_read in {f"repository:{copy_of(name)}:pull" for name in catalogue}
 
 
+@pytest.mark.extended
 def test_a_rerun_asks_only_to_read(pair: Pair, catalogue: dict[str, MadeManifest]) -> None:
     pair.sync(list(catalogue), {"": ALICE})
     pair.service.requests.clear()
@@ -217,6 +219,7 @@ def test_a_wrong_password_is_said_once_for_each_image_and_not_tried_again(
     assert len(pair.service.requests) <= 4
 
 
+@pytest.mark.extended
 def test_a_user_who_may_not_write_there(pair: Pair, repository: str, content: ContentBuilder) -> None:
     """The service grants less than it was asked for, and says 200; the registry then refuses."""
     image = content.image()

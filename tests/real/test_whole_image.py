@@ -134,6 +134,7 @@ def test_which_are_carried_along(copy: Copy, image: SignedImage) -> None:
         assert copy.found(at=there) == carried, which
 
 
+@pytest.mark.extended
 def test_two_runs_at_once_and_an_entry_of_somebody_else(
     copy: Copy, destination: DockerRegistry, image: SignedImage, content: ContentBuilder, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recipes.conftest import Hosts
     from recipes.recipe import Recipe
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 DEV, PROD = "dev.example.com", "prod.example.com"
 

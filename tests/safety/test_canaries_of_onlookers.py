@@ -90,6 +90,7 @@ def told_by(held: Nest, process: subprocess.Popen[bytes]) -> dict[str, bytes]:
     return told
 
 
+@pytest.mark.extended
 def test_who_looks_on_at_a_run_sees_no_secret(nest: Nest) -> None:  # noqa: F811 - the fixture
     """A run that stalls, and then fails: metrics, traces, the control socket, `top`, and all forms of its report."""
     nest.source.mode = "stall"

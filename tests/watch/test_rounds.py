@@ -140,6 +140,7 @@ def test_quiet_repositories_of_a_catalog_cost_nothing_but_the_list(world: World)
     assert world.has("mirror/team/app3", "v2")
 
 
+@pytest.mark.extended
 def test_named_rules_rest_too_and_a_round_may_be_idle(world: World) -> None:
     world.write_auth()
     world.write_rules("team/app")
@@ -161,6 +162,7 @@ def test_a_round_that_takes_longer_than_the_interval_is_alone(world: World) -> N
     assert any("the round took longer than the schedule allows" in line for line in looker.lines)
 
 
+@pytest.mark.extended
 def test_a_run_that_cannot_begin_is_told_and_the_next_one_does(world: World) -> None:
     world.write_auth()
     world.write_rules("team/app")
@@ -187,6 +189,7 @@ def test_a_run_that_cannot_begin_is_told_and_the_next_one_does(world: World) -> 
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.extended
 def test_mistakes_of_ours_in_a_row_end_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.errors import InternalError

@@ -87,6 +87,7 @@ def test_a_pushed_tag_arrives_without_a_restart(world: World, tmp_path: Path) ->
     assert told[-2:] == ["STATUS=ending; last run ended with exit code 0", "STOPPING=1"]
 
 
+@pytest.mark.extended
 def test_files_are_read_again_on_sighup_and_those_with_mistakes_change_nothing(world: World) -> None:
     world.push("team/app", "v1")
     world.push("team/new", "v1")
@@ -223,6 +224,7 @@ def test_the_first_run_has_to_begin(world: World) -> None:
     assert "/nowhere/at/all" in watch.err
 
 
+@pytest.mark.extended
 def test_a_single_sync_tells_webhooks_too(world: World, hook: Hook) -> None:
     world.push("team/app", "v1")
     world.write_auth()
