@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from image_syncer.worker.messages import Message
     from image_syncer.worker.zygote import Zygote
 
-__all__ = ["Launch", "LocalProcesses", "WorkerProcess", "local_processes"]
+__all__ = ["Launch", "LocalProcesses", "SpawnedWorker", "WorkerProcess", "local_processes"]
 
 _START = "import sys; sys.path[:] = sys.argv[2:]; from image_syncer.worker.process import main; main(int(sys.argv[1]))"
 """A new interpreter with our own import path."""

@@ -40,7 +40,7 @@ from image_syncer.telemetry.processes import ForkedUsage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ForkedWorker", "Zygote", "start_zygote"]
+__all__ = ["ForkedWorker", "Zygote", "readable", "start_zygote"]
 
 SPAWN_VARIABLE = "IMAGE_SYNCER_SPAWN"
 """Set in the environment: every worker is a new interpreter."""
