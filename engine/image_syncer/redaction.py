@@ -9,17 +9,16 @@ import re
 
 __all__ = ["keep_out", "redact", "visible"]
 
-# Where repetitions are bounded, it is because strangers write some of the texts: time must not grow with their square.
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*", re.IGNORECASE)
-_RELATIVE_QUERY = re.compile(r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*")
-_AUTHORIZATION = re.compile(
-    r"(?P<head>\b(?:Basic|Bearer)\s+)(?!(?:authentication|authorization|credentials)\b)[A-Za-z0-9._~+/=-]{8,}",
-    re.IGNORECASE,
+# These are texts: `re` compiles each when it is first used, and a run without errors uses none. Where repetitions are
+# bounded, it is because strangers write some of the texts: time must not grow with their square.
+_USERINFO = r"(?i)(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@"
+_QUERY = r"(?i)(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*"
+_RELATIVE_QUERY = r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*"
+_AUTHORIZATION = (
+    r"(?i)(?P<head>\b(?:Basic|Bearer)\s+)(?!(?:authentication|authorization|credentials)\b)[A-Za-z0-9._~+/=-]{8,}"
 )
-_JWT = re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
-_ASSIGNMENT = re.compile(
-    r"""
+_JWT = r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
+_ASSIGNMENT = r"""(?ix)
     (?P<head>
         (?<![\w/.-])[\w.-]{0,60}?   # the word's beginning; in a path the words below are mostly names of images
         (?:
@@ -33,11 +32,9 @@ _ASSIGNMENT = re.compile(
         (?P<quote>\\*["']) (?: \\\\\\["'] | (?!(?P=quote)) (?:\\.|[^\\\n]) )*
       | (?:(?:basic|bearer)\s+)? [^\s"'&,;{\[(] (?: [^\s"'&}\])] | ["'](?=\w) )*
     )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
 
-_SIGNED = re.compile(r"(?P<head>(?:signature|cookie|(?<![a-z])sig|_state)=)[^\s\"'&;,<>]+", re.IGNORECASE)
+_SIGNED = r"(?i)(?P<head>(?:signature|cookie|(?<![a-z])sig|_state)=)[^\s\"'&;,<>]+"
 
 _NEEDED_WORDS = ("pass", "secret", "token", "key", "cred", "auth")
 """One of them is in whatever `_ASSIGNMENT` matches, once the case is folded as `re.IGNORECASE` does. None has an i: the
@@ -81,16 +78,16 @@ def redact(text: str) -> str:
     # a dozen texts for each image, and would otherwise cost more than all else that is done for one.
     folded = text.casefold()
     if any(word in folded for word in _NEEDED_WORDS):
-        text = _ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
+        text = re.sub(_ASSIGNMENT, r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
     if "://" in text:
-        text = _USERINFO.sub(r"\g<scheme>…@", text)
-        text = _QUERY.sub(r"\g<head>?…", text)
+        text = re.sub(_USERINFO, r"\g<scheme>…@", text)
+        text = re.sub(_QUERY, r"\g<head>?…", text)
     if "=" in text:
-        text = _RELATIVE_QUERY.sub("?…", text)
-        text = _SIGNED.sub(r"\g<head>…", text)
+        text = re.sub(_RELATIVE_QUERY, "?…", text)
+        text = re.sub(_SIGNED, r"\g<head>…", text)
     if "bas" in folded or "bear" in folded:
-        text = _AUTHORIZATION.sub(r"\g<head>…", text)
-    return _JWT.sub("…", text) if "eyJ" in text else text
+        text = re.sub(_AUTHORIZATION, r"\g<head>…", text)
+    return re.sub(_JWT, "…", text) if "eyJ" in text else text
 
 
 def visible(text: str, *, keep: str = "") -> str:

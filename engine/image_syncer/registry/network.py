@@ -17,7 +17,7 @@ from image_syncer.values import Value, repr_without
 
 __all__ = ["DIRECT", "NO_PROXY", "Network"]
 
-_PLACE = re.compile(r"(?:[a-z0-9-]{1,63}\.)*(?:localhost|[a-z]{2,18}|[0-9.]+)(?::[0-9]{1,5})?", re.IGNORECASE)
+_PLACE = r"(?i)(?:[a-z0-9-]{1,63}\.)*(?:localhost|[a-z]{2,18}|[0-9.]+)(?::[0-9]{1,5})?"
 """Values of header fields that are hosts, as of X-Forwarded-Host: without them no message would name the registry."""
 
 NO_PROXY = "none"
@@ -60,7 +60,7 @@ class Network(Value, frozen=True, cache_hash=True):  # it is a part of what hand
 
     def __post_init__(self) -> None:
         # Gateways and proxies tell back what they were told, and every process that may meet that has a Network.
-        values = (value for _, value in self.headers if not _PLACE.fullmatch(value))
+        values = (value for _, value in self.headers if not re.fullmatch(_PLACE, value))
         keep_out(*proxy_secrets(self.proxy), *proxy_secrets(self.plain_proxy), self.client_key_password, *values)
 
     @property

@@ -24,7 +24,6 @@ _DATES = (
     # the obsolete Sun Nov  6 08:49:37 1994
     rf"[a-z]{{3}}\s+(?P<month>[a-z]{{3}})\s+(?P<day>[0-9]{{1,2}})\s+{_TIME}\s+(?P<year>[0-9]{{4}})",
 )
-_DATE_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _DATES)
 _EPOCH_YEAR = 1970
 
 
@@ -50,8 +49,8 @@ def parse_http_date(text: str) -> float | None:
     """Seconds since 1970 of a date in one of HTTP's three forms (RFC 9110, section 5.6.7), None for anything
     else.
     """
-    for pattern in _DATE_PATTERNS:
-        match = pattern.fullmatch(text)
+    for pattern in _DATES:
+        match = re.fullmatch(pattern, text, re.IGNORECASE)
         if match is not None and match["month"].lower() in _MONTHS:
             month = _MONTHS.index(match["month"].lower()) + 1
             year = int(match["year"])
