@@ -132,6 +132,7 @@ def test_the_demo_tells_the_whole_story(command: Command, monkeypatch: pytest.Mo
     assert moved.split()[4:6] != ["0", "B"]
 
 
+@pytest.mark.extended
 def test_the_demo_is_not_fooled_by_an_engine_that_does_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def test_the_demo_is_not_fooled_by_an_engine_that_does_nothing(
     assert "All is well" not in ran.out
 
 
+@pytest.mark.extended
 def test_the_demo_stops_where_an_image_fails(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(image_syncer.__dict__, "sync", failing_sync)
     ran = command("demo", "--size", "64KiB")

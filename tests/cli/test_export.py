@@ -39,6 +39,7 @@ def test_a_mistake_in_the_words_is_said(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.extended
 def test_there_and_back_again(command: Command, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     with serve_in_thread() as registry:

@@ -71,6 +71,7 @@ def test_there_and_back_are_the_same_bytes(desk: Desk, image: MadeManifest) -> N
     assert storage.read_manifest(found) == image.raw
 
 
+@pytest.mark.extended
 def test_the_second_run_moves_nothing(desk: Desk, image: MadeManifest) -> None:
     assert "1 copied" in desk("copy", "SRC/team/app:1.0", "oci:dir").out
     before = (desk.here / "dir/index.json").stat().st_ino
@@ -118,6 +119,7 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(desk: Desk, image:
     assert "there is no image 2.0 there; there is 1.0" in ran.err
 
 
+@pytest.mark.extended
 def test_several_images_and_no_name_is_a_mistake(desk: Desk, image: MadeManifest) -> None:
     assert desk("copy", "SRC/team/app", "oci:dir:team/app", "--all-tags").code == 0
     ran = desk("copy", "oci:dir", "DST/x")

@@ -131,6 +131,7 @@ def test_a_file_that_is_none_is_told(machine, tmp_path):
     assert "gone.json" in ask().source
 
 
+@pytest.mark.extended
 def test_the_metadata_server(google, machine):
     """In a process of its own: google-auth reads the address when it is imported."""
     environ = {**os.environ, "PYTHONPATH": PATHS, "NO_GCE_CHECK": "false"}

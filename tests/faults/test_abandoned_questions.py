@@ -7,6 +7,8 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
+
 from image_syncer.config import Destination, RegistryEntry, Rule, TagSelection
 from image_syncer.embedded import Behaviour
 from image_syncer.oci import Repository
@@ -14,11 +16,10 @@ from image_syncer.telemetry import Outcome
 from support.sync_runs import REPOSITORY, TAG
 
 if TYPE_CHECKING:
-    import pytest
-
     from support.sync_runs import SyncLab
 
 
+@pytest.mark.extended
 def test_a_destination_that_is_looked_for_in_vain_after_its_image_has_failed(
     lab: SyncLab, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_digest_cannot_move_and_is_not_asked_for(lab: SyncLab, state: str) -> 
     assert done.at(lab.source).requests == done.at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_a_tag_that_moved_is_copied_again_and_entered_anew(lab: SyncLab, state: str) -> None:
     first = lab.image()
     lab.run(state_path=state)
@@ -162,6 +163,7 @@ def test_a_filtered_index_without_a_tag_is_known_by_the_name_that_it_had(lab: Sy
     assert done.at(lab.source).requests == done.at(lab.destination).requests == {}
 
 
+@pytest.mark.extended
 def test_verified_blobs_cost_no_request(lab: SyncLab, state: str) -> None:
     shared = [lab.content.layer(), lab.content.layer()]
     lab.push(lab.content.image(shared), tags=["v1"])
@@ -267,6 +269,7 @@ def test_a_journal_whose_records_are_damaged_is_not_believed(lab: SyncLab, state
     lab.assert_arrived(image, tag="v2")
 
 
+@pytest.mark.extended
 def test_a_journal_that_cannot_be_read_is_set_aside_and_the_run_goes_on(lab: SyncLab, state: str) -> None:
     image = lab.image()
     lab.run(state_path=state)

@@ -99,6 +99,7 @@ def test_a_destination_that_stays_away_fails_with_one_reason_and_the_others_arri
     assert ended.count(Outcome.NOT_TRIED) > ended.count(Outcome.FAILED) > 0
 
 
+@pytest.mark.extended
 def test_one_destination_of_an_image_does_not_hold_the_other(lab: SyncLab, outage: Outage) -> None:
     names = [f"team/app{number}" for number in range(20)]
     images = [lab.image(2, name) for name in names]

@@ -55,6 +55,7 @@ def rules_to(lab: SyncLab, registries: int, repositories: int) -> list[Rule]:
     ]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("images", "repositories", "registries"),
     [(200, 20, 1), pytest.param(IMAGES, REPOSITORIES, 1, marks=pytest.mark.slow), (60, 7, 3)],
@@ -163,6 +164,7 @@ def test_a_plan_whose_image_is_gone_fails_for_that_image(lab: SyncLab, tmp_path:
     assert done.error.kind == "not found"
 
 
+@pytest.mark.extended
 def test_a_destination_that_has_moved_on_is_told(lab: SyncLab, tmp_path: Path) -> None:
     planned, other = lab.image(2, "a"), lab.content.image(1)
     path = tmp_path / "plan.json"

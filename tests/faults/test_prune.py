@@ -622,6 +622,7 @@ def test_a_dry_run_of_a_sync_prunes_nothing(lab: Lab) -> None:
     assert pruned.tag_count == 1
 
 
+@pytest.mark.extended
 def test_a_journal_forgets_what_was_deleted(lab: Lab) -> None:
     """A later sync that asks nobody about what its journal has must bring the image again."""
     state = str(lab.directory / "journal")

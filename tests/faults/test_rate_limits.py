@@ -148,6 +148,7 @@ def test_limits_on_single_kinds_of_requests_fail_no_image(lab: SyncLab) -> None:
     assert done.at(lab.destination).statuses["head manifest 429"] > 0
 
 
+@pytest.mark.extended
 def test_a_registry_without_limits_is_paced_by_nobody(lab: SyncLab) -> None:
     fill(lab, 3)
     done = lab.run(workers=2)
@@ -156,6 +157,7 @@ def test_a_registry_without_limits_is_paced_by_nobody(lab: SyncLab) -> None:
     assert "paced" not in done.log
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_users_bound_holds_from_the_first_request_on_for_all_workers_together(lab: SyncLab, workers: int) -> None:
     """Nothing is refused, since nobody asks too often; and what is allowed is used. A machine that is full may keep a

@@ -315,6 +315,7 @@ def test_a_list_that_is_none(lab: SyncLab, body: str) -> None:
 # Destinations that say no
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("status", [507, 500])
 def test_a_full_destination_is_told_at_once(lab: SyncLab, status: int) -> None:
     fits = lab.image(1, "team/fits", layer_bytes=1000)

@@ -30,6 +30,7 @@ def state(tmp_path: Path) -> str:
 # Manifests
 
 
+@pytest.mark.extended
 def test_a_source_without_head_is_asked_by_get_at_once_the_next_time(lab: SyncLab, state: str) -> None:
     lab.source.behaviour = Behaviour(faults=(NO_HEAD,))
     lab.image(1, "team/one")

@@ -87,6 +87,7 @@ def test_a_blob_that_another_repository_has_is_mounted(lab: SyncLab, whole: Made
     lab.assert_arrived(whole)
 
 
+@pytest.mark.extended
 def test_nothing_is_gone(lab: SyncLab, whole: MadeManifest) -> None:
     done = lab.run(force=True)
     assert (done.image.outcome, done.image.bytes_moved) == (Outcome.COPIED, 0)

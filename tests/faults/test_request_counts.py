@@ -102,6 +102,7 @@ def test_several_tags_of_one_digest_move_its_blobs_once(lab: SyncLab) -> None:
         lab.assert_arrived(image, tag=tag)
 
 
+@pytest.mark.extended
 def test_a_rerun_after_a_failure_moves_nothing_twice(lab: SyncLab) -> None:
     image = lab.image(4, layer_bytes=20_000)
     missing = image.blobs[-1]  # small blobs go in the order of the manifest

@@ -58,6 +58,7 @@ def test_a_source_that_is_cut_again_and_again_is_read_once(lab: SyncLab) -> None
     assert "break" in done.report.summary_line()
 
 
+@pytest.mark.extended
 def test_a_source_without_ranges_is_read_from_its_beginning_and_the_upload_goes_on(lab: SyncLab) -> None:
     image, layer = one_layer(lab)
     lab.source.behaviour = Behaviour(ranges=False, faults=(cut("get blob", LAYER // 2, 2, match=layer),))
@@ -87,6 +88,7 @@ def test_a_signed_address_that_has_expired_is_asked_for_again(lab: SyncLab) -> N
     assert done.at(lab.source).authorization_on_companion == 0
 
 
+@pytest.mark.extended
 def test_a_blob_that_got_shorter_meanwhile_fails_and_says_so(lab: SyncLab) -> None:
     _, layer = one_layer(lab)
     short = Fault("get blob", FaultKind.SHORT_BODY, times=1, after_bytes=4 * MIB, match=layer)
@@ -145,6 +147,7 @@ def test_pieces_from_the_start_where_the_user_wants_them(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_a_registry_that_refuses_pieces_gets_the_blob_in_one(lab: SyncLab) -> None:
     image, other = one_layer(lab)[0], lab.image(1, "team/other", layer_bytes=LAYER)
     lab.destination.behaviour = replace(TRUSTING, chunked_uploads=False)
@@ -222,6 +225,7 @@ def test_a_session_that_expired_is_opened_anew(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_one_destination_that_is_cut_leaves_the_other_alone(lab: SyncLab) -> None:
     image = lab.image(1, layer_bytes=LAYER)
     other = lab.add_registry(TRUSTING)
@@ -248,6 +252,7 @@ def test_a_source_that_trickles_is_left_for_a_new_connection(lab: SyncLab) -> No
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_wrong_bytes_after_a_break_are_noticed_as_before_it(lab: SyncLab) -> None:
     image, layer = one_layer(lab)
     broken = cut("get blob", 4 * MIB, 1, match=layer)

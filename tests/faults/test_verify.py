@@ -49,6 +49,7 @@ def digest_of(raw: bytes) -> str:
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("deep", [False, True])
 def test_what_was_copied_is_equal(lab: SyncLab, copied: MadeManifest, deep: bool) -> None:
     done = lab.verify(deep=deep)
@@ -255,6 +256,7 @@ def test_tags_that_cannot_be_listed_are_not_checked(lab: SyncLab, copied: MadeMa
     assert done.outcomes == ["not checked"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.SHORT_BODY])
 def test_a_read_that_breaks_goes_on_where_it_was(lab: SyncLab, kind: FaultKind) -> None:
     image = lab.push(lab.content.image(1, layer_bytes=3 * 2**20))
@@ -367,6 +369,7 @@ def test_a_registry_that_limits_requests_is_verified_all_the_same(lab: SyncLab) 
 # While copying
 
 
+@pytest.mark.extended
 def test_sync_with_verify_looks_at_what_it_copied_and_at_nothing_else(lab: SyncLab) -> None:
     lab.push(lab.content.image(2), tags=("old",))
     lab.run()
@@ -378,6 +381,7 @@ def test_sync_with_verify_looks_at_what_it_copied_and_at_nothing_else(lab: SyncL
     assert (copied.manifests_checked, copied.blobs_checked) == (len(image.manifests()), len(image.all_blobs()))
 
 
+@pytest.mark.extended
 def test_sync_with_verify_finds_a_registry_that_forgets(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     image = lab.image(2)
     other = lab.image(1, "team/other")
@@ -411,6 +415,7 @@ def test_what_could_not_be_verified_has_failed(lab: SyncLab) -> None:
     lab.assert_arrived(image)
 
 
+@pytest.mark.extended
 def test_without_verify_nothing_is_looked_at(lab: SyncLab) -> None:
     lab.image(1)
     assert lab.run().at(lab.destination).count("get manifest") == 0

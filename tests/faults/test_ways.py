@@ -60,6 +60,7 @@ def test_a_pause_that_a_source_asked_for_is_no_silence(lab: SyncLab) -> None:
         lab.assert_arrived(image, f"team/app{number}")
 
 
+@pytest.mark.extended
 def test_kept_connections_that_the_destination_closes_without_a_word(lab: SyncLab) -> None:
     """Whoever takes such a connection for an upload has put bytes into it before that shows."""
     image = lab.image(4, layer_bytes=400_000)

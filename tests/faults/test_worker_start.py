@@ -26,6 +26,7 @@ def starts(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]
     return seen
 
 
+@pytest.mark.extended
 def test_they_start_before_the_first_manifest_is_read(lab: SyncLab, starts: list[dict[str, int]]) -> None:
     lab.image()
     lab.image(repository="team/other")

@@ -136,6 +136,7 @@ def test_metrics_at_the_end_are_those_of_the_report(lab: SyncLab, kill: bool, mo
         assert value(seen[-1], name) > 0
 
 
+@pytest.mark.extended
 def test_runs_of_a_program_at_the_same_time(lab: SyncLab) -> None:
     """Two runs in one `look_on`: what each of them does is counted once, and never taken back."""
     sizes = []

@@ -73,6 +73,7 @@ def start(pair: Pair, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 SLOW = ("--workers", "1", "--streams", "4", "--small-blobs", "0")
 
 
+@pytest.mark.extended
 def test_a_run_shows_itself_and_obeys_its_keys(pair: Pair, start: Callable[..., Terminal]) -> None:
     terminal = start(*SLOW)
     terminal.wait_for_text("p pause · d drain · e errors · ? help")

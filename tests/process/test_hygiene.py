@@ -102,6 +102,7 @@ def test_two_runs_at_one_time_do_not_meet(call: Caller) -> None:
     call.assert_copied()
 
 
+@pytest.mark.extended
 def test_signal_handlers_are_given_back(call: Caller) -> None:
     def own(_number: int, _frame: object) -> None:
         raise AssertionError("nobody sends a signal")
@@ -118,6 +119,7 @@ def test_signal_handlers_are_given_back(call: Caller) -> None:
             signal.signal(number, handler)
 
 
+@pytest.mark.extended
 def test_a_run_that_cannot_begin_leaves_nothing(call: Caller, tmp_path: Path) -> None:
     call(dry_run=True)
     before = Counter(open_files())

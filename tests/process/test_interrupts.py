@@ -142,6 +142,7 @@ def test_a_run_under_nohup_outlives_its_terminal(pair: Pair) -> None:
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_the_deadline_ends_a_run_like_ctrl_c(pair: Pair) -> None:
     pair.add_images(3, layer_bytes=MIB // 8)
     pair.add_images(5, layer_bytes=64 * MIB)  # each would take two minutes

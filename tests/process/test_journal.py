@@ -135,6 +135,7 @@ def test_an_interrupted_run_leaves_all_that_it_did(pair: Pair, state: str, numbe
     assert not Path(f"{state}-wal").exists()
 
 
+@pytest.mark.extended
 def test_an_upload_goes_on_where_a_killed_run_left_it(pair: Pair, state: str) -> None:
     builder = ContentBuilder(1)
     image = pair.add("team/large", "v1", builder.image([builder.layer(8 * MIB)]))

@@ -54,6 +54,7 @@ def test_a_giant_blob_passes_through_little_memory(size_bytes: int, tmp_path: Pa
     assert max(watch.peaks.values()) < MOST_BYTES
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("limit", ["-v", "-d"], ids=["address space", "data"])
 def test_a_small_machine_is_enough(pair: Pair, limit: str) -> None:
     # A process may not ask for more than 256 MiB, and all of them together stay below it, as in a small container.

@@ -17,6 +17,7 @@ def limited(soft: int, hard: int) -> tuple[str, ...]:
     return ("sh", "-c", f'ulimit -S -n {soft} && ulimit -H -n {hard} && exec "$@"', "sh")
 
 
+@pytest.mark.extended
 def test_a_soft_limit_is_raised_without_a_word(pair: Pair) -> None:
     pair.add_images(2)
     with pair.run("--workers", "2", launcher=limited(64, 4096)) as run:

@@ -124,6 +124,7 @@ def test_only_we_can_reach_a_gate(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
+@pytest.mark.extended
 def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
     gate = Gate(f"oci:{tmp_path}/layout", str(tmp_path / "socket"), writes=True)
     gate.start()
@@ -150,6 +151,7 @@ def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_pa
     wait_until(lambda: [each.name for each in tmp_path.iterdir()] == ["layout"], "the end of the socket's directory")
 
 
+@pytest.mark.extended
 def test_a_gate_whose_parent_does_not_listen_any_more_ends_in_silence(tmp_path: Path) -> None:
     """It was killed while the gate began."""
     gate = Gate(f"oci:{tmp_path}/layout", "", writes=True)
@@ -182,6 +184,7 @@ def test_proxies_of_the_environment_do_not_stand_in_the_way(
     assert check_layout(tmp_path / "layout") == {"team/app0:v1"}
 
 
+@pytest.mark.extended
 def test_a_copy_between_registries_writes_no_file_and_reads_none_of_content(pair: Pair, tmp_path: Path) -> None:
     """What is written is what was asked for, the report and the log, and nothing else but the socket for `top`."""
     pair.add_images(3, layers=2, layer_bytes=3 * MIB)

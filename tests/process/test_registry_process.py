@@ -146,6 +146,7 @@ def test_signals(number: signal.Signals, *, ends: bool) -> None:
             assert registry.counters().requests == {}
 
 
+@pytest.mark.extended
 def test_an_address_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         registry = RegistryProcess(port=taken.getsockname()[1])
@@ -161,6 +162,7 @@ def test_passwords_are_not_in_its_arguments() -> None:
     assert b"horse" not in command + environment
 
 
+@pytest.mark.extended
 def test_over_tls(tmp_path: Path) -> None:
     made = make_certificates(tmp_path)
     certificate = (str(made.certificate), str(made.key))

@@ -45,6 +45,7 @@ if "image_syncer.worker.process" in " ".join(sys.orig_argv):
 """A worker that gets nothing any more, from the first blob on."""
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("windows", [1, 3])
 def test_a_worker_with_memory_for_few_windows_moves_everything_with_them(pair: Pair, windows: int) -> None:
     pair.add_images(8, layer_bytes=2 * MIB)
@@ -55,6 +56,7 @@ def test_a_worker_with_memory_for_few_windows_moves_everything_with_them(pair: P
     pair.assert_copied()
 
 
+@pytest.mark.extended
 def test_without_memory_for_any_window_it_is_said_so(pair: Pair) -> None:
     pair.add_images(2, layer_bytes=2 * MIB)
     words = ("--workers", "1", "--retries", "1", "--small-blobs", "0")

@@ -175,6 +175,7 @@ def test_each_namespace_has_its_own_and_the_longest_prefix_wins(
     assert ran.totals["blobs_mounted"] == len(users) - 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("form", ["auth", "username", "prefix"])
 @pytest.mark.usefixtures("image")
 def test_what_docker_login_left_behind(

@@ -73,6 +73,7 @@ def test_schema_1_is_skipped_where_its_signature_proves_nothing(
     assert "MANIFEST_INVALID" in ran.images[0]["reason"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("docker", [True, False])
 def test_an_index_is_converted_and_skopeo_reads_it(
     command: Command,

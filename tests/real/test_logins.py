@@ -149,6 +149,7 @@ def skopeo(command: Command, *words: str, password: str | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("place", ["", "/real"])
 @pytest.mark.usefixtures("image")
 def test_a_login_of_skopeo_is_found_where_skopeo_leaves_it(

@@ -74,6 +74,7 @@ def job(
     return Job(command, source, destination, images)
 
 
+@pytest.mark.extended
 def test_a_dry_run_tells_and_changes_nothing(job: Job) -> None:
     logs = [AccessLog(job.source), AccessLog(job.destination)]
     ran = job.run("--dry-run")

@@ -160,6 +160,7 @@ def test_the_systems_authorities_are_those_of_ssl_cert_file(
 # --- Addresses
 
 
+@pytest.mark.extended
 def test_over_ipv6(
     tmp_path: Path,
     command: Command,
@@ -259,6 +260,7 @@ def test_from_an_address_of_our_own(
 # --- Versions of HTTP, headers
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("version", ["2", "3"])
 def test_http_2(
     tmp_path: Path,

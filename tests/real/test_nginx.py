@@ -92,6 +92,7 @@ def test_a_body_that_is_larger_than_allowed(
     ]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "lines",
     [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support.watch_world import WatchProcess
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 TOKEN = "of-a-watch-that-docker-registry-tells-of-pushes"
 

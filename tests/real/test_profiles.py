@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from support.command import Command
     from support.docker_registry import DockerRegistry
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.extended]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_signatures_go_and_stay_with_their_images(
         assert status(destination, repository, made) == 404
 
 
+@pytest.mark.extended
 def test_where_deletes_are_off_it_is_said_how_they_are_switched_on(
     tmp_path: Path, source: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

@@ -44,6 +44,7 @@ def assert_whole(url: str, repository: str, image: SignedImage) -> None:
             assert discover(client, repository, subject) == [described(referrer)]
 
 
+@pytest.mark.extended
 def test_from_a_registry_with_the_api_to_one_without_and_back(
     command: Command, destination: DockerRegistry, content: ContentBuilder, repository: str
 ) -> None:

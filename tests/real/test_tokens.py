@@ -106,6 +106,7 @@ def catalogue(pair: Pair, repository: str, content: ContentBuilder) -> dict[str,
     return images
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_one_token_request_for_a_scope_however_many_workers(
     pair: Pair, catalogue: dict[str, MadeManifest], workers: int

@@ -71,6 +71,7 @@ def test_as_a_destination(lab: SyncLab, kind: str) -> None:
     assert_served(stage.double, images, kind)
 
 
+@pytest.mark.extended
 def test_azure_gets_a_blob_in_pieces_that_is_too_large_for_it(lab: SyncLab) -> None:
     stage = set_stage(lab, "acr-azure", "acr-azure")
     image = lab.content.image([lab.content.layer(21 * 2**20)])

@@ -216,6 +216,7 @@ def test_every_place_that_credentials_come_from(nest: Nest, kind: str) -> None:
     assert used is None or nest.canaries.found_in({"heard": heard.encode()})
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("where", ["entry", "environment"])
 def test_a_proxy_with_a_password(nest: Nest, where: str) -> None:
     """The source is its own proxy, which refuses."""
@@ -237,6 +238,7 @@ def test_a_proxy_with_a_password(nest: Nest, where: str) -> None:
     assert any(secret in told for told in nest.source.heard), "the proxy was not asked"
 
 
+@pytest.mark.extended
 def test_a_client_key_with_a_password_that_is_wrong(nest: Nest) -> None:
     key = nest.directory / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-keyout", key, "-out", nest.directory / "cert.pem"]
@@ -259,6 +261,7 @@ def test_a_client_key_with_a_password_that_is_wrong(nest: Nest) -> None:
     assert code == 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "words",
     [
@@ -384,6 +387,7 @@ def test_ends_in_the_middle(nest: Nest, how: str) -> None:
     assert list(nest.directory.glob("core*")) == []
 
 
+@pytest.mark.extended
 def test_files_with_secrets_are_for_their_owner_alone(nest: Nest) -> None:
     nest.source.mode = "storage refuses"
     nest.run("sync", *nest.sync_words())

@@ -174,6 +174,7 @@ def test_new_tags_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(hostile.asked) < 20
 
 
+@pytest.mark.extended
 def test_a_page_of_a_million_tags(lab: SyncLab) -> None:
     whole = page([f"v{number:07}" for number in range(1_000_000)])
     done, _ = attack(lab, lambda _method, path: [whole] if "/tags/" in path else None, tags=LISTING)
@@ -256,6 +257,7 @@ def test_a_manifest_without_end(lab: SyncLab) -> None:
     assert hostile.sent < 40 * MIB
 
 
+@pytest.mark.extended
 def test_annotations_that_fill_a_manifest_are_copied_as_they_are(lab: SyncLab) -> None:
     image = lab.content.image(1)
     document = json.loads(image.raw)
@@ -311,6 +313,7 @@ def test_manifests_under_an_index_that_are_too_much_together(lab: SyncLab, monke
     assert "more than 5000 bytes" in done.error.message
 
 
+@pytest.mark.extended
 def test_an_index_that_names_one_manifest_again_and_again(lab: SyncLab) -> None:
     image = lab.content.image(1)
     lab.push(index_of(image, times=2000))

@@ -151,6 +151,7 @@ def test_named_rules_rest_too_and_a_round_may_be_idle(world: World) -> None:
     assert [report.totals.images for report in looker.reports] == [1] * 8
 
 
+@pytest.mark.extended
 def test_a_round_that_takes_longer_than_the_interval_is_alone(world: World) -> None:
     world.write_auth()
     world.write_rules("team/app")
