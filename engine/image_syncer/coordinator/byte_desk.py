@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.net import OURSELVES, Purses
 from image_syncer.planning import EVERYWHERE, Bandwidth, metered, streams_for
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from image_syncer.config import Limits, RateSchedule
     from image_syncer.net import CurlDriver
     from image_syncer.planning import Scheduler
+    from image_syncer.worker.messages import Message
 
 __all__ = ["ByteDesk"]
 
@@ -51,6 +52,11 @@ class ByteDesk:
         self._local_time = local_time
         self._purses: Purses | None = None
         self._timer: asyncio.Handle | None = None
+        self.on: dict[type[Message], Callable[[int, Any], None]] = {
+            BytesWanted: self._on_wanted,
+            BytesGiven: self._on_given_back,
+        }
+        """What is done with each message of a worker that is about bytes."""
         rates = {registry: one.rate for registry, one in limits.items() if one.rate is not None}
         self._rates = rates
         self._registries: tuple[str | None, ...] = (None, *rates) if rate is not None else tuple(rates)
@@ -61,15 +67,11 @@ class ByteDesk:
         if self._bandwidth.is_limited:
             self._apply()
 
-    def on_message(self, worker: int, message: object) -> bool:
-        """Whether `message` was about bytes; then it is done with."""
-        if isinstance(message, BytesWanted):
-            self._want(worker, message.registry, sending=message.sending)
-        elif isinstance(message, BytesGiven):
-            self._bandwidth.give_back(message.registry, message.size, sending=message.sending)
-        else:
-            return False
-        return True
+    def _on_wanted(self, worker: int, message: BytesWanted) -> None:
+        self._want(worker, message.registry, sending=message.sending)
+
+    def _on_given_back(self, _worker: int, message: BytesGiven) -> None:
+        self._bandwidth.give_back(message.registry, message.size, sending=message.sending)
 
     def forget(self, worker: int) -> None:
         """A worker is gone. What it had not spent is lost: less than a hundredth of a second's worth."""

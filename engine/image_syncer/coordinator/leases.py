@@ -34,11 +34,10 @@ class Leases:
             job.id,
             str(job.digest),
             job.size,
-            Place(self._endpoint_of(job.source.registry), job.source),
+            Place.of(self._endpoint_of(job.source.registry), job.source),
             tuple(
                 TargetPlace(
-                    self._endpoint_of(target.repository.registry),
-                    target.repository,
+                    Place.of(self._endpoint_of(target.repository.registry), target.repository),
                     target.mount_from,
                     self._sessions.known(target.repository, job.digest),
                     self._absent.take(target.repository, job.digest),

@@ -81,7 +81,7 @@ class MirrorReads:
         """
         mirrors, now = self._client.mirrors, self._loop.time()
         return tuple(
-            Place(endpoint, place)
+            Place.of(endpoint, place)
             for place in self._registries.mirrors_of(repository)
             if place.registry in self._spoken
             and mirrors.is_usable(place.registry, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.byte_desk import ByteDesk
 from image_syncer.net import TurnDesk
@@ -79,25 +79,31 @@ class Pacing:
         )
 
         self.bytes = ByteDesk(rate, limits, scheduler, give=supervisor.send, on_rate=self._on_rate)
+        self.on: dict[type[Message], Callable[[int, Any], None]] = {
+            TurnsWanted: self._on_turns_wanted,
+            Refused: self._on_worker_refused,
+            AllowanceTold: self._on_allowance,
+            LeaveAlone: self._on_leave_alone,
+            **self.bytes.on,
+        }
+        """What is done with each message of a worker that is about limits."""
 
-    def on_message(self, worker: int, message: Message) -> bool:
-        """Whether `message` was about limits; then it is done with."""
-        if isinstance(message, TurnsWanted):
-            self._desk.want(worker, message.registry, message.turns)
-        elif isinstance(message, Refused):
-            self._desk.refused(message.registry, message.retry_after_s)
-        elif isinstance(message, AllowanceTold):
-            allowance = Allowance(message.limit, message.window_s, message.remaining, message.reset_s)
-            self._desk.told(message.registry, allowance)
-        elif isinstance(message, LeaveAlone):
-            now = self._loop.time()
-            before = self._throttle.wait_s(message.registry, now)
-            pause = self._throttle.pause(message.registry, message.seconds, now)
-            self.left_alone(message.registry, pause - before)
-            self._supervisor.broadcast(message, but=worker)
-        else:
-            return self.bytes.on_message(worker, message)
-        return True
+    def _on_turns_wanted(self, worker: int, message: TurnsWanted) -> None:
+        self._desk.want(worker, message.registry, message.turns)
+
+    def _on_worker_refused(self, _worker: int, message: Refused) -> None:
+        self._desk.refused(message.registry, message.retry_after_s)
+
+    def _on_allowance(self, _worker: int, message: AllowanceTold) -> None:
+        allowance = Allowance(message.limit, message.window_s, message.remaining, message.reset_s)
+        self._desk.told(message.registry, allowance)
+
+    def _on_leave_alone(self, worker: int, message: LeaveAlone) -> None:
+        now = self._loop.time()
+        before = self._throttle.wait_s(message.registry, now)
+        pause = self._throttle.pause(message.registry, message.seconds, now)
+        self.left_alone(message.registry, pause - before)
+        self._supervisor.broadcast(message, but=worker)
 
     def welcome(self, worker: int) -> None:
         """Tell a worker that is new what the others know."""

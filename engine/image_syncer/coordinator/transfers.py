@@ -7,7 +7,7 @@ the scheduler to the deliveries that wait.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
 from image_syncer.coordinator.errands import Errands
@@ -120,6 +120,18 @@ class Transfers:
         )
         self.reports = JobReports(self._scheduler, self._running, self._sessions, self.mirrors, self._loop.time)
         self._errands = Errands(client, self._supervisor)
+        self._on: dict[type[Message], Callable[[int, Any], None]] = {
+            Beat: self._on_beat,
+            JobEnded: self._on_job_ended,
+            FellBehind: self._on_fell_behind,
+            TargetEnded: self._on_target_ended,
+            UploadOpened: self._on_news,
+            SideBroke: self._on_news,
+            Learnt: self._on_learnt,
+            AuthorizationWanted: self._errands.begin,
+            **self.pacing.on,
+        }
+        """What is done with each message of a worker; those of its life are the supervisor's."""
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted: SyncError | None = None
         self._started = False
@@ -234,27 +246,27 @@ class Transfers:
 
     def on_worker_message(self, worker: int, message: Message) -> None:
         """See `PoolListener`."""
-        if isinstance(message, Beat):
-            self.pacing.note_answers(message.answer_s)
-            if self._meter is not None:
-                self._meter.on_beat(message, self._running)
-            self._carry_out(self.reports.on_beat(worker, message))
-        elif isinstance(message, JobEnded):
-            if self._meter is not None:
-                self._meter.on_job_ended(message)
-            self._carry_out(self.reports.on_job_ended(worker, message))
-        elif isinstance(message, FellBehind):
-            self._carry_out(self.reports.on_fell_behind(worker, message))
-        elif isinstance(message, TargetEnded):
-            self._carry_out(self.reports.on_target_ended(worker, message))
-        elif isinstance(message, (UploadOpened, SideBroke)):
-            self.reports.on_news(message)
-        elif isinstance(message, Learnt):
-            self._on_learnt(worker, message)
-        elif isinstance(message, AuthorizationWanted):
-            self._errands.begin(worker, message)
-        elif not self.pacing.on_message(worker, message):
-            raise RuntimeError(f"a worker cannot say {type(message).__name__}")
+        self._on[type(message)](worker, message)  # one that is for a worker is a mistake of ours
+
+    def _on_beat(self, worker: int, message: Beat) -> None:
+        self.pacing.note_answers(message.answer_s)
+        if self._meter is not None:
+            self._meter.on_beat(message, self._running)
+        self._carry_out(self.reports.on_beat(worker, message))
+
+    def _on_job_ended(self, worker: int, message: JobEnded) -> None:
+        if self._meter is not None:
+            self._meter.on_job_ended(message)
+        self._carry_out(self.reports.on_job_ended(worker, message))
+
+    def _on_fell_behind(self, worker: int, message: FellBehind) -> None:
+        self._carry_out(self.reports.on_fell_behind(worker, message))
+
+    def _on_target_ended(self, worker: int, message: TargetEnded) -> None:
+        self._carry_out(self.reports.on_target_ended(worker, message))
+
+    def _on_news(self, _worker: int, message: UploadOpened | SideBroke) -> None:
+        self.reports.on_news(message)
 
     def on_pool_exhausted(self, error: SyncError) -> None:
         """See `PoolListener`."""

@@ -19,7 +19,7 @@ BROKEN = "broken"
 _APART = {429: "429", 503: "503"}
 """A registry that asks for less, which is no mistake of the request, nor one of the registry."""
 
-TallyRow: TypeAlias = "tuple[str, str, str, float, list[int]]"
+TallyRow: TypeAlias = tuple[str, str, str, float, list[int]]
 """Registry, operation, status, seconds of all together, and how many there were in each bucket."""
 
 

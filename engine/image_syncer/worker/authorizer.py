@@ -94,7 +94,7 @@ class RemoteAuthorizer:
         self._say(
             AuthorizationWanted(
                 self._next_id,
-                endpoint,
+                endpoint.to_data(),
                 repository,
                 scopes,
                 renew=renew,

@@ -6,18 +6,17 @@ environment. What has no message here cannot be said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from msgspec import field
 
+from image_syncer.net import TallyRow  # noqa: TC001 - the codec asks for the types of fields
+from image_syncer.oci import Repository  # noqa: TC001 - the same
 from image_syncer.planning import RetryPolicy
+from image_syncer.registry import Endpoint, Scope
 from image_syncer.values import Value, repr_without
-from image_syncer.worker.pacing_messages import PacingMessage
-
-if TYPE_CHECKING:
-    from image_syncer.net import TallyRow
-    from image_syncer.oci import Repository
-    from image_syncer.registry import Endpoint, Scope
+from image_syncer.worker.pacing_messages import PacingMessage, Spoken
 
 __all__ = [
     "AbandonJob",
@@ -43,18 +42,36 @@ __all__ = [
 ]
 
 
-class Place(Value, frozen=True):
+EndpointData: TypeAlias = tuple[str, str, bool, str | None, int | None, str, str | None, bool, bool]
+"""What `Endpoint.to_data` says of an endpoint."""
+
+PLACES = 1024
+"""Endpoints that are remembered as they were read: a lease names one for each side of each blob."""
+
+
+class Place(Value, frozen=True, array_like=True):
     """A repository, and where its registry is spoken to."""
 
-    endpoint: Endpoint
+    at: EndpointData
     repository: Repository
 
+    __repr__ = repr_without("at")  # a proxy's password may be in it
 
-class TargetPlace(Value, frozen=True):
-    """A repository that needs a blob, and the one of the same registry from which to mount it (perhaps itself)."""
+    @classmethod
+    def of(cls, endpoint: Endpoint, repository: Repository) -> Place:
+        """The place of `repository` at `endpoint`."""
+        return cls(endpoint.to_data(), repository)
 
-    endpoint: Endpoint
-    repository: Repository
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where its registry is spoken to."""
+        return _endpoint(self.at)
+
+
+class TargetPlace(Value, frozen=True, array_like=True):
+    """A place that needs a blob, and the repository of the same registry from which to mount it (perhaps itself)."""
+
+    place: Place
     mount_from: str
     session: str | None = None
     """The address of an upload session for this blob that may still be open there."""
@@ -64,12 +81,27 @@ class TargetPlace(Value, frozen=True):
     __repr__ = repr_without("session")
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Where the registry is spoken to."""
+        return _endpoint(self.place.at)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that needs the blob."""
+        return self.place.repository
+
+    @property
     def mounts(self) -> bool:
         """Whether the blob is expected to arrive by a mount from another repository, without bytes."""
-        return self.mount_from != self.repository.name
+        return self.mount_from != self.place.repository.name
 
 
-class Setup(Value, frozen=True):
+@lru_cache(maxsize=PLACES)
+def _endpoint(at: EndpointData) -> Endpoint:
+    return Endpoint.from_data(*at)
+
+
+class Setup(Spoken, frozen=True):
     """To a worker, first: how it works. Sizes in bytes, times in seconds.
 
     `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
@@ -91,7 +123,7 @@ class Setup(Value, frozen=True):
     tallied: bool = False
 
 
-class LeaseJob(Value, frozen=True):
+class LeaseJob(Spoken, frozen=True):
     """To a worker: bring this blob to these places; `size` in bytes, -1 where nobody knows it yet.
 
     `may_split` says that a place that holds the others back may be left to another job. `mirrors` are tried before the
@@ -112,7 +144,7 @@ class LeaseJob(Value, frozen=True):
         return (*self.mirrors, self.source)
 
 
-class AuthorizationGiven(Value, frozen=True):
+class AuthorizationGiven(Spoken, frozen=True):
     """To a worker: the answer to `AuthorizationWanted`; `error` is a `SyncError` as data where there is none."""
 
     request_id: int
@@ -123,31 +155,31 @@ class AuthorizationGiven(Value, frozen=True):
     __repr__ = repr_without("value")
 
 
-class LeaveAlone(Value, frozen=True):
+class LeaveAlone(Spoken, frozen=True):
     """Both ways: `registry` asked to be left alone for `seconds`."""
 
     registry: str
     seconds: float
 
 
-class AbandonJob(Value, frozen=True):
+class AbandonJob(Spoken, frozen=True):
     """To a worker: give the job up; `error` (a `SyncError` as data) is its result."""
 
     job_id: int
     error: dict[str, Any]
 
 
-class Stop(Value, frozen=True):
+class Stop(Spoken, frozen=True):
     """To a worker: break everything off and end."""
 
 
-class Ready(Value, frozen=True):
+class Ready(Spoken, frozen=True):
     """From a worker: it can take jobs."""
 
     pid: int
 
 
-class Beat(Value, frozen=True):
+class Beat(Spoken, frozen=True):
     """From a worker, every `BEAT_S`: it is alive; requests since the last one by kind, bytes received by job, how many
     seconds some requests took to be answered, by registry, and by job numbers that change with every sign of progress;
     what mirrors gave, see `Mirrors.take_counts`; and where requests are tallied, `RequestTally.take`, and where each
@@ -163,7 +195,7 @@ class Beat(Value, frozen=True):
     sent: dict[str, list[int]] = field(default_factory=dict)
 
 
-class Result(Value, frozen=True):
+class Result(Value, frozen=True, array_like=True):
     """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data).
 
     Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own. Where `session_stays`,
@@ -177,7 +209,7 @@ class Result(Value, frozen=True):
     session_stays: bool = False
 
 
-class FellBehind(Value, frozen=True):
+class FellBehind(Spoken, frozen=True):
     """From a worker: these targets (by their numbers in the lease) held the others back, and want a job of their own.
 
     When the job ends, their results say so again.
@@ -187,7 +219,7 @@ class FellBehind(Value, frozen=True):
     targets: tuple[int, ...]
 
 
-class UploadOpened(Value, frozen=True):
+class UploadOpened(Spoken, frozen=True):
     """From a worker: the upload session of this target (by its number in the lease) is at `url` from now on."""
 
     job_id: int
@@ -197,7 +229,7 @@ class UploadOpened(Value, frozen=True):
     __repr__ = repr_without("url")
 
 
-class SideBroke(Value, frozen=True):
+class SideBroke(Spoken, frozen=True):
     """From a worker: one side of a job broke off with `error` (a `SyncError` as data), and goes on.
 
     `target` is the number of the destination in the lease, None for the source; `idle` says that the side had nothing
@@ -210,7 +242,7 @@ class SideBroke(Value, frozen=True):
     idle: bool
 
 
-class Learnt(Value, frozen=True):
+class Learnt(Spoken, frozen=True):
     """Both ways: `fact` is true of `registry`, or is not."""
 
     registry: str
@@ -218,7 +250,7 @@ class Learnt(Value, frozen=True):
     value: bool
 
 
-class TargetEnded(Value, frozen=True):
+class TargetEnded(Spoken, frozen=True):
     """From a worker: one target of a job (by its number in the lease) has an outcome, while others have none yet.
 
     When the job ends, its results say so again.
@@ -229,7 +261,7 @@ class TargetEnded(Value, frozen=True):
     result: Result
 
 
-class JobEnded(Value, frozen=True):
+class JobEnded(Spoken, frozen=True):
     """From a worker: a job is over; `results` in the order of its targets, `requests`, `mirrored` and `tally` as in a
     `Beat`.
 
@@ -247,21 +279,26 @@ class JobEnded(Value, frozen=True):
     tally: list[TallyRow] = field(default_factory=list)
 
 
-class AuthorizationWanted(Value, frozen=True):
+class AuthorizationWanted(Spoken, frozen=True):
     """From a worker: what to send to this registry; `rejected` with `challenges` where the last one met a 401."""
 
     request_id: int
-    endpoint: Endpoint
+    at: EndpointData
     repository: Repository | None
     scopes: tuple[Scope, ...]
     renew: bool = False
     rejected: str | None = None
     challenges: tuple[str, ...] = ()
 
-    __repr__ = repr_without("rejected")
+    __repr__ = repr_without("at", "rejected")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the registry is spoken to."""
+        return _endpoint(self.at)
 
 
-class Crashed(Value, frozen=True):
+class Crashed(Spoken, frozen=True):
     """From a worker, last: a mistake of ours ended it; `text` is the traceback."""
 
     text: str

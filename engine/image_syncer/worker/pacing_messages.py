@@ -14,19 +14,24 @@ __all__ = [
     "Paced",
     "PacingMessage",
     "Refused",
+    "Spoken",
     "TurnsGiven",
     "TurnsWanted",
 ]
 
 
-class Refused(Value, frozen=True):
+class Spoken(Value, frozen=True, array_like=True, tag=True):
+    """A message: on the socket an array of its name and its fields."""
+
+
+class Refused(Spoken, frozen=True):
     """From a worker: `registry` answered 429, and asked to be left alone for `retry_after_s` (None: it did not say)."""
 
     registry: str
     retry_after_s: float | None
 
 
-class AllowanceTold(Value, frozen=True):
+class AllowanceTold(Spoken, frozen=True):
     """From a worker: what `registry` said of its limits; see `image_syncer.registry.Allowance`."""
 
     registry: str
@@ -36,35 +41,35 @@ class AllowanceTold(Value, frozen=True):
     reset_s: float | None
 
 
-class Paced(Value, frozen=True):
+class Paced(Spoken, frozen=True):
     """To a worker: each request to `registry` takes a turn from now on, or none does any more."""
 
     registry: str
     paced: bool
 
 
-class TurnsWanted(Value, frozen=True):
+class TurnsWanted(Spoken, frozen=True):
     """From a worker: so many requests more (or fewer) wait for a turn at `registry`."""
 
     registry: str
     turns: int
 
 
-class TurnsGiven(Value, frozen=True):
+class TurnsGiven(Spoken, frozen=True):
     """To a worker: so many of them may go out now."""
 
     registry: str
     turns: int
 
 
-class BytesWanted(Value, frozen=True):
+class BytesWanted(Spoken, frozen=True):
     """From a worker: what may move from `registry` (where `sending`: to it) is used up, and more would."""
 
     registry: str
     sending: bool
 
 
-class BytesGiven(Value, frozen=True):
+class BytesGiven(Spoken, frozen=True):
     """To a worker: so many bytes more may move. From a worker: so many of them are not needed any more."""
 
     registry: str
@@ -72,7 +77,7 @@ class BytesGiven(Value, frozen=True):
     size: int
 
 
-class Metering(Value, frozen=True):
+class Metering(Spoken, frozen=True):
     """To a worker: bytes from and to `registry` (see `image_syncer.planning.metered`) need an allowance from now on.
     Blobs that are under way already end without.
     """

@@ -62,7 +62,7 @@ from image_syncer.worker.turns import RemoteTurns
 from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from image_syncer.net import TallyRow
 
@@ -135,6 +135,18 @@ class Worker:
             clock=self._loop.time,
             habits=self._habits,
         )
+        self._on: dict[type[Message], Callable[[Any], None]] = {
+            LeaseJob: self._on_lease,
+            AbandonJob: self._on_abandon,
+            AuthorizationGiven: self._authorizer.on_given,
+            LeaveAlone: self._turns.on_leave_alone,
+            TurnsGiven: self._turns.on_given,
+            Paced: self._turns.on_paced,
+            BytesGiven: self._on_bytes,
+            Metering: self._on_metering,
+            Learnt: self._on_learnt,
+        }
+        """What is done with each message."""
         self._movers: dict[int, Mover | ParcelMover] = {}
         self._ends: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,33 +176,26 @@ class Worker:
             if message is None or isinstance(message, Stop):
                 return
             if not self._crashed.is_set():
-                self._on_message(message)
+                self._on[type(message)](message)  # one that is for the coordinator is a mistake of ours
 
-    def _on_message(self, message: Message) -> None:
-        if isinstance(message, LeaseJob):
-            task = self._loop.create_task(self._guard(self._move(message)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        elif isinstance(message, AuthorizationGiven):
-            self._authorizer.on_given(message)
-        elif isinstance(message, AbandonJob):
-            if (mover := self._movers.get(message.job_id)) is not None:
-                mover.abandon(SyncError.from_data(message.error))
-        elif isinstance(message, LeaveAlone):
-            self._turns.on_leave_alone(message)
-        elif isinstance(message, TurnsGiven):
-            self._turns.on_given(message)
-        elif isinstance(message, Paced):
-            self._turns.on_paced(message)
-        elif isinstance(message, BytesGiven):
-            self._purses.put(message.registry, message.size, sending=message.sending)
-        elif isinstance(message, Metering):
-            self._purses.metered |= {message.registry}
-            self._transport.begin_metering(self._purses)
-        elif isinstance(message, Learnt):
-            self._habits.told(message.registry, message.fact, message.value)
-        else:
-            raise RuntimeError(f"a worker cannot be told {type(message).__name__}")
+    def _on_lease(self, message: LeaseJob) -> None:
+        task = self._loop.create_task(self._guard(self._move(message)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_abandon(self, message: AbandonJob) -> None:
+        if (mover := self._movers.get(message.job_id)) is not None:
+            mover.abandon(SyncError.from_data(message.error))
+
+    def _on_bytes(self, message: BytesGiven) -> None:
+        self._purses.put(message.registry, message.size, sending=message.sending)
+
+    def _on_metering(self, message: Metering) -> None:
+        self._purses.metered |= {message.registry}
+        self._transport.begin_metering(self._purses)
+
+    def _on_learnt(self, message: Learnt) -> None:
+        self._habits.told(message.registry, message.fact, message.value)
 
     async def _move(self, lease: LeaseJob) -> None:
         mover = self._make_mover(lease)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from image_syncer.config import Limits, RateSchedule
 from image_syncer.coordinator.byte_desk import ByteDesk
 from image_syncer.planning import RetryPolicy, Scheduler
-from image_syncer.worker.messages import Beat
 from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Lab:
             self.want(worker, message.registry, sending=message.sending)
 
     def want(self, worker: int, registry: str, *, sending: bool = False) -> None:
-        assert self.desk.on_message(worker, BytesWanted(registry, sending))
+        self.desk.on[BytesWanted](worker, BytesWanted(registry, sending))
 
     async def until(self, size: int) -> float:
         """Returns when so much was given in all: the seconds that it took."""
@@ -116,10 +115,10 @@ def test_a_worker_that_is_gone_gets_nothing_and_what_is_given_back_counts() -> N
         lab = Lab("100KB/s")
         lab.want(1, HERE)
         lab.desk.forget(1)
-        assert lab.desk.on_message(2, BytesGiven(HERE, sending=False, size=4096))
+        lab.desk.on[BytesGiven](2, BytesGiven(HERE, sending=False, size=4096))
         lab.want(2, HERE)
         await lab.until(1)
         assert set(lab.given) == {(2, HERE, False)}
-        assert not lab.desk.on_message(1, Beat({}, {}))
+        assert set(lab.desk.on) == {BytesWanted, BytesGiven}
 
     run(scenario)

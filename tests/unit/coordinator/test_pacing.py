@@ -48,6 +48,10 @@ class Lab:
             began_at=asyncio.get_running_loop().time(),
         )
 
+    def hear(self, worker: int, message: Message) -> None:
+        """A worker says something."""
+        self.pacing.on[type(message)](worker, message)
+
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 10))  # type: ignore[arg-type]
@@ -56,7 +60,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 def test_what_one_worker_was_refused_all_of_them_learn() -> None:
     async def scenario() -> None:
         lab = Lab()
-        assert lab.pacing.on_message(1, Refused(HERE, 5.0))
+        lab.hear(1, Refused(HERE, 5.0))
         assert [(to, type(message)) for to, message in lab.pool.said] == [(None, Paced), (None, LeaveAlone)]
         pause = lab.pool.said[1][1]
         assert isinstance(pause, LeaveAlone)
@@ -70,8 +74,8 @@ def test_what_one_worker_was_refused_all_of_them_learn() -> None:
 def test_a_worker_that_is_new_is_told_what_the_others_know() -> None:
     async def scenario() -> None:
         lab = Lab()
-        lab.pacing.on_message(1, Refused(HERE, 5.0))
-        lab.pacing.on_message(1, LeaveAlone(THERE, 30.0))
+        lab.hear(1, Refused(HERE, 5.0))
+        lab.hear(1, LeaveAlone(THERE, 30.0))
         lab.pool.said.clear()
         lab.pacing.welcome(7)
         assert {to for to, _ in lab.pool.said} == {7}
@@ -87,10 +91,10 @@ def test_a_worker_that_is_new_is_told_what_the_others_know() -> None:
 def test_a_worker_gets_the_turns_that_it_wants_and_none_after_it_is_gone() -> None:
     async def scenario() -> None:
         lab = Lab()
-        lab.pacing.on_message(1, Refused(HERE, 0.05))
-        lab.pacing.on_message(1, TurnsWanted(HERE, 1000))
+        lab.hear(1, Refused(HERE, 0.05))
+        lab.hear(1, TurnsWanted(HERE, 1000))
         lab.pacing.forget(1)
-        lab.pacing.on_message(2, TurnsWanted(HERE, 1))
+        lab.hear(2, TurnsWanted(HERE, 1))
         await lab.pool.given.wait()
         assert [said for said in lab.pool.said if isinstance(said[1], TurnsGiven)] == [(2, TurnsGiven(HERE, 1))]
         assert lab.pacing.slowed() is None
@@ -101,9 +105,9 @@ def test_a_worker_gets_the_turns_that_it_wants_and_none_after_it_is_gone() -> No
 def test_what_a_worker_read_of_a_limit_counts_for_all() -> None:
     async def scenario() -> None:
         lab = Lab()
-        lab.pacing.on_message(1, AllowanceTold(HERE, 100.0, 60.0, 0, 20.0))
+        lab.hear(1, AllowanceTold(HERE, 100.0, 60.0, 0, 20.0))
         assert lab.throttle.wait_s(HERE, asyncio.get_running_loop().time()) == pytest.approx(20.0, abs=0.5)
-        lab.pacing.on_message(1, AllowanceTold(THERE, 100.0, 21600.0, 0, None))  # Docker Hub
+        lab.hear(1, AllowanceTold(THERE, 100.0, 21600.0, 0, None))  # Docker Hub
         assert THERE not in lab.throttle.watched
 
     run(scenario)
@@ -111,7 +115,7 @@ def test_what_a_worker_read_of_a_limit_counts_for_all() -> None:
 
 def test_other_messages_are_none_of_its_business() -> None:
     async def scenario() -> None:
-        assert not Lab().pacing.on_message(1, Beat({}, {}))
+        assert Beat not in Lab().pacing.on
 
     run(scenario)
 
@@ -124,7 +128,7 @@ def test_limit_of_one_operation_does_not_bound_the_connections_of_the_registry()
         lab.throttle.turns.published(bucket, 10.0)
         lab.throttle.turns.published(bucket, 99.0)
         assert lab.pool.said == [(None, Paced(bucket, paced=True))]
-        lab.pacing.on_message(1, Refused(bucket, None))
+        lab.hear(1, Refused(bucket, None))
         lab.pacing.sample()
         assert lab.scheduler.queue.connections() == {}
         assert lab.pacing.log.as_data()[bucket]["requests_per_s"][-1][1] < 10

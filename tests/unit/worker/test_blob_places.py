@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def place(name: str) -> Place:
-    return Place(Endpoint(name, f"https://{name}"), Repository(name, "app"))
+    return Place.of(Endpoint(name, f"https://{name}"), Repository(name, "app"))
 
 
 FIRST, SECOND, ITSELF = place("first.example"), place("second.example"), place("registry.example")

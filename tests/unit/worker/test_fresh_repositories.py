@@ -6,12 +6,12 @@ from image_syncer.oci import Repository
 from image_syncer.planning import Arrival
 from image_syncer.registry import Endpoint
 from image_syncer.worker.fresh_repositories import FreshRepositories
-from image_syncer.worker.messages import TargetPlace
+from image_syncer.worker.messages import Place, TargetPlace
 
 
 def target(name: str = "team/app", mount_from: str | None = None) -> TargetPlace:
     endpoint = Endpoint("r.example", "https://r.example")
-    return TargetPlace(endpoint, Repository("r.example", name), mount_from or name)
+    return TargetPlace(Place.of(endpoint, Repository("r.example", name)), mount_from or name)
 
 
 def test_the_first_blob_of_a_repository_is_asked_for_before_it_is_fetched() -> None:

@@ -20,8 +20,8 @@ from image_syncer.worker.terms import Terms
 DIGEST = digest_of(b"blob")
 ENDPOINT = Endpoint("r.example", "http://r.example")
 APP = Repository("r.example", "app")
-TARGET = TargetPlace(ENDPOINT, APP, APP.name)
-LEASE = LeaseJob(1, DIGEST, 4, Place(ENDPOINT, APP), (TARGET, TARGET))
+TARGET = TargetPlace(Place.of(ENDPOINT, APP), APP.name)
+LEASE = LeaseJob(1, DIGEST, 4, Place.of(ENDPOINT, APP), (TARGET, TARGET))
 SIGNALS = Signals(pause_receive=-2, pause_send=-3, abort_send=-4)
 TERMS = Terms(SIGNALS, stall_s=60.0, answer_s=60.0, chance=lambda: 0.0, clock=lambda: 0.0)
 
