@@ -95,7 +95,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_left_out] = {"slow": 0, "extended": 0, "real": 0}
-    if not is_part(config) and config.option.markexpr == QUICK and names_tests(config):
+    # A worker of pytest-xdist reads setup.cfg and the arguments again, and not what is altered here.
+    named = not config.workerinput["whole"] if is_part(config) else names_tests(config)
+    if named and config.option.markexpr == QUICK:
         config.option.markexpr = EVERYTHING
     if sys.dont_write_bytecode:
         keep_bytecode(config.rootpath / ".pytest_cache" / "bytecode")

@@ -224,6 +224,7 @@ class _Exchange:
         self._fault: ProxyFault | None = None
         self._size = 0
         self._target = ""
+        self._answering: asyncio.Task[bool] | None = None
 
     def _at(self, moment: Moment, *actions: Action) -> ProxyFault | None:
         fault = self._fault
@@ -254,7 +255,7 @@ class _Exchange:
             return await self._answer_own(fault, method)
         upstream = await link.upstream_at(*door.new_upstream())
         sending = asyncio.ensure_future(self._send_request(head, upstream))
-        answering = asyncio.ensure_future(self._relay_answer(upstream, method, sending))
+        self._answering = answering = asyncio.ensure_future(self._relay_answer(upstream, method, sending))
         try:
             await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_EXCEPTION)
             for task in (sending, answering):
@@ -339,6 +340,10 @@ class _Exchange:
                 rest = await anext_or_empty(pieces)
             return
         if fault.action is Action.ANSWER:
+            # Nobody relays an answer any more: the end of `upstream` would reset the client's connection, and take this
+            # answer with it from a client that has not read it yet.
+            if self._answering is not None:
+                self._answering.cancel()
             upstream.close()
             await self._answer_own(fault, "")
             with suppress(asyncio.TimeoutError, OSError, EOFError):

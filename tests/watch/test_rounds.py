@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from image_syncer import Settings, load_configuration, run_watch
 from image_syncer.embedded import Behaviour
 from image_syncer.watch import WatchSettings
-from image_syncer.watch.schedule import IntervalSchedule
+from image_syncer.watch.schedule import IntervalSchedule, Start
 from support import watch_driver
 from support.sync_process import SOURCE_ROOTS
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from support.watch_world import World
 
 OFTEN = IntervalSchedule("", 0.01)
+FAR_S = 3600.0
 
 
 @dataclass
@@ -59,8 +60,25 @@ class Looker:
         assert report is not None
         self.reports.append(report)
         self.after(len(self.reports))
-        if len(self.reports) == self.runs:
+        if self.is_done:
             os.kill(os.getpid(), signal.SIGTERM)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the watch is to end."""
+        return len(self.reports) >= self.runs
+
+
+@dataclass(frozen=True)
+class UntilDone(IntervalSchedule):
+    """As often as can be until `looker` is done. No further round begins: the signal would interrupt it."""
+
+    looker: Looker = field(kw_only=True)
+
+    def next_start(self, planned: float, now: float, chance: float) -> Start:
+        """See `IntervalSchedule`."""
+        start = super().next_start(planned, now, chance)
+        return replace(start, at=start.at + FAR_S) if self.looker.is_done else start
 
 
 def watch(world: World, looker: Looker, settings: WatchSettings, **more: object) -> int:
@@ -68,7 +86,7 @@ def watch(world: World, looker: Looker, settings: WatchSettings, **more: object)
     return run_watch(
         lambda: load_configuration(**words),  # type: ignore[arg-type]
         Settings(workers=1, progress_interval_s=0.05, **more),  # type: ignore[arg-type]
-        settings,
+        replace(settings, schedule=UntilDone("", OFTEN.every_s, looker=looker)),
         view=looker,
         version="1",
     )
