@@ -34,9 +34,15 @@ class ProcessPeak:
     cpu_s: float = 0.0
 
 
-def role_of(arguments: list[str], *, is_root: bool) -> str:
-    """`coordinator` and `worker` for image-syncer's processes, else the program's name."""
+ROLES = {"syncer-worker": "worker", "syncer-zygote": "zygote"}
+"""Of forked processes of image-syncer, by the names that they give themselves."""
+
+
+def role_of(arguments: list[str], *, is_root: bool, name: str = "") -> str:
+    """`coordinator`, `zygote` and `worker` for image-syncer's processes, else the program's name."""
     line = " ".join(arguments)
+    if name in ROLES:
+        return ROLES[name]
     if "image_syncer.worker.process" in line:
         return "worker"
     if is_root and "image_syncer_cli" in line:
@@ -73,7 +79,8 @@ class Watcher:
     def _look(self, pid: int) -> None:
         place = f"/proc/{pid}/"
         try:
-            fields = _read(place + "stat").rpartition(")")[2].split()
+            head, _, tail = _read(place + "stat").rpartition(")")
+            fields, name = tail.split(), head.partition("(")[2]
             if int(fields[_SESSION]) != self._root and pid != self._root:
                 self._strangers.add(pid)
                 return
@@ -83,7 +90,7 @@ class Watcher:
             return  # it has just ended
         process = self._seen.setdefault(pid, ProcessPeak(pid, "?"))
         if arguments != [""]:  # what has ended and waits for its parent has none
-            process.role = role_of(arguments, is_root=pid == self._root)
+            process.role = role_of(arguments, is_root=pid == self._root, name=name)
         _, found, rest = status.partition("VmHWM:")
         if found:
             process.peak_memory_bytes = max(process.peak_memory_bytes, int(rest.split(None, 1)[0]) * 1024)

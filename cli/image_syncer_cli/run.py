@@ -171,6 +171,7 @@ def run_with_display(
             files.abandon()
             raise
         return files.close(report)
+    shows_nothing = engine is None  # another engine may do more with what is shown
     engine = engine or image_syncer.sync
     gc.freeze()  # what was imported stays, and need not be looked at again
     gc.set_threshold(COLLECT_AFTER_OBJECTS, *gc.get_threshold()[1:])
@@ -181,7 +182,7 @@ def run_with_display(
         image_syncer.open_places(configuration, writes=writes and not options.dry_run) as opened,
         contextlib.closing(choose_display(options, control)) as display,
     ):
-        on_progress = None if type(display) is Display else display.update
+        on_progress = None if shows_nothing and type(display) is Display else display.update
         return engine(opened, options.build_settings(), on_progress=on_progress, on_image=on_image, **controlled)
 
 

@@ -29,13 +29,13 @@ TEXTS = st.lists(st.one_of(st.sampled_from(WORDS).flatmap(spelled), st.sampled_f
 
 def redact_by_all(text: str) -> str:
     """Every expression, asked whatever the text is."""
-    text = redaction._ASSIGNMENT.sub(r"\g<head>\g<quote>…", text)
-    text = redaction._USERINFO.sub(r"\g<scheme>…@", text)
-    text = redaction._QUERY.sub(r"\g<head>?…", text)
-    text = redaction._RELATIVE_QUERY.sub("?…", text)
-    text = redaction._SIGNED.sub(r"\g<head>…", text)
-    text = redaction._AUTHORIZATION.sub(r"\g<head>…", text)
-    return redaction._JWT.sub("…", text)
+    text = re.sub(redaction._ASSIGNMENT, r"\g<head>\g<quote>…", text)
+    text = re.sub(redaction._USERINFO, r"\g<scheme>…@", text)
+    text = re.sub(redaction._QUERY, r"\g<head>?…", text)
+    text = re.sub(redaction._RELATIVE_QUERY, "?…", text)
+    text = re.sub(redaction._SIGNED, r"\g<head>…", text)
+    text = re.sub(redaction._AUTHORIZATION, r"\g<head>…", text)
+    return re.sub(redaction._JWT, "…", text)
 
 
 @given(TEXTS.map("".join))

@@ -140,7 +140,7 @@ class _SourceBench:
         runs: list[MeasuredRun] = []
         peaks = [0, 0]
         many: list[float] = []
-        resources = _resources_of(starts[0])
+        resources = _resources_of(starts[0], self._options)
         for words, sample, alone in _samples(self._maker):
             tell(words)
             self._on_written(sample.written)
@@ -209,8 +209,10 @@ def _run_of(sample: Sample, done: Measured, small_bytes: int, *, alone: bool) ->
     )
 
 
-def _resources_of(done: Measured) -> Resources:
-    """As the run decided them."""
+def _resources_of(done: Measured, options: Sequence[str]) -> Resources:
+    """As the run with these `options` decided them."""
     told: dict[str, Any] = done.report["settings"]
     names = ("workers", "streams", "window_bytes", "small_streams", "small_bytes", "memory_bytes", "proc")
-    return Resources(**{name: told[name] for name in names}, connections=256, open_files=1024, files_wanted=0)
+    first = told["workers"] if any(option.startswith("--workers") for option in options) else 1
+    known = {name: told[name] for name in names}
+    return Resources(**known, first_workers=first, connections=256, open_files=1024, files_wanted=0)

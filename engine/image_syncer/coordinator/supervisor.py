@@ -165,6 +165,8 @@ class Supervisor:
         try:
             await handle.start(self._setup)
         except OSError as error:
+            if self._stopping:
+                return  # it was given up before it had started, as all are
             _log.error("worker cannot be started", worker=handle.id, reason=str(error))
             self._judged[handle.id] = f"could not be started: {error}"
             self._on_end(handle.id)
