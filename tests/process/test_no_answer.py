@@ -12,7 +12,7 @@ import pytest
 
 from image_syncer.embedded import Behaviour, ContentBuilder, DemoImage
 from process.conftest import Pair
-from support.processes import children_of, wait_until
+from support.processes import children_of, wait_until, zygotes_of
 from support.sync_process import RunFiles, SyncProcess
 
 SOON_S = 30.0
@@ -78,8 +78,8 @@ def test_a_credential_helper_that_never_answers_does_not_keep_an_interrupted_run
     helper.chmod(0o755)
     environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
     with pair.run(environment=environment) as run:
-        wait_until(lambda: children_of(run.pid), "the helper is asked")
-        [asked] = run.look()
+        wait_until(lambda: {*children_of(run.pid)}.difference(zygotes_of(run.pid)), "the helper is asked")
+        [asked] = {*children_of(run.pid)}.difference(zygotes_of(run.pid))
         began = time.monotonic()
         run.signal(signal.SIGINT)
         assert run.wait() == 130, run.err
