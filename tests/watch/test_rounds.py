@@ -69,11 +69,10 @@ class Looker:
         return len(self.reports) >= self.runs
 
 
-@dataclass(frozen=True)
-class UntilDone(IntervalSchedule):
+class UntilDone(IntervalSchedule, frozen=True, kw_only=True):
     """As often as can be until `looker` is done. No further round begins: the signal would interrupt it."""
 
-    looker: Looker = field(kw_only=True)
+    looker: Looker
 
     def next_start(self, planned: float, now: float, chance: float) -> Start:
         """See `IntervalSchedule`."""
