@@ -103,11 +103,10 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
         care, more = (Terms(signals=signals, chance=random.random, clock=time.monotonic, **patience),), {}
     except ImportError:  # a baseline from before transfers went on after a break
         care, more = (signals,), patience
-    source, sink = place(arguments["source"], arguments["repository"]), place(arguments["sink"], "moved")
-    if hasattr(Place, "of"):
-        source, target = Place.of(*source), TargetPlace(Place.of(*sink), "moved")
-    else:  # of revisions before places held what messages say of them
-        source, target = Place(*source), TargetPlace(*sink, "moved")
+    sink = place(arguments["sink"], "moved")
+    source = getattr(Place, "of", Place)(*place(arguments["source"], arguments["repository"]))
+    # A baseline from before places had `of`: a target had its endpoint and its repository itself.
+    target = TargetPlace(*((Place.of(*sink),) if hasattr(Place, "of") else sink), "moved")
     leases = iter([LeaseJob(number, *blob, source, (target,)) for number, blob in enumerate(arguments["blobs"])])
     also = dict(more)
     if hasattr(movers, "FreshRepositories"):  # a baseline in which they were no part of the terms

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def slow_pair(pair: Pair) -> Pair:
     """Blobs that are under way for as long as a test looks."""
-    pair.add_images(4, layer_bytes=4 * MIB)
-    pair.slow_down(MIB // 2)
+    pair.add_images(4, layer_bytes=2 * MIB)
+    pair.slow_down(MIB)
     return pair
 
 
@@ -131,8 +131,8 @@ def test_names_are_resolved_by_libcurl_before_and_after_a_worker_dies(pair: Pair
     """The coordinator's own multi handle has resolved names by then, which a process forked from it would not survive;
     the replacement comes from the zygote, which has none.
     """
-    pair.add_images(4, layer_bytes=4 * MIB)
-    pair.slow_down(MIB // 2)
+    pair.add_images(4, layer_bytes=2 * MIB)
+    pair.slow_down(MIB)
     files = RunFiles(tmp_path / "by-name")
     source, destination = (one.address.replace("127.0.0.1", own_name()) for one in (pair.source, pair.destination))
     files.write(source, destination, pair.images)
