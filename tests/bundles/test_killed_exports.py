@@ -11,7 +11,7 @@ import pytest
 from image_syncer.embedded import Behaviour, ContentBuilder, DemoImage, push_to, serve_in_thread
 from image_syncer.layout.importing import check_bundles
 from image_syncer.layout.packing import UNFINISHED
-from support.processes import process_of, wait_until
+from support.processes import children_of, process_of, wait_until
 from support.sync_process import RunFiles, SyncProcess
 
 LAYERS = 8
@@ -24,7 +24,9 @@ SLOW_BYTES_PER_S = 600_000.0
 
 def gate_of(run: SyncProcess) -> int:
     """The process that takes the export in."""
-    [gate] = [one.pid for one in run.look() if b"serve_bundle" in Path(f"/proc/{one.pid}/cmdline").read_bytes()]
+    [gate] = [
+        one.pid for one in children_of(run.pid) if b"serve_bundle" in Path(f"/proc/{one.pid}/cmdline").read_bytes()
+    ]
     return gate
 
 
