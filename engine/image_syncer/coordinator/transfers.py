@@ -246,7 +246,7 @@ class Transfers:
 
     def on_worker_message(self, worker: int, message: Message) -> None:
         """See `PoolListener`."""
-        self._on[type(message)](worker, message)  # one that is for a worker is a mistake of ours
+        self._on[type(message)](worker, message)  # a message for a worker is an internal error
 
     def _on_beat(self, worker: int, message: Beat) -> None:
         self.pacing.note_answers(message.answer_s)

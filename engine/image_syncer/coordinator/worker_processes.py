@@ -88,7 +88,7 @@ class SpawnedWorker:
                 self._process.kill()
 
     async def ended(self) -> None:
-        """See `WorkerProcess`. The loop's child watcher would take SIGCHLD from whoever calls us."""
+        """See `WorkerProcess`. The loop's child watcher would take SIGCHLD from the embedding program."""
         try:
             pidfd = os.pidfd_open(self.pid)
         except (AttributeError, OSError):

@@ -220,7 +220,7 @@ class _Simulation:
         self._add_workers()
 
     def _add_workers(self) -> None:
-        """Start those that the scheduler wants beside those that there are."""
+        """Start the workers that the scheduler wants beside the present ones."""
         for number in range(self._workers, self._scheduler.workers_wanted):
             self._time.after(self._start_s, lambda number=number: self._join(number))  # type: ignore[misc]
         self._workers = self._scheduler.workers_wanted

@@ -176,7 +176,7 @@ class Worker:
             if message is None or isinstance(message, Stop):
                 return
             if not self._crashed.is_set():
-                self._on[type(message)](message)  # one that is for the coordinator is a mistake of ours
+                self._on[type(message)](message)  # a message for the coordinator is an internal error
 
     def _on_lease(self, message: LeaseJob) -> None:
         task = self._loop.create_task(self._guard(self._move(message)))

@@ -1,7 +1,7 @@
 """Messages on the socket between coordinator and worker: JSON with a length in front.
 
 A frame is four bytes of length (big endian) and one JSON array: the name of the message, and its fields. An unknown
-name, or a field that is missing or of another type, is a mistake of ours and raises.
+name, or a field that is missing or of another type, is an internal error and raises.
 """
 
 from __future__ import annotations

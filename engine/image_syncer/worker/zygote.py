@@ -6,7 +6,7 @@ event loop or a libcurl handle, because these do not survive a fork: a multi han
 the child (libcurl's resolver threads are gone there). It imports the worker's modules when the first worker is wanted,
 and never makes a loop or a handle itself.
 
-What a fork shares, and what becomes of it here: file descriptors are pointed at /dev/null (closing them would free
+What a fork shares, and what is done about it here: file descriptors are pointed at /dev/null (closing them would free
 their numbers for sockets of ours, which a stale object of the embedding program could then close); Python's signal
 handlers and the wake-up descriptor are reset; `random` and OpenSSL seed themselves anew (`os.register_at_fork`,
 RAND_bytes(3)), and nothing here has a `random.Random` of its own; `atexit` functions and buffers of the parent are
@@ -93,7 +93,7 @@ class ForkedWorker:
         self._ended.set()
 
     async def watch(self) -> None:
-        """Note its end without its exit code: nobody else will."""
+        """Note its end without its exit code, which the zygote would have reported."""
         await readable(self._pidfd)
         self.note_end(None)
 
@@ -110,10 +110,13 @@ async def readable(fd: int) -> None:
 
 
 class Zygote:
-    """The coordinator's end. `attach` it to the running loop before use; `close` ends it."""
+    """The coordinator's end of the zygote with this `pid`, whose process the descriptor `pidfd` is of. `fork` asks it for
+    a worker; `close` ends it.
+    """
 
-    def __init__(self, pid: int, own_socket: socket.socket) -> None:
+    def __init__(self, pid: int, pidfd: int, own_socket: socket.socket) -> None:
         self._pid = pid
+        self._pidfd = pidfd
         self._socket = own_socket
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: deque[asyncio.Future[ForkedWorker]] = deque()
@@ -137,7 +140,8 @@ class Zygote:
             loop.add_reader(self._socket.fileno(), self._read)
             # The soft limit of open files may have been raised since.
             files = resource.RLIMIT_NOFILE
-            resource.prlimit(self._pid, files, resource.getrlimit(files))
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self._pid, files, resource.getrlimit(files))
         answer: asyncio.Future[ForkedWorker] = loop.create_future()
         try:
             socket.send_fds(self._socket, [_FORK], [worker_socket.fileno(), output])
@@ -158,10 +162,12 @@ class Zygote:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        # It holds nothing that could be lost. Somebody else may have waited for it: a program that reaps every child.
+        # It holds nothing that could be lost. A program that reaps every child may have waited for it, so that its number
+        # may be another process's by now: the descriptor is not.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(self._pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
         self._usage.forget()  # the system counts it now, as that of a child that has ended
         while self._asked:
             answer = self._asked.popleft()
@@ -192,7 +198,7 @@ class Zygote:
         if kind == _FORKED:
             worker = ForkedWorker(pid, fds[0])
             self._workers[pid] = worker
-            if answer.done():  # nobody waits for it any more
+            if answer.done():  # its start was given up
                 worker.kill()
             else:
                 answer.set_result(worker)
@@ -219,7 +225,7 @@ def start_zygote() -> Zygote | None:
             _serve(theirs)
     theirs.close()
     ours.setblocking(False)
-    return Zygote(pid, ours)
+    return Zygote(pid, os.pidfd_open(pid), ours)
 
 
 def _can_fork() -> bool:
