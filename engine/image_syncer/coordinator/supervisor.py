@@ -50,8 +50,8 @@ class PoolListener(Protocol):
 
 
 class Supervisor:
-    """Keeps as many workers of `source` (local processes, unless given) alive until `stop` as `grow` said last; one that
-    says nothing for `silence_s` is killed. `count` is the most that there will be, which bounds the restarts.
+    """Keeps as many workers of `source` (local processes, unless given) alive until `stop` as `grow` said last; one
+    that says nothing for `silence_s` is killed. `count` is the most that there will be, which bounds the restarts.
     """
 
     def __init__(

@@ -110,7 +110,7 @@ async def readable(fd: int) -> None:
 
 
 class Zygote:
-    """The coordinator's end of the zygote with this `pid`, whose process the descriptor `pidfd` is of. `fork` asks it for
+    """The coordinator's end of the zygote with this `pid`; `pidfd` is a descriptor of that process. `fork` asks it for
     a worker; `close` ends it.
     """
 
@@ -162,7 +162,7 @@ class Zygote:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        # It holds nothing that could be lost. A program that reaps every child may have waited for it, so that its number
+        # It holds nothing that could be lost. A program that reaps every child may have waited for it, so its number
         # may be another process's by now: the descriptor is not.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
