@@ -12,12 +12,34 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from image_syncer import Settings, load_configuration, run_watch
 from image_syncer.watch import WatchSettings
-from image_syncer.watch.schedule import IntervalSchedule
+from image_syncer.watch.schedule import IntervalSchedule, Start
+
+FAR_S = 3600.0
+
+
+class MayBeDone(Protocol):
+    """Who ends a watch by a signal to its own process."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the signal was sent."""
+
+
+class UntilDone(IntervalSchedule, frozen=True, kw_only=True):
+    """As often as can be until `watcher` is done. No further round begins: the signal would interrupt it."""
+
+    watcher: MayBeDone
+
+    def next_start(self, planned: float, now: float, chance: float) -> Start:
+        """See `IntervalSchedule`."""
+        start = super().next_start(planned, now, chance)
+        return replace(start, at=start.at + FAR_S) if self.watcher.is_done else start
 
 
 class Teller:
@@ -40,17 +62,23 @@ class Teller:
             "kib": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024,
         }
         print(json.dumps(measures), flush=True)
-        if self._left == 0:
+        if self.is_done:
             os.kill(os.getpid(), signal.SIGTERM)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the watch is to end."""
+        return self._left <= 0
 
 
 def main() -> int:
     given = json.loads(sys.argv[1])
+    teller = Teller(given["runs"])
     return run_watch(
         lambda: load_configuration(auth=given["auth"], images=given["images"], environ={}),
         Settings(workers=1, progress_interval_s=0.05, state_path=given["state"]),
-        WatchSettings(IntervalSchedule("", 0.01), rest=1),
-        view=Teller(given["runs"]),
+        WatchSettings(UntilDone("", 0.01, watcher=teller), rest=1),
+        view=teller,
         version="1",
     )
 

@@ -15,9 +15,10 @@ import pytest
 from image_syncer import Settings, load_configuration, run_watch
 from image_syncer.embedded import Behaviour
 from image_syncer.watch import WatchSettings
-from image_syncer.watch.schedule import IntervalSchedule, Start
+from image_syncer.watch.schedule import IntervalSchedule
 from support import watch_driver
 from support.sync_process import SOURCE_ROOTS
+from support.watch_driver import UntilDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from support.watch_world import World
 
 OFTEN = IntervalSchedule("", 0.01)
-FAR_S = 3600.0
 
 
 @dataclass
@@ -69,23 +69,12 @@ class Looker:
         return len(self.reports) >= self.runs
 
 
-class UntilDone(IntervalSchedule, frozen=True, kw_only=True):
-    """As often as can be until `looker` is done. No further round begins: the signal would interrupt it."""
-
-    looker: Looker
-
-    def next_start(self, planned: float, now: float, chance: float) -> Start:
-        """See `IntervalSchedule`."""
-        start = super().next_start(planned, now, chance)
-        return replace(start, at=start.at + FAR_S) if self.looker.is_done else start
-
-
 def watch(world: World, looker: Looker, settings: WatchSettings, **more: object) -> int:
     words = {"auth": str(world.files.auth), "images": str(world.files.images), "environ": {}}
     return run_watch(
         lambda: load_configuration(**words),  # type: ignore[arg-type]
         Settings(workers=1, progress_interval_s=0.05, **more),  # type: ignore[arg-type]
-        replace(settings, schedule=UntilDone("", OFTEN.every_s, looker=looker)),
+        replace(settings, schedule=UntilDone("", OFTEN.every_s, watcher=looker)),
         view=looker,
         version="1",
     )
@@ -143,7 +132,7 @@ def test_quiet_repositories_of_a_catalog_cost_nothing_but_the_list(world: World)
     code = run_watch(
         lambda: load_configuration(config=str(config), environ={}),
         Settings(workers=1),
-        WatchSettings(OFTEN, rest=4),
+        WatchSettings(UntilDone("", OFTEN.every_s, watcher=looker), rest=4),
         view=looker,
         version="1",
     )
