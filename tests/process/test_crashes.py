@@ -64,6 +64,26 @@ def test_a_mistake_in_a_worker_fails_its_image_alone_and_quietly(pair: Pair, pla
     assert run.orphans == []
 
 
+def test_a_worker_without_memory_for_its_last_words_ends_all_the_same(pair: Pair) -> None:
+    # It is not found out by its silence, which takes longer than the run may take here.
+    builder = ContentBuilder(98)
+    blob = builder.layer(2 * MIB)
+    pair.add("team/guilty", "v1", builder.image([blob]))
+    sabotage = f"""{IN_WORKER.format(digest=blob.digest)}
+    from image_syncer.worker import process
+    def format_exception(*args):
+        raise MemoryError
+    process.traceback.format_exception = format_exception
+    {PLACES["in a task"]}
+"""
+    with pair.run("--workers", "1", "--small-blobs", "0", sabotage=sabotage) as run:
+        assert run.wait(SUSPECTED * PULSE_S + 8.0) == 1, run.err
+        assert len(run.events("worker lost")) == SUSPECTED
+    [image] = run.report["images"]
+    assert image["reason"].endswith("ended with exit code 70")
+    assert run.orphans == []
+
+
 def test_what_a_worker_prints_goes_to_the_log(pair: Pair) -> None:
     pair.add_images(2)
     sabotage = """

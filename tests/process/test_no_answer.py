@@ -74,11 +74,11 @@ def test_a_credential_helper_that_never_answers_does_not_keep_an_interrupted_run
     pair.source.behaviour = Behaviour(users={"robot": "hunter2hunter2"})
     (tmp_path / "config.json").write_text('{"credsStore": "silent"}')
     helper = tmp_path / "docker-credential-silent"
-    helper.write_text("#!/bin/sh\nexec sleep 60\n")
+    helper.write_text(f"#!/bin/sh\n: > {tmp_path}/asked\nexec sleep 60\n")
     helper.chmod(0o755)
     environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
     with pair.run(environment=environment) as run:
-        wait_until(lambda: {*children_of(run.pid)}.difference(zygotes_of(run.pid)), "the helper is asked")
+        wait_until((tmp_path / "asked").exists, "the helper is asked")
         [asked] = {*children_of(run.pid)}.difference(zygotes_of(run.pid))
         began = time.monotonic()
         run.signal(signal.SIGINT)

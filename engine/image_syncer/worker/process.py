@@ -243,8 +243,11 @@ class Worker:
 
     def _crash(self, error: BaseException) -> None:
         """A mistake of ours: the last thing that is said. The process ends, since nobody knows what still holds."""
-        self._say(Crashed(redact("".join(traceback.format_exception(error)))))
-        self._crashed.set()
+        try:
+            self._say(Crashed(redact("".join(traceback.format_exception(error)))))
+            self._crashed.set()
+        except MemoryError:  # not even for that is there memory; a worker that stays would only be silent
+            os._exit(_CRASHED)
 
     async def _beat(self) -> None:
         ticked = self._loop.time()
