@@ -83,7 +83,7 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
         return Endpoint(address, f"http://{address}"), Repository(address, name)
 
     try:
-        from image_syncer.worker import parcel_mover as movers
+        from image_syncer.worker import small_blob_copy as movers
     except ImportError:  # a baseline from before small blobs went their own way
         movers = None  # type: ignore[assignment]
     signals = Signals(
@@ -93,14 +93,14 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
     transport = Transport(CurlDriver(kept_connections=4 * at_once), Timeouts(connect_s=5, stall_s=60))
     client = RegistryClient(transport, Open(), Throttle(), retry=RetryPolicy(tries=1), chance=random.random)
     try:
-        windows, parcels = Windows(MIB, at_once), Windows(MIB, at_once)
+        windows, small_blobs = Windows(MIB, at_once), Windows(MIB, at_once)
     except TypeError:  # a baseline in which nobody counted them
-        windows, parcels = Windows(MIB), Windows(MIB)  # type: ignore[call-arg]
+        windows, small_blobs = Windows(MIB), Windows(MIB)  # type: ignore[call-arg]
     patience: dict[str, Any] = {"stall_s": 60.0, "answer_s": 60.0}
     try:
-        from image_syncer.worker.terms import Terms
+        from image_syncer.worker.context import WorkerContext
 
-        care, more = (Terms(signals=signals, chance=random.random, clock=time.monotonic, **patience),), {}
+        care, more = (WorkerContext(signals=signals, chance=random.random, clock=time.monotonic, **patience),), {}
     except ImportError:  # a baseline from before transfers went on after a break
         care, more = (signals,), patience
     sink = place(arguments["sink"], "moved")
@@ -116,7 +116,7 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
         how = (client, lease, Digest(lease.digest))
         if movers is None or lease.size > MIB:
             return Mover(*how, windows, *care, **more)
-        return movers.ParcelMover(*how, parcels, *care, **also)
+        return movers.SmallBlobCopy(*how, small_blobs, *care, **also)
 
     return transport, leases, mover_for
 
@@ -168,7 +168,7 @@ def _count_callbacks() -> Counter[str]:
 
     A chunk or a piece that is `bytes` was copied once more than need be: `copies`.
     """
-    from image_syncer.transfer import Parcel, ParcelSender, Sender, Stream
+    from image_syncer.transfer import Sender, SmallBlob, SmallBlobSender, Stream
 
     counted: Counter[str] = Counter(copies=0)
 
@@ -184,9 +184,9 @@ def _count_callbacks() -> Counter[str]:
 
         setattr(owner, method, count)
 
-    for owner in (Stream, Parcel):
+    for owner in (Stream, SmallBlob):
         wrap(owner, "receive")
-    for owner in (Sender, ParcelSender):
+    for owner in (Sender, SmallBlobSender):
         wrap(owner, "send")
     return counted
 

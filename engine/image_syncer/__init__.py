@@ -117,8 +117,8 @@ if TYPE_CHECKING:
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
     from image_syncer.layout.tar_parts import ArchiveError
+    from image_syncer.nonblocking_write import write_line
     from image_syncer.oci import ManifestFormat, PlatformFilter, is_place
-    from image_syncer.patient_writing import write_line
     from image_syncer.planning.budget import Budget, BudgetAnswer, answer_budget, parse_budget
     from image_syncer.planning.estimate import Estimate, Question, estimate, parse_host, parse_link
     from image_syncer.planning.forecast import Forecast, Host
@@ -541,7 +541,7 @@ _ROOMS = {
     "telemetry.plan_file": ("PlanFile", "load_plan"),
     "telemetry.listening": ("parse_listen",),
     "telemetry.looking_on": ("look_on",),
-    "patient_writing": ("write_line",),
+    "nonblocking_write": ("write_line",),
     "telemetry.planned_work": ("PlannedWork", "planned_work"),
     "telemetry.recorded_report": ("RecordedReport", "load_report"),
     "telemetry.failure_groups": (

@@ -34,7 +34,7 @@ ROOMS = (
     "config",
     "planning",
     "transfer",
-    "patient_writing",
+    "nonblocking_write",
     "credentials",
     "net",
     "telemetry",

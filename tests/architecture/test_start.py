@@ -84,7 +84,7 @@ UNUSED_BY_A_PLAIN_RUN = (
         "image_syncer.credentials.clouds.ecr_api",
         "image_syncer.credentials.login",
     ),
-    *("image_syncer.layout.gate", "image_syncer.layout.sockets", "image_syncer.layout.tar_parts"),
+    *("image_syncer.layout.layout_server", "image_syncer.layout.sockets", "image_syncer.layout.tar_parts"),
     *("image_syncer.planning.simulation", "image_syncer.planning.time_left", "image_syncer.planning.pruning"),
     *("image_syncer.telemetry.traces", "image_syncer.telemetry.metrics", "image_syncer.telemetry.plan_file"),
     *("image_syncer.telemetry.snapshot_data", "image_syncer.telemetry.looking_on", "image_syncer.bench"),

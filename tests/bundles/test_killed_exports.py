@@ -24,10 +24,10 @@ SLOW_BYTES_PER_S = 600_000.0
 
 def gate_of(run: SyncProcess) -> int:
     """The process that takes the export in."""
-    [gate] = [
+    [server] = [
         one.pid for one in children_of(run.pid) if b"serve_bundle" in Path(f"/proc/{one.pid}/cmdline").read_bytes()
     ]
-    return gate
+    return server
 
 
 @pytest.mark.extended
@@ -36,7 +36,7 @@ def gate_of(run: SyncProcess) -> int:
     [
         "all",
         pytest.param("coordinator", marks=pytest.mark.slow),
-        pytest.param("gate", marks=pytest.mark.slow),
+        pytest.param("server", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_export_goes_on(tmp_path: Path, victim: str) -> None:
@@ -50,15 +50,15 @@ def test_a_killed_export_goes_on(tmp_path: Path, victim: str) -> None:
         files.write(source.address, "registry.example", [DemoImage("team/app", "v1", image)])
         with SyncProcess(files, *words, verb="export") as run:
             wait_until((bundle / "part-0001.tar").exists, "a part that is whole")
-            gate = process_of(gate_of(run))
-            if victim == "gate":
-                os.kill(gate.pid, signal.SIGKILL)
+            server = process_of(gate_of(run))
+            if victim == "server":
+                os.kill(server.pid, signal.SIGKILL)
                 assert run.wait() == 1, run.err
                 assert "Traceback" not in run.err
             else:
                 run.signal(signal.SIGKILL, group=victim == "all")
                 run.wait()
-            wait_until(lambda: not gate.is_alive, "the end of the gate")
+            wait_until(lambda: not server.is_alive, "the end of the server")
         assert not (bundle / "bundle.json").exists()
         assert (bundle / UNFINISHED).is_dir()
         # A blob that was being packed may begin in it: what lies before that stays.

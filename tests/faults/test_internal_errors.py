@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator.holdings import BoundedHoldings
 from image_syncer.coordinator.image_delivery import ImageDelivery
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.coordinator.supervisor import Supervisor
@@ -74,7 +74,7 @@ def test_what_was_done_before_a_crash_is_in_the_report(lab: SyncLab, monkeypatch
 def test_what_crashes_at_the_very_end_does_not_cost_the_report(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
     image = lab.image(1)
     monkeypatch.setattr(Transfers, "stop", crash_later)
-    monkeypatch.setattr(BoundedHoldings, "close", crash)
+    monkeypatch.setattr(BoundedKnownBlobs, "close", crash)
     done = lab.run(exit_code=70)
     assert done.outcomes == ["copied"]
     assert done.report.internal_error == "ZeroDivisionError: made on purpose"

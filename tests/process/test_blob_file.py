@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator.holdings_file import CACHE_KIB
+from image_syncer.coordinator.known_blobs_file import CACHE_KIB
 from image_syncer.embedded import ContentBuilder
 from image_syncer.oci import digest_of
 
@@ -25,16 +25,16 @@ MORE_THAN_THE_CACHE = 25 * CACHE_KIB
 """Blobs: a row has some 50 bytes."""
 HOLDER = f"""
 import sys
-from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.oci import Repository, digest_of
 
-holdings, home = BoundedHoldings(10), Repository("dst.example", "team/secret-project")
+known_blobs, home = BoundedKnownBlobs(10), Repository("dst.example", "team/secret-project")
 for number in range({MORE_THAN_THE_CACHE}):
-    holdings.add(home, digest_of(b"%d" % number))
-assert all(holdings.has(home, digest_of(b"%d" % number)) for number in range(0, {MORE_THAN_THE_CACHE}, 1000))
+    known_blobs.add(home, digest_of(b"%d" % number))
+assert all(known_blobs.has(home, digest_of(b"%d" % number)) for number in range(0, {MORE_THAN_THE_CACHE}, 1000))
 print("there", flush=True)
 sys.stdin.readline()
-holdings.close()
+known_blobs.close()
 print("closed", flush=True)
 sys.stdin.readline()
 """

@@ -18,7 +18,7 @@ import pytest
 
 import image_syncer
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
-from image_syncer.layout.gate import Gate
+from image_syncer.layout.layout_server import LayoutServer
 from image_syncer.layout.layout_storage import LayoutStorage
 from image_syncer.oci import Repository, digest_of
 from support.processes import children_of, wait_until
@@ -57,8 +57,8 @@ def check_layout(root: Path) -> set[str]:
         storage.close()
 
 
-def gate_pids() -> list[int]:
-    return [child.pid for child in children_of(os.getpid()) if "layout.gate" in command_of(child.pid)]
+def layout_server_pids() -> list[int]:
+    return [child.pid for child in children_of(os.getpid()) if "layout.layout_server" in command_of(child.pid)]
 
 
 @pytest.mark.extended
@@ -70,12 +70,12 @@ def test_a_gate_that_is_killed_is_started_again(pair: Pair, tmp_path: Path) -> N
     def on_image(_result: object) -> None:
         """An image is there: now the process that writes the layout dies."""
         if not killed:
-            killed.extend(gate_pids())
+            killed.extend(layout_server_pids())
             os.kill(killed[0], signal.SIGKILL)
 
     with image_syncer.open_places(configuration_of(pair, f"oci:{root}")) as opened:
         report = image_syncer.sync(opened, Settings(workers=1), on_image=on_image)
-        assert gate_pids() != killed
+        assert layout_server_pids() != killed
     assert len(killed) == 1
     assert [dict(failed.error or {}) for failed in report.failures] == []
     assert check_layout(root) == {f"{image.repository}:{image.tag}" for image in pair.images}
@@ -126,12 +126,12 @@ def test_only_we_can_reach_a_gate(tmp_path: Path) -> None:
 
 @pytest.mark.extended
 def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
-    gate = Gate(f"oci:{tmp_path}/layout", str(tmp_path / "socket"), writes=True)
-    gate.start()
-    [child] = [each for each in children_of(os.getpid()) if each.pid == gate.pid]
+    server = LayoutServer(f"oci:{tmp_path}/layout", str(tmp_path / "socket"), writes=True)
+    server.start()
+    [child] = [each for each in children_of(os.getpid()) if each.pid == server.pid]
     assert (tmp_path / "layout/.image-syncer/lock").exists()
-    gate.stop()
-    wait_until(lambda: not child.is_alive, "the gate to end")
+    server.stop()
+    wait_until(lambda: not child.is_alive, "the server to end")
     assert sorted(each.name for each in (tmp_path / "layout").iterdir()) == ["index.json", "oci-layout"]
 
 
@@ -139,10 +139,10 @@ def test_a_gate_ends_with_whoever_started_it(tmp_path: Path) -> None:
 def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_path: Path) -> None:
     parent = (
         "import os, signal\n"
-        "from image_syncer.layout.gate import Gate\n"
+        "from image_syncer.layout.layout_server import LayoutServer\n"
         "from image_syncer.layout.sockets import socket_directory\n"
         "directory = socket_directory()\n"
-        f"Gate('oci:{tmp_path}/layout', directory.name + '/0', writes=True).start()\n"
+        f"LayoutServer('oci:{tmp_path}/layout', directory.name + '/0', writes=True).start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -153,16 +153,16 @@ def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_pa
 
 @pytest.mark.extended
 def test_a_gate_whose_parent_does_not_listen_any_more_ends_in_silence(tmp_path: Path) -> None:
-    """It was killed while the gate began."""
-    gate = Gate(f"oci:{tmp_path}/layout", "", writes=True)
+    """It was killed while the server began."""
+    server = LayoutServer(f"oci:{tmp_path}/layout", "", writes=True)
     with subprocess.Popen(
-        [sys.executable, "-c", gate.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", server.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.close()
-        told = {**gate._settings, "unix_socket": None, "listener": None, "parent": os.getpid()}
+        told = {**server._settings, "unix_socket": None, "listener": None, "parent": os.getpid()}
         child.stdin.write(json.dumps(told).encode() + b"\n")
         child.stdin.flush()
         assert child.stderr.read() == b""

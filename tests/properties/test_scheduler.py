@@ -11,7 +11,7 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError, WorkerError
 from image_syncer.oci import Digest, Repository, digest_of
 from image_syncer.planning import (
@@ -97,7 +97,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.streams, self.proc, self.tries, self.most, self.expected = streams, proc, tries, most, expected
         self.small_streams = small_streams
         self.tuner = StreamTuner(streams, start=2) if tuned else None
-        self.holdings = BoundedHoldings(self.most_in_memory)
+        self.known_blobs = BoundedKnownBlobs(self.most_in_memory)
         self.scheduler = Scheduler(
             streams=streams,
             workers=expected,
@@ -108,7 +108,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             small_streams=small_streams,
             small_bytes=SMALL_BYTES,
             tuner=self.tuner,
-            blobs=BlobSet(self.holdings),
+            blobs=BlobSet(self.known_blobs),
         )
         self.now = 0.0
         self.deliveries: dict[int, Delivery] = {}
@@ -377,7 +377,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (len(queue), queue._joinable, queue._busy, queue._alone) == (0, {}, ({}, {}), [])
         assert [(host.streamed, host.small) for host in queue._hosts.values() if host.streamed or host.small] == []
         assert len(scheduler._blobs) == 0
-        self.holdings.close()
+        self.known_blobs.close()
 
 
 class SpillingSchedulerMachine(SchedulerMachine):

@@ -122,7 +122,7 @@ def test_a_challenge_that_is_a_bomb(lab: SyncLab) -> None:
 @pytest.mark.parametrize("value", ["31536000", "9" * 5000, "Fri, 01 Jan 2100 00:00:00 GMT"])
 def test_a_wait_of_years(lab: SyncLab, status: int, value: str) -> None:
     done, hostile = attack(
-        lab, lambda *_asked: [head(f"{status} Later", "Content-Length: 0", f"Retry-After: {value}")], retries=3
+        lab, lambda *_asked: [head(f"{status} RetryQueue", "Content-Length: 0", f"Retry-After: {value}")], retries=3
     )
     assert done.error.kind in ("rate limited", "unavailable", "not asked")
     assert len(hostile.asked) < 10

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.repository_creation import EcrApis
     from image_syncer.net import EndpointBook
     from image_syncer.oci import Digest, Repository
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import KnownBlobs
 
 __all__ = ["BATCH_CALLS", "BlobPresence"]
 
@@ -33,21 +33,21 @@ _log = get_logger(__name__)
 
 
 class BlobPresence:
-    """Notes in `holdings` what a registry says that it has, and in `absent` what it says that it has not. One that does
-    not let us ask is not asked again.
+    """Notes in `known_blobs` what a registry says that it has, and in `absent` what it says that it has not. A registry
+    that refuses the question is not asked again.
     """
 
     def __init__(
         self,
         endpoints: EndpointBook,
         apis: EcrApis,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         absent: AbsentBlobs,
         requests: Counter[str],
     ) -> None:
         self._endpoints = endpoints
         self._apis = apis
-        self._holdings = holdings
+        self._known_blobs = known_blobs
         self._absent = absent
         self._requests = requests
         self._silent: set[str] = set()
@@ -60,7 +60,7 @@ class BlobPresence:
         endpoint = await self._endpoints.resolve(registry, Origin.DESTINATION)
         if not endpoint.profile.tells_many_blobs or not self._apis.is_known(registry):
             return
-        unknown = {str(digest): digest for digest in digests if not self._holdings.has(repository, digest)}
+        unknown = {str(digest): digest for digest in digests if not self._known_blobs.has(repository, digest)}
         if len(unknown) < _FEWEST:
             return
         try:
@@ -72,7 +72,7 @@ class BlobPresence:
         there = set(itertools.chain.from_iterable(answers))
         for text, digest in unknown.items():
             if text in there:
-                self._holdings.add(repository, digest)
+                self._known_blobs.add(repository, digest)
             else:
                 self._absent.add(repository, digest)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from image_syncer.config import RateSchedule
-    from image_syncer.coordinator.hold import Hold
+    from image_syncer.coordinator.pause import Pause
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.planning.foreseen import Foreseen
@@ -61,7 +61,7 @@ class RunControl:
         self._is_paused = False
         self._rate: tuple[RateSchedule | None] | None = None
         self._streams: int | None = None
-        self._hold: Hold | None = None
+        self._hold: Pause | None = None
         self._transfers: Transfers | None = None
         self._dog: Watchdog | None = None
         self._take: Callable[[float], Snapshot] | None = None
@@ -135,7 +135,7 @@ class RunControl:
 
     @asynccontextmanager
     async def of(
-        self, hold: Hold, transfers: Transfers, dog: Watchdog, take: Callable[[float], Snapshot]
+        self, hold: Pause, transfers: Transfers, dog: Watchdog, take: Callable[[float], Snapshot]
     ) -> AsyncIterator[None]:
         """It controls this run as long as this is entered; the socket is open then."""
         self._hold, self._transfers, self._dog, self._take = hold, transfers, dog, take

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.watchdog import Watchdog, Watched
     from image_syncer.oci import Digest, Reference
-    from image_syncer.planning import Holdings, ImageTree
+    from image_syncer.planning import ImageTree, KnownBlobs
 
 __all__ = ["ImageDelivery"]
 
@@ -50,7 +50,7 @@ class ImageDelivery:
         publisher: Publisher,
         conflicts: Conflicts,
         settings: Settings,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         *,
         ending: Ending,
         dog: Watchdog,
@@ -67,7 +67,7 @@ class ImageDelivery:
         self._publisher = publisher
         self._conflicts = conflicts
         self._settings = settings
-        self._holdings = holdings
+        self._known_blobs = known_blobs
         self._ending = ending
         self._dog = dog
         self._check = check
@@ -97,7 +97,7 @@ class ImageDelivery:
                 findings = await self._check.compare(destination, tree.manifest.digest)
                 facts.update(findings.facts())
                 for blob in blobs if findings.differences else ():
-                    self._holdings.forget(destination.repository, blob.digest)
+                    self._known_blobs.forget(destination.repository, blob.digest)
                 findings.raise_if_wrong()
         except SyncError as error:
             explain(error, tree)
@@ -207,7 +207,7 @@ class ImageDelivery:
             else:
                 return kept
             for blob in blobs:
-                self._holdings.forget(target, blob.digest)
+                self._known_blobs.forget(target, blob.digest)
             self._transfers.release(delivery)
             delivery.begin(next(self._ids), {blob.digest for blob in blobs})
         raise RuntimeError("the last try ends with its error")
@@ -217,7 +217,7 @@ class ImageDelivery:
         total = 0
         registry = destination.repository.registry
         for blob in blobs_to_bring(tree, self._settings.foreign_layers):
-            if not self._holdings.knows(registry, blob.digest):
-                self._holdings.note(registry, blob.digest)
+            if not self._known_blobs.knows(registry, blob.digest):
+                self._known_blobs.note(registry, blob.digest)
                 total += max(blob.size, 0)
         return total

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from image_syncer.config import NO_REFERRERS, Only
 from image_syncer.coordinator.conflicts import Conflicts, leave_missing, leave_there
+from image_syncer.coordinator.destination_heads import DestinationHeads
 from image_syncer.coordinator.foreign_layers import refuse_foreign
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_delivery import ImageDelivery
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.image_outcomes import enter_recalled, enter_unchanged, fail, fail_delivery
-from image_syncer.coordinator.looks import Looks
 from image_syncer.coordinator.open_image import OpenImage
 from image_syncer.coordinator.planned_state import PlannedState
 from image_syncer.errors import SyncError
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.watchdog import Watchdog, Watched
     from image_syncer.oci import Digest, Manifest, Reference
-    from image_syncer.planning import Holdings, ImageTree
+    from image_syncer.planning import ImageTree, KnownBlobs
     from image_syncer.registry import ManifestHead
 
 __all__ = ["ImageSync"]
@@ -61,7 +61,7 @@ class ImageSync:
         publisher: Publisher,
         ledger: Ledger,
         settings: Settings,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         *,
         ending: Ending,
         dog: Watchdog,
@@ -87,14 +87,14 @@ class ImageSync:
         self._referrers = referrers
         self._policy = policy
         self._conflicts = conflicts = Conflicts(settings.on_conflict, discovery, publisher, datetime.now(timezone.utc))
-        self._looks = Looks(discovery, conflicts, preparation, dry_run=settings.dry_run)
+        self._looks = DestinationHeads(discovery, conflicts, preparation, dry_run=settings.dry_run)
         self._delivery = ImageDelivery(
             discovery,
             transfers,
             publisher,
             conflicts,
             settings,
-            holdings,
+            known_blobs,
             ending=ending,
             dog=dog,
             check=check,

@@ -7,15 +7,15 @@ from collections import defaultdict, deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.coordinator.byte_desk import ByteDesk
-from image_syncer.net import TurnDesk
+from image_syncer.coordinator.bandwidth_limiter import BandwidthLimiter
+from image_syncer.net import LocalRequestLimiter
 from image_syncer.planning import EVERYWHERE
 from image_syncer.planning.latency import LatencyWatch
 from image_syncer.registry import Allowance
 from image_syncer.telemetry import LimitsLog, get_logger
 from image_syncer.units import format_duration, format_rate
 from image_syncer.worker.messages import LeaveAlone
-from image_syncer.worker.pacing_messages import AllowanceTold, Metering, Paced, Refused, TurnsGiven, TurnsWanted
+from image_syncer.worker.pacing_messages import AllowanceTold, Metering, Paced, Refused, RequestsGranted, RequestsWanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,10 +67,10 @@ class Pacing:
         self._counts: deque[tuple[float, int]] = deque([(began_at, 0)], maxlen=COUNTS)
         self._latencies: defaultdict[str, LatencyWatch] = defaultdict(LatencyWatch)
         self.log = LimitsLog()
-        self._desk = TurnDesk(
+        self._desk = LocalRequestLimiter(
             throttle,
             longest_wait_s=longest_wait_s,
-            on_given=lambda worker, registry, turns: supervisor.send(worker, TurnsGiven(registry, turns)),
+            on_given=lambda worker, registry, turns: supervisor.send(worker, RequestsGranted(registry, turns)),
             on_paused=lambda registry, seconds: supervisor.broadcast(LeaveAlone(registry, seconds)),
             on_paced=self._on_paced,
             on_refused=self._on_refused,
@@ -78,9 +78,9 @@ class Pacing:
             most={name: most for name, one in limits.items() if (most := one.requests_per_s) is not None},
         )
 
-        self.bytes = ByteDesk(rate, limits, scheduler, give=supervisor.send, on_rate=self._on_rate)
+        self.bytes = BandwidthLimiter(rate, limits, scheduler, give=supervisor.send, on_rate=self._on_rate)
         self.on: dict[type[Message], Callable[[int, Any], None]] = {
-            TurnsWanted: self._on_turns_wanted,
+            RequestsWanted: self._on_requests_wanted,
             Refused: self._on_worker_refused,
             AllowanceTold: self._on_allowance,
             LeaveAlone: self._on_leave_alone,
@@ -88,7 +88,7 @@ class Pacing:
         }
         """What is done with each message of a worker that is about limits."""
 
-    def _on_turns_wanted(self, worker: int, message: TurnsWanted) -> None:
+    def _on_requests_wanted(self, worker: int, message: RequestsWanted) -> None:
         self._desk.want(worker, message.registry, message.turns)
 
     def _on_worker_refused(self, _worker: int, message: Refused) -> None:

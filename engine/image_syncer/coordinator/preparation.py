@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Repository
-    from image_syncer.planning import Holdings, RetryPolicies
+    from image_syncer.planning import KnownBlobs, RetryPolicies
 
 __all__ = ["Preparation"]
 
@@ -32,7 +32,7 @@ class Preparation:
         endpoints: EndpointBook,
         lookup: CredentialLookup,
         policies: RetryPolicies,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         transfers: Transfers,
     ) -> None:
         registries = lookup.registries
@@ -42,7 +42,7 @@ class Preparation:
         self.own_api = OwnApi(client, lookup, retry=policies.read, chance=random.random)
         """What registries have beside `/v2/`, to be asked for more."""
         self._creation = RepositoryCreation(endpoints, registries, apis, self.own_api)
-        self._presence = BlobPresence(endpoints, apis, holdings, transfers.absent, client.transport.requests)
+        self._presence = BlobPresence(endpoints, apis, known_blobs, transfers.absent, client.transport.requests)
 
     @property
     def created(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.errors import Origin, RegistryError, SyncError
 from image_syncer.oci import Reference
-from image_syncer.planning import HoldingsInMemory
+from image_syncer.planning import KnownBlobsInMemory
 from image_syncer.registry.deletion import build_delete_manifest
 from image_syncer.telemetry import get_logger
 from image_syncer.telemetry.pruned import Deletion
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.prune_look import PruneLook
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Manifest, Repository
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import KnownBlobs
     from image_syncer.planning.pruning import GoingManifest, GoingTag
 
 __all__ = ["PruneDeletion"]
@@ -47,21 +47,21 @@ _log = get_logger(__name__)
 
 
 class PruneDeletion:
-    """Deletes, and takes from `holdings` and the journal what is not there any more."""
+    """Deletes, and takes from `known_blobs` and the journal what is not there any more."""
 
     def __init__(
         self,
         client: RegistryClient,
         endpoints: EndpointBook,
         discovery: Discovery,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         journal: Journal | None,
     ) -> None:
         self._client = client
         self._endpoints = endpoints
         self._discovery = discovery
-        self._publisher = Publisher(client, endpoints, HoldingsInMemory())
-        self._holdings = holdings
+        self._publisher = Publisher(client, endpoints, KnownBlobsInMemory())
+        self._known_blobs = known_blobs
         self._journal = journal
         self._deletes_nothing: dict[str, SyncError] = {}
         self._deletes_no_tags: set[str] = set()
@@ -78,7 +78,7 @@ class PruneDeletion:
         except SyncError as error:
             return self._failed(look, going.digest, going.tags, error)
         for blob in look.blobs_of(going.digest):
-            self._holdings.forget(look.repository, blob)
+            self._known_blobs.forget(look.repository, blob)
         look.forget(going.digest)
         return self._told(look, going.digest, going.tags, "deleted" if was_there else "gone already", going.why)
 

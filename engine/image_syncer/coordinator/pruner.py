@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.rules import Images
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Repository
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import KnownBlobs
     from image_syncer.planning.pruning import RepositoryPrune
     from image_syncer.telemetry import ImageResult
 
@@ -70,7 +70,7 @@ class Pruner:
         discovery: Discovery,
         listings: Listings,
         *,
-        holdings: Holdings,
+        known_blobs: KnownBlobs,
         journal: Journal | None,
     ) -> None:
         """All of it. What registries have against something is told in `pruned`."""
@@ -93,7 +93,7 @@ class Pruner:
         if self._pruning.save_path is not None:
             self._save(self._pruning.save_path)
         if self.pruned.deletes and self.pruned.excess is None:
-            deletion = PruneDeletion(client, endpoints, discovery, holdings, journal)
+            deletion = PruneDeletion(client, endpoints, discovery, known_blobs, journal)
             for plan in self.pruned.plans:
                 if not plan.is_empty:
                     await self._delete(looks[plan.repository], plan, deletion)

@@ -15,7 +15,7 @@ from image_syncer.registry.referrers import takes_subject
 if TYPE_CHECKING:
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Digest, Manifest, Reference, Repository
-    from image_syncer.planning import Holdings, ImageTree
+    from image_syncer.planning import ImageTree, KnownBlobs
 
 __all__ = ["Publisher"]
 
@@ -29,7 +29,7 @@ class Publisher:
     that it has a blob of the same bytes.
     """
 
-    def __init__(self, client: RegistryClient, endpoints: EndpointBook, children: Holdings) -> None:
+    def __init__(self, client: RegistryClient, endpoints: EndpointBook, children: KnownBlobs) -> None:
         self._client = client
         self._endpoints = endpoints
         self._children = children

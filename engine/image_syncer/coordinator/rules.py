@@ -16,7 +16,7 @@ from image_syncer.coordinator.merged_sources import MergedSources
 from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.rule_outcomes import RuleOutcomes, destinations_of
 from image_syncer.errors import NotFoundError, SyncError
-from image_syncer.net import Gate
+from image_syncer.net import InFlightLimit
 from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BreakerState
 from image_syncer.telemetry import Outcome
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from image_syncer.config import Rule, Settings
     from image_syncer.config.catalogs import CatalogRule
     from image_syncer.coordinator.ending import Ending
-    from image_syncer.coordinator.hold import Hold
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.listings import Listings
+    from image_syncer.coordinator.pause import Pause
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import RegistryHealth
     from image_syncer.planning import Breaker
@@ -65,7 +65,7 @@ class _Work(Struct, eq=False):
     to others: what waits for a registry must not keep the work of others waiting.
     """
 
-    gate: Gate
+    gate: InFlightLimit
     registries: frozenset[str]
     lent: bool = False
 
@@ -93,7 +93,7 @@ class RuleRunner:
         ending: Ending,
         dog: Watchdog,
         health: RegistryHealth,
-        hold: Hold,
+        hold: Pause,
         catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
@@ -113,7 +113,7 @@ class RuleRunner:
         self._outcomes = RuleOutcomes(ledger, self._breakers)
         self._parking = Parking(self._breakers, ledger, self._await_registry)
         self._works: set[_Work] = set()
-        self._gate = Gate(OPEN_IMAGES)
+        self._gate = InFlightLimit(OPEN_IMAGES)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._merged = MergedSources(listings, time.time())
@@ -134,7 +134,7 @@ class RuleRunner:
         Raises ConfigurationError, before anything is begun, where repositories of catalog rules collide, or tags of
         several sources of one rule.
         """
-        gate = Gate(OPEN_RULES)
+        gate = InFlightLimit(OPEN_RULES)
         try:
             if self._catalogs:
                 await self._expand()

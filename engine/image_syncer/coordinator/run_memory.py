@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.sessions import UploadSessions
 
 if TYPE_CHECKING:
     from image_syncer.config import Settings
     from image_syncer.coordinator.journal import Journal
-    from image_syncer.planning import Holdings
+    from image_syncer.planning import KnownBlobs
 
 __all__ = ["RunMemory"]
 
@@ -28,17 +28,17 @@ class RunMemory:
 
     def __init__(self, settings: Settings) -> None:
         self.journal = journal = _journal_of(settings)
-        self.blobs = BoundedHoldings(settings.blobs_in_memory)
+        self.blobs = BoundedKnownBlobs(settings.blobs_in_memory)
         """Those of this run."""
-        self.children = BoundedHoldings(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
+        self.children = BoundedKnownBlobs(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
         """Manifests that indexes name and that were put."""
-        self.holdings: Holdings = self.blobs
+        self.known_blobs: KnownBlobs = self.blobs
         """Blobs that are at destinations, as far as anybody knows."""
         self.sessions, self.quirks = UploadSessions(), Quirks()
         if journal is not None:
-            from image_syncer.coordinator.journal_holdings import JournaledHoldings
+            from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
 
-            self.holdings = JournaledHoldings(self.blobs, journal)
+            self.known_blobs = JournaledKnownBlobs(self.blobs, journal)
             self.sessions = UploadSessions(journal.sessions(), journal.note_session)
             self.quirks = Quirks(journal.quirks(), journal.note_quirk)
 

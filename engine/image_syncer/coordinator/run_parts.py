@@ -14,11 +14,11 @@ from image_syncer.coordinator.control import RunControl
 from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.event_teller import EventTeller
 from image_syncer.coordinator.guard import end_run
-from image_syncer.coordinator.hold import Hold
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
+from image_syncer.coordinator.pause import Pause
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.progress import Progress
 from image_syncer.coordinator.publisher import Publisher
@@ -98,7 +98,7 @@ class RunParts:
         self.progress = Progress(self.snapshot, on_progress, self._memory.journal)
         self.files = self._open_files()
         self.control = control or RunControl()
-        self.hold = Hold()
+        self.hold = Pause()
         self.pruner = self._new_pruner()
         on_image = events.images(self.control.listening(self.observed.images(listeners.on_image)))
         self.ledger = self._new_ledger(self.pruner.listening(on_image) if self.pruner is not None else on_image)
@@ -122,7 +122,7 @@ class RunParts:
         """What comes after all images, where it is wanted."""
         if self.pruner is not None and await self.hold.may_begin():
             parts = (self._client, self.access.endpoints, self._discovery, self._listings)
-            await self.pruner.run(*parts, holdings=self._memory.holdings, journal=self._memory.journal)
+            await self.pruner.run(*parts, known_blobs=self._memory.known_blobs, journal=self._memory.journal)
 
     async def close(self, how: str) -> None:
         """Give up what they hold. The journal is told `how` the run ended, unless it was ended or crashed."""
@@ -192,7 +192,7 @@ class RunParts:
             self._resources,
             settings,
             dog=self.dog,
-            holdings=memory.holdings,
+            known_blobs=memory.known_blobs,
             sessions=memory.sessions,
             quirks=memory.quirks,
             breakers=access.health.breakers,
@@ -204,7 +204,7 @@ class RunParts:
         )
         self._snapshots = Snapshots(self.ledger, self.transfers, access, self.dog, self.began)
         self.preparation = Preparation(
-            self._client, endpoints, access.lookup, policies, memory.holdings, self.transfers
+            self._client, endpoints, access.lookup, policies, memory.known_blobs, self.transfers
         )
         self._listings = Listings(self._client, endpoints, self.preparation.own_api)
         images = self._new_images()
@@ -251,7 +251,7 @@ class RunParts:
             publisher,
             self.ledger,
             self._settings,
-            self._memory.holdings,
+            self._memory.known_blobs,
             ending=self._ending,
             dog=self.dog,
             journal=self._memory.journal,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from image_syncer.config import RegistryBook, Settings
     from image_syncer.coordinator.quirks import Quirks
     from image_syncer.net import EndpointBook
-    from image_syncer.planning import Breakers, Holdings, Resources
+    from image_syncer.planning import Breakers, KnownBlobs, Resources
 
 __all__ = ["new_scheduler"]
 
@@ -23,10 +23,10 @@ def new_scheduler(
     endpoints: EndpointBook,
     quirks: Quirks,
     *,
-    holdings: Holdings | None,
+    known_blobs: KnownBlobs | None,
     breakers: Breakers | None,
 ) -> Scheduler:
-    """Blobs of which `holdings` knows are there already; what `quirks` says of a registry by the time that a blob is
+    """Blobs of which `known_blobs` knows are there already; what `quirks` says of a registry by the time that a blob is
     wanted there decides what is mounted.
     """
     return Scheduler(
@@ -40,6 +40,6 @@ def new_scheduler(
         small_streams=resources.small_streams,
         small_bytes=resources.small_bytes,
         tuner=StreamTuner(resources.streams),
-        blobs=BlobSet(holdings, lambda registry: quirks.mounts_at(endpoints.known(registry))),
+        blobs=BlobSet(known_blobs, lambda registry: quirks.mounts_at(endpoints.known(registry))),
         breakers=breakers,
     )

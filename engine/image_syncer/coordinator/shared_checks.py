@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from image_syncer.coordinator.holdings import BoundedHoldings
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.errors import SyncError
 from image_syncer.telemetry import Difference
 
@@ -40,7 +40,7 @@ class SharedChecks:
     """
 
     def __init__(self, most_in_memory: int) -> None:
-        self._right = BoundedHoldings(most_in_memory)
+        self._right = BoundedKnownBlobs(most_in_memory)
         self._wrong: dict[tuple[Repository, Digest], Found] = {}
         self._running: dict[tuple[Repository, Digest], asyncio.Future[Found]] = {}
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
-from image_syncer.coordinator.errands import Errands
+from image_syncer.coordinator.authorization_requests import AuthorizationRequests
 from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.job_reports import JobReports
 from image_syncer.coordinator.leases import Leases
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.worker_source import WorkerSource
     from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.planning import BlobNeed, Breakers, Holdings, Resources, Scheduler, TargetResult
+    from image_syncer.planning import BlobNeed, Breakers, KnownBlobs, Resources, Scheduler, TargetResult
     from image_syncer.telemetry import TransferRecord, TransferRow
 
 __all__ = ["Transfers"]
@@ -68,7 +68,7 @@ class Transfers:
         settings: Settings,
         *,
         dog: Watchdog,
-        holdings: Holdings | None = None,
+        known_blobs: KnownBlobs | None = None,
         sessions: UploadSessions | None = None,
         quirks: Quirks | None = None,
         breakers: Breakers | None = None,
@@ -88,7 +88,7 @@ class Transfers:
         self._loop = asyncio.get_running_loop()
         self._quirks = quirks or Quirks()
         self._scheduler = new_scheduler(
-            settings, resources, registries, endpoints, self._quirks, holdings=holdings, breakers=breakers
+            settings, resources, registries, endpoints, self._quirks, known_blobs=known_blobs, breakers=breakers
         )
         if breakers is not None:
             # Not at once: it may be the scheduler itself that is just deciding.
@@ -108,7 +108,7 @@ class Transfers:
             limits=registries.limits(),
             rate=settings.rate,
         )
-        client.transport.purses = self.pacing.bytes.own_purses(client.transport.driver)
+        client.transport.budgets = self.pacing.bytes.own_budgets(client.transport.driver)
         self._deliveries: dict[int, Delivery] = {}
         self._needs: list[BlobNeed] = []
         self._running = RunningJobs(
@@ -119,7 +119,7 @@ class Transfers:
             None if meter is None else self._tell_transfer,
         )
         self.reports = JobReports(self._scheduler, self._running, self._sessions, self.mirrors, self._loop.time)
-        self._errands = Errands(client, self._supervisor)
+        self._authorizations = AuthorizationRequests(client, self._supervisor)
         self._on: dict[type[Message], Callable[[int, Any], None]] = {
             Beat: self._on_beat,
             JobEnded: self._on_job_ended,
@@ -128,7 +128,7 @@ class Transfers:
             UploadOpened: self._on_news,
             SideBroke: self._on_news,
             Learnt: self._on_learnt,
-            AuthorizationWanted: self._errands.begin,
+            AuthorizationWanted: self._authorizations.begin,
             **self.pacing.on,
         }
         """What is done with each message of a worker; those of its life are the supervisor's."""
@@ -164,7 +164,7 @@ class Transfers:
         if self._timer is not None:
             self._timer.cancel()
         await self._supervisor.stop(grace_s)
-        await self._errands.stop()
+        await self._authorizations.stop()
 
     async def cancel_uploads(self) -> None:
         """Give up what workers that died have left open and nobody went on with."""
@@ -177,7 +177,7 @@ class Transfers:
     def change_rate(self, rate: RateSchedule | None) -> None:
         """All together may move so many bytes a second from now on; None: any number."""
         self.pacing.change_rate(rate)
-        self._client.transport.purses = self.pacing.bytes.own_purses(self._client.transport.driver)
+        self._client.transport.budgets = self.pacing.bytes.own_budgets(self._client.transport.driver)
 
     def bind_streams(self, most: int) -> None:
         """A worker may stream so many blobs at a time from now on, within what there was room for at the start."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.net import BlobAnswer, Gate, set_download, set_request
+from image_syncer.net import BlobAnswer, InFlightLimit, set_download, set_request
 from image_syncer.oci import Digest
 from image_syncer.planning import Tries
 from image_syncer.registry import (
@@ -75,20 +75,20 @@ class BlobReading:
         self._retry = retry
         self._chance = chance
         self._limit_of = limit_of
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, InFlightLimit] = {}
         self.bytes_read = 0
 
     async def read(self, endpoint: Endpoint, repository: Repository, blob: Descriptor) -> BlobRead | None:
         """The blob as it is there now; None where it is not. Raises the `SyncError` that keeps it from being read."""
-        gate = self._gates.get(repository.registry)
-        if gate is None:
+        limit = self._gates.get(repository.registry)
+        if limit is None:
             at_once = min(AT_ONCE, self._limit_of(repository.registry) or AT_ONCE)
-            gate = self._gates[repository.registry] = Gate(at_once)
-        await gate.enter()
+            limit = self._gates[repository.registry] = InFlightLimit(at_once)
+        await limit.enter()
         try:
             return await self._read(endpoint, repository, blob)
         finally:
-            gate.leave()
+            limit.leave()
 
     async def _read(self, endpoint: Endpoint, repository: Repository, blob: Descriptor) -> BlobRead | None:
         sink = _Sink(blob, self._count)

@@ -20,8 +20,8 @@ def worker_setup(settings: Settings, resources: Resources, registries: RegistryB
     return Setup(
         window_bytes=resources.window_bytes,
         streams=resources.streams,
-        parcel_bytes=resources.small_bytes,
-        parcels=resources.small_streams,
+        small_blob_bytes=resources.small_bytes,
+        small_blobs=resources.small_streams,
         connect_timeout_s=settings.connect_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
         answer_timeout_s=settings.answer_timeout_s,

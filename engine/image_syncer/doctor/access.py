@@ -26,7 +26,7 @@ from image_syncer.units import format_duration
 
 if TYPE_CHECKING:
     from image_syncer.credentials import Found
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.registry import Response
 
 __all__ = ["probe_challenge", "probe_clock", "probe_credential", "probe_login", "probe_ping"]
@@ -53,24 +53,24 @@ _DISAGREED = (
 )
 
 
-async def probe_ping(patient: Patient) -> Check:
+async def probe_ping(examined: Subject) -> Check:
     """What `/v2/` says (OCI distribution specification 1.1, section "Determining support"), without a credential."""
-    request = build_ping(patient.endpoint)
+    request = build_ping(examined.endpoint)
     before = time.time()
     try:
-        response = await patient.transport.perform(request, patient.endpoint)
+        response = await examined.transport.perform(request, examined.endpoint)
     except TransportError as cut:
         # With TLS 1.3 the handshake is over before the registry misses a certificate of ours (RFC 8446, section 2).
-        return failed(cut, OWN_WANTED if lacks_certificate(patient) else None)
-    patient.learnt.asked_at_epoch_s = (before + time.time()) / 2
-    patient.learnt.ping = response
+        return failed(cut, OWN_WANTED if lacks_certificate(examined) else None)
+    examined.learnt.asked_at_epoch_s = (before + time.time()) / 2
+    examined.learnt.ping = response
     status = response.status
     facts: dict[str, Any] = {
         "status": status,
         "version": response.headers.get("Docker-Distribution-Api-Version"),
         "server": response.headers.get("Server"),
     }
-    seen = patient.learnt.connection
+    seen = examined.learnt.connection
     plain_proxy = seen is not None and seen.uses_proxy and request.url.startswith("http://")
     if status == _PROXY_WANTS_PASSWORD or (plain_proxy and status == _FORBIDDEN):
         return failed(f"the proxy answered {status}", _PROXY, **facts)
@@ -82,23 +82,23 @@ async def probe_ping(patient: Patient) -> Check:
     if status in REDIRECT_STATUSES:
         target = without_query(response.headers.get("Location", "nowhere"))
         return failed(f"answered {status}, and sends us to {target}", "Write the registry by that host.", **facts)
-    error = patient.failure(response, request)
+    error = examined.failure(response, request)
     if error.retryable and status == _TOO_MANY:
         return warned(error.message, error.hint, **facts)
     cures = {_FORBIDDEN: _REFUSED_HERE, _NOT_FOUND: _NO_API}
     return failed(error, cures.get(status), **facts)
 
 
-async def probe_clock(patient: Patient) -> Check:
+async def probe_clock(examined: Subject) -> Check:
     """Whether the registry's clock (RFC 9110, section 6.6.1, `Date`) says what ours says."""
-    ping = patient.learnt.ping
+    ping = examined.learnt.ping
     assert ping is not None
     text = ping.headers.get("Date")
     try:
         theirs = parsedate_to_datetime(text or "").timestamp()
     except (ValueError, TypeError, OverflowError):
         return skipped("the registry does not say what time it is")
-    apart_s = patient.learnt.asked_at_epoch_s - theirs
+    apart_s = examined.learnt.asked_at_epoch_s - theirs
     facts: dict[str, Any] = {"apart_s": round(apart_s, 1)}
     if abs(apart_s) <= CLOCKS_APART_S:
         return fine("it goes as the registry's does, within a minute", **facts)
@@ -107,22 +107,22 @@ async def probe_clock(patient: Patient) -> Check:
     return (failed if abs(apart_s) > CLOCKS_BROKEN_S else warned)(what, _CLOCK, **facts)
 
 
-async def probe_challenge(patient: Patient) -> Check:
+async def probe_challenge(examined: Subject) -> Check:
     """What the registry asks for (RFC 9110, section 11.6.1)."""
-    ping = patient.learnt.ping
+    ping = examined.learnt.ping
     assert ping is not None
     if ping.status != _UNAUTHORIZED:
         return fine("none: anybody may knock", scheme=None)
     values = ping.headers.get_all("WWW-Authenticate")
     facts: dict[str, Any] = {}
-    challenge = patient.learnt.challenge = next(iter(rank_challenges(parse_challenges(values))), None)
+    challenge = examined.learnt.challenge = next(iter(rank_challenges(parse_challenges(values))), None)
     if challenge is None:
         said = f"only {', '.join(sorted({each.scheme for each in parse_challenges(values)}))}" if values else "not how"
         text = f"the registry wants to know who we are, and says {said}"
         return failed(text, "A proxy may have taken the header WWW-Authenticate away, or this is no registry.")
     if challenge.scheme == "basic":
         facts = {"scheme": "basic", "realm": challenge.params.get("realm")}
-        if patient.endpoint.base_url.startswith("http://") and not patient.is_on_loopback:
+        if examined.endpoint.base_url.startswith("http://") and not examined.is_on_loopback:
             return warned("a user name and a password, which go in the clear", "Have the registry speak TLS.", **facts)
         return fine("a user name and a password (Basic)", **facts)
     realm, service = without_query(challenge.params.get("realm", "")), challenge.params.get("service")
@@ -135,9 +135,9 @@ async def probe_challenge(patient: Patient) -> Check:
     return fine(f"a token of {realm}" + (f" for {service}" if service else ""), **facts)
 
 
-async def probe_credential(patient: Patient) -> Check:
+async def probe_credential(examined: Subject) -> Check:
     """Whose name and password a run would use, and where they come from."""
-    found = await patient.credentials.find(patient.place)
+    found = await examined.credentials.find(examined.place)
     credential, source = found.credential, found.source
     if credential is None:
         return fine("none is known: we are nobody in particular", source=source)
@@ -145,25 +145,27 @@ async def probe_credential(patient: Patient) -> Check:
     return fine(f"{who}, from {source}", source=source, user=credential.username or None)
 
 
-async def probe_login(patient: Patient) -> Check:
+async def probe_login(examined: Subject) -> Check:
     """Whether the registry, or its token service, takes the credential; and the registry the token."""
-    challenge, ping = patient.learnt.challenge, patient.learnt.ping
+    challenge, ping = examined.learnt.challenge, examined.learnt.ping
     assert ping is not None
-    found = await patient.credentials.find(patient.place)
+    found = await examined.credentials.find(examined.place)
     if challenge is None:
-        patient.broker.answered(patient.endpoint)
+        examined.broker.answered(examined.endpoint)
         return skipped("not asked for here; what wants it shows below")
-    scopes = (pull_scope(patient.repository),) if patient.repository else ()
-    given = await patient.broker.renew(
-        patient.endpoint, patient.place, scopes, None, ping.headers.get_all("WWW-Authenticate")
+    scopes = (pull_scope(examined.repository),) if examined.repository else ()
+    given = await examined.broker.renew(
+        examined.endpoint, examined.place, scopes, None, ping.headers.get_all("WWW-Authenticate")
     )
-    patient.learnt.authorization = given
+    examined.learnt.authorization = given
     if challenge.scheme == "basic":
-        return await _try_password(patient, given.value, found)
+        return await _try_password(examined, given.value, found)
     seconds = given.usable_s / USABLE_PART
     claims = read_claims(given.value)
     facts: dict[str, Any] = {"lifetime_s": round(seconds, 1)}
-    answer = await patient.transport.perform(build_ping(patient.endpoint), patient.endpoint, authorization=given.value)
+    answer = await examined.transport.perform(
+        build_ping(examined.endpoint), examined.endpoint, authorization=given.value
+    )
     if answer.status == _UNAUTHORIZED and _is_invalid(answer):
         when = claims.trouble(time.time()) if claims else None
         text = "the registry refuses the token that its token service has just given"
@@ -174,16 +176,16 @@ async def probe_login(patient: Patient) -> Check:
     return fine(what, **facts)
 
 
-async def _try_password(patient: Patient, value: str | None, found: Found) -> Check:
+async def _try_password(examined: Subject, value: str | None, found: Found) -> Check:
     credential, source = found.credential, found.source
     assert credential is not None  # without one, there is nothing to send, and the broker has said so
-    request = build_ping(patient.endpoint)
-    answer = await patient.transport.perform(request, patient.endpoint, authorization=value)
+    request = build_ping(examined.endpoint)
+    answer = await examined.transport.perform(request, examined.endpoint, authorization=value)
     if answer.status == _UNAUTHORIZED:
         text = f"the registry does not accept the user {credential.username!r} with its password"
         return failed(text, _CORRECT_LOGIN.format(source=source), status=answer.status)
     if answer.status != _OK:
-        raise patient.failure(answer, request)
+        raise examined.failure(answer, request)
     return fine(f"the registry accepts the user {credential.username!r}")
 
 

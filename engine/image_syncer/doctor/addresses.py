@@ -14,7 +14,7 @@ from image_syncer.net import transport_error
 from image_syncer.registry import NO_PROXY, build_ping, origin_of, shown_proxy
 
 if TYPE_CHECKING:
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
 
 __all__ = ["probe_addresses", "probe_listening", "probe_way"]
 
@@ -26,36 +26,36 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
 _MOST_SHOWN = 6
 
 
-async def probe_way(patient: Patient) -> Check:
+async def probe_way(examined: Subject) -> Check:
     """Which proxy is used for this host and why, and whether it lets us through. Connects once, as a run does, and
     chooses between the registry's addresses (`insecure`) as a run does.
     """
-    timeouts = patient.transport.timeouts
-    for candidate in patient.candidates:
-        patient.endpoint = candidate
-        seen = await connect(patient.driver, candidate, connect_timeout_s=timeouts.connect_s)
-        patient.learnt.connection = seen
+    timeouts = examined.transport.timeouts
+    for candidate in examined.candidates:
+        examined.endpoint = candidate
+        seen = await connect(examined.driver, candidate, connect_timeout_s=timeouts.connect_s)
+        examined.learnt.connection = seen
         if seen.code == 0:
             break
-    network = patient.endpoint.network
-    proxy = network.proxy_for(patient.endpoint.base_url)
+    network = examined.endpoint.network
+    proxy = network.proxy_for(examined.endpoint.base_url)
     if not seen.uses_proxy or proxy is None:
         kept = network.environment_proxy and proxy not in (None, NO_PROXY)
         return fine("none is used" + (", because no_proxy names the host" if kept else ""), proxy=None)
-    shown, where = shown_proxy(proxy), _whose(patient)
+    shown, where = shown_proxy(proxy), _whose(examined)
     facts: dict[str, Any] = {"proxy": shown, "comes_from": where}
     if seen.code and not seen.reached:
-        request = build_ping(patient.endpoint)
+        request = build_ping(examined.endpoint)
         error = transport_error(seen.code, seen.words, request, Origin.LOCAL, network)
         return failed(error, proxy_status=seen.proxy_status or None, **facts)
     return fine(f"{shown}, from {where}, lets us through", **facts)
 
 
-async def probe_addresses(patient: Patient) -> Check:
+async def probe_addresses(examined: Subject) -> Check:
     """Every address of the host that is connected to: the registry's own, or that of the proxy."""
-    host, port, whose = _next_hop(patient)
-    network = patient.endpoint.network
-    seconds = patient.transport.timeouts.connect_s
+    host, port, whose = _next_hop(examined)
+    network = examined.endpoint.network
+    seconds = examined.transport.timeouts.connect_s
     given = [] if whose else _given_addresses(network.resolve, host, port)
     try:
         found = given or await asyncio.wait_for(_look_up(host, port, _FAMILIES[network.ip_version]), seconds)
@@ -64,40 +64,40 @@ async def probe_addresses(patient: Patient) -> Check:
     except OSError as error:
         text = f"{whose}{host} has no address: {error.strerror or error}"
         return failed(text, _SPELLING, host=host, code=error.errno)
-    patient.learnt.addresses = found
+    examined.learnt.addresses = found
     names = [address for address, _ in found]
     said = ", as `resolve` of the registry's entry says" if given else ""
     return fine(f"{whose}{host} is {_shown(names)}{said}", host=host, addresses=names)
 
 
-async def probe_listening(patient: Patient) -> Check:
+async def probe_listening(examined: Subject) -> Check:
     """Whether somebody listens at each of the addresses."""
-    seconds = patient.transport.timeouts.connect_s
-    found = patient.learnt.addresses
+    seconds = examined.transport.timeouts.connect_s
+    found = examined.learnt.addresses
     said = await asyncio.gather(*(_try_connect(address, port, seconds) for address, port in found))
     port = found[0][1]
     dead = [f"{address} ({why})" for (address, _), why in zip(found, said, strict=True) if why is not None]
     facts: dict[str, Any] = {"port": port, "addresses": len(found), "dead": dead}
     if len(dead) == len(found):
-        seen = patient.learnt.connection
-        cure = _PROXY_LISTENING.format(where=_whose(patient)) if seen and seen.uses_proxy else _LISTENING
+        seen = examined.learnt.connection
+        cure = _PROXY_LISTENING.format(where=_whose(examined)) if seen and seen.uses_proxy else _LISTENING
         return failed(f"nobody takes connections on port {port} of {_shown(dead)}", cure, **facts)
     if dead:
         alive = len(found) - len(dead)
         text = f"port {port} takes connections at {alive} of {len(found)} addresses, not at {_shown(dead)}"
-        if patient.is_on_loopback:  # localhost has an address of each kind, and servers listen at one of them
+        if examined.is_on_loopback:  # localhost has an address of each kind, and servers listen at one of them
             return fine(text, **facts)
         return warned(text, "Each connection may try these addresses first: have the dead ones removed.", **facts)
     return fine(f"port {port} takes connections", **facts)
 
 
-def _whose(patient: Patient) -> str:
-    return _ENVIRONMENT if patient.endpoint.network.environment_proxy else _ENTRY
+def _whose(examined: Subject) -> str:
+    return _ENVIRONMENT if examined.endpoint.network.environment_proxy else _ENTRY
 
 
-def _next_hop(patient: Patient) -> tuple[str, int, str]:
-    seen, base_url = patient.learnt.connection, patient.endpoint.base_url
-    proxy = patient.endpoint.network.proxy_for(base_url) if seen is not None and seen.uses_proxy else None
+def _next_hop(examined: Subject) -> tuple[str, int, str]:
+    seen, base_url = examined.learnt.connection, examined.endpoint.base_url
+    proxy = examined.endpoint.network.proxy_for(base_url) if seen is not None and seen.uses_proxy else None
     if proxy is not None:
         host, _, port = proxy.rpartition("@")[2].rpartition("//")[2].rpartition(":")
         return host.strip("[]"), int(port), "the proxy "

@@ -17,7 +17,7 @@ from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.doctor.connection import Certificate, Connection
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.errors import TransportError
 
 __all__ = ["OWN_WANTED", "lacks_certificate", "probe_certificate", "probe_tls"]
@@ -40,13 +40,13 @@ _ALONE = (
 _SELF_SIGNED = "Give the PEM file of this very certificate as ca_file for this registry in the auth file."
 
 
-async def probe_tls(patient: Patient) -> Check:
+async def probe_tls(examined: Subject) -> Check:
     """Whether the two sides agree on TLS at all."""
-    seen = patient.learnt.connection
+    seen = examined.learnt.connection
     assert seen is not None
-    if patient.endpoint.base_url.startswith("http://"):
+    if examined.endpoint.base_url.startswith("http://"):
         what = "none: the registry is spoken to in plain HTTP, as `insecure` allows"
-        if patient.is_on_loopback:
+        if examined.is_on_loopback:
             return fine(what)
         return warned(what, "Passwords and tokens go over the network in the clear: have the registry speak TLS.")
     if seen.protocol is not None:
@@ -57,50 +57,50 @@ async def probe_tls(patient: Patient) -> Check:
             "wants_certificate": seen.wants_certificate,
         }
         agreed = fine(f"{seen.protocol}{cipher}", **facts)
-        if lacks_certificate(patient):
+        if lacks_certificate(examined):
             agreed = warned(
                 f"{agreed.what}; a client's certificate is asked for, and there is none", OWN_WANTED, **facts
             )
         return replace(agreed, seconds=seen.tls_s - seen.connected_s if seen.tls_s else None)
     if seen.code == 0:
         return fine("agreed on")
-    error = _error(patient, seen)
-    if lacks_certificate(patient):
+    error = _error(examined, seen)
+    if lacks_certificate(examined):
         return failed(error, OWN_WANTED)
     is_old = any(sign in seen.words.lower() for sign in _OLD_SIGNS)
     return failed(error, _OLD if is_old else None)
 
 
-def lacks_certificate(patient: Patient) -> bool:
+def lacks_certificate(examined: Subject) -> bool:
     """Whether the registry asks for a client's certificate, and its entry names none."""
-    seen = patient.learnt.connection
-    return seen is not None and seen.wants_certificate and patient.endpoint.network.client_cert is None
+    seen = examined.learnt.connection
+    return seen is not None and seen.wants_certificate and examined.endpoint.network.client_cert is None
 
 
-async def probe_certificate(patient: Patient) -> Check:
+async def probe_certificate(examined: Subject) -> Check:
     """Whether the certificate is believed, and how long it will be."""
-    seen = patient.learnt.connection
+    seen = examined.learnt.connection
     assert seen is not None
-    if patient.endpoint.base_url.startswith("http://"):
+    if examined.endpoint.base_url.startswith("http://"):
         return skipped("none is needed in plain HTTP")
     own = seen.certificates[0] if seen.certificates else None
     facts = _facts(seen.certificates)
-    origin = origin_of(patient.endpoint.base_url)
-    host = origin[1] if origin else patient.registry
+    origin = origin_of(examined.endpoint.base_url)
+    host = origin[1] if origin else examined.registry
     now = datetime.fromtimestamp(time.time(), timezone.utc)
     if seen.code in _NOT_BELIEVED:
         return _not_believed(seen.words, seen.certificates, host, now, facts)
     if seen.code:
         return failed(
             transport_error(
-                seen.code, seen.words, build_ping(patient.endpoint), Origin.LOCAL, patient.endpoint.network
+                seen.code, seen.words, build_ping(examined.endpoint), Origin.LOCAL, examined.endpoint.network
             ),
             **facts,
         )
     if own is None:
         return fine("believed", **facts)
     until = f"by {own.issuer}, {_until(own, now)}"
-    if not patient.endpoint.verify:
+    if not examined.endpoint.verify:
         return warned(
             f"taken without a look, as the auth file says: {own.subject}, {until}",
             "Leave insecure and skip_tls_verify out where the certificate is good; give its authority as ca_file.",
@@ -111,9 +111,9 @@ async def probe_certificate(patient: Patient) -> Check:
     return fine(f"believed: {own.subject}, {until}", **facts)
 
 
-def _error(patient: Patient, seen: Connection) -> TransportError:
-    request = build_ping(patient.endpoint)
-    return transport_error(seen.code, seen.words, request, Origin.LOCAL, patient.endpoint.network)
+def _error(examined: Subject, seen: Connection) -> TransportError:
+    request = build_ping(examined.endpoint)
+    return transport_error(seen.code, seen.words, request, Origin.LOCAL, examined.endpoint.network)
 
 
 def _not_believed(words: str, chain: tuple[Certificate, ...], host: str, now: datetime, facts: dict[str, Any]) -> Check:

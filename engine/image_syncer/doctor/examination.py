@@ -13,8 +13,8 @@ from image_syncer.doctor.access import probe_challenge, probe_clock, probe_crede
 from image_syncer.doctor.addresses import probe_addresses, probe_listening, probe_way
 from image_syncer.doctor.certificates import probe_certificate, probe_tls
 from image_syncer.doctor.check import Check, CheckState, failed
+from image_syncer.doctor.examined import Subject
 from image_syncer.doctor.kinds import probe_profile
-from image_syncer.doctor.patient import Patient
 from image_syncer.doctor.reading import (
     probe_blob,
     probe_catalog,
@@ -77,7 +77,7 @@ class _Probe(Value, frozen=True):
     """
 
     name: str
-    run: Callable[[Patient], Awaitable[Check]]
+    run: Callable[[Subject], Awaitable[Check]]
     needs: tuple[str, ...] = ()
     of_repository: bool = False
     timed: bool = True
@@ -126,11 +126,11 @@ def examine(
     entries, settings = registries or RegistryBook(), settings or Settings()
 
     async def run() -> Examination:
-        patient = Patient(registry, name, target, entries, settings, write=write)
+        examined = Subject(registry, name, target, entries, settings, write=write)
         try:
-            return await _Round(patient, settings.deadline_s or LONGEST_S, on_check).execute()
+            return await _Round(examined, settings.deadline_s or LONGEST_S, on_check).execute()
         finally:
-            await patient.close()
+            await examined.close()
 
     return uvloop.run(run())
 
@@ -138,8 +138,8 @@ def examine(
 class _Round:
     """One examination under way."""
 
-    def __init__(self, patient: Patient, longest_s: float, on_check: Callable[[Check], None] | None) -> None:
-        self._patient = patient
+    def __init__(self, examined: Subject, longest_s: float, on_check: Callable[[Check], None] | None) -> None:
+        self._examined = examined
         self._on_check = on_check
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -149,23 +149,23 @@ class _Round:
 
     async def execute(self) -> Examination:
         """Every probe; with `write` those that write too, and then the clean-up, come what may."""
-        patient = self._patient
+        examined = self._examined
         for probe in _PROBES:
             await self._try(probe)
-        if patient.repository is not None and patient.registries.mirrors_of(patient.repository):
+        if examined.repository is not None and examined.registries.mirrors_of(examined.repository):
             await self._try(_Probe("mirrors", probe_mirrors, timed=False))
-        if patient.write:
-            writing = Writing(patient)
+        if examined.write:
+            writing = Writing(examined)
             try:
                 for probe in _writing_probes(writing):
                     await self._try(probe)
             finally:
                 self._ended_by = max(self._ended_by, self._loop.time() + CLEAN_UP_S)
-                await self._try(_Probe(_CLEAN_UP, lambda _patient: writing.clean_up()))
+                await self._try(_Probe(_CLEAN_UP, lambda _examined: writing.clean_up()))
         await self._try(_Probe("kind", probe_profile, ("ping",), timed=False))
-        subject = str(patient.repository or patient.registry)
+        subject = str(examined.repository or examined.registry)
         checks = tuple(self._checks.values())
-        return Examination(subject, checks, self._loop.time() - self._began, patient.write)
+        return Examination(subject, checks, self._loop.time() - self._began, examined.write)
 
     async def _try(self, probe: _Probe) -> None:
         began = time.perf_counter()
@@ -184,7 +184,7 @@ class _Round:
             what = f"the {format_duration(self._longest_s)} for the whole examination were over"
             return Check("", CheckState.NOT_TRIED, what)
         try:
-            return await asyncio.wait_for(probe.run(self._patient), left_s)
+            return await asyncio.wait_for(probe.run(self._examined), left_s)
         except asyncio.TimeoutError:
             text = f"no end after {format_duration(left_s)}, when the time for the whole examination was over"
             return failed(text, "The registry, or the way to it, is too slow or silent.")
@@ -192,7 +192,7 @@ class _Round:
             return failed(error)
 
     def _not_wanted(self, probe: _Probe) -> Check | None:
-        if probe.of_repository and self._patient.repository is None:
+        if probe.of_repository and self._examined.repository is None:
             return Check("", CheckState.SKIPPED, "no repository was named: give HOST/REPO")
         broken = next((need for need in probe.needs if self._checks[need].is_broken), None)
         if broken is None:
@@ -205,7 +205,7 @@ _UNTIMED = (CheckState.NOT_TRIED, CheckState.SKIPPED)
 
 def _writing_probes(writing: Writing) -> tuple[_Probe, ...]:
     def probe(name: str, run: Callable[[], Awaitable[Check]], *needs: str) -> _Probe:
-        return _Probe(name, lambda _patient: run(), needs)
+        return _Probe(name, lambda _examined: run(), needs)
 
     return (
         probe("upload", writing.put_small, "push"),

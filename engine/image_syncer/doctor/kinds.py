@@ -11,7 +11,7 @@ from image_syncer.registry import GENERIC
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.registry import Headers, Profile
 
 __all__ = ["find_differences", "find_mark", "probe_profile"]
@@ -28,13 +28,13 @@ _SEEN_IN_SMALL = frozenset({"patch_pieces"})
 _REPORT = "Please report it: what image-syncer knows of this kind of registry may be out of date."
 
 
-async def probe_profile(patient: Patient) -> Check:
+async def probe_profile(examined: Subject) -> Check:
     """The profile that a run has for this registry, and what differs from it."""
-    profile, mark = patient.profile, patient.learnt.recognised_by or f"by the host {patient.registry}"
-    if patient.registries.host_settings(patient.registry).profile is not None:
+    profile, mark = examined.profile, examined.learnt.recognised_by or f"by the host {examined.registry}"
+    if examined.registries.host_settings(examined.registry).profile is not None:
         mark = "as the auth file says"
-    facts: dict[str, Any] = {"profile": profile.name, "learnt": dict(patient.learnt.facts)}
-    differences = find_differences(profile, patient.learnt.facts)
+    facts: dict[str, Any] = {"profile": profile.name, "learnt": dict(examined.learnt.facts)}
+    differences = find_differences(profile, examined.learnt.facts)
     facts["differences"] = differences
     if profile is GENERIC:
         return fine(f"of no kind that is known: {profile.title}", **facts)

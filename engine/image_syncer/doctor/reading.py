@@ -24,7 +24,7 @@ from image_syncer.registry.catalog import build_list_catalog, parse_catalog_page
 from image_syncer.registry.tags import build_list_tags, parse_tag_page
 
 if TYPE_CHECKING:
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.oci import Descriptor, Manifest, Repository
     from image_syncer.registry import ManifestHead, Response
 
@@ -47,67 +47,67 @@ _OK, _PARTIAL = 200, 206
 _DEFAULT_TAG = "latest"
 
 
-async def probe_catalog(patient: Patient) -> Check:
+async def probe_catalog(examined: Subject) -> Check:
     """Whether the registry lists its repositories; most do not, and nothing but a catalog needs it."""
-    request = build_list_catalog(patient.endpoint, page_size=PAGE_SIZE)
+    request = build_list_catalog(examined.endpoint, page_size=PAGE_SIZE)
     try:
-        response = await patient.ask(request)
+        response = await examined.ask(request)
         page = parse_catalog_page(response, request.url)
     except SyncError as error:
-        patient.learnt.facts["catalog"] = False
+        examined.learnt.facts["catalog"] = False
         return skipped(f"not listed: {error.message}", listed=False)
-    patient.learnt.facts["catalog"] = True
+    examined.learnt.facts["catalog"] = True
     more = " and more" if page.next_url else ""
     return fine(f"{_count(len(page.names), 'repository', 'repositories')}{more}", repositories=len(page.names))
 
 
-async def probe_tags(patient: Patient) -> Check:
+async def probe_tags(examined: Subject) -> Check:
     """The tags of the repository, one page."""
-    repository = _repository(patient)
-    request = build_list_tags(patient.endpoint, repository, page_size=PAGE_SIZE)
+    repository = _repository(examined)
+    request = build_list_tags(examined.endpoint, repository, page_size=PAGE_SIZE)
     try:
-        response = await patient.ask(request)
+        response = await examined.ask(request)
     except NotFoundError as error:
-        if patient.registries.template_for(repository) is not None:
+        if examined.registries.template_for(repository) is not None:
             return warned(f"there is no {repository} yet; a run makes it, as create_repositories says", missing=True)
-        if not patient.write:
+        if not examined.write:
             return failed(error, f"{error.hint or ''} {_PUSH_MAKES_IT}".strip())
         return warned(f"there is no {repository} yet; most registries make it when something is pushed", missing=True)
     if is_page(response):
         return failed("a web page came for an answer", NO_REGISTRY_HINT)
     page = parse_tag_page(response, request.url)
-    patient.learnt.tags = page.names
+    examined.learnt.tags = page.names
     more = " and more" if page.next_url else ""
     facts: dict[str, Any] = {"tags": len(page.names), "asked_for": PAGE_SIZE, "more": page.next_url is not None}
-    patient.learnt.facts["page_size_kept"] = len(page.names) <= PAGE_SIZE
+    examined.learnt.facts["page_size_kept"] = len(page.names) <= PAGE_SIZE
     return fine(f"{_count(len(page.names), 'tag', 'tags')}{more}", **facts)
 
 
-async def probe_mirrors(patient: Patient) -> Check:
-    """Which other registries a run asks first; each of them is a patient of its own."""
-    mirrors = [str(mirror) for mirror in patient.registries.mirrors_of(_repository(patient))]
+async def probe_mirrors(examined: Subject) -> Check:
+    """Which other registries a run asks first; each of them is a examined of its own."""
+    mirrors = [str(mirror) for mirror in examined.registries.mirrors_of(_repository(examined))]
     what = f"asked first, for what is known by its digest: {', '.join(mirrors)}; the doctor looks at one at a time"
     return fine(what, mirrors=mirrors)
 
 
-async def probe_manifest_head(patient: Patient) -> Check:
+async def probe_manifest_head(examined: Subject) -> Check:
     """A manifest by HEAD: what an unchanged image costs in a run."""
-    target = _target(patient)
+    target = _target(examined)
     if target is None:
         return skipped("there is no tag to look at")
-    response = await patient.exchange(build_head_manifest(patient.endpoint, _repository(patient), target))
+    response = await examined.exchange(build_head_manifest(examined.endpoint, _repository(examined), target))
     head = parse_manifest_head(response)
-    patient.learnt.head = response
+    examined.learnt.head = response
     facts: dict[str, Any] = {
         "status": response.status,
         "target": target,
         "digest": head.digest,
         "media_type": head.media_type,
     }
-    patient.learnt.facts["head_manifest"] = response.status == _OK
+    examined.learnt.facts["head_manifest"] = response.status == _OK
     if response.status != _OK:
         return warned(f"{target}: answered {response.status}", "Runs ask by GET instead, which costs more.", **facts)
-    patient.learnt.facts["digest_header"] = head.digest is not None
+    examined.learnt.facts["digest_header"] = head.digest is not None
     if head.digest is None:
         what = f"{target}: answered without a digest (Docker-Content-Digest)"
         return warned(what, "Every image has to be read to see whether it has changed.", **facts)
@@ -119,12 +119,12 @@ async def probe_manifest_head(patient: Patient) -> Check:
     return fine(f"{target} is {head.digest.short}{left}", **facts)
 
 
-async def probe_manifest_get(patient: Patient) -> Check:
+async def probe_manifest_get(examined: Subject) -> Check:
     """The same by GET: whether its bytes are those of its digest, and whether HEAD told the truth."""
-    target, head = _target(patient), patient.learnt.head
+    target, head = _target(examined), examined.learnt.head
     if target is None:
         return skipped("there is no tag to look at")
-    response = await patient.ask(build_get_manifest(patient.endpoint, _repository(patient), target))
+    response = await examined.ask(build_get_manifest(examined.endpoint, _repository(examined), target))
     if is_page(response):
         return failed("a web page came for an answer", NO_REGISTRY_HINT)
     told = parse_manifest_head(response)
@@ -133,7 +133,7 @@ async def probe_manifest_get(patient: Patient) -> Check:
         manifest = parse_manifest(response.body, response.headers.get("Content-Type"), algorithm=algorithm)
     except InvalidManifest as error:
         return failed(f"{target} is no manifest: {error}", None)
-    patient.learnt.manifest = manifest
+    examined.learnt.manifest = manifest
     facts: dict[str, Any] = {"digest": manifest.digest, "media_type": manifest.media_type, "kind": str(manifest.kind)}
     wanted = told.digest or (Digest(target) if ":" in target else None)
     if wanted is not None and wanted != manifest.digest:
@@ -155,15 +155,15 @@ def _differences(head: ManifestHead, manifest: Manifest) -> str:
     return ", ".join(found)
 
 
-async def probe_blob(patient: Patient) -> Check:
+async def probe_blob(examined: Subject) -> Check:
     """A blob from its first byte to its last, against its digest: how fast this way is, and from where it comes."""
-    blob = await _choose_blob(patient)
+    blob = await _choose_blob(examined)
     if blob is None:
         return skipped("there is no image to take a blob of")
     if blob.size > LARGEST_BLOB_BYTES:
         return skipped("every blob of the image is large: only a part is read")
-    request = build_get_blob(patient.endpoint, _repository(patient), blob.digest)
-    response = await patient.ask(request)
+    request = build_get_blob(examined.endpoint, _repository(examined), blob.digest)
+    response = await examined.ask(request)
     whence = _whence(request.url, response)
     if digest_of(response.body, blob.digest.algorithm) != blob.digest:
         text = f"the bytes of {blob.digest.short} are others{whence}"
@@ -171,23 +171,23 @@ async def probe_blob(patient: Patient) -> Check:
     return fine(f"its bytes are those of its digest{whence}", size_bytes=len(response.body), digest=blob.digest)
 
 
-async def probe_range(patient: Patient) -> Check:
+async def probe_range(examined: Subject) -> Check:
     """The rest of a blob from a byte on (RFC 9110, section 14.2): what a broken download goes on with."""
-    blob = await _choose_blob(patient)
+    blob = await _choose_blob(examined)
     if blob is None or blob.size < _LEAST_BYTES:
         return skipped("there is no blob to take a part of")
     offset = blob.size - min(blob.size // 2, LARGEST_BLOB_BYTES)
-    request = build_get_blob(patient.endpoint, _repository(patient), blob.digest, offset=offset)
+    request = build_get_blob(examined.endpoint, _repository(examined), blob.digest, offset=offset)
     ignored = warned("the whole blob comes for a part of it", "Downloads that break begin from their first byte.")
     try:
-        response = await patient.ask(request, (_OK, _PARTIAL))
+        response = await examined.ask(request, (_OK, _PARTIAL))
     except ProtocolViolation:
         if blob.size <= LARGEST_BLOB_BYTES:
             raise
-        patient.learnt.facts["range"] = False
+        examined.learnt.facts["range"] = False
         return ignored
     given = parse_blob_range(response, offset)
-    patient.learnt.facts["range"] = given.start == offset
+    examined.learnt.facts["range"] = given.start == offset
     if given.start != offset:
         return ignored
     if len(response.body) != blob.size - offset:
@@ -198,21 +198,21 @@ async def probe_range(patient: Patient) -> Check:
 _LEAST_BYTES = 2
 
 
-async def _choose_blob(patient: Patient) -> Descriptor | None:
+async def _choose_blob(examined: Subject) -> Descriptor | None:
     """The largest blob of the image that is no larger than what is read, else the smallest there is."""
-    manifest = patient.learnt.manifest
+    manifest = examined.learnt.manifest
     if manifest is None:
         return None
     for _ in range(_MOST_LEVELS):
         if not manifest.children:
             break
         child = manifest.children[0]
-        response = await patient.ask(build_get_manifest(patient.endpoint, _repository(patient), child.digest))
+        response = await examined.ask(build_get_manifest(examined.endpoint, _repository(examined), child.digest))
         try:
             manifest = parse_manifest(response.body, child.media_type, algorithm=child.digest.algorithm)
         except InvalidManifest:
             return None
-        patient.learnt.manifest = manifest
+        examined.learnt.manifest = manifest
     blobs = [blob for blob in manifest.blobs if blob.size > 0]
     small = [blob for blob in blobs if blob.size <= LARGEST_BLOB_BYTES]
     if small:
@@ -230,17 +230,17 @@ def _whence(asked: str, response: Response) -> str:
     return f", from {without_query(response.url).split('/')[2]}"
 
 
-def _target(patient: Patient) -> str | None:
+def _target(examined: Subject) -> str | None:
     """The manifest that was asked for, else `latest`, else the last tag that was listed."""
-    if patient.target is not None:
-        return patient.target
-    tags = patient.learnt.tags
+    if examined.target is not None:
+        return examined.target
+    tags = examined.learnt.tags
     return _DEFAULT_TAG if _DEFAULT_TAG in tags else (tags[-1] if tags else None)
 
 
-def _repository(patient: Patient) -> Repository:
-    assert patient.repository is not None
-    return patient.repository
+def _repository(examined: Subject) -> Repository:
+    assert examined.repository is not None
+    return examined.repository
 
 
 def _count(number: int, noun: str, nouns: str) -> str:

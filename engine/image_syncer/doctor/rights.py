@@ -15,7 +15,7 @@ from image_syncer.registry import Operation, Request, is_page, pull_scope, push_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
 
 __all__ = ["READ_ONLY", "probe_push", "probe_scopes"]
 
@@ -29,18 +29,18 @@ READ_ONLY = (
 )
 
 
-async def probe_scopes(patient: Patient) -> Check:
+async def probe_scopes(examined: Subject) -> Check:
     """Which rights the token service grants: asked for pulling, and for pulling and pushing."""
-    repository, challenge = patient.repository, patient.learnt.challenge
+    repository, challenge = examined.repository, examined.learnt.challenge
     if repository is None or challenge is None or challenge.scheme == "basic":
         return skipped("there are none without a token" if repository else "there are none without a repository")
-    assert patient.learnt.authorization is not None
-    pull = read_claims(patient.learnt.authorization.value)
+    assert examined.learnt.authorization is not None
+    pull = read_claims(examined.learnt.authorization.value)
     granted = pull.actions_on(pull_scope(repository)) if pull else None
     try:
-        push_value = (await patient.broker.authorize(patient.endpoint, repository, (push_scope(repository),))).value
+        push_value = (await examined.broker.authorize(examined.endpoint, repository, (push_scope(repository),))).value
     except AuthenticationError as error:
-        return _missing(patient, "push", error.message, sorted(granted or ()))
+        return _missing(examined, "push", error.message, sorted(granted or ()))
     both = read_claims(push_value)
     with_push = both.actions_on(push_scope(repository)) if both else None
     if granted is None or with_push is None:
@@ -53,57 +53,57 @@ async def probe_scopes(patient: Patient) -> Check:
             granted=all_granted,
         )
     if "push" not in all_granted and "*" not in all_granted:
-        return _missing(patient, "push", f"the token carries {_listed(all_granted)}, and no push", all_granted)
+        return _missing(examined, "push", f"the token carries {_listed(all_granted)}, and no push", all_granted)
     return fine(_listed(all_granted), granted=all_granted)
 
 
-async def probe_push(patient: Patient) -> Check:
+async def probe_push(examined: Subject) -> Check:
     """Whether a push would be let in: asked with a PUT of nothing for an upload session that does not exist, under a
     digest that nothing has not. Nothing can come of it.
 
     Who may push is told that there is no such session (404, 400); who may not gets 401 or 403. A registry that takes no
     writes at all may say so (405), or in what it says that it allows (`Allow`).
     """
-    repository = patient.repository
+    repository = examined.repository
     assert repository is not None
-    uploads = f"{patient.endpoint.base_url}/v2/{repository.name}/blobs/uploads/"
+    uploads = f"{examined.endpoint.base_url}/v2/{repository.name}/blobs/uploads/"
     nowhere = f"{uploads}{uuid4()}?digest={quote(digest_of(uuid4().bytes), safe='')}"
     headers = (("Content-Type", "application/octet-stream"),)
     scopes = (push_scope(repository),)
     request = Request(Operation.PUT_UPLOAD, "PUT", nowhere, repository, headers=headers, body=b"", scopes=scopes)
     try:
-        response = await patient.exchange(request)
+        response = await examined.exchange(request)
     except AuthenticationError as error:
-        return _refused(patient, error.message, error.hint)
-    refusal = patient.failure(response, request)
+        return _refused(examined, error.message, error.hint)
+    refusal = examined.failure(response, request)
     facts: dict[str, Any] = {"status": response.status, "codes": list(refusal.codes)}
     if response.status in (_UNAUTHORIZED, _FORBIDDEN):
-        return _refused(patient, refusal.message, refusal.hint, **facts)
+        return _refused(examined, refusal.message, refusal.hint, **facts)
     if response.status == _NOT_ALLOWED or "UNSUPPORTED" in refusal.codes:
-        return _grave(patient)(f"the registry takes no writes: {refusal.message}", READ_ONLY, **facts)
+        return _grave(examined)(f"the registry takes no writes: {refusal.message}", READ_ONLY, **facts)
     if response.status not in (_NOT_FOUND, _BAD_REQUEST) or is_page(response):
         return skipped(f"cannot be told without writing ({response.status}): add --write", **facts)
-    options = await patient.exchange(Request(Operation.START_UPLOAD, "OPTIONS", uploads, repository, scopes=scopes))
+    options = await examined.exchange(Request(Operation.START_UPLOAD, "OPTIONS", uploads, repository, scopes=scopes))
     allowed = options.headers.get("Allow", "") if options.status in _OPTIONS_STATUSES else ""
     if allowed and "POST" not in allowed.upper():
         text = f"the registry takes no writes: of uploads it allows {allowed} only"
-        return _grave(patient)(text, READ_ONLY, allowed=allowed, **facts)
-    return fine("a push is let in" + ("" if patient.write else "; to try uploads, add --write"), **facts)
+        return _grave(examined)(text, READ_ONLY, allowed=allowed, **facts)
+    return fine("a push is let in" + ("" if examined.write else "; to try uploads, add --write"), **facts)
 
 
-def _refused(patient: Patient, what: str, hint: str | None, **facts: object) -> Check:
-    cure = _NO_PUSH.format(repository=patient.repository)
-    return _grave(patient)(f"a push is not let in: {what}", cure if hint is None else f"{hint} {cure}", **facts)
+def _refused(examined: Subject, what: str, hint: str | None, **facts: object) -> Check:
+    cure = _NO_PUSH.format(repository=examined.repository)
+    return _grave(examined)(f"a push is not let in: {what}", cure if hint is None else f"{hint} {cure}", **facts)
 
 
-def _missing(patient: Patient, right: str, what: str, granted: list[str]) -> Check:
-    cure = _NO_PUSH.format(repository=patient.repository)
-    return _grave(patient)(what, cure, granted=granted, missing=[right])
+def _missing(examined: Subject, right: str, what: str, granted: list[str]) -> Check:
+    cure = _NO_PUSH.format(repository=examined.repository)
+    return _grave(examined)(what, cure, granted=granted, missing=[right])
 
 
-def _grave(patient: Patient) -> Callable[..., Check]:
+def _grave(examined: Subject) -> Callable[..., Check]:
     """Who only reads need not be able to write."""
-    return failed if patient.write else warned
+    return failed if examined.write else warned
 
 
 def _listed(actions: list[str]) -> str:

@@ -13,7 +13,7 @@ from image_syncer.registry import build_cancel_upload
 from image_syncer.registry.deletion import build_delete_blob, build_delete_manifest
 
 if TYPE_CHECKING:
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.oci import Digest, Repository
     from image_syncer.registry import Request, UploadSession
 
@@ -30,8 +30,8 @@ _LEFT = "Take it away by hand, where the registry allows that, and have the regi
 class Trail:
     """What was made in `repository`, and has to be taken away: upload sessions, blobs, manifests with their tags."""
 
-    def __init__(self, patient: Patient, repository: Repository) -> None:
-        self._patient = patient
+    def __init__(self, examined: Subject, repository: Repository) -> None:
+        self._examined = examined
         self._repository = repository
         self.sessions: list[UploadSession] = []
         self.blobs: list[Digest] = []
@@ -39,8 +39,8 @@ class Trail:
 
     async def clean_up(self) -> Check:
         """Take away whatever was made; what stays is told."""
-        endpoint, repository = self._patient.endpoint, self._repository
-        sessions = self.sessions if self._patient.profile.cancels_uploads else []
+        endpoint, repository = self._examined.endpoint, self._repository
+        sessions = self.sessions if self._examined.profile.cancels_uploads else []
         deletions = [
             *((f"the tag {tag}", build_delete_manifest(endpoint, repository, each)) for tag, each in self.manifests),
             *((_SESSION, self.cancellation(each)) for each in sessions),
@@ -54,7 +54,7 @@ class Trail:
             if why := await self._why_it_stays(request, longest_s):
                 left[what] += 1
                 reason = reason or why
-        self._patient.learnt.facts["delete"] = not left
+        self._examined.learnt.facts["delete"] = not left
         if not deletions:
             return skipped("nothing was made")
         if not left:
@@ -66,13 +66,13 @@ class Trail:
 
     def cancellation(self, session: UploadSession) -> Request:
         """The request that gives up `session`."""
-        return build_cancel_upload(self._patient.endpoint, self._repository, session)
+        return build_cancel_upload(self._examined.endpoint, self._repository, session)
 
     async def delete(self, request: Request) -> None:
         """Send `request`; raises SyncError where what it deletes stays."""
-        response = await self._patient.exchange(request)
+        response = await self._examined.exchange(request)
         if response.status not in _DELETE_STATUSES:
-            raise self._patient.failure(response, request)
+            raise self._examined.failure(response, request)
 
     async def _why_it_stays(self, request: Request, longest_s: float) -> str:
         """Why it could not be taken away in that time, "" where it is gone."""

@@ -39,7 +39,7 @@ from image_syncer.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from image_syncer.doctor.patient import Patient
+    from image_syncer.doctor.examined import Subject
     from image_syncer.oci import Repository
 
     _Send = Callable[["Writing", UploadSession, bytes], Awaitable[None]]
@@ -64,11 +64,11 @@ _CHANGED = "The registry changes what is put there, and digests are not kept."
 class Writing:
     """The probes that write, all in one repository."""
 
-    def __init__(self, patient: Patient) -> None:
-        assert patient.repository is not None
-        self._patient = patient
-        self._repository: Repository = patient.repository
-        self._trail = Trail(patient, self._repository)
+    def __init__(self, examined: Subject) -> None:
+        assert examined.repository is not None
+        self._examined = examined
+        self._repository: Repository = examined.repository
+        self._trail = Trail(examined, self._repository)
         self._config: tuple[Digest, int] | None = None
         self._layer: tuple[Digest, int] | None = None
 
@@ -84,7 +84,7 @@ class Writing:
         except RefusedError as error:
             return failed(error, READ_ONLY if error.status == _NOT_ALLOWED else None)
         except NotFoundError as error:
-            is_made = self._patient.registries.template_for(self._repository) is not None
+            is_made = self._examined.registries.template_for(self._repository) is not None
             return failed(error, _MADE_BY_RUNS if is_made else None)
         self._config = digest, len(data)
         return fine("POST, then one PUT", size_bytes=len(data))
@@ -100,7 +100,7 @@ class Writing:
         """Whether what was uploaded is there, and whether HEAD says so."""
         assert self._layer is not None
         digest, size = self._layer
-        response = await self._patient.exchange(build_head_blob(self._patient.endpoint, self._repository, digest))
+        response = await self._examined.exchange(build_head_blob(self._examined.endpoint, self._repository, digest))
         self._facts["head_blob"] = response.status == _OK
         if response.status != _OK:
             text = f"answered {response.status} about a blob that was just taken"
@@ -116,7 +116,7 @@ class Writing:
 
     async def pieces(self) -> Check:
         """PATCH piece by piece, then a PUT without anything: what uploads that break go on with."""
-        least_bytes = self._patient.profile.least_piece_bytes
+        least_bytes = self._examined.profile.least_piece_bytes
         if least_bytes > LARGE_BYTES:
             return skipped(f"pieces have at least {format_size(least_bytes)} there, which is more than is tried")
         return await self._optional("patch_pieces", "PATCH in two pieces, then PUT", _patch_pieces)
@@ -125,12 +125,12 @@ class Writing:
         """One POST with everything (section "Single POST"): most registries open a session instead."""
         data = _made_up(SMALL_BYTES)
         digest = digest_of(data)
-        started = build_start_upload(self._patient.endpoint, self._repository)
+        started = build_start_upload(self._examined.endpoint, self._repository)
         headers = (("Content-Type", "application/octet-stream"),)
         request = started._replace(url=append_query(started.url, f"digest={digest}"), body=data, headers=headers)
         self._trail.blobs.append(digest)
         try:
-            response = await self._patient.ask(request, _SESSION_STATUSES)
+            response = await self._examined.ask(request, _SESSION_STATUSES)
         except SyncError as error:
             if _is_refusal(error):
                 self._trail.blobs.remove(digest)
@@ -149,10 +149,10 @@ class Writing:
         """A mount of a blob that the repository has: what second runs ask for instead of sending it."""
         assert self._config is not None
         request = build_start_upload(
-            self._patient.endpoint, self._repository, mount=self._config[0], from_name=self._repository.name
+            self._examined.endpoint, self._repository, mount=self._config[0], from_name=self._repository.name
         )
         try:
-            response = await self._patient.ask(request, _SESSION_STATUSES)
+            response = await self._examined.ask(request, _SESSION_STATUSES)
         except SyncError as error:
             self._facts["mount"] = False
             return skipped(f"refused: {error.message}")
@@ -166,9 +166,9 @@ class Writing:
     async def cancel(self) -> Check:
         """How far an upload came, and whether it can be given up."""
         session = await self._open()
-        request = build_get_upload(self._patient.endpoint, self._repository, session)
+        request = build_get_upload(self._examined.endpoint, self._repository, session)
         try:
-            status = parse_upload_status(await self._patient.ask(request, _STATUS_STATUSES), session.url)
+            status = parse_upload_status(await self._examined.ask(request, _STATUS_STATUSES), session.url)
         except SyncError as error:
             self._facts["upload_status"] = False
             told = f"its state is not told ({error.message})"
@@ -180,7 +180,7 @@ class Writing:
             await self._trail.delete(self._trail.cancellation(session))
         except SyncError as error:
             self._facts["cancel"] = False
-            if not self._patient.profile.cancels_uploads:
+            if not self._examined.profile.cancels_uploads:
                 return skipped(f"an upload cannot be given up at registries of this kind; {told}")
             text = f"an upload cannot be given up: {error.message}; {told}"
             return warned(text, "What broken uploads leave stays until the registry drops it.")
@@ -195,17 +195,17 @@ class Writing:
         tag = f"{TAG_PREFIX}{os.urandom(4).hex()}"
         body = _image(self._config, self._layer)
         digest = digest_of(body)
-        endpoint = self._patient.endpoint
+        endpoint = self._examined.endpoint
         self._trail.manifests.append((tag, digest))
         request = build_put_manifest(endpoint, self._repository, tag, OCI_MANIFEST, body)
         try:
-            response = await self._patient.ask(request, _PUT_STATUSES)
+            response = await self._examined.ask(request, _PUT_STATUSES)
         except SyncError as error:
             if _is_refusal(error):
                 self._trail.manifests.pop()
             raise
         parse_put_manifest(response, digest)
-        response = await self._patient.ask(build_head_manifest(endpoint, self._repository, tag))
+        response = await self._examined.ask(build_head_manifest(endpoint, self._repository, tag))
         told = parse_manifest_head(response).digest
         if told is not None and told != digest:
             self._trail.manifests[-1] = (tag, told)  # that is what the tag has, and what is to be deleted
@@ -214,7 +214,7 @@ class Writing:
 
     @property
     def _facts(self) -> dict[str, object]:
-        return self._patient.learnt.facts
+        return self._examined.learnt.facts
 
     async def _optional(self, fact: str, what: str, send: _Send) -> Check:
         data = _made_up(SMALL_BYTES)
@@ -240,8 +240,8 @@ class Writing:
         return digest
 
     async def _open(self) -> UploadSession:
-        request = build_start_upload(self._patient.endpoint, self._repository)
-        opened = parse_start_upload(await self._patient.ask(request, _SESSION_STATUSES), request.url)
+        request = build_start_upload(self._examined.endpoint, self._repository)
+        opened = parse_start_upload(await self._examined.ask(request, _SESSION_STATUSES), request.url)
         assert isinstance(opened, UploadSession)  # no mount was asked for
         self._trail.sessions.append(opened)
         return opened
@@ -249,22 +249,22 @@ class Writing:
     async def close_session(self, session: UploadSession, data: bytes, rest: bytes) -> None:
         """PUT with what is left of `data`."""
         digest, offset = digest_of(data), len(data) - len(rest)
-        endpoint = self._patient.endpoint
+        endpoint = self._examined.endpoint
         request = build_put_upload(endpoint, self._repository, session, digest, len(data), offset=offset)
-        parse_put_upload(await self._patient.ask(request._replace(body=rest), _BLOB_STATUSES), digest)
+        parse_put_upload(await self._examined.ask(request._replace(body=rest), _BLOB_STATUSES), digest)
 
     async def send_piece(self, session: UploadSession, data: bytes, begin: int, end: int) -> UploadSession:
         """PATCH with a part of `data`; where the upload goes on."""
-        request = build_patch_upload(self._patient.endpoint, self._repository, session, begin, end)
-        response = await self._patient.ask(request._replace(body=data[begin:end]), _PATCH_STATUSES)
+        request = build_patch_upload(self._examined.endpoint, self._repository, session, begin, end)
+        response = await self._examined.ask(request._replace(body=data[begin:end]), _PATCH_STATUSES)
         return parse_patch_upload(response, session.url)
 
     async def send_whole(self, session: UploadSession, data: bytes) -> UploadSession:
         """PATCH without a range; where the upload goes on."""
-        request = build_patch_upload(self._patient.endpoint, self._repository, session, 0, len(data))
+        request = build_patch_upload(self._examined.endpoint, self._repository, session, 0, len(data))
         headers = tuple((name, value) for name, value in request.headers if name != "Content-Range")
         request = request._replace(headers=headers, body=data)
-        response = await self._patient.ask(request, _PATCH_STATUSES)
+        response = await self._examined.ask(request, _PATCH_STATUSES)
         return parse_patch_upload(response, session.url)
 
 

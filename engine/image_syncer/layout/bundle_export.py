@@ -1,4 +1,4 @@
-"""The storage behind the gate of an export: blobs go from their uploads into the parts of the bundle, manifests and
+"""The storage behind the server of an export: blobs go from their uploads into the parts of the bundle, manifests and
 tags into a list, from which the bundle is ended.
 
 A blob that the bundle has, it has for all repositories. One that the former bundle has is taken to be there too, but

@@ -1,4 +1,4 @@
-"""The storage behind the gate of an import: a bundle as a registry that nobody can write to. Nothing is unpacked."""
+"""The storage behind the server of an import: a bundle as a registry that nobody can write to. Nothing is unpacked."""
 
 from __future__ import annotations
 

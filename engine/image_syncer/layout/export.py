@@ -13,9 +13,9 @@ from image_syncer.coordinator import sync
 from image_syncer.embedded.route import is_repository_name
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.layout.bundle_catalogue import read_former
-from image_syncer.layout.bundle_gate import bundle_place, export_gate
 from image_syncer.layout.bundle_reading import open_bundle
 from image_syncer.layout.bundle_record import BUNDLE_FILE
+from image_syncer.layout.bundle_server import bundle_place, export_server
 from image_syncer.layout.packing import UNFINISHED, check_bundle_directory
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.places import open_places
@@ -94,13 +94,13 @@ def export_bundle(
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-syncer-")))
         (place / UNFINISHED).mkdir(parents=True, exist_ok=True)
         socket = Path(stack.enter_context(socket_directory())) / "0"
-        gate = export_gate(place, str(socket), part_bytes=part_bytes, against=files, created_at=created_at)
-        stack.callback(gate.stop)
+        server = export_server(place, str(socket), part_bytes=part_bytes, against=files, created_at=created_at)
+        stack.callback(server.stop)
         try:
-            gate.start()
+            server.start()
         except PlaceError as error:
             raise ConfigurationError([Problem(str(directory), None, None, error.what, error.mend or None)]) from None
-        entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=gate.address))
+        entry = RegistryEntry(bundle_place(directory), network=Network(unix_socket=server.address))
         names = _NamesInBundle(directory, on_image)
         report = sync(
             replace(inward, registries=RegistryBook((*inward.registries.entries, entry)), policies=policies),
@@ -113,7 +113,7 @@ def export_bundle(
         if settings.dry_run or report.exit_code != 0:
             return Export(report, None)
         try:
-            gate.finish()
+            server.finish()
         except PlaceError as error:
             again = error.mend or "Run the same export again: what has come is kept."
             raise ArchiveError(f"{directory} is no bundle yet: {error.what}", hint=again) from None

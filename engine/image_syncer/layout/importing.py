@@ -19,9 +19,9 @@ from image_syncer.config.referrers import MAX_DEPTH
 from image_syncer.coordinator import sync
 from image_syncer.coordinator.presence import find_missing_blobs
 from image_syncer.errors import ConfigurationError, Problem
-from image_syncer.layout.bundle_gate import bundle_place, import_gate
 from image_syncer.layout.bundle_reading import check_bundle, open_bundle
 from image_syncer.layout.bundle_record import BUNDLE_FILE
+from image_syncer.layout.bundle_server import bundle_place, import_server
 from image_syncer.layout.place_error import PlaceError
 from image_syncer.layout.sockets import socket_directory
 from image_syncer.layout.tar_parts import ArchiveError
@@ -133,14 +133,14 @@ def import_bundle(
     with ExitStack() as stack:
         socket = Path(stack.enter_context(socket_directory())) / "0"
         former = [bundle.directory for bundle in checked.former]
-        gate = import_gate(checked.bundle.directory, str(socket), former=former)
-        stack.callback(gate.stop)
+        server = import_server(checked.bundle.directory, str(socket), former=former)
+        stack.callback(server.stop)
         try:
-            gate.start()
+            server.start()
         except PlaceError as error:
             where = str(checked.bundle.directory)
             raise ConfigurationError([Problem(where, None, None, error.what, error.mend or None)]) from None
-        entry = RegistryEntry(place, network=Network(unix_socket=gate.address))
+        entry = RegistryEntry(place, network=Network(unix_socket=server.address))
         configuration = replace(known, rules=rules, registries=RegistryBook((*known.registries.entries, entry)))
         keeps = settings.manifest_format is ManifestFormat.KEEP
         if settings.referrers.is_empty and all_referrers and keeps:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from image_syncer.config import Configuration
-    from image_syncer.layout.gate import Gate
+    from image_syncer.layout.layout_server import LayoutServer
 
 __all__ = ["open_places"]
 
@@ -51,14 +51,14 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
         yield configuration
         return
     # Not before: it brings a server, which takes longer to load than a run in which nothing changed takes in all.
-    from image_syncer.layout.lasting_gate import LastingGate
+    from image_syncer.layout.lasting_layout_server import LastingLayoutServer
     from image_syncer.layout.sockets import socket_directory
     from image_syncer.layout.sole_image import with_sole_images
 
     with ExitStack() as stack:
         directory = stack.enter_context(socket_directory())
-        gates = [
-            LastingGate(
+        servers = [
+            LastingLayoutServer(
                 registry,
                 str(Path(directory) / str(number)),
                 writes=use.is_destination and writes,
@@ -66,18 +66,18 @@ def open_places(configuration: Configuration, *, writes: bool = True) -> Iterato
             )
             for number, (registry, use) in enumerate(uses.items())
         ]
-        for gate in gates:
-            stack.callback(gate.stop)
+        for server in servers:
+            stack.callback(server.stop)
         # What is written is made where it is missing: not before all else can be used.
-        _start(gate for gate in gates if not gate.writes)
-        _start(gate for gate in gates if gate.writes)
-        described = {gate.registry: gate.described for gate in gates}
-        entries = [RegistryEntry(gate.registry, network=Network(unix_socket=gate.address)) for gate in gates]
+        _start(server for server in servers if not server.writes)
+        _start(server for server in servers if server.writes)
+        described = {server.registry: server.described for server in servers}
+        entries = [RegistryEntry(server.registry, network=Network(unix_socket=server.address)) for server in servers]
         yield replace(
             with_sole_images(configuration, described),
             registries=RegistryBook((*configuration.registries.entries, *entries)),
         )
-        _finish(gates)
+        _finish(servers)
 
 
 def _uses_of(configuration: Configuration) -> dict[str, _Use]:
@@ -103,24 +103,24 @@ def _sides_of(configuration: Configuration) -> Iterator[tuple[str, Iterable[str]
         yield catalog.registry, (each.registry for each in catalog.destinations)
 
 
-def _start(gates: Iterable[Gate]) -> None:
+def _start(servers: Iterable[LayoutServer]) -> None:
     """All at a time, since each waits for a process to begin. Raises ConfigurationError with the problems of all."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        _tell(list(threads.map(lambda gate: _problem_of(gate, gate.start), gates)))
+        _tell(list(threads.map(lambda server: _problem_of(server, server.start), servers)))
 
 
-def _finish(gates: Iterable[Gate]) -> None:
+def _finish(servers: Iterable[LayoutServer]) -> None:
     """In this thread, which a signal interrupts: archives take their time. Raises as `_start` does."""
-    _tell([_problem_of(gate, gate.finish) for gate in gates])
+    _tell([_problem_of(server, server.finish) for server in servers])
 
 
-def _problem_of(gate: Gate, act: Callable[[], None]) -> Problem | None:
+def _problem_of(server: LayoutServer, act: Callable[[], None]) -> Problem | None:
     try:
         act()
     except PlaceError as error:
-        return Problem(gate.registry, None, None, error.what, error.mend or None)
+        return Problem(server.registry, None, None, error.what, error.mend or None)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Where the sockets of gates are."""
+"""Where the sockets of servers are."""
 
 from __future__ import annotations
 

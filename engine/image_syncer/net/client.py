@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError, RegistryDownError, SyncError
-from image_syncer.net.gate import Gate
+from image_syncer.net.in_flight_limit import InFlightLimit
 from image_syncer.planning import Patience, Tries
 from image_syncer.planning.mirrors import Mirrors
 from image_syncer.registry import (
@@ -76,7 +76,7 @@ class RegistryClient:
         self._loop = asyncio.get_running_loop()
         self.retries: Counter[str] = Counter()
         """By registry, requests that were sent again after a failure."""
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, InFlightLimit] = {}
         self._published: set[str] = set()
 
     async def send(
@@ -174,9 +174,9 @@ class RegistryClient:
 
     async def exchange(self, request: Request, endpoint: Endpoint, *, origin: Origin) -> Response:
         """One try: a token if one is owed, the answer after redirects. A 401 is met with a new token."""
-        gate = self._gates.get(endpoint.registry) or self._new_gate(endpoint.registry)
-        if not gate.try_enter():
-            await gate.enter()
+        limit = self._gates.get(endpoint.registry) or self._new_gate(endpoint.registry)
+        if not limit.try_enter():
+            await limit.enter()
         try:
             response = await self._perform(request, endpoint, origin)
             followed = 0
@@ -187,14 +187,14 @@ class RegistryClient:
                 response = await self._perform(hop, endpoint, origin)
             return response
         finally:
-            gate.leave()
+            limit.leave()
 
     def holds_back(self, registry: str, now: float) -> bool:
         """Whether requests to `registry` may have to wait for their turn: it is paced, it asked to be left alone, or as
         many are under way as may be.
         """
-        gate = self._gates.get(registry)
-        crowded = self.transport.crowded or (gate is not None and gate.crowded)
+        limit = self._gates.get(registry)
+        crowded = self.transport.crowded or (limit is not None and limit.crowded)
         if crowded or registry in self.throttle.watched or self.throttle.wait_s(registry, now) > 0:
             return True
         return registry in self._published and self.throttle.waits_within(registry)
@@ -263,9 +263,9 @@ class RegistryClient:
         if allowance is not None and self.throttle.turns is not None:
             self.throttle.turns.told(bucket, allowance)
 
-    def _new_gate(self, registry: str) -> Gate:
-        gate = self._gates[registry] = Gate(self._limit_of(registry) or REQUESTS_IN_FLIGHT)
-        return gate
+    def _new_gate(self, registry: str) -> InFlightLimit:
+        limit = self._gates[registry] = InFlightLimit(self._limit_of(registry) or REQUESTS_IN_FLIGHT)
+        return limit
 
 
 MOST_RENEWALS = 3

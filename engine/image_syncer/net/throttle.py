@@ -15,13 +15,13 @@ from image_syncer.units import format_duration
 if TYPE_CHECKING:
     from image_syncer.registry import Allowance
 
-__all__ = ["Throttle", "Turns"]
+__all__ = ["RequestLimiter", "Throttle"]
 
 SHORTEST_PAUSE_S = 1.0
 """What a registry asks for that does not say how long, or for less."""
 
 
-class Turns(Protocol):
+class RequestLimiter(Protocol):
     """Where a process gets its turns from, at registries that are paced (`planning/pacing.py`).
 
     Each has a bucket, which goes by its name; operations with a limit of their own have one more (`Limit.bucket`).
@@ -46,7 +46,7 @@ class Throttle:
     `turns` is where turns come from; without it, no registry is paced.
     """
 
-    def __init__(self, turns: Turns | None = None) -> None:
+    def __init__(self, turns: RequestLimiter | None = None) -> None:
         self.turns = turns
         self.watched: set[str] = set()
         """Registries that cannot be asked without `wait_for_turn`; all others can."""

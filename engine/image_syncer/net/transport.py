@@ -11,8 +11,8 @@ import pycurl
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.net.curl_errors import judge_end, transport_error
-from image_syncer.net.gate import Gate
 from image_syncer.net.handles import HandlePool
+from image_syncer.net.in_flight_limit import InFlightLimit
 from image_syncer.net.request_tally import status_word
 from image_syncer.net.small_handles import MAX_BODY_BYTES, SmallHandles
 from image_syncer.net.whereabouts import Whereabouts
@@ -21,8 +21,8 @@ from image_syncer.registry import GENERIC, Operation, build_ping
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from image_syncer.net.byte_budget import ByteBudgets, Metered
     from image_syncer.net.multi import CurlDriver
-    from image_syncer.net.purses import Metered, Purses
     from image_syncer.net.request_tally import RequestTally
     from image_syncer.registry import Endpoint, Request, Response
 
@@ -59,20 +59,20 @@ class Transport:
         """By registry, how long requests for upload sessions took to be answered: small ones, and each blob has one."""
         self.on_answer: Callable[[Request, Endpoint, Response], None] | None = None
         """Is told each answer that is about a registry of which it is not known what kind it is."""
-        self.purses: Purses | None = None
+        self.budgets: ByteBudgets | None = None
         """Where bytes a second are limited: what a transfer of a blob may move."""
         self.unmetered: set[Callable[[], None]] = set()
         """Begin to meter one transfer each: streamed ones that are under way without."""
         self.tally: RequestTally | None = None
         """Where requests are counted by registry and status too, those that find out its address among them."""
         self._small_handles = SmallHandles(timeouts)
-        self._gate = Gate(driver.connections) if driver.connections else None
+        self._in_flight = InFlightLimit(driver.connections) if driver.connections else None
         self._whereabouts = Whereabouts(driver, self._find)
 
     @property
     def crowded(self) -> bool:
         """Whether requests wait for a connection."""
-        return self._gate is not None and self._gate.crowded
+        return self._in_flight is not None and self._in_flight.crowded
 
     async def perform(
         self,
@@ -83,9 +83,9 @@ class Transport:
         origin: Origin = Origin.LOCAL,
     ) -> Response:
         """Send `request` once; any status is an answer. Raises TransportError, or ProtocolViolation for a huge body."""
-        gate = self._gate
-        if gate is not None and not gate.try_enter():
-            await gate.enter()
+        limit = self._in_flight
+        if limit is not None and not limit.try_enter():
+            await limit.enter()
         try:
             self.requests[request.operation.value] += 1
             handle = self._small_handles.take(request, endpoint, authorization)
@@ -98,8 +98,8 @@ class Transport:
             finally:
                 self._small_handles.give_back(handle)
         finally:
-            if gate is not None:
-                gate.leave()
+            if limit is not None:
+                limit.leave()
         if code == pycurl.E_WRITE_ERROR:
             raise ProtocolViolation(
                 f"{request.line} answered with more than {MAX_BODY_BYTES} bytes",
@@ -153,13 +153,13 @@ class Transport:
 
     def meter(self, easy: pycurl.Curl, registry: str, *, sending: bool, small: bool = False) -> Metered | None:
         """For bytes of a blob that `easy` is about to move from or to `registry`; None where they are not limited."""
-        return None if self.purses is None else self.purses.meter(easy, registry, sending=sending, small=small)
+        return None if self.budgets is None else self.budgets.meter(easy, registry, sending=sending, small=small)
 
-    def begin_metering(self, purses: Purses) -> None:
-        """Bytes a second are limited from now on; what is under way spends from `purses`, too, where they say so. It
+    def begin_metering(self, budgets: ByteBudgets) -> None:
+        """Bytes a second are limited from now on; what is under way spends from `budgets`, too, where they say so. It
         changes callbacks of transfers, and so must not be called from one.
         """
-        self.purses = purses
+        self.budgets = budgets
         under_way, self.unmetered = self.unmetered, set()
         for begin in under_way:
             begin()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metered, streams_for
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
-from image_syncer.planning.holdings import Holdings, HoldingsInMemory, Numbering
 from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
+from image_syncer.planning.known_blobs import KnownBlobs, KnownBlobsInMemory, Numbering
 from image_syncer.planning.pacing import Pacer
 from image_syncer.planning.patience import Patience
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
@@ -32,10 +32,10 @@ __all__ = [
     "Breakers",
     "Decision",
     "Grant",
-    "Holdings",
-    "HoldingsInMemory",
     "ImageTree",
     "Job",
+    "KnownBlobs",
+    "KnownBlobsInMemory",
     "Lease",
     "Machine",
     "Numbering",

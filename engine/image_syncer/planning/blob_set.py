@@ -4,7 +4,7 @@ A blob is needed once for each destination registry and digest, however many ima
 repository that needs it gets it from the source; the others wait, and mount it from there. Where a registry mounts only
 between some repositories, or none, this holds for each group of those.
 
-Only blobs under way are objects here. What has landed goes to the `Holdings`, which make it small.
+Only blobs under way are objects here. What has landed goes to the `KnownBlobs`, which make it small.
 
 Needs of one repository share a target only where source and size are the same, too: what is wrong at one source, or in
 one manifest, must not fail the images of another. Such targets wait for each other, and one that lands serves all.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from image_syncer.planning.holdings import HoldingsInMemory
+from image_syncer.planning.known_blobs import KnownBlobsInMemory
 from image_syncer.planning.work_count import WorkCount
 from image_syncer.registry import Mounts
 from image_syncer.values import Value
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from image_syncer.oci import Digest, Repository
-    from image_syncer.planning.holdings import Holdings
+    from image_syncer.planning.known_blobs import KnownBlobs
     from image_syncer.planning.retry import Tries
 
 __all__ = ["BlobNeed", "BlobSet", "Target"]
@@ -116,9 +116,11 @@ class BlobSet:
     """
 
     def __init__(
-        self, holdings: Holdings | None = None, mounts_at: Callable[[str], Mounts] = lambda _registry: Mounts.ANYWHERE
+        self,
+        known_blobs: KnownBlobs | None = None,
+        mounts_at: Callable[[str], Mounts] = lambda _registry: Mounts.ANYWHERE,
     ) -> None:
-        self._holdings: Holdings = HoldingsInMemory() if holdings is None else holdings
+        self._known_blobs: KnownBlobs = KnownBlobsInMemory() if known_blobs is None else known_blobs
         self._mounts_at = mounts_at
         self._entries: dict[_Place, _Entry] = {}
         self.work = WorkCount()
@@ -132,7 +134,7 @@ class BlobSet:
 
     def has(self, repository: Repository, digest: Digest) -> bool:
         """Whether this run knows that `repository` has the blob."""
-        return self._holdings.has(repository, digest)
+        return self._known_blobs.has(repository, digest)
 
     def join(self, need: BlobNeed) -> Target | None:
         """Take note of a need; the new target to be worked on, or None where an older one serves it or it waits."""
@@ -141,7 +143,7 @@ class BlobSet:
         place = registry, realm, need.digest
         entry = self._entries.get(place)
         if entry is None:
-            home = None if realm == name else self._holdings.home(registry, need.digest, realm)
+            home = None if realm == name else self._known_blobs.home(registry, need.digest, realm)
             entry = self._entries[place] = _Entry(home)
         key = (name, need.source, need.size)
         known = entry.active.get(name)
@@ -166,7 +168,7 @@ class BlobSet:
 
     def landed(self, target: Target) -> tuple[list[Target], list[Target]]:
         """`target` has the blob now: (those of the same repository, which have it with it, those to be mounted)."""
-        self._holdings.add(target.repository, target.digest)
+        self._known_blobs.add(target.repository, target.digest)
         entry = self._entries[_place_of(target)]
         if entry.home is None:
             entry.home = target.repository.name

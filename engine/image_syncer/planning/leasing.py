@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from image_syncer.planning.deliveries import Deliveries
     from image_syncer.planning.job import Decision, Job
     from image_syncer.planning.job_queue import JobQueue
-    from image_syncer.planning.later import Later
     from image_syncer.planning.quarantine import Quarantine
+    from image_syncer.planning.retry_queue import RetryQueue
     from image_syncer.planning.settlement import Settlement
     from image_syncer.planning.slots import Slots, Worker
     from image_syncer.planning.stream_tuner import StreamTuner
@@ -49,7 +49,7 @@ class Leasing:
         deliveries: Deliveries,
         settlement: Settlement,
         quarantine: Quarantine,
-        later: Later,
+        later: RetryQueue,
         *,
         workers: int,
         most_workers: int,

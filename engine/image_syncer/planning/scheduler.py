@@ -20,9 +20,9 @@ from image_syncer.planning.breaker import Breakers
 from image_syncer.planning.deliveries import Deliveries
 from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, TargetResult
 from image_syncer.planning.job_queue import JobQueue
-from image_syncer.planning.later import Later
 from image_syncer.planning.leasing import Leasing
 from image_syncer.planning.quarantine import Quarantine
+from image_syncer.planning.retry_queue import RetryQueue
 from image_syncer.planning.settlement import Settlement
 from image_syncer.planning.slots import Slots
 
@@ -75,7 +75,7 @@ class Scheduler:
         self._sampled_bytes = 0
         self._breakers = breakers or Breakers()
         self._breakers.listen(self._queue.on_breaker)
-        self._later = Later(retry, chance, self._breakers)
+        self._later = RetryQueue(retry, chance, self._breakers)
         self._deliveries = Deliveries()
         parts = (self._blobs, self._queue, self._later, self._deliveries, self._breakers)
         self._settlement = Settlement(*parts, tuner)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from image_syncer.planning.deliveries import Deliveries
     from image_syncer.planning.job import Decision
     from image_syncer.planning.job_queue import JobQueue
-    from image_syncer.planning.later import Later
+    from image_syncer.planning.retry_queue import RetryQueue
     from image_syncer.planning.stream_tuner import StreamTuner
 
 __all__ = ["Settlement"]
@@ -31,7 +31,7 @@ class Settlement:
         self,
         blobs: BlobSet,
         queue: JobQueue,
-        later: Later,
+        later: RetryQueue,
         deliveries: Deliveries,
         breakers: Breakers,
         tuner: StreamTuner | None,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from image_syncer.errors import ConfigurationError
-from image_syncer.patient_writing import write_line
+from image_syncer.nonblocking_write import write_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

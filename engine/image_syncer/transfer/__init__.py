@@ -1,14 +1,13 @@
 """Transfer: how one blob moves. Pure: the ring, the stream of bytes, and the state machine of the pipe.
 
 The byte path is `Stream.receive` (libcurl's write callback) and `Sender.send` (its read callback) over one `Ring`; the
-rare events around them are the `Pipe`'s. A small blob is a `Parcel`: whole in memory before its first byte goes out.
+rare events around them are the `Pipe`'s. A small blob is a `SmallBlob`: whole in memory before its first byte goes out.
 """
 
 from __future__ import annotations
 
 from image_syncer.transfer.faults import too_short
 from image_syncer.transfer.lag import LagWatch
-from image_syncer.transfer.parcel import Parcel, ParcelSender
 from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
@@ -33,6 +32,7 @@ from image_syncer.transfer.pipe import (
 from image_syncer.transfer.resumption import Resumption
 from image_syncer.transfer.ring import Ring
 from image_syncer.transfer.sender import Sender, Signals
+from image_syncer.transfer.small_blob import SmallBlob, SmallBlobSender
 from image_syncer.transfer.stream import PIECE_BYTES, Stream
 
 __all__ = [
@@ -42,8 +42,6 @@ __all__ = [
     "Event",
     "Instruction",
     "LagWatch",
-    "Parcel",
-    "ParcelSender",
     "Pipe",
     "PipeState",
     "Resumption",
@@ -55,6 +53,8 @@ __all__ = [
     "SinkOutcome",
     "SinkPresent",
     "SinkReady",
+    "SmallBlob",
+    "SmallBlobSender",
     "SourceAnswered",
     "SourceFailed",
     "SourceVerified",

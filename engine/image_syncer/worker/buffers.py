@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 
 from image_syncer.errors import SyncError
-from image_syncer.net import Gate
+from image_syncer.net import InFlightLimit
 from image_syncer.units import format_size
 
 __all__ = ["Windows"]
@@ -20,21 +20,21 @@ class Windows:
 
     def __init__(self, window_bytes: int, most: int) -> None:
         self._window_bytes = window_bytes
-        self._gate = Gate(most)
+        self._in_flight = InFlightLimit(most)
         self._free: list[mmap.mmap] = []
         self._lent = 0
 
     async def lend(self) -> mmap.mmap:
         """A window; its content is whatever the last user left. Raises SyncError where there is no memory for any."""
         while True:
-            if not self._gate.try_enter():
-                await self._gate.enter()
+            if not self._in_flight.try_enter():
+                await self._in_flight.enter()
             try:
                 window = self._free.pop() if self._free else mmap.mmap(-1, self._window_bytes)
             except (OSError, MemoryError) as error:
                 if self._lent:
                     continue  # the place is not given back: there is one window less than planned
-                self._gate.leave()
+                self._in_flight.leave()
                 raise SyncError(
                     f"there is no memory for a window of {format_size(self._window_bytes)}: {error}",
                     hint="Give the run more memory, or let it use less: --memory, --window, --workers.",
@@ -47,7 +47,7 @@ class Windows:
         """Take a window back; no view of it may be left."""
         self._lent -= 1
         self._free.append(window)
-        self._gate.leave()
+        self._in_flight.leave()
 
     def close(self) -> None:
         """Free all windows that are not lent."""

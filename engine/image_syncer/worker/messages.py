@@ -104,16 +104,16 @@ def _endpoint(at: EndpointData) -> Endpoint:
 class Setup(Spoken, frozen=True):
     """To a worker, first: how it works. Sizes in bytes, times in seconds.
 
-    `streams` blobs at once go through windows of `window_bytes`; up to `parcels` more, of at most `parcel_bytes`, are
-    held whole. `resume` says when a broken transfer goes on from where it was, within one lease. The bytes of blobs
-    from and to registries that are `metered` (see `image_syncer.planning.metered`) need an allowance (`BytesWanted`).
-    `tallied` says whether requests are counted by registry and status, and timed.
+    `streams` blobs at once go through windows of `window_bytes`; up to `small_blobs` more, of at most
+    `small_blob_bytes`, are held whole. `resume` says when a broken transfer goes on from where it was, within one
+    lease. The bytes of blobs from and to registries that are `metered` (see `image_syncer.planning.metered`) need an
+    allowance (`BytesWanted`). `tallied` says whether requests are counted by registry and status, and timed.
     """
 
     window_bytes: int
     streams: int
-    parcel_bytes: int
-    parcels: int
+    small_blob_bytes: int
+    small_blobs: int
     connect_timeout_s: float
     stall_timeout_s: float
     answer_timeout_s: float

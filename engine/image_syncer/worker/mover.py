@@ -32,12 +32,12 @@ from image_syncer.transfer import (
     Stream,
     StreamRewound,
 )
-from image_syncer.worker.chores import Chores
 from image_syncer.worker.failures import located
 from image_syncer.worker.job_news import JobNews
 from image_syncer.worker.outcomes import Outcomes
 from image_syncer.worker.sending import Sending, StreamFeed
 from image_syncer.worker.sides import Sides
+from image_syncer.worker.task_set import TaskSet
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from image_syncer.oci import Digest
     from image_syncer.planning import TargetResult
     from image_syncer.worker.buffers import Windows
+    from image_syncer.worker.context import WorkerContext
     from image_syncer.worker.messages import LeaseJob
-    from image_syncer.worker.terms import Terms
 
 __all__ = ["Mover"]
 
@@ -66,7 +66,7 @@ class Mover:
         lease: LeaseJob,
         digest: Digest,
         windows: Windows,
-        terms: Terms,
+        terms: WorkerContext,
         news: JobNews | None = None,
     ) -> None:
         self._client = client
@@ -83,7 +83,7 @@ class Mover:
         self._told_verified = False
         self._told_answered = False
         self._ended = asyncio.Event()
-        self._chores = Chores(self._on_crash)
+        self._tasks = TaskSet(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
         self._lag = LagWatch(terms.lag_s) if lease.may_split else None
         self._news = news or JobNews(lease.job_id)
@@ -114,7 +114,7 @@ class Mover:
     async def run(self) -> list[TargetResult]:
         """Move the blob; returns when every target has an outcome and every transfer has ended."""
         for index in range(len(self._uploads)):
-            self._chores.spawn(f"open {index}", self._open(index))
+            self._tasks.spawn(f"open {index}", self._open(index))
         try:
             await self._ended.wait()
         finally:
@@ -128,7 +128,7 @@ class Mover:
         if self._pipe.state is not PipeState.ENDED:
             self._feed(Abandoned(error))
             for index in range(len(self._uploads)):  # an answer may have come that nobody has looked at yet
-                self._chores.stop(f"open {index}")
+                self._tasks.stop(f"open {index}")
 
     def tick(self, now: float) -> None:
         """A second has passed: let slow streams flow, and look for silence. `now` in seconds."""
@@ -155,7 +155,7 @@ class Mover:
 
     def _not_opened(self) -> list[int]:
         """The destinations that have not answered yet, where another waits for them with a session that stands."""
-        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._chores]
+        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._tasks]
         waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
         return opening if waiting else []
 
@@ -165,8 +165,8 @@ class Mover:
             return
         self._outcomes.split_off(targets)
         for index in targets:
-            self._chores.stop(f"open {index}")
-            self._chores.stop(f"sink {index}")
+            self._tasks.stop(f"open {index}")
+            self._tasks.stop(f"sink {index}")
             self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
         self._news.fell_behind(targets)
 
@@ -228,18 +228,18 @@ class Mover:
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            if "source" not in self._chores:  # else it goes on by itself, where the stream is
-                self._chores.spawn("source", self._fetch())
+            if "source" not in self._tasks:  # else it goes on by itself, where the stream is
+                self._tasks.spawn("source", self._fetch())
         elif isinstance(instruction, StopSource):
-            self._chores.stop("source")
+            self._tasks.stop("source")
         elif isinstance(instruction, StartSink):
-            self._chores.spawn(f"sink {instruction.sink}", self._send(instruction.sink))
+            self._tasks.spawn(f"sink {instruction.sink}", self._send(instruction.sink))
         elif isinstance(instruction, StopSink):
-            self._chores.stop(f"sink {instruction.sink}")
+            self._tasks.stop(f"sink {instruction.sink}")
         elif isinstance(instruction, CancelSession) and not self._outcomes.leaves_session(
             instruction.sink, self._stream
         ):
-            self._chores.spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
+            self._tasks.spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
 
     async def _open(self, index: int) -> None:
         try:
@@ -332,7 +332,7 @@ class Mover:
 
     async def _clear(self) -> None:
         """Wait for the cancelled sessions, break off what is left, and give the window back."""
-        await self._chores.clear(wait_for="cancel")
+        await self._tasks.clear(wait_for="cancel")
         if self._stream is not None:
             self._stream.release()
         if self._window is not None:

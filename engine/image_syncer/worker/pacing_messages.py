@@ -8,15 +8,15 @@ from image_syncer.values import Value
 
 __all__ = [
     "AllowanceTold",
-    "BytesGiven",
+    "BytesGranted",
     "BytesWanted",
     "Metering",
     "Paced",
     "PacingMessage",
     "Refused",
+    "RequestsGranted",
+    "RequestsWanted",
     "Spoken",
-    "TurnsGiven",
-    "TurnsWanted",
 ]
 
 
@@ -48,14 +48,14 @@ class Paced(Spoken, frozen=True):
     paced: bool
 
 
-class TurnsWanted(Spoken, frozen=True):
+class RequestsWanted(Spoken, frozen=True):
     """From a worker: so many requests more (or fewer) wait for a turn at `registry`."""
 
     registry: str
     turns: int
 
 
-class TurnsGiven(Spoken, frozen=True):
+class RequestsGranted(Spoken, frozen=True):
     """To a worker: so many of them may go out now."""
 
     registry: str
@@ -69,7 +69,7 @@ class BytesWanted(Spoken, frozen=True):
     sending: bool
 
 
-class BytesGiven(Spoken, frozen=True):
+class BytesGranted(Spoken, frozen=True):
     """To a worker: so many bytes more may move. From a worker: so many of them are not needed any more."""
 
     registry: str
@@ -86,5 +86,5 @@ class Metering(Spoken, frozen=True):
 
 
 PacingMessage: TypeAlias = (
-    Refused | AllowanceTold | Paced | TurnsWanted | TurnsGiven | BytesWanted | BytesGiven | Metering
+    Refused | AllowanceTold | Paced | RequestsWanted | RequestsGranted | BytesWanted | BytesGranted | Metering
 )

@@ -24,8 +24,8 @@ import uvloop
 from image_syncer.errors import SyncError, redact
 from image_syncer.net import (
     ON_TRANSFER_END,
+    ByteBudgets,
     CurlDriver,
-    Purses,
     RegistryClient,
     RequestTally,
     Throttle,
@@ -38,6 +38,7 @@ from image_syncer.transfer import Signals
 from image_syncer.values import replace
 from image_syncer.worker.authorizer import RemoteAuthorizer
 from image_syncer.worker.buffers import Windows
+from image_syncer.worker.context import WorkerContext
 from image_syncer.worker.habits import Habits
 from image_syncer.worker.job_news import JobNews, as_result
 from image_syncer.worker.messages import (
@@ -55,10 +56,9 @@ from image_syncer.worker.messages import (
     Stop,
 )
 from image_syncer.worker.mover import Mover
-from image_syncer.worker.pacing_messages import BytesGiven, BytesWanted, Metering, Paced, TurnsGiven
-from image_syncer.worker.parcel_mover import ParcelMover
-from image_syncer.worker.terms import Terms
-from image_syncer.worker.turns import RemoteTurns
+from image_syncer.worker.pacing_messages import BytesGranted, BytesWanted, Metering, Paced, RequestsGranted
+from image_syncer.worker.remote_request_limiter import RemoteRequestLimiter
+from image_syncer.worker.small_blob_copy import SmallBlobCopy
 from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
@@ -97,21 +97,21 @@ class Worker:
         self._setup = setup
         self._loop = asyncio.get_running_loop()
         timeouts = Timeouts(connect_s=setup.connect_timeout_s, stall_s=setup.stall_timeout_s)
-        self._driver = CurlDriver(kept_connections=4 * setup.streams + 2 * setup.parcels)
+        self._driver = CurlDriver(kept_connections=4 * setup.streams + 2 * setup.small_blobs)
         self._transport = Transport(self._driver, timeouts)
-        self._purses = Purses(
+        self._budgets = ByteBudgets(
             self._driver,
             metered=setup.metered,
             want=lambda registry, sending: self._say(BytesWanted(registry, sending)),
-            give_back=lambda registry, sending, size: self._say(BytesGiven(registry, sending, size)),
+            give_back=lambda registry, sending, size: self._say(BytesGranted(registry, sending, size)),
         )
         if setup.tallied:
             self._transport.tally = RequestTally()
         if setup.metered:
-            self._transport.purses = self._purses
+            self._transport.budgets = self._budgets
         self._authorizer = RemoteAuthorizer(self._say)
         self._throttle = Throttle()
-        self._turns = RemoteTurns(self._throttle, self._say, longest_wait_s=LONGEST_WAIT_S)
+        self._turns = RemoteRequestLimiter(self._throttle, self._say, longest_wait_s=LONGEST_WAIT_S)
         # A job is tried once here: how often, and when again, is the scheduler's to say.
         self._client = RegistryClient(
             self._transport,
@@ -123,9 +123,9 @@ class Worker:
             patience_s=PATIENCE_S,
         )
         self._windows = Windows(setup.window_bytes, setup.streams)
-        self._parcels = Windows(setup.parcel_bytes, max(1, setup.parcels))
+        self._small_blobs = Windows(setup.small_blob_bytes, max(1, setup.small_blobs))
         self._habits = Habits(lambda registry, fact, value: self._say(Learnt(registry, fact, value)))
-        self._terms = Terms(
+        self._terms = WorkerContext(
             signals=_SIGNALS,
             stall_s=setup.stall_timeout_s,
             answer_s=setup.answer_timeout_s,
@@ -140,14 +140,14 @@ class Worker:
             AbandonJob: self._on_abandon,
             AuthorizationGiven: self._authorizer.on_given,
             LeaveAlone: self._turns.on_leave_alone,
-            TurnsGiven: self._turns.on_given,
+            RequestsGranted: self._turns.on_given,
             Paced: self._turns.on_paced,
-            BytesGiven: self._on_bytes,
+            BytesGranted: self._on_bytes,
             Metering: self._on_metering,
             Learnt: self._on_learnt,
         }
         """What is done with each message."""
-        self._movers: dict[int, Mover | ParcelMover] = {}
+        self._movers: dict[int, Mover | SmallBlobCopy] = {}
         self._ends: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed = asyncio.Event()
@@ -187,12 +187,12 @@ class Worker:
         if (mover := self._movers.get(message.job_id)) is not None:
             mover.abandon(SyncError.from_data(message.error))
 
-    def _on_bytes(self, message: BytesGiven) -> None:
-        self._purses.put(message.registry, message.size, sending=message.sending)
+    def _on_bytes(self, message: BytesGranted) -> None:
+        self._budgets.put(message.registry, message.size, sending=message.sending)
 
     def _on_metering(self, message: Metering) -> None:
-        self._purses.metered |= {message.registry}
-        self._transport.begin_metering(self._purses)
+        self._budgets.metered |= {message.registry}
+        self._transport.begin_metering(self._budgets)
 
     def _on_learnt(self, message: Learnt) -> None:
         self._habits.told(message.registry, message.fact, message.value)
@@ -220,10 +220,10 @@ class Worker:
             )
         )
 
-    def _make_mover(self, lease: LeaseJob) -> Mover | ParcelMover:
+    def _make_mover(self, lease: LeaseJob) -> Mover | SmallBlobCopy:
         setup, digest, news = self._setup, Digest(lease.digest), JobNews(lease.job_id, self._say)
-        if setup.parcels and 0 <= lease.size <= setup.parcel_bytes:
-            return ParcelMover(self._client, lease, digest, self._parcels, self._terms, news)
+        if setup.small_blobs and 0 <= lease.size <= setup.small_blob_bytes:
+            return SmallBlobCopy(self._client, lease, digest, self._small_blobs, self._terms, news)
         return Mover(self._client, lease, digest, self._windows, self._terms, news)
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
@@ -255,7 +255,7 @@ class Worker:
             due = self._loop.time() + BEAT_S
             await asyncio.sleep(BEAT_S)
             now = self._loop.time()
-            self._purses.tidy()
+            self._budgets.tidy()
             self._say_progress(late=now > due + LATE_S)
             if now - ticked >= TICK_S:
                 ticked = now

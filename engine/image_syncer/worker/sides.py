@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
-    from image_syncer.transfer import Parcel, Stream
+    from image_syncer.transfer import SmallBlob, Stream
+    from image_syncer.worker.context import WorkerContext
     from image_syncer.worker.messages import LeaseJob
-    from image_syncer.worker.terms import Terms
 
 __all__ = ["Sides"]
 
@@ -34,9 +34,9 @@ class Sides:
         client: RegistryClient,
         lease: LeaseJob,
         digest: Digest,
-        terms: Terms,
+        terms: WorkerContext,
         *,
-        begin: Callable[[int], Stream | Parcel],
+        begin: Callable[[int], Stream | SmallBlob],
         on_broken: Callable[[SyncError], None],
         small: bool = False,
     ) -> None:
@@ -63,7 +63,7 @@ class Sides:
         if silent is not None:
             self.download.break_off(silence(silent, self._lease, Origin.SOURCE))
 
-    def look_at_destinations(self, stream: Stream | Parcel, now: float) -> None:
+    def look_at_destinations(self, stream: Stream | SmallBlob, now: float) -> None:
         """The same of the uploads, whose bytes come from `stream`."""
         for index, upload in enumerate(self.uploads):
             if upload.easy is None:
@@ -75,7 +75,7 @@ class Sides:
     def _on_asked(self) -> None:
         self.watch.source_asked(self.download.progress, self._now())
 
-    def _on_begin(self, length: int | None) -> Stream | Parcel:
+    def _on_begin(self, length: int | None) -> Stream | SmallBlob:
         size = self._lease.size if self._lease.size >= 0 else length
         if size is None:
             raise SyncError(

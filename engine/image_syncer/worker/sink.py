@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from image_syncer.net import RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Endpoint, Request, Response
-    from image_syncer.transfer import ParcelSender, Sender
+    from image_syncer.transfer import Sender, SmallBlobSender
+    from image_syncer.worker.context import WorkerContext
     from image_syncer.worker.messages import TargetPlace
-    from image_syncer.worker.terms import Terms
 
 __all__ = ["Upload"]
 
@@ -60,7 +60,7 @@ class Upload:
     `kept` is how many bytes the session had that another worker, or another run, had left open; 0 for a new one.
     """
 
-    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest, terms: Terms) -> None:
+    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest, terms: WorkerContext) -> None:
         self._client = client
         self._place = place
         self._digest = digest
@@ -200,7 +200,7 @@ class Upload:
             return False  # Alibaba Cloud's registry says so to some who may push
         return response.status == _OK
 
-    async def put(self, sender: Sender | ParcelSender, size: int) -> None:
+    async def put(self, sender: Sender | SmallBlobSender, size: int) -> None:
         """Send what is left of the `size` bytes; returns when the registry has committed the blob."""
         assert self._session is not None
         place, offset = self._place, sender.sent
@@ -209,7 +209,7 @@ class Upload:
         parse_put_upload(response, self._digest)
         self._habits.brought(place.endpoint, place.repository.name, self._digest)
 
-    async def patch(self, sender: Sender | ParcelSender, end: int, *, alone: bool) -> None:
+    async def patch(self, sender: Sender | SmallBlobSender, end: int, *, alone: bool) -> None:
         """Send a piece, which ends at byte `end`; with `alone` over a connection of its own."""
         assert self._session is not None
         place = self._place
@@ -236,7 +236,7 @@ class Upload:
     async def _send(
         self,
         request: Request,
-        sender: Sender | ParcelSender,
+        sender: Sender | SmallBlobSender,
         end: int,
         wanted: tuple[int, ...],
         *,

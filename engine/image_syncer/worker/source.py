@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from image_syncer.net import Metered, RegistryClient
     from image_syncer.oci import Digest
     from image_syncer.registry import Endpoint, Request
-    from image_syncer.transfer import Parcel, Resumption, Stream
+    from image_syncer.transfer import Resumption, SmallBlob, Stream
     from image_syncer.worker.messages import Place
 
 __all__ = ["Download", "length_differs"]
@@ -64,7 +64,7 @@ class Download:
         digest: Digest,
         *,
         on_asked: Callable[[], None],
-        begin: Callable[[int | None], Stream | Parcel],
+        begin: Callable[[int | None], Stream | SmallBlob],
         resumption: Resumption,
         on_broken: Callable[[SyncError], None] = lambda _error: None,
         small: bool = False,
@@ -77,7 +77,7 @@ class Download:
         self._resumption = resumption
         self._on_broken = on_broken
         self._small = small
-        self._stream: Stream | Parcel | None = None
+        self._stream: Stream | SmallBlob | None = None
         self._knows_ranges = True
         self._again = False
         self._why_broken_off: SyncError | None = None

@@ -9,7 +9,7 @@ import pycurl
 from image_syncer.errors import Origin, ProtocolViolation, SyncError
 from image_syncer.net import AnswerHead, judge_end, set_request, set_upload, transport_error
 from image_syncer.registry import Response
-from image_syncer.transfer import ParcelSender
+from image_syncer.transfer import SmallBlobSender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ class UploadRequest:
     """Sends `request`, whose body is the part of a blob from where `sender` is to byte `end`."""
 
     def __init__(
-        self, transport: Transport, request: Request, endpoint: Endpoint, sender: Sender | ParcelSender, end: int
+        self, transport: Transport, request: Request, endpoint: Endpoint, sender: Sender | SmallBlobSender, end: int
     ) -> None:
         self._transport = transport
         self._request = request
@@ -69,7 +69,7 @@ class UploadRequest:
         # libcurl goes on sending after an early answer that is no error
         head = AnswerHead(lambda: self._sent_at_answer.append(sender.sent))
         easy = self._easy = transport.handles.take()
-        small = isinstance(sender, ParcelSender)
+        small = isinstance(sender, SmallBlobSender)
 
         def metered_send() -> Callable[[int], memoryview | bytes | int]:
             self._metered = transport.meter(easy, self._endpoint.registry, sending=True, small=small)

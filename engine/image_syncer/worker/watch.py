@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_syncer.transfer import Parcel, Stream
+    from image_syncer.transfer import SmallBlob, Stream
 
 __all__ = ["SilenceWatch"]
 
@@ -52,7 +52,7 @@ class SilenceWatch:
         """A request to destination `index` is about to begin."""
         self._sinks[index] = None
 
-    def sink(self, stream: Stream | Parcel, index: int, now: float, *, waits: bool = False) -> float | None:
+    def sink(self, stream: Stream | SmallBlob, index: int, now: float, *, waits: bool = False) -> float | None:
         """How long destination `index` has taken next to nothing, where that is too long; an upload that waits for us
         does not count, for bytes or because it `waits` for leave to send them.
         """

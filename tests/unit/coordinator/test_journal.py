@@ -17,14 +17,14 @@ import pytest
 from image_syncer.coordinator.image_memory import ImageMemory
 from image_syncer.coordinator.journal import ASIDE, Journal
 from image_syncer.coordinator.journal_file import JournalFile
-from image_syncer.coordinator.journal_holdings import JournaledHoldings
+from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
 from image_syncer.coordinator.journal_lock import JournalLock
 from image_syncer.coordinator.journal_opening import open_journal
 from image_syncer.coordinator.journal_records import Change, DoneImage, JournalReadError, join_key
 from image_syncer.coordinator.journal_status import load_status
 from image_syncer.errors import JournalError
 from image_syncer.oci import Digest, PlatformFilter, Repository, digest_of, parse_reference
-from image_syncer.planning import HoldingsInMemory
+from image_syncer.planning import KnownBlobsInMemory
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
 
 SOURCE = parse_reference("source.example/team/app:v1")
@@ -121,15 +121,15 @@ def test_blobs_that_are_forgotten_are_not_known_from_that_moment_on(path: str) -
         journal.note_blob(HOME, digest(1))
         journal.note_blob(OTHER, digest(1))
     with opened(path) as journal:
-        holdings = JournaledHoldings(HoldingsInMemory(), journal)
-        assert holdings.has(HOME, digest(1))
-        assert holdings.knows("target.example", digest(1))
-        holdings.forget(HOME, digest(1))
-        assert not holdings.has(HOME, digest(1))
-        assert holdings.home("target.example", digest(1)) == OTHER.name
-        holdings.forget(OTHER, digest(1))
-        assert holdings.home("target.example", digest(1)) is None
-        holdings.add(HOME, digest(1))
+        known_blobs = JournaledKnownBlobs(KnownBlobsInMemory(), journal)
+        assert known_blobs.has(HOME, digest(1))
+        assert known_blobs.knows("target.example", digest(1))
+        known_blobs.forget(HOME, digest(1))
+        assert not known_blobs.has(HOME, digest(1))
+        assert known_blobs.home("target.example", digest(1)) == OTHER.name
+        known_blobs.forget(OTHER, digest(1))
+        assert known_blobs.home("target.example", digest(1)) is None
+        known_blobs.add(HOME, digest(1))
     with opened(path) as journal:
         assert (journal.has_blob(HOME, digest(1)), journal.has_blob(OTHER, digest(1))) == (True, False)
 

@@ -11,7 +11,7 @@ from image_syncer.coordinator.pacing import Pacing
 from image_syncer.net import Throttle
 from image_syncer.planning import RetryPolicy, Scheduler
 from image_syncer.worker.messages import Beat, LeaveAlone
-from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, TurnsGiven, TurnsWanted
+from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, RequestsGranted, RequestsWanted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ class Pool:
 
     def send(self, worker: int, message: Message) -> None:
         self.said.append((worker, message))
-        if isinstance(message, TurnsGiven):
+        if isinstance(message, RequestsGranted):
             self.given.set()
 
     def broadcast(self, message: Message, *, but: int | None = None) -> None:
@@ -92,11 +92,13 @@ def test_a_worker_gets_the_turns_that_it_wants_and_none_after_it_is_gone() -> No
     async def scenario() -> None:
         lab = Lab()
         lab.hear(1, Refused(HERE, 0.05))
-        lab.hear(1, TurnsWanted(HERE, 1000))
+        lab.hear(1, RequestsWanted(HERE, 1000))
         lab.pacing.forget(1)
-        lab.hear(2, TurnsWanted(HERE, 1))
+        lab.hear(2, RequestsWanted(HERE, 1))
         await lab.pool.given.wait()
-        assert [said for said in lab.pool.said if isinstance(said[1], TurnsGiven)] == [(2, TurnsGiven(HERE, 1))]
+        assert [said for said in lab.pool.said if isinstance(said[1], RequestsGranted)] == [
+            (2, RequestsGranted(HERE, 1))
+        ]
         assert lab.pacing.slowed() is None
 
     run(scenario)

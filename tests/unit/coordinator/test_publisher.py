@@ -11,7 +11,7 @@ from image_syncer.coordinator.publisher import Publisher
 from image_syncer.embedded import ContentBuilder
 from image_syncer.errors import IntegrityError, RefusedError
 from image_syncer.oci import Reference, Repository, parse_manifest
-from image_syncer.planning import HoldingsInMemory, ImageTree
+from image_syncer.planning import ImageTree, KnownBlobsInMemory
 from image_syncer.registry import Endpoint, Headers, Response
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def tree_of(made: MadeManifest) -> ImageTree:
 
 
 def publisher_of(client: Client) -> Publisher:
-    return Publisher(client, client, HoldingsInMemory())  # type: ignore[arg-type]
+    return Publisher(client, client, KnownBlobsInMemory())  # type: ignore[arg-type]
 
 
 def test_children_come_before_what_names_them_and_the_tag_is_last() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.config import Destination, Rule, Settings, TagSelection
-from image_syncer.coordinator.hold import Hold
 from image_syncer.coordinator.ledger import Ledger
+from image_syncer.coordinator.pause import Pause
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
 from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.oci import Repository
@@ -57,7 +57,7 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
             ending=ending,
             dog=DOG,
             health=health,  # type: ignore[arg-type]
-            hold=Hold(),
+            hold=Pause(),
         )
         with pytest.raises(ZeroDivisionError):
             await runner.run()

@@ -17,7 +17,7 @@ SESSION = "https://registry.example/session"
 
 
 def fill(memory: RunMemory) -> None:
-    memory.holdings.add(HERE, BLOB)
+    memory.known_blobs.add(HERE, BLOB)
     memory.sessions.note(HERE, BLOB, SESSION)
     memory.quirks.learn("registry.example", "takes pieces", False)
 
@@ -26,7 +26,7 @@ def test_without_a_journal_a_run_begins_with_nothing() -> None:
     fill(RunMemory(Settings()))
     memory = RunMemory(Settings())
     assert memory.journal is None
-    assert not memory.holdings.has(HERE, BLOB)
+    assert not memory.known_blobs.has(HERE, BLOB)
     assert (memory.sessions.left(), memory.quirks.all()) == ([], [])
 
 
@@ -39,7 +39,7 @@ def test_with_a_journal_the_next_run_knows_what_this_one_did(tmp_path: Path) -> 
     memory.journal.close()
     again = RunMemory(settings)
     assert again.journal is not None
-    assert again.holdings.has(HERE, BLOB)
+    assert again.known_blobs.has(HERE, BLOB)
     assert again.sessions.known(HERE, BLOB) == SESSION
     assert again.quirks.all() == [("registry.example", "takes pieces", False)]
     again.journal.close()

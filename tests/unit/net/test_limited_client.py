@@ -10,7 +10,7 @@ import pytest
 
 from image_syncer.credentials import Found
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError
-from image_syncer.net import OneCredential, RegistryClient, Throttle, TokenBroker, TurnDesk
+from image_syncer.net import LocalRequestLimiter, OneCredential, RegistryClient, Throttle, TokenBroker
 from image_syncer.oci import Repository
 from image_syncer.planning import RetryPolicy
 from image_syncer.registry import (
@@ -55,7 +55,7 @@ class Lab:
         self.registry = Registry(answers)
         self.throttle = Throttle()
         self.paused: list[float] = []
-        TurnDesk(
+        LocalRequestLimiter(
             self.throttle,
             longest_wait_s=longest_wait_s,
             on_given=lambda _worker, _registry, _turns: None,

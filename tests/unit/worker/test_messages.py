@@ -34,13 +34,13 @@ from image_syncer.worker.messages import (
 )
 from image_syncer.worker.pacing_messages import (
     AllowanceTold,
-    BytesGiven,
+    BytesGranted,
     BytesWanted,
     Metering,
     Paced,
     Refused,
-    TurnsGiven,
-    TurnsWanted,
+    RequestsGranted,
+    RequestsWanted,
 )
 from image_syncer.worker.wire import MAX_FRAME_BYTES, decode, encode, read_message
 
@@ -57,8 +57,8 @@ MESSAGES: list[Message] = [
     Setup(
         window_bytes=2**20,
         streams=16,
-        parcel_bytes=2**20,
-        parcels=64,
+        small_blob_bytes=2**20,
+        small_blobs=64,
         connect_timeout_s=15.0,
         stall_timeout_s=60.0,
         answer_timeout_s=300.5,
@@ -116,10 +116,10 @@ MESSAGES: list[Message] = [
     AllowanceTold("r.example:5000", 100.0, 21600.0, 76, None),
     Paced("r.example:5000", paced=True),
     Metering(""),
-    TurnsWanted("r.example:5000", -2),
-    TurnsGiven("r.example:5000", 3),
+    RequestsWanted("r.example:5000", -2),
+    RequestsGranted("r.example:5000", 3),
     BytesWanted("r.example:5000", sending=True),
-    BytesGiven("r.example:5000", sending=False, size=4096),
+    BytesGranted("r.example:5000", sending=False, size=4096),
 ]
 
 

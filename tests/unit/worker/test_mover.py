@@ -12,10 +12,10 @@ from image_syncer.errors import SyncError
 from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import Endpoint
 from image_syncer.transfer import Signals
+from image_syncer.worker.context import WorkerContext
 from image_syncer.worker.messages import LeaseJob, Place, TargetPlace
 from image_syncer.worker.mover import Mover
 from image_syncer.worker.sink import Upload
-from image_syncer.worker.terms import Terms
 
 DIGEST = digest_of(b"blob")
 ENDPOINT = Endpoint("r.example", "http://r.example")
@@ -23,7 +23,7 @@ APP = Repository("r.example", "app")
 TARGET = TargetPlace(Place.of(ENDPOINT, APP), APP.name)
 LEASE = LeaseJob(1, DIGEST, 4, Place.of(ENDPOINT, APP), (TARGET, TARGET))
 SIGNALS = Signals(pause_receive=-2, pause_send=-3, abort_send=-4)
-TERMS = Terms(SIGNALS, stall_s=60.0, answer_s=60.0, chance=lambda: 0.0, clock=lambda: 0.0)
+TERMS = WorkerContext(SIGNALS, stall_s=60.0, answer_s=60.0, chance=lambda: 0.0, clock=lambda: 0.0)
 
 
 @pytest.mark.parametrize("answer", [True, False, SyncError("no")], ids=["present", "session", "refused"])

@@ -1,0 +1,202 @@
+"""The short way of a small blob: downloaded whole, verified, then sent. Three requests, and nothing between them waits.
+
+Where a blob will probably have to be sent, its download starts together with the request for the upload session; where
+it may be there already (`FreshRepositories` knows), the destination is asked first, so that no byte moves in vain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from image_syncer.errors import Origin, SyncError
+from image_syncer.planning import Arrival, TargetResult
+from image_syncer.transfer import SmallBlob
+from image_syncer.worker.failures import located
+from image_syncer.worker.job_news import JobNews
+from image_syncer.worker.sides import Sides
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    from image_syncer.net import RegistryClient
+    from image_syncer.oci import Digest
+    from image_syncer.worker.buffers import Windows
+    from image_syncer.worker.context import WorkerContext
+    from image_syncer.worker.messages import LeaseJob
+
+__all__ = ["SmallBlobCopy"]
+
+
+class SmallBlobCopy:
+    """One small blob on its way; `run` returns a result for each target of the lease. The size must be known.
+
+    `news` is told what happens meanwhile (None: nobody wants to know).
+    """
+
+    waits = (0.0, 0.0, 0)
+    """Neither side waits for the other, see `Mover.waits`."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        lease: LeaseJob,
+        digest: Digest,
+        windows: Windows,
+        terms: WorkerContext,
+        news: JobNews | None = None,
+    ) -> None:
+        self._client = client
+        self._lease = lease
+        self._digest = digest
+        self._windows = windows
+        self._window: mmap | None = None
+        self._terms = terms
+        self._fresh = terms.fresh
+        self._loop = asyncio.get_running_loop()
+        self._news = news or JobNews(lease.job_id)
+        self._sides = Sides(
+            client,
+            lease,
+            digest,
+            terms,
+            begin=self._make_small_blob,
+            on_broken=lambda error: self._news.side_broke(None, error),
+            small=True,
+        )
+        self._uploads, self._download = self._sides.uploads, self._sides.download
+        self._small_blob: SmallBlob | None = None
+        self._results: list[TargetResult | None] = [None] * len(lease.targets)
+        self._source_fault: SyncError | None = None
+        self._abandoned: SyncError | None = None
+        self._fetching: asyncio.Task[None] | None = None
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come from the source."""
+        return self._small_blob.received if self._small_blob is not None else 0
+
+    @property
+    def sent(self) -> list[int]:
+        """Where each destination is in the blob."""
+        return [sender.sent for sender in self._small_blob.senders] if self._small_blob is not None else []
+
+    async def run(self) -> list[TargetResult]:
+        """Move the blob; returns when every target has an outcome and every transfer has ended."""
+        targets = self._lease.targets
+        if self._fresh.expect(targets):
+            self._fetching = self._loop.create_task(self._fetch())
+        try:
+            if len(targets) == 1:
+                await self._bring(0)
+            else:
+                await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
+        finally:
+            if self._fetching is not None:
+                self._fetching.cancel()  # nobody wants it after all, or any more
+                await asyncio.gather(self._fetching, return_exceptions=True)
+            if self._small_blob is not None:
+                self._small_blob.release()
+            if self._window is not None:
+                self._windows.give_back(self._window)
+        results = [result for result in self._results if result is not None]
+        for target, result in zip(targets, results, strict=True):
+            self._fresh.learn(target, result.arrival)
+        return results
+
+    def abandon(self, error: SyncError) -> None:
+        """Nobody wants the blob any more."""
+        self._abandoned = error
+        self._download.break_off(error)
+        for upload in self._uploads:
+            upload.break_off(error)
+
+    def tick(self, now: float) -> None:
+        """A second has passed: look for silence. `now` in seconds."""
+        if self._small_blob is not None and self._small_blob.verified:
+            self._download.break_off(SyncError("whatever comes after the last byte does not matter"))
+        elif self._download.easy is not None:
+            self._sides.look_at_source(now, waits=self._download.held_back)
+        if self._small_blob is not None:
+            self._sides.look_at_destinations(self._small_blob, now)
+
+    def _make_small_blob(self, size: int) -> SmallBlob:
+        self._small_blob = SmallBlob(
+            self._digest,
+            size,
+            memoryview(self._window or b""),
+            senders=len(self._uploads),
+            signals=self._terms.signals,
+        )
+        return self._small_blob
+
+    async def _bring(self, index: int) -> None:
+        """To one destination, which waits for no other: a session, the blob, which is fetched once, and the upload."""
+        await self._open(index)
+        if self._results[index] is None:
+            if self._fetching is None and len(self._results) == 1:
+                await self._fetch()
+            else:
+                self._fetching = self._fetching or self._loop.create_task(self._fetch())
+                await asyncio.shield(self._fetching)
+            await self._finish(index)
+        result = self._results[index]
+        if result is not None and None in self._results:
+            self._news.target_ended(index, result)
+
+    async def _open(self, index: int) -> None:
+        try:
+            present = await self._uploads[index].open_whole()
+        except SyncError as error:
+            self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
+        else:
+            if present:
+                self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
+
+    async def _fetch(self) -> None:
+        """Download the blob; what is wrong with the source is left in `_source_fault`."""
+        error: SyncError | None = None
+        try:
+            if self._lease.size == 0:
+                error = self._make_small_blob(0).fault
+            elif self._abandoned is None:
+                self._window = await self._windows.lend()
+                await self._download.run()
+        except SyncError as found:
+            error = found
+        if error is not None:
+            self._source_fault = located(error, self._lease, Origin.SOURCE)
+
+    async def _finish(self, index: int) -> None:
+        """Send the blob to a destination that opened a session for it, or tell it that nothing will come."""
+        error = self._abandoned or self._source_fault
+        if error is None:
+            error = await self._send(index)
+        if error is not None:
+            self._fail(index, error.copy())
+            await self._uploads[index].cancel()
+
+    async def _send(self, index: int) -> SyncError | None:
+        upload, small_blob = self._uploads[index], self._small_blob
+        assert small_blob is not None
+        sender = small_blob.senders[index]
+        try:
+            try:
+                await upload.put(sender, small_blob.size)
+            except SyncError:
+                if not upload.renewed:
+                    raise
+                # The token ran out while the blob was fetched. Its bytes are here, and a session is never used twice.
+                await upload.cancel()
+                sender.rewind()
+                if await upload.open_new():
+                    self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
+                    return None
+                await upload.put(sender, small_blob.size)
+        except SyncError as error:
+            return located(self._abandoned or error, self._lease, Origin.DESTINATION, index)
+        self._results[index] = TargetResult(Arrival.MOVED, small_blob.size)
+        return None
+
+    def _fail(self, index: int, error: SyncError) -> None:
+        self._results[index] = TargetResult(None, 0, error)
