@@ -46,8 +46,10 @@ def copy(
     """
     from image_syncer import rule_from_arguments
     from image_syncer_cli.doctor_hint import way_words
-    from image_syncer_cli.run import run_images
+    from image_syncer_cli.run import prepare_workers, run_images
 
+    given = RunOptions.from_click(options)
+    prepare_workers(given)
     rule = rule_from_arguments(source, destination, all_tags=all_tags, platforms=platforms, directory=os.getcwd())  # noqa: PTH109
     configuration = replace(read_registries(auth, insecure_hosts), rules=(rule,))
-    return run_images(configuration, RunOptions.from_click(options), way_words(auth, None, insecure_hosts))
+    return run_images(configuration, given, way_words(auth, None, insecure_hosts))

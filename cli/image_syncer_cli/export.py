@@ -65,10 +65,11 @@ def export(
         raise click.BadParameter("a part has at least 1 MiB.", param_hint="--part-size")
     import image_syncer
     from image_syncer_cli.doctor_hint import way_words
-    from image_syncer_cli.run import run_images
+    from image_syncer_cli.run import prepare_workers, run_images
 
-    configuration = image_syncer.load_configuration(config=config, auth=auth, images=images, environ=os.environ)
     given = RunOptions.from_click(options)
+    prepare_workers(given)
+    configuration = image_syncer.load_configuration(config=config, auth=auth, images=images, environ=os.environ)
     done: list[Export] = []
 
     def engine(configuration: Configuration, settings: Any, **calls: Any) -> Report:

@@ -55,7 +55,7 @@ def import_bundle(
     import image_syncer
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.registry_options import read_registries
-    from image_syncer_cli.run import run_images
+    from image_syncer_cli.run import prepare_workers, run_images
 
     given = RunOptions.from_click(options)
     place = None
@@ -64,6 +64,7 @@ def import_bundle(
             place = image_syncer.parse_target(target)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--to") from None
+        prepare_workers(given)
     known = read_registries(auth, insecure_hosts)
     tell = (
         (lambda _done, _total: None)

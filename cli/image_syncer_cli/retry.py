@@ -41,11 +41,12 @@ def retry(
     from image_syncer import find_unfinished, load_report
     from image_syncer_cli.doctor_hint import way_words
     from image_syncer_cli.output import say
-    from image_syncer_cli.run import run_images
+    from image_syncer_cli.run import prepare_workers, run_images
 
+    given = replace(RunOptions.from_click(options), report=new_report)
+    prepare_workers(given)
     registries = read_registries(auth, insecure_hosts, config)
     unfinished = find_unfinished(load_report(old))
-    given = replace(RunOptions.from_click(options), report=new_report)
     choice = with_choices(given, unfinished)
     configuration = replace(registries, rules=unfinished.rules, catalogs=unfinished.catalogs)
     unfinished.check_policies(configuration)

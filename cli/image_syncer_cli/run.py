@@ -36,6 +36,7 @@ __all__ = [
     "begin_logs",
     "begin_telling",
     "choose_display",
+    "prepare_workers",
     "run_images",
     "run_with_display",
     "say_end",
@@ -45,6 +46,17 @@ COLLECT_AFTER_OBJECTS = 20_000
 """More objects made than freed before Python looks for cycles among the young ones; it would do so after 700, and spend
 a tenth of the processor time of a run in which nothing changed, to find next to nothing.
 """
+
+
+def prepare_workers(options: RunOptions) -> None:
+    """Have the workers of the run forked from here: after the modules are imported that they share, and before a
+    password is read.
+    """
+    if not options.dry_run:
+        import image_syncer
+
+        _ = image_syncer.sync
+        image_syncer.prepare_workers()
 
 
 def run_images(

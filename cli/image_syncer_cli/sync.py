@@ -110,8 +110,10 @@ def sync(
         raise click.UsageError("--dry-run deletes nothing: leave out --yes.")
     from image_syncer import load_configuration
     from image_syncer_cli.doctor_hint import way_words
-    from image_syncer_cli.run import run_images
+    from image_syncer_cli.run import prepare_workers, run_images
 
+    if cluster is None:
+        prepare_workers(given)
     if plan is None:
         configuration = load_configuration(config=config, auth=auth, images=images, environ=os.environ)
     else:

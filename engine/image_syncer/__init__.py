@@ -20,6 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from image_syncer.api import plan, prune, sync, verify
+    from image_syncer.api.sync_async import plan_async, prune_async, sync_async, verify_async
     from image_syncer.bench import (
         BenchFile,
         Foresight,
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.login_check import check_login
     from image_syncer.coordinator.policy_command import PolicyError
     from image_syncer.coordinator.prune_plan import load_prune_plan
+    from image_syncer.coordinator.worker_processes import prepare_workers
     from image_syncer.credentials import CredentialError
     from image_syncer.credentials.login import (
         ErasedLogin,
@@ -91,8 +94,6 @@ if TYPE_CHECKING:
         store_login,
     )
     from image_syncer.doctor import Check, CheckState, Examination, examine
-    from image_syncer.doors import plan, prune, sync, verify
-    from image_syncer.doors.sync_async import plan_async, prune_async, sync_async, verify_async
     from image_syncer.errors import (
         AuthenticationError,
         ConfigurationError,
@@ -380,6 +381,7 @@ __all__ = [
     "plan",
     "plan_async",
     "planned_work",
+    "prepare_workers",
     "prune",
     "prune_async",
     "read_snapshot",
@@ -417,7 +419,7 @@ _ROOMS = {
         "Warned",
     ),
     "coordinator.async_run": ("AsyncRun",),
-    "doors.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
+    "api.sync_async": ("plan_async", "prune_async", "sync_async", "verify_async"),
     "cluster": ("ClusterAddress", "check_cluster_run", "parse_cluster_address", "sync_on_cluster"),
     "config": (
         "Configuration",
@@ -473,7 +475,7 @@ _ROOMS = {
     ),
     "config.making": ("make_configuration",),
     "config.schema": ("describe_key", "schema_path", "schema_text"),
-    "doors": ("plan", "prune", "sync", "verify"),
+    "api": ("plan", "prune", "sync", "verify"),
     "coordinator.control": ("RunControl",),
     "coordinator.control_client": ("ControlClient", "read_snapshot"),
     "coordinator.control_paths": ("control_socket_of", "control_sockets", "default_control_socket"),
@@ -482,6 +484,7 @@ _ROOMS = {
     "coordinator.login_check": ("check_login",),
     "coordinator.policy_command": ("PolicyError",),
     "coordinator.prune_plan": ("load_prune_plan",),
+    "coordinator.worker_processes": ("prepare_workers",),
     "credentials": ("CredentialError",),
     "credentials.login": (
         "ErasedLogin",

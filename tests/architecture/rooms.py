@@ -42,7 +42,7 @@ ROOMS = (
     "coordinator",
     "embedded",
     "layout",
-    "doors",
+    "api",
     "bench",
     "doctor",
     "watch",

@@ -30,7 +30,7 @@ SILENCE_S = 4.0
 AFTER_THE_ANSWER = """
 import os, signal, sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
-    from image_syncer.worker.sink import Upload
+    from image_syncer.worker.upload import Upload
     before = Upload.put
     async def put(self, *args, **more):
         await before(self, *args, **more)

@@ -74,6 +74,117 @@ def test_no_signal_handler_of_the_coordinator_is_left(slow_pair: Pair) -> None:
         assert run.wait() == 0, run.err
 
 
+SECRET = "correct-horse-battery-staple"
+
+
+def has_in_memory(process: Process, text: bytes) -> bool:
+    """Whether `text` is in what the process can write to (proc(5): maps, mem)."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+    with Path(f"/proc/{process.pid}/mem").open("rb", buffering=0) as memory:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            first, last = (int(bound, 16) for bound in span.split("-"))
+            memory.seek(first)
+            if text in memory.read(last - first):
+                return True
+    return False
+
+
+def test_no_worker_and_no_zygote_has_a_password(slow_pair: Pair) -> None:
+    files = RunFiles(slow_pair.directory / "secret")
+    files.write(slow_pair.source.address, slow_pair.destination.address, slow_pair.images)
+    auth = json.loads(files.auth.read_text())
+    files.auth.write_text(json.dumps({**auth, "other.example": {"username": "robot", "password": SECRET}}))
+    with SyncProcess(files, "--workers", "2", "--small-blobs", "0") as run:
+        workers = run.wait_for_workers(2)
+        wait_until(lambda: slow_pair.source.counters.values().count("get blob") >= 2, "both have a blob")
+        assert has_in_memory(run.process, SECRET.encode()), "else this test sees nothing"
+        assert [has_in_memory(each, SECRET.encode()) for each in (the_zygote(run), *workers)] == [False] * 3
+        slow_pair.speed_up()
+        assert run.wait() == 0, run.err
+
+
+ANSWERS_LATE = """
+import time
+from image_syncer.worker import zygote
+zygote.ANSWER_S = 0.5
+before = zygote._answer
+def answer(kind, *more):
+    if kind == zygote._FORKED:
+        time.sleep(60)
+    return before(kind, *more)
+zygote._answer = answer
+"""
+
+
+def forked_workers(session: int) -> list[str]:
+    """The numbers of processes of this session that are workers and were forked, whoever is their parent now."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue  # it has ended meanwhile
+        if name == "syncer-worker" and rest.split()[3] == str(session):
+            found.append(stat.parent.name)
+    return found
+
+
+def test_a_worker_whose_fork_was_given_up_ends(slow_pair: Pair) -> None:
+    # It has the socket that it was forked with: two readers of one socket would each get a part of what is said.
+    with slow_pair.run("--workers", "1", "--small-blobs", "0", sabotage=ANSWERS_LATE) as run:
+        wait_until(lambda: forked_workers(run.pid), "a worker that the coordinator does not hear of")
+        run.wait_for_workers(1)
+        wait_until(lambda: slow_pair.source.counters.values().count("get blob") >= 1, "another has a blob")
+        wait_until(lambda: not forked_workers(run.pid), "the end of the one that was given up")
+        slow_pair.speed_up()
+        assert run.wait() == 0, run.err
+        [told] = run.events("workers are not forked any more")
+        assert told["reason"] == "the process that forks workers does not answer"
+        assert run.events("worker lost") == []
+    slow_pair.assert_copied()
+    assert run.orphans == []
+
+
+def test_no_more_workers_are_asked_for_than_fit_into_the_socket() -> None:
+    program = """
+        import asyncio, os, signal, socket
+        from image_syncer.worker import zygote
+        process = zygote.start_zygote()
+        os.kill(process._pid, signal.SIGSTOP)
+        async def ask():
+            pairs = [socket.socketpair() for _ in range(100)]
+            asked = [asyncio.ensure_future(process.fork(theirs, 1)) for _, theirs in pairs]
+            await asyncio.sleep(0.1)
+            assert process.is_there
+            process.close()
+            errors = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(error) for error in errors} == {EOFError}, errors
+        asyncio.run(ask())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS))},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_descriptor_above_the_limit_of_open_files_ends_no_zygote(pair: Pair) -> None:
+    # A shell may have lowered the limit after it had opened files.
+    pair.add_images(2, layer_bytes=1000)
+    with pair.run(
+        "--workers", "1", launcher=("bash", "-c", 'exec 251</dev/null; ulimit -S -n 200; exec "$@"', "-")
+    ) as run:
+        assert run.wait() == 0, run.err
+        assert run.events("workers are not forked any more") == []
+    pair.assert_copied()
+
+
 def test_a_run_whose_zygote_is_killed_goes_on_with_new_interpreters(slow_pair: Pair) -> None:
     with slow_pair.run("--workers", "1", "--small-blobs", "0") as run:
         [worker] = run.wait_for_workers(1)

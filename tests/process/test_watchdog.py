@@ -38,7 +38,7 @@ if not worker:
     from image_syncer.coordinator.publisher import Publisher
 else:
     from image_syncer.worker.mover import Mover
-    from image_syncer.worker.sink import Upload
+    from image_syncer.worker.upload import Upload
 """
 
 

@@ -6,10 +6,11 @@ import json
 import os
 import sys
 
-from image_syncer import Settings, configure_logging, load_configuration, sync
+from image_syncer import Settings, configure_logging, load_configuration, prepare_workers, sync
 
 
 def run(auth: str, images: str, log: str, settings: dict[str, object]) -> int:
+    prepare_workers()
     configure_logging(log_format="json", log_file=log)
     configuration = load_configuration(auth=auth, images=images, environ=os.environ)
     report = sync(configuration, Settings(**settings))  # type: ignore[arg-type]

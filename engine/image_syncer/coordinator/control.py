@@ -61,9 +61,9 @@ class RunControl:
         self._is_paused = False
         self._rate: tuple[RateSchedule | None] | None = None
         self._streams: int | None = None
-        self._hold: Pause | None = None
+        self._pause: Pause | None = None
         self._transfers: Transfers | None = None
-        self._dog: Watchdog | None = None
+        self._watchdog: Watchdog | None = None
         self._take: Callable[[float], Snapshot] | None = None
 
     @property
@@ -74,7 +74,7 @@ class RunControl:
     @property
     def is_draining(self) -> bool:
         """Whether the run ends with what is under way."""
-        if self._hold is not None and self._hold.is_draining:
+        if self._pause is not None and self._pause.is_draining:
             return True
         return self.rounds is not None and self.rounds.is_draining
 
@@ -135,10 +135,10 @@ class RunControl:
 
     @asynccontextmanager
     async def of(
-        self, hold: Pause, transfers: Transfers, dog: Watchdog, take: Callable[[float], Snapshot]
+        self, pause: Pause, transfers: Transfers, watchdog: Watchdog, take: Callable[[float], Snapshot]
     ) -> AsyncIterator[None]:
         """It controls this run as long as this is entered; the socket is open then."""
-        self._hold, self._transfers, self._dog, self._take = hold, transfers, dog, take
+        self._pause, self._transfers, self._watchdog, self._take = pause, transfers, watchdog, take
         self._set_pause()
         if self._rate is not None:
             transfers.change_rate(self._rate[0])
@@ -149,7 +149,7 @@ class RunControl:
                 yield
         finally:
             self._last_troubles = self._errors()
-            self._hold = self._transfers = self._dog = self._take = None
+            self._pause = self._transfers = self._watchdog = self._take = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -175,11 +175,11 @@ class RunControl:
 
     def _drain(self) -> None:
         self._change_pause(paused=False)
-        if self._hold is None and self.rounds is None:
+        if self._pause is None and self.rounds is None:
             return
         _log.info("drained")
-        if self._hold is not None:
-            self._hold.drain()
+        if self._pause is not None:
+            self._pause.drain()
         if self.rounds is not None:
             self.rounds.drain()
 
@@ -202,14 +202,14 @@ class RunControl:
         return self._last_troubles if self._transfers is None else list(self._transfers.running.load.troubles)
 
     def _set_pause(self) -> None:
-        if self._hold is None or self._transfers is None or self._dog is None:
+        if self._pause is None or self._transfers is None or self._watchdog is None:
             return
-        if self._is_paused != self._hold.is_paused:
+        if self._is_paused != self._pause.is_paused:
             _log.info("paused" if self._is_paused else "goes on after a pause")
         if self._is_paused:
-            self._hold.pause()
+            self._pause.pause()
         else:
-            self._hold.resume()
-        self._is_paused = self._hold.is_paused
-        self._dog.paused = self._is_paused
+            self._pause.resume()
+        self._is_paused = self._pause.is_paused
+        self._watchdog.paused = self._is_paused
         self._transfers.hold(held=self._is_paused)

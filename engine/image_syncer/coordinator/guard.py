@@ -28,12 +28,12 @@ KILLED_AT = 2
 _log = get_logger(__name__)
 
 
-async def guard(dog: Watchdog) -> None:
+async def guard(watchdog: Watchdog) -> None:
     """Runs until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(LOOK_S)
-        for stuck in dog.look(loop.time()):
+        for stuck in watchdog.look(loop.time()):
             since = datetime.now(timezone.utc) - timedelta(seconds=stuck.quiet_s)
             _log.warning(
                 "no sign of progress",
@@ -43,7 +43,7 @@ async def guard(dog: Watchdog) -> None:
                 since=since.isoformat(timespec="seconds"),
             )
             if not stuck.watched.on_stuck(stuck):
-                dog.on_hopeless(stuck)
+                watchdog.on_hopeless(stuck)
 
 
 def stalled(stuck: Stuck) -> TransportError:
@@ -88,9 +88,9 @@ class TaskWatch:
     Every transfer that ends in the context of the task, or of a task that it started, is a sign of progress.
     """
 
-    def __init__(self, dog: Watchdog, what: str, stage: str) -> None:
+    def __init__(self, watchdog: Watchdog, what: str, stage: str) -> None:
         self._task = asyncio.current_task()
-        self.watched: Watched = dog.watch(what, stage, self._on_stuck)
+        self.watched: Watched = watchdog.watch(what, stage, self._on_stuck)
         self.error: TransportError | None = None
         ON_TRANSFER_END.set(self.watched.sign)
 

@@ -53,7 +53,7 @@ class ImageDelivery:
         known_blobs: KnownBlobs,
         *,
         ending: Ending,
-        dog: Watchdog,
+        watchdog: Watchdog,
         check: TreeCheck | None,
         preparation: Preparation | None,
         plan: PlanMaker | None = None,
@@ -69,7 +69,7 @@ class ImageDelivery:
         self._settings = settings
         self._known_blobs = known_blobs
         self._ending = ending
-        self._dog = dog
+        self._watchdog = watchdog
         self._check = check
         self._preparation = preparation
         self._plan = plan
@@ -87,13 +87,13 @@ class ImageDelivery:
             return
         names = str(image.source), str(destination)
         delivery = Delivery(next(self._ids), {blob.digest for blob in blobs}, names)
-        watch = TaskWatch(self._dog, f"image {names[0]} → {names[1]}", "begins")
+        watch = TaskWatch(self._watchdog, f"image {names[0]} → {names[1]}", "begins")
         try:
             kept = await self._bring(image, destination, tree, delivery, watch.watched, there)
             if kept is not None:
                 facts["reason"] = f"what was there is kept under the tag {kept}"
             if self._check is not None:
-                watch.watched.enter("compares what is there", self._dog.turn_at(destination))
+                watch.watched.enter("compares what is there", self._watchdog.turn_at(destination))
                 findings = await self._check.compare(destination, tree.manifest.digest)
                 facts.update(findings.facts())
                 for blob in blobs if findings.differences else ():
@@ -162,7 +162,7 @@ class ImageDelivery:
         facts: dict[str, Any],
         tries: int,
     ) -> None:
-        watch.watched.enter("asks the source for the tag once more", self._dog.turn_at(image.source))
+        watch.watched.enter("asks the source for the tag once more", self._watchdog.turn_at(image.source))
         try:
             surely, copied = self._settings.verify, selected.source_digest
             facts.update(await ask_whether_moved(self._discovery, image, copied, surely=surely))
@@ -196,7 +196,7 @@ class ImageDelivery:
             await delivery.settled()
             if image.memory is not None:
                 await image.memory.settled()
-            watched.enter("puts the manifests", self._dog.turn_at(destination))
+            watched.enter("puts the manifests", self._watchdog.turn_at(destination))
             kept = await self._conflicts.keep(destination, there)
             try:
                 await self._publisher.publish(tree, destination)

@@ -64,7 +64,7 @@ class ImageSync:
         known_blobs: KnownBlobs,
         *,
         ending: Ending,
-        dog: Watchdog,
+        watchdog: Watchdog,
         journal: Journal | None = None,
         check: TreeCheck | None = None,
         preparation: Preparation | None = None,
@@ -82,7 +82,7 @@ class ImageSync:
         self._ledger = ledger
         self._settings = settings
         self._ending = ending
-        self._dog = dog
+        self._watchdog = watchdog
         self._journal = journal
         self._referrers = referrers
         self._policy = policy
@@ -96,7 +96,7 @@ class ImageSync:
             settings,
             known_blobs,
             ending=ending,
-            dog=dog,
+            watchdog=watchdog,
             check=check,
             preparation=preparation,
             plan=plan,
@@ -147,8 +147,8 @@ class ImageSync:
     async def _run(
         self, image: OpenImage, wanted: PlatformFilter, referrers: ReferrerSelection, only: Only = Only.ALL
     ) -> None:
-        watch = TaskWatch(self._dog, f"image {image.source}", "asks both sides for the tag")
-        watch.watched.excuse = self._dog.turn_at(image.source, *image.open)
+        watch = TaskWatch(self._watchdog, f"image {image.source}", "asks both sides for the tag")
+        watch.watched.excuse = self._watchdog.turn_at(image.source, *image.open)
         try:
             found = await self._sync(image, wanted, referrers, only, watch.watched)
             if found is not None and self._referrers is not None:
@@ -185,7 +185,7 @@ class ImageSync:
             self._settle_by_digest(image, head.digest, present, only)
         if not image.open:
             return None
-        watched.enter("asks the source for the manifest", self._dog.turn_at(image.source, *image.open))
+        watched.enter("asks the source for the manifest", self._watchdog.turn_at(image.source, *image.open))
         root = await self._discovery.get_root(image.source, head)
         selected = await self._discovery.select(image.source.repository, root, wanted)
         if selected.root is None:
@@ -196,7 +196,7 @@ class ImageSync:
             return None
         found = None
         if self._referrers is not None and not referrers.is_empty:
-            watched.enter("looks for its referrers", self._dog.turn_at(image.source))
+            watched.enter("looks for its referrers", self._watchdog.turn_at(image.source))
             found = await self._referrers.find(image.source.repository, selected, referrers)
         try:
             await self._deliver_to_all(image, selected, selected.root, present, only, watched)
@@ -239,7 +239,7 @@ class ImageSync:
         watched: Watched,
     ) -> None:
         """Bring what was `selected`, with its `root`, to where it is not `present`."""
-        watched.enter("asks for the manifest", self._dog.turn_at(image.source, *image.open))
+        watched.enter("asks for the manifest", self._watchdog.turn_at(image.source, *image.open))
         if root.digest != selected.source_digest:
             present.update(await self._looks.retarget(image, root.digest))
         if not self._settings.force:
@@ -252,7 +252,7 @@ class ImageSync:
             return
         if not self._settings.dry_run:
             self._transfers.start()
-        watched.enter("asks the source for the manifests under it", self._dog.turn_at(image.source))
+        watched.enter("asks the source for the manifests under it", self._watchdog.turn_at(image.source))
         tree = await self._discovery.get_tree(image.source.repository, selected)
         watched.enter("asks what may go out", lambda _now: True)  # programs have an end of their own
         await self._admit(image, selected, tree, changed)

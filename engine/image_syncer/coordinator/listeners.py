@@ -16,8 +16,8 @@ __all__ = ["Listeners"]
 
 
 class Listeners(Value, frozen=True):
-    """What the doors of the engine are given: see `sync`. None: nobody wants to know. They are called from the run's
-    loop, and must not block.
+    """The callbacks that the entry points take: see `sync`. None: not wanted. They are called from the run's loop, and
+    must not block.
     """
 
     on_progress: Callable[[Snapshot], None] | None = None

@@ -1,5 +1,5 @@
-"""The hold on a run: whether more may be begun. Somebody may pause it, and let it go on; or drain it, so that what is
-under way ends and nothing more begins.
+"""Whether a run may begin more: it can be paused and resumed, or drained, so that what is in flight ends and nothing
+more begins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Pause"]
 
 
 class Pause:
-    """Of one run; must be made inside a loop."""
+    """The pause of one run; must be made inside a loop."""
 
     def __init__(self) -> None:
         self._free = asyncio.Event()

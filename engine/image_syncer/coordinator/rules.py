@@ -91,9 +91,9 @@ class RuleRunner:
         settings: Settings,
         *,
         ending: Ending,
-        dog: Watchdog,
+        watchdog: Watchdog,
         health: RegistryHealth,
-        hold: Pause,
+        pause: Pause,
         catalogs: Sequence[CatalogRule] = (),
     ) -> None:
         self._unresolved = dict(enumerate(rules))
@@ -105,9 +105,9 @@ class RuleRunner:
         self._ledger = ledger
         self._settings = settings
         self._ending = ending
-        self._dog = dog
+        self._watchdog = watchdog
         self._health = health
-        self._hold = hold
+        self._pause = pause
         self._breakers = health.breakers
         self._breakers.listen(self._on_breaker)
         self._outcomes = RuleOutcomes(ledger, self._breakers)
@@ -166,8 +166,8 @@ class RuleRunner:
         from image_syncer.coordinator.catalogs import Expanded, expand_catalogs
 
         registry = self._catalogs[0].registry
-        watch = TaskWatch(self._dog, f"catalog of {registry}", "lists repositories")
-        watch.watched.excuse = self._dog.turn(registry)
+        watch = TaskWatch(self._watchdog, f"catalog of {registry}", "lists repositories")
+        watch.watched.excuse = self._watchdog.turn(registry)
         try:
             expanded = await expand_catalogs(self._catalogs, self._unresolved.values(), self._listings)
         except asyncio.CancelledError:
@@ -186,8 +186,8 @@ class RuleRunner:
         rules = self._merged.find(self._unresolved)
         if not rules:
             return
-        watch = TaskWatch(self._dog, "rules with several sources", "lists their tags")
-        watch.watched.excuse = self._dog.turn(*{rule.source.registry for rule in rules.values()})
+        watch = TaskWatch(self._watchdog, "rules with several sources", "lists their tags")
+        watch.watched.excuse = self._watchdog.turn(*{rule.source.registry for rule in rules.values()})
         try:
             await self._merged.look(rules)
         except asyncio.CancelledError:
@@ -209,15 +209,15 @@ class RuleRunner:
     async def _run_rule(self, number: int, rule: Rule) -> None:
         """Returns when all its images are begun: those of a page of tags before the next page is asked for."""
         begun = listed = 0
-        if not await self._hold.may_begin():
+        if not await self._pause.may_begin():
             self._outcomes.leave(self._unresolved.pop(number), DRAINED)
             return
         if self._breakers.is_given_up(rule.source.registry):
             self._outcomes.enter_given_up(self._unresolved.pop(number))
             return
         wanted = PlatformFilter(platforms=rule.platforms) if rule.platforms else self._settings.platform_filter
-        watch = TaskWatch(self._dog, f"rule {rule.source}", "lists tags")
-        turn = watch.watched.excuse = self._dog.turn(rule.source.registry)
+        watch = TaskWatch(self._watchdog, f"rule {rule.source}", "lists tags")
+        turn = watch.watched.excuse = self._watchdog.turn(rule.source.registry)
         try:
             async with aclosing(self._merged.pages(number, rule)) as pages:
                 async for tags, seen, last in pages:
@@ -239,7 +239,7 @@ class RuleRunner:
                     begun += len(images)
                     watch.watched.enter("begins images", lambda _now: True)  # when others have ended
                     await self._begin_images(images)
-                    if not last and not await self._hold.may_begin():
+                    if not last and not await self._pause.may_begin():
                         self._outcomes.leave(self._unresolved.pop(number), DRAINED)
                         return
                     watch.watched.enter("lists tags", turn)
@@ -273,7 +273,7 @@ class RuleRunner:
         try:
             for image in images:
                 await self._gate.enter()
-                if not await self._hold.may_begin():
+                if not await self._pause.may_begin():
                     self._gate.leave()
                     rest, begun = images[begun:], len(images)
                     self._parking.enter_not_tried(rest, DRAINED)
@@ -325,7 +325,7 @@ class RuleRunner:
 
     async def _resume(self, registry: str) -> None:
         """Begin what waits for `registry` when it is back; where it was given up, that is the outcome."""
-        await self._hold.unless_drained(self._health.settled(registry))
+        await self._pause.unless_drained(self._health.settled(registry))
         await self._begin_images(self._parking.take(registry))
 
 

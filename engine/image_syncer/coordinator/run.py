@@ -79,12 +79,12 @@ class Run:
         with self._ending.signals(wanted=take_signals), self._crashes.listening(self._loop):
             watching = self._loop.create_task(self._watch())
             watching.add_done_callback(tell_crash)
-            guarding = self._loop.create_task(guard(parts.dog))
+            guarding = self._loop.create_task(guard(parts.watchdog))
             guarding.add_done_callback(tell_crash)
             self._main = self._loop.create_task(self._work())
             try:
                 with self._ending.deadline(self._settings.deadline_s):
-                    async with parts.control.of(parts.hold, parts.transfers, parts.dog, parts.snapshot):
+                    async with parts.control.of(parts.pause, parts.transfers, parts.watchdog, parts.snapshot):
                         await self._main
             except asyncio.CancelledError:
                 if self._ending.name is None and self._crashes.error is None:
@@ -121,7 +121,7 @@ class Run:
         except Exception as error:  # noqa: BLE001 - as above
             self._crashes.note(error)
             transfers.kill()
-        if self._parts.hold.turned_away:
+        if self._parts.pause.turned_away:
             self._ending.drained()
         is_complete = self._main is not None and not self._main.cancelled()
         await self._parts.close("complete" if is_complete else "cancelled")

@@ -98,7 +98,7 @@ class RunParts:
         self.progress = Progress(self.snapshot, on_progress, self._memory.journal)
         self.files = self._open_files()
         self.control = control or RunControl()
-        self.hold = Pause()
+        self.pause = Pause()
         self.pruner = self._new_pruner()
         on_image = events.images(self.control.listening(self.observed.images(listeners.on_image)))
         self.ledger = self._new_ledger(self.pruner.listening(on_image) if self.pruner is not None else on_image)
@@ -111,7 +111,7 @@ class RunParts:
         """How far the run is, at loop time `now`."""
         waiting = self.access.waiting(now) or self.transfers.pacing.waiting()
         rules = self.rules.rules_resolved, self.rules.rules_left
-        foreseen, held = self.control.foreseen, str(self.hold) or None
+        foreseen, held = self.control.foreseen, str(self.pause) or None
         return self._snapshots.take(now, rules=rules, waiting=waiting, held=held, foreseen=foreseen)
 
     def settings_data(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class RunParts:
 
     async def prune(self) -> None:
         """What comes after all images, where it is wanted."""
-        if self.pruner is not None and await self.hold.may_begin():
+        if self.pruner is not None and await self.pause.may_begin():
             parts = (self._client, self.access.endpoints, self._discovery, self._listings)
             await self.pruner.run(*parts, known_blobs=self._memory.known_blobs, journal=self._memory.journal)
 
@@ -177,7 +177,7 @@ class RunParts:
         )
         self._client, endpoints = access.client, access.endpoints
         self.events.listen(access.health.breakers)
-        self.dog = Watchdog(
+        self.watchdog = Watchdog(
             longest_quiet_s(settings, policies, request_s=access.timeouts.request_s),
             on_hopeless=end_run(self._ending),
             excuse=self._waits,
@@ -191,7 +191,7 @@ class RunParts:
             registries,
             self._resources,
             settings,
-            dog=self.dog,
+            watchdog=self.watchdog,
             known_blobs=memory.known_blobs,
             sessions=memory.sessions,
             quirks=memory.quirks,
@@ -202,7 +202,7 @@ class RunParts:
             meter=self._new_meter(),
             workers=self._workers,
         )
-        self._snapshots = Snapshots(self.ledger, self.transfers, access, self.dog, self.began)
+        self._snapshots = Snapshots(self.ledger, self.transfers, access, self.watchdog, self.began)
         self.preparation = Preparation(
             self._client, endpoints, access.lookup, policies, memory.known_blobs, self.transfers
         )
@@ -217,9 +217,9 @@ class RunParts:
             self.ledger,
             settings,
             ending=self._ending,
-            dog=self.dog,
+            watchdog=self.watchdog,
             health=access.health,
-            hold=self.hold,
+            pause=self.pause,
             catalogs=self._configuration.catalogs,
         )
 
@@ -253,7 +253,7 @@ class RunParts:
             self._settings,
             self._memory.known_blobs,
             ending=self._ending,
-            dog=self.dog,
+            watchdog=self.watchdog,
             journal=self._memory.journal,
             check=self._check,
             preparation=self.preparation,

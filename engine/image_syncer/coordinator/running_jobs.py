@@ -42,13 +42,13 @@ class RunningJobs:
         self,
         run_began_at: float,
         on_record: Callable[[TransferRecord], None] | None,
-        dog: Watchdog,
+        watchdog: Watchdog,
         on_stuck: Callable[[int, int, Stuck], bool],
         on_end: Callable[[TransferRecord, RunningJob, list[TargetResult]], None] | None = None,
     ) -> None:
         self._run_began_at = run_began_at
         self._on_record = on_record
-        self._dog = dog
+        self._watchdog = watchdog
         self._on_stuck = on_stuck
         self._on_end = on_end
         self._jobs: dict[int, RunningJob] = {}
@@ -69,12 +69,12 @@ class RunningJobs:
     def begin(self, worker: int, job: Job, now: float) -> None:
         """A worker gets `job`."""
         targets = ", ".join(str(target.repository) for target in job.targets)
-        watched = self._dog.watch(
+        watched = self._watchdog.watch(
             f"blob {job.digest} from {job.source} to {targets}",
             f"worker {worker} moves it",
             lambda stuck: self._on_stuck(worker, job.id, stuck),
         )
-        watched.excuse = self._dog.turn(*job.registries)
+        watched.excuse = self._watchdog.turn(*job.registries)
         self.load.begin(job)
         self._jobs[job.id] = RunningJob(worker, job, now, watched)
 

@@ -30,12 +30,12 @@ class Snapshots:
     """Takes them of one run, which began at `began` (loop time)."""
 
     def __init__(
-        self, ledger: Ledger, transfers: Transfers, access: RegistryAccess, dog: Watchdog, began: float
+        self, ledger: Ledger, transfers: Transfers, access: RegistryAccess, watchdog: Watchdog, began: float
     ) -> None:
         self._ledger = ledger
         self._transfers = transfers
         self._access = access
-        self._dog = dog
+        self._watchdog = watchdog
         self._began = began
         self._rate = RateMeter()
         self._time_left: TimeLeftModel | None = None
@@ -88,7 +88,7 @@ class Snapshots:
             waiting=waiting,
             registries=_busiest(registries),
             workers=running.load.workers(running, now, held=scheduler.held(), restarts=transfers.restarts),
-            stuck=tuple(islice(self._dog.stuck(), MOST_STUCK)),
+            stuck=tuple(islice(self._watchdog.stuck(), MOST_STUCK)),
             streams=scheduler.streams_allowed,
             rate_limit=pacing.bytes.rate,
             held=held,

@@ -1,4 +1,4 @@
-"""`sync`, `plan`, `verify` and `prune`: the doors of the engine. Those for a running loop are in `sync_async`."""
+"""`sync`, `plan`, `verify` and `prune`: the entry points of the engine. `sync_async` has those for a running loop."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Transfers:
         resources: Resources,
         settings: Settings,
         *,
-        dog: Watchdog,
+        watchdog: Watchdog,
         known_blobs: KnownBlobs | None = None,
         sessions: UploadSessions | None = None,
         quirks: Quirks | None = None,
@@ -114,7 +114,7 @@ class Transfers:
         self._running = RunningJobs(
             run_began_at,
             on_transfer,
-            dog,
+            watchdog,
             give_up_job(self._supervisor),
             None if meter is None else self._tell_transfer,
         )

@@ -40,10 +40,10 @@ class Watched:
     there is no excuse. `on_stuck(stuck)` gives it up, and answers whether that was possible.
     """
 
-    __slots__ = ("_dog", "excuse", "on_stuck", "quiet_since", "seen", "signs", "stage", "strikes", "what")
+    __slots__ = ("_watchdog", "excuse", "on_stuck", "quiet_since", "seen", "signs", "stage", "strikes", "what")
 
-    def __init__(self, dog: Watchdog, what: str, stage: str, on_stuck: Callable[[Stuck], bool]) -> None:
-        self._dog = dog
+    def __init__(self, watchdog: Watchdog, what: str, stage: str, on_stuck: Callable[[Stuck], bool]) -> None:
+        self._watchdog = watchdog
         self.what = what
         self.stage = stage
         self.on_stuck = on_stuck
@@ -64,7 +64,7 @@ class Watched:
 
     def leave(self) -> None:
         """It has ended."""
-        self._dog.forget(self)
+        self._watchdog.forget(self)
 
 
 class Stuck(Value, frozen=True):

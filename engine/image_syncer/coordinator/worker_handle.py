@@ -75,6 +75,13 @@ class WorkerHandle:
 
     async def start(self, setup: Setup) -> None:
         """Start the process; raises OSError where the system has no room for it."""
+        try:
+            await self._start(setup)
+        except EOFError:
+            # Whatever holds the other end of the socket reads its end now; the next process has a socket of its own.
+            await self._start(setup)
+
+    async def _start(self, setup: Setup) -> None:
         ours, theirs = socket.socketpair()
         output, its_output = os.pipe()
         try:
@@ -84,7 +91,7 @@ class WorkerHandle:
             ours.close()
             os.close(output)
             raise InterruptedError("it was killed before it had started") from error
-        except OSError:
+        except (OSError, EOFError):
             ours.close()
             os.close(output)
             raise

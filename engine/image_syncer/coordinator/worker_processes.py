@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from image_syncer.worker.messages import Message
     from image_syncer.worker.zygote import Zygote
 
-__all__ = ["Launch", "LocalProcesses", "SpawnedWorker", "WorkerProcess", "local_processes"]
+__all__ = ["Launch", "LocalProcesses", "SpawnedWorker", "WorkerProcess", "local_processes", "prepare_workers"]
 
 _START = "import sys; sys.path[:] = sys.argv[2:]; from image_syncer.worker.process import main; main(int(sys.argv[1]))"
 """A new interpreter with our own import path."""
@@ -53,7 +53,9 @@ class WorkerProcess(Protocol):
 
 
 Launch: TypeAlias = "Callable[[socket.socket, int], Awaitable[WorkerProcess]]"
-"""Starts a worker on a socket, with its output to a descriptor; raises OSError where there is no room for it."""
+"""Starts a worker on a socket, with its output to a descriptor; raises OSError where there is no room for it, and
+EOFError where it is to be tried once more, with another socket.
+"""
 
 
 class SpawnedWorker:
@@ -103,12 +105,26 @@ class SpawnedWorker:
                 os.close(pidfd)
 
 
+_prepared: list[Zygote] = []
+"""What `prepare_workers` has forked, until a run takes it."""
+
+
+def prepare_workers() -> None:
+    """Fork the process from which the next run of this process forks its workers.
+
+    Call this before the program reads a password: a fork has everything that is in the memory of its parent, and no
+    worker is to have a password. Without this call, and where forking is not possible (the process has threads or is in
+    an event loop, the system has no pidfd_open(2), the environment has IMAGE_SYNCER_SPAWN), workers are new
+    interpreters, each of which takes about 0.2 CPU seconds to start.
+    """
+    if not _prepared and (zygote := start_zygote()) is not None:
+        _prepared.append(zygote)
+
+
 @contextlib.contextmanager
 def local_processes(*, wanted: bool = True) -> Iterator[LocalProcesses]:
-    """Where the workers of a run come from. To be entered before the run has a loop; where no worker is `wanted`, no
-    zygote is forked.
-    """
-    zygote = start_zygote() if wanted else None
+    """Where the workers of a run come from: from what was prepared, if a worker is `wanted`."""
+    zygote = _prepared.pop() if wanted and _prepared else None
     try:
         yield LocalProcesses(zygote)
     finally:
@@ -121,6 +137,7 @@ class LocalProcesses:
 
     def __init__(self, zygote: Zygote | None = None) -> None:
         self._zygote = zygote
+        self._has_warned = False
 
     def make(
         self, identity: int, *, on_message: Callable[[int, Message], None], on_end: Callable[[int], None]
@@ -137,5 +154,8 @@ class LocalProcesses:
             try:
                 return await self._zygote.fork(worker_socket, output)
             except (EOFError, TimeoutError) as error:
-                _log.warning("workers are not forked any more", reason=str(error))
+                if not self._has_warned:
+                    self._has_warned = True
+                    _log.warning("workers are not forked any more", reason=str(error))
+                raise EOFError(str(error)) from error
         return SpawnedWorker(worker_socket, output)

@@ -1,7 +1,7 @@
 """Places that are no registry: image layouts in directories, and archives, served to a run as registries of their own.
 
-`open_places` is the door. A place is opened in a process of its own, as a storage of the embedded registry, and reached
-over a Unix socket; what is copied between registries opens none. Archives are read without unpacking them.
+`open_places` is the entry point. A place is opened in a process of its own, as a storage of the embedded registry, and
+reached over a Unix socket; what is copied between registries opens none. Archives are read without unpacking them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The door to whoever knows who we are to a registry: `Authorizer`, and what stands behind it.
+"""How a registry client asks for credentials: `Authorizer`, and what implements it.
 
 The coordinator stands behind it with `TokenBroker`, a worker with messages to the coordinator.
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from image_syncer.watch.door import run_watch, tell_webhooks
 from image_syncer.watch.local_zone import local_zone
 from image_syncer.watch.orders import Cause, WatchOrder
+from image_syncer.watch.run import run_watch, tell_webhooks
 from image_syncer.watch.schedule import parse_schedule
 from image_syncer.watch.settings import WatchSettings
 from image_syncer.watch.view import WatchView

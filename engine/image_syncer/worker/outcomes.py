@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from image_syncer.transfer import Pipe, Stream
     from image_syncer.worker.habits import Habits
     from image_syncer.worker.job_news import JobNews
-    from image_syncer.worker.sink import Upload
+    from image_syncer.worker.upload import Upload
 
 __all__ = ["Outcomes"]
 

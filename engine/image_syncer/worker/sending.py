@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from image_syncer.transfer import Resumption, Sender
     from image_syncer.worker.habits import Habits
-    from image_syncer.worker.sink import Upload
+    from image_syncer.worker.upload import Upload
 
 __all__ = ["Sending", "StreamFeed"]
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
+from image_syncer.worker.download import Download, length_differs
 from image_syncer.worker.failures import silence
-from image_syncer.worker.sink import Upload
-from image_syncer.worker.source import Download, length_differs
+from image_syncer.worker.upload import Upload
 from image_syncer.worker.watch import SilenceWatch
 
 if TYPE_CHECKING:

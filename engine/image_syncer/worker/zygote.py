@@ -46,6 +46,9 @@ SPAWN_VARIABLE = "IMAGE_SYNCER_SPAWN"
 """Set in the environment: every worker is a new interpreter."""
 ANSWER_S = 10.0
 """For the zygote to answer: it has to import some modules at most. One that does not is given up."""
+MOST_ASKED = 16
+"""Workers that are asked for and not there yet: what is asked for has to fit into the buffer of the socket."""
+_GONE = "the process that forks workers is gone"
 _FORK = b"fork"
 _ANSWER = struct.Struct("=ciidq")
 """What the message is of, a pid, an errno or an exit code (negative: the signal that ended it), and what the zygote and
@@ -123,6 +126,7 @@ class Zygote:
         self._workers: dict[int, ForkedWorker] = {}
         self._orphans: set[asyncio.Task[None]] = set()
         self._usage = ForkedUsage()
+        self._room = asyncio.Semaphore(MOST_ASKED)
 
     @property
     def is_there(self) -> bool:
@@ -132,8 +136,15 @@ class Zygote:
     async def fork(self, worker_socket: socket.socket, output: int) -> ForkedWorker:
         """A new worker on `worker_socket`, whose standard output and error are `output`.
 
-        Raises OSError where there is no room for a process; TimeoutError or EOFError where the zygote is gone.
+        Raises OSError where there is no room for a process; TimeoutError or EOFError where the zygote is gone. In the
+        latter case a worker may have been forked, so the other end of `worker_socket` must be closed.
         """
+        async with self._room:
+            if not self.is_there:
+                raise EOFError(_GONE)
+            return await self._fork(worker_socket, output)
+
+    async def _fork(self, worker_socket: socket.socket, output: int) -> ForkedWorker:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -147,7 +158,7 @@ class Zygote:
             socket.send_fds(self._socket, [_FORK], [worker_socket.fileno(), output])
         except OSError as error:
             self.close()
-            raise EOFError("the process that forks workers is gone") from error
+            raise EOFError(_GONE) from error
         self._asked.append(answer)
         try:
             return await asyncio.wait_for(answer, ANSWER_S)
@@ -172,7 +183,7 @@ class Zygote:
         while self._asked:
             answer = self._asked.popleft()
             if not answer.done():
-                answer.set_exception(EOFError("the process that forks workers is gone"))
+                answer.set_exception(EOFError(_GONE))
         for worker in self._workers.values() if self._loop is not None and self._loop.is_running() else ():
             task = asyncio.ensure_future(worker.watch())
             self._orphans.add(task)
@@ -270,14 +281,13 @@ def _serve(own_socket: socket.socket) -> None:
             if not asked:
                 return
             try:
-                pid = _fork_worker(own_socket, *fds)
+                pid, pidfd = _fork_worker(own_socket, *fds)
             except OSError as error:
                 own_socket.send(_answer(_FAILED, 0, error.errno or 0))
                 continue
             finally:
                 for each in fds:
                     os.close(each)
-            pidfd = os.pidfd_open(pid)
             workers[pidfd] = pid
             polled.register(pidfd, select.POLLIN)
             socket.send_fds(own_socket, [_answer(_FORKED, pid, 0)], [pidfd])
@@ -294,7 +304,7 @@ def _forget_the_parent(kept: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in _open_files() - {kept, null}:
-        os.dup2(null, fd, inheritable=fd <= _LAST_STANDARD_FD)
+        _replace(fd, null, inheritable=fd <= _LAST_STANDARD_FD)
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -318,8 +328,16 @@ def _open_files() -> set[int]:
     return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
 
 
-def _fork_worker(own_socket: socket.socket, worker_socket: int, output: int) -> int:
-    """Fork a worker; its pid. Raises OSError where there is no room for it."""
+def _replace(fd: int, null: int, *, inheritable: bool = False) -> None:
+    """Make `fd` another name of `null`, or close it where it is above the soft limit of open files (dup2(2): EBADF)."""
+    try:
+        os.dup2(null, fd, inheritable)
+    except OSError:
+        os.close(fd)
+
+
+def _fork_worker(own_socket: socket.socket, worker_socket: int, output: int) -> tuple[int, int]:
+    """Fork a worker; its pid and a descriptor of its process. Raises OSError where there is no room for it."""
     gc.disable()  # imports make hardly a cycle, and the search for one takes a tenth of them
     from image_syncer.worker import process
 
@@ -333,7 +351,12 @@ def _fork_worker(own_socket: socket.socket, worker_socket: int, output: int) -> 
             _take_name(_NAME_OF_WORKERS)
             own_socket.detach()
             for fd in _open_files() - {0, 1, 2, worker_socket}:
-                os.dup2(0, fd, inheritable=False)
+                _replace(fd, 0)
             sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
             process.main(worker_socket)
-    return pid
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)  # a child that was not waited for keeps its number
+        os.waitpid(pid, 0)
+        raise

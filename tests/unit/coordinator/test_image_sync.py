@@ -51,7 +51,7 @@ def sync_of(registries: Registries, results: list[ImageResult]) -> ImageSync:
     nothing = SimpleNamespace()
     ending = SimpleNamespace(reason="it was over")
     ledger = Ledger(None, results.append)
-    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending, dog=DOG)  # type: ignore[arg-type]
+    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending, watchdog=DOG)  # type: ignore[arg-type]
 
 
 def test_where_the_source_fails_no_destination_is_waited_for() -> None:

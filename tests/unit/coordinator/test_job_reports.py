@@ -34,8 +34,8 @@ class Lab:
         self.records: list[TransferRecord] = []
         self.mirrored: list[Any] = []
         self.scheduler = Scheduler(streams=4, retry=RetryPolicy(tries=3, first_pause_s=2), chance=lambda: 0.5)
-        dog = Watchdog(60.0, on_hopeless=lambda _stuck: False)
-        self.running = RunningJobs(0.0, self.records.append, dog, lambda _worker, _job, _stuck: True)
+        watchdog = Watchdog(60.0, on_hopeless=lambda _stuck: False)
+        self.running = RunningJobs(0.0, self.records.append, watchdog, lambda _worker, _job, _stuck: True)
         self.sessions = UploadSessions()
         mirrors: Any = SimpleNamespace(add_counts=self.mirrored.append)
         self.reports = JobReports(self.scheduler, self.running, self.sessions, mirrors, lambda: self.now)

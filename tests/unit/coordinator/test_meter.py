@@ -25,8 +25,8 @@ class Lab(Observer):
     """A blob of 1,000 bytes on its way to two registries, in one job."""
 
     def __init__(self) -> None:
-        dog = Watchdog(60.0, on_hopeless=lambda _stuck: False)
-        self._running = RunningJobs(0.0, None, dog, lambda _worker, _job, _stuck: True, self._end)
+        watchdog = Watchdog(60.0, on_hopeless=lambda _stuck: False)
+        self._running = RunningJobs(0.0, None, watchdog, lambda _worker, _job, _stuck: True, self._end)
         self._scheduler = Scheduler(streams=4, retry=RetryPolicy(), chance=lambda: 0.5)
         self._scheduler.join(1)
         source = Repository("source.example", "app")

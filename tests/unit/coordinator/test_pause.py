@@ -19,31 +19,31 @@ from image_syncer.coordinator.watchdog import Watchdog
 
 def test_what_begins_waits_for_the_end_of_a_pause() -> None:
     async def scenario() -> None:
-        hold = Pause()
-        assert await hold.may_begin()
-        hold.pause()
-        asked = asyncio.ensure_future(hold.may_begin())
+        pause = Pause()
+        assert await pause.may_begin()
+        pause.pause()
+        asked = asyncio.ensure_future(pause.may_begin())
         await asyncio.sleep(0)
         assert not asked.done()
-        assert str(hold) == "paused"
-        hold.resume()
+        assert str(pause) == "paused"
+        pause.resume()
         assert await asked
-        assert str(hold) == ""
+        assert str(pause) == ""
 
     asyncio.run(scenario())
 
 
 def test_a_drain_ends_a_pause_and_turns_away() -> None:
     async def scenario() -> None:
-        hold = Pause()
-        hold.pause()
-        asked = asyncio.ensure_future(hold.may_begin())
+        pause = Pause()
+        pause.pause()
+        asked = asyncio.ensure_future(pause.may_begin())
         await asyncio.sleep(0)
-        hold.drain()
+        pause.drain()
         assert not await asked
-        assert hold.turned_away
-        hold.pause()
-        assert (str(hold), hold.is_paused) == ("drains", False)
+        assert pause.turned_away
+        pause.pause()
+        assert (str(pause), pause.is_paused) == ("drains", False)
 
     asyncio.run(scenario())
 
@@ -53,12 +53,12 @@ def test_what_waits_is_let_go_by_a_drain_and_its_mistakes_are_seen() -> None:
         raise ZeroDivisionError
 
     async def scenario() -> None:
-        hold = Pause()
+        pause = Pause()
         with pytest.raises(ZeroDivisionError):
-            await hold.unless_drained(fails())
-        waits = asyncio.ensure_future(hold.unless_drained(asyncio.sleep(3600)))
+            await pause.unless_drained(fails())
+        waits = asyncio.ensure_future(pause.unless_drained(asyncio.sleep(3600)))
         await asyncio.sleep(0)
-        hold.drain()
+        pause.drain()
         await asyncio.wait_for(waits, 30)
 
     asyncio.run(scenario())
@@ -66,17 +66,17 @@ def test_what_waits_is_let_go_by_a_drain_and_its_mistakes_are_seen() -> None:
 
 def test_the_time_of_a_pause_is_nobodys() -> None:
     told: list[Any] = []
-    dog = Watchdog(10.0, on_hopeless=lambda _stuck: True)
-    dog.watch("blob", "moves", lambda _stuck: True)
-    dog.paused = True
+    watchdog = Watchdog(10.0, on_hopeless=lambda _stuck: True)
+    watchdog.watch("blob", "moves", lambda _stuck: True)
+    watchdog.paused = True
     for second in range(100):
-        told += dog.look(float(second))
+        told += watchdog.look(float(second))
     assert told == []
-    dog.paused = False
+    watchdog.paused = False
     for second in range(100, 112):
-        told += dog.look(float(second))
+        told += watchdog.look(float(second))
     assert [stuck.watched.what for stuck in told] == ["blob"]
-    assert dog.stuck() == ["blob: moves"]
+    assert watchdog.stuck() == ["blob: moves"]
 
 
 def test_sockets_lie_in_the_runtime_directory_or_in_one_of_the_users_own(tmp_path: Path) -> None:

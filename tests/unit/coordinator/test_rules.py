@@ -55,9 +55,9 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
             ledger,
             Settings(),
             ending=ending,
-            dog=DOG,
+            watchdog=DOG,
             health=health,  # type: ignore[arg-type]
-            hold=Pause(),
+            pause=Pause(),
         )
         with pytest.raises(ZeroDivisionError):
             await runner.run()

@@ -15,7 +15,7 @@ from image_syncer.transfer import Signals
 from image_syncer.worker.context import WorkerContext
 from image_syncer.worker.messages import LeaseJob, Place, TargetPlace
 from image_syncer.worker.mover import Mover
-from image_syncer.worker.sink import Upload
+from image_syncer.worker.upload import Upload
 
 DIGEST = digest_of(b"blob")
 ENDPOINT = Endpoint("r.example", "http://r.example")

@@ -1,4 +1,4 @@
-"""`run_watch` and `tell_webhooks`: the doors of this room."""
+"""`run_watch` and `tell_webhooks`: the entry points of this room."""
 
 from __future__ import annotations
 

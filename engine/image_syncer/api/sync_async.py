@@ -1,14 +1,14 @@
-"""`sync_async` and its siblings: the doors of the engine for programs that have an event loop."""
+"""`sync_async` and its siblings: the entry points for programs that have an event loop."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
+from image_syncer.api.places import deletes, writes_nothing, writes_unless_dry
 from image_syncer.coordinator.async_run import AsyncRun
 from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run import Run
-from image_syncer.doors.places import deletes, writes_nothing, writes_unless_dry
 from image_syncer.layout import open_places
 from image_syncer.values import replace
 
