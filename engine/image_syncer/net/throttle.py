@@ -67,7 +67,7 @@ class Throttle:
 
     def pause(self, registry: str, seconds: float | None, now: float) -> float:
         """`registry` said "wait"; returns the pause that is in force for it from now, in seconds."""
-        return self.pause(registry, max(SHORTEST_PAUSE_S, seconds or 0.0), now)
+        return self.hold(registry, max(SHORTEST_PAUSE_S, seconds or 0.0), now)
 
     def hold(self, registry: str, seconds: float, now: float) -> float:
         """The same for exactly so long."""
