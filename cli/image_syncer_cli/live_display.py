@@ -3,21 +3,31 @@
 It stands in for `sys.stderr` (and for `sys.stdout`, if that is the terminal too), so that what is printed meanwhile
 comes above it. What is written a second is bounded, and a terminal that takes nothing is not waited for (`outlet.py`):
 a display over a slow line must not hold up the run. In the background nothing is drawn: the terminal is another's.
+
+A process that is stopped (^Z, or by somebody's SIGSTOP) and goes on, in the foreground or in the background.
+
+Keys that are pressed while a run goes on, read without waiting for them.
+
+The terminal is told to hand out every key at once and to show none (termios(3): ICANON and ECHO off; ^C and ^Z do what
+they always do). It gets its old settings back when the run ends, when the process is stopped (^Z) and before it ends by
+a signal. A process in the background does not touch it: the kernel would stop it (SIGTTOU).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
+import signal
 import sys
+import termios
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from image_syncer_cli.cells import is_utf8, width_of
-from image_syncer_cli.job_control import JobControl
 from image_syncer_cli.key_commands import KeyCommands
-from image_syncer_cli.keys import Keys
 from image_syncer_cli.outlet import Outlet
 from image_syncer_cli.render import Display
 from image_syncer_cli.screen import screen_lines, sentence_lines
@@ -28,7 +38,118 @@ if TYPE_CHECKING:
     from image_syncer import RunControl, Snapshot
     from image_syncer_cli.screen import Line
 
-__all__ = ["LiveDisplay", "Region"]
+__all__ = ["JobControl", "Keys", "LiveDisplay", "Region"]
+
+
+_MOST_BYTES = 64 * 2**10
+"""More than a terminal holds (termios(3), MAX_INPUT): what was pasted is read at once, and seen to be that."""
+_LOCAL_FLAGS = 3
+"""In the list of termios.tcgetattr."""
+
+
+class Keys:
+    """Of the terminal at `file_descriptor` (standard input)."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._fd = file_descriptor
+        self._saved: list[Any] | None = None
+        self.take()
+
+    @classmethod
+    def of_stdin(cls) -> Keys | None:
+        """Those of standard input; None where it is no terminal."""
+        try:
+            if not sys.stdin.isatty():
+                return None
+            return cls(sys.stdin.fileno())
+        except (OSError, ValueError, AttributeError, termios.error):
+            return None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether keys come to us: we are in the foreground, and the terminal knows."""
+        return self._saved is not None
+
+    def take(self) -> None:
+        """Have keys handed out at once, if this process is in the foreground; also where a shell has set the terminal
+        back meanwhile, since we were stopped in a way of which we were not told (SIGSTOP).
+        """
+        if not self._in_foreground():
+            self._saved = None
+            return
+        with contextlib.suppress(termios.error):
+            found = termios.tcgetattr(self._fd)
+            wanted = [*found]
+            wanted[_LOCAL_FLAGS] &= ~(termios.ICANON | termios.ECHO)
+            if wanted != found:
+                termios.tcsetattr(self._fd, termios.TCSANOW, wanted)
+                self._saved = found
+            elif self._saved is None:
+                self._saved = found
+
+    def give_back(self) -> None:
+        """The terminal is as it was. Does not wait for what was written: it may not be read (TCSANOW)."""
+        saved, self._saved = self._saved, None
+        if saved is None or not self._in_foreground():
+            return
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self._fd, termios.TCSANOW, saved)
+
+    def pressed(self) -> str:
+        """What was pressed since the last time; cheap, and never waits."""
+        self.take()
+        if self._saved is None:
+            return ""
+        try:
+            ready, _, _ = select.select([self._fd], [], [], 0)
+            return os.read(self._fd, _MOST_BYTES).decode("utf-8", "replace") if ready else ""
+        except OSError:
+            return ""
+
+    def _in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:
+            return False
+
+
+class JobControl:
+    """`on_stop` is called before the process stops, where it is told so (SIGSTOP tells nobody); `on_go` when it goes
+    on. `on_stop` comes before SIGQUIT ends the process, too. In another thread than the main one it does nothing.
+    """
+
+    def __init__(self, *, on_stop: Callable[[], None], on_go: Callable[[], None]) -> None:
+        self._on_stop = on_stop
+        self._on_go = on_go
+        self._before: dict[signal.Signals, Any] = {}
+        handlers = ((signal.SIGTSTP, self._stop), (signal.SIGCONT, self._go), (signal.SIGQUIT, self._quit))
+        for number, handler in handlers:
+            with contextlib.suppress(ValueError):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, handler)
+
+    def close(self) -> None:
+        """Give the signals back."""
+        before, self._before = self._before, {}
+        for number, handler in before.items():
+            with contextlib.suppress(ValueError):
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _stop(self, *_: object) -> None:
+        """Stop as if we had not listened; it returns when somebody has sent SIGCONT: `fg`, or `bg`."""
+        self._on_stop()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, self._stop)
+
+    def _quit(self, number: int, _frame: object) -> None:
+        self._on_stop()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _go(self, *_: object) -> None:
+        self._on_go()
+
 
 BYTES_PER_S = 4000
 """Written at most, on average: 64 kbit/s take twice as many."""

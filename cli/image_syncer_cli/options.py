@@ -1,4 +1,9 @@
-"""The options of a run, shared by `sync` and `copy`: names, meaning, and what they become."""
+"""The options of a run, shared by `sync` and `copy`: names, meaning, and what they become.
+
+The options that say in which form images arrive.
+
+The options that say how patient a run is: retries and time-outs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from image_syncer_cli.form_options import FORM_OPTIONS
 from image_syncer_cli.observer_options import OBSERVER_OPTIONS
 from image_syncer_cli.option_values import (
     conflict_policy,
@@ -15,8 +19,8 @@ from image_syncer_cli.option_values import (
     parse_duration_option,
     referrer_selection,
     split_lists,
+    whole_number,
 )
-from image_syncer_cli.patience_options import PATIENCE_OPTIONS
 from image_syncer_cli.pipeline_options import PIPELINE_OPTIONS, refuse_same_files
 from image_syncer_cli.resource_options import RESOURCE_OPTIONS
 
@@ -26,11 +30,77 @@ if TYPE_CHECKING:
     from image_syncer import RateSchedule, Settings
 
 __all__ = [
+    "FORM_OPTIONS",
+    "PATIENCE_OPTIONS",
     "RunOptions",
     "debug_option",
     "patience_options",
     "run_options",
 ]
+
+
+_MOST_RETRIES = 1000
+"""With the longest pauses, some hours of trying."""
+
+PATIENCE_OPTIONS = (
+    click.option(
+        "-r",
+        "--retries",
+        callback=whole_number(0, _MOST_RETRIES),
+        default="2",
+        show_default=True,
+        metavar="N",
+        help="Further tries after the first.",
+    ),
+    click.option(
+        "--retry-for",
+        callback=parse_duration_option,
+        metavar="DURATION",
+        help="Begin no further try later than this after the first failure. [default: 30m]",
+    ),
+    click.option(
+        "--give-up-after",
+        callback=parse_duration_option,
+        metavar="DURATION",
+        help="How long a registry that is down is waited for, while others are served. [default: 10m]",
+    ),
+    click.option(
+        "--connect-timeout",
+        callback=parse_duration_option,
+        metavar="DURATION",
+        help="How long a connection may take, with name and TLS. [default: 15s]",
+    ),
+    click.option(
+        "--stall-timeout",
+        callback=parse_duration_option,
+        metavar="DURATION",
+        help="How long a side may be silent while it is its turn. [default: 60s]",
+    ),
+    click.option(
+        "--answer-timeout",
+        callback=parse_duration_option,
+        metavar="DURATION",
+        help="How long a destination may take to commit a blob of which it has every byte. [default: 5m]",
+    ),
+)
+"""In the order in which `--help` shows them."""
+
+
+FORM_OPTIONS = (
+    click.option(
+        "--foreign-layers",
+        type=click.Choice(["leave", "copy", "refuse"]),
+        help="Layers that a registry need not have, since the manifest names their URLs: left there, copied from the "
+        "source registry, or the image fails. [default: leave]",
+    ),
+    click.option(
+        "--format",
+        "manifest_format",
+        type=click.Choice(["keep", "oci", "docker"]),
+        help="Manifests as they are, or converted to OCI's or Docker's media types, under new digests. [default: keep]",
+    ),
+)
+
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 

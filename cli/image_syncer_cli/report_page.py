@@ -2,6 +2,10 @@
 
 Everything is drawn here, as text, tables and SVG: the page has no script. It is as large for a million images as for a
 thousand.
+
+How a run went, in a sentence for somebody who was not there.
+
+What was planned beside what was done.
 """
 
 from __future__ import annotations
@@ -11,18 +15,106 @@ from typing import TYPE_CHECKING
 from image_syncer_cli.figure_svg import HATCHES, draw_svg
 from image_syncer_cli.page_parts import escape, page, section, table, tile
 from image_syncer_cli.report_figures import figures_of, workers_of
-from image_syncer_cli.report_forecast import forecast_rows
 from image_syncer_cli.report_page_style import STYLE
-from image_syncer_cli.report_verdict import verdict
 from image_syncer_cli.timeline_words import add_waits, began, percent, plural, ring_transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from image_syncer import EstimateFile, PlanFile, RecordedReport, RunAccount, TransferRecord
+    from image_syncer import EstimateFile, PlanFile, RecordedReport, Report, RunAccount, TransferRecord
     from image_syncer_cli.report_figures import Figure
 
-__all__ = ["draw_report_page"]
+__all__ = ["draw_report_page", "forecast_rows", "verdict"]
+
+
+_NOT_PLANNED = frozenset({"get token", "list tags", "list repositories", "ping"})
+"""Requests that a plan does not count: they depend on the files and on logins, not on images."""
+
+
+def forecast_rows(
+    report: Report, plan: PlanFile | None, estimate: EstimateFile | None
+) -> list[tuple[str, str, str, str]]:
+    """What, planned, done and difference, in words."""
+    return [*(_planned(report, plan) if plan is not None else ()), *(_estimated(report, estimate) if estimate else ())]
+
+
+def _planned(report: Report, plan: PlanFile) -> list[tuple[str, str, str, str]]:
+    from image_syncer import Outcome, account_for
+    from image_syncer.units import format_size
+
+    account, totals = account_for(plan), report.totals
+    rows = [
+        _row("images to copy", account.images, totals.outcomes.get(Outcome.COPIED, 0), "{:,.0f}".format),
+        _row("bytes to move", account.bytes_to_move, totals.bytes_moved, format_size),
+        _row("blobs to move", account.blobs_to_move, totals.blobs_moved, "{:,.0f}".format),
+        _row("blobs to mount", account.blobs_to_mount, totals.blobs_mounted, "{:,.0f}".format),
+    ]
+    kinds = sorted((set(account.requests) | set(totals.requests)) - _NOT_PLANNED)
+    done = {kind: totals.requests.get(kind, 0) for kind in kinds}
+    rows.append(
+        _row("requests", sum(account.requests.get(kind, 0) for kind in kinds), sum(done.values()), "{:,.0f}".format)
+    )
+    rows += [_row(f"  {kind}", account.requests.get(kind, 0), done[kind], "{:,.0f}".format) for kind in kinds[:20]]
+    return rows
+
+
+def _estimated(report: Report, estimate: EstimateFile) -> Iterator[tuple[str, str, str, str]]:
+    from image_syncer.units import format_duration, format_size
+
+    yield _row("time", estimate.seconds, report.seconds, format_duration)
+    kept = "kept" if report.seconds <= estimate.p90_s else "not kept"
+    yield "time, nine of ten within", format_duration(estimate.p90_s), format_duration(report.seconds), kept
+    usage = report.usage
+    names = ("coordinator_cpu_s", "workers_cpu_s")
+    if all(name in usage for name in names):
+        yield _row("processor time", estimate.cpu_s, sum(usage[name] for name in names), format_duration)
+    workers = report.settings.get("workers")
+    if isinstance(workers, int) and "coordinator_peak_bytes" in usage and "worker_peak_bytes" in usage:
+        most = usage["coordinator_peak_bytes"] + workers * usage["worker_peak_bytes"]
+        yield _row("memory, at most", estimate.memory_bytes, most, format_size)
+
+
+def _row(what: str, planned: float, done: float, tell: Callable[[float], str]) -> tuple[str, str, str, str]:
+    if planned == done:
+        return what, tell(planned), tell(done), "as planned"
+    sign = "+" if done > planned else "−"
+    share = f" ({percent(abs(done - planned) / planned)})" if planned else ""
+    return what, tell(planned), tell(done), f"{sign}{tell(abs(done - planned))}{share}"
+
+
+def verdict(report: Report) -> tuple[bool, str]:
+    """Whether all is well, and the sentence."""
+    from image_syncer import Outcome
+
+    outcomes = report.totals.outcomes
+    images, failed = report.totals.images, sum(count for one, count in outcomes.items() if one.is_failure)
+    if report.internal_error is not None:
+        return False, f"✗ A mistake of image-syncer itself: do not rely on this run. {report.internal_error}"
+    if report.interrupted is not None:
+        return (
+            False,
+            f"✗ Ended before all was done ({report.interrupted}): {failed:,} of {images:,} images are missing.",
+        )
+    if failed and report.kind == "verify":
+        return False, f"✗ {failed:,} of {images:,} images differ, or could not be checked."
+    if failed:
+        return False, f"✗ {failed:,} of {images:,} images did not arrive. Their causes, and what to do, are below."
+    if report.exit_code:
+        return False, f"✗ The run ended with exit code {report.exit_code}."
+    planned, skipped = outcomes.get(Outcome.PLANNED, 0), outcomes.get(Outcome.SKIPPED, 0)
+    if planned:
+        return True, f"✓ Nothing was copied, as asked: {planned:,} of {images:,} images would be."
+    if not images:
+        return True, "✓ Nothing failed; there was no image."
+    if report.kind == "prune":
+        return True, "✓ Nothing failed."
+    if skipped:
+        there = f"{images - skipped:,} of {images:,} images are at their destinations as they are at their sources"
+        return True, f"✓ {there}; {skipped:,} skipped."
+    if images == 1:
+        return True, "✓ The one image is at its destination as it is at its source."
+    return True, f"✓ All {images:,} images are at their destinations as they are at their sources."
+
 
 _CARDS = 6
 """Causes that are told at length; the next ones stand in a table."""

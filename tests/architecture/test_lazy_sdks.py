@@ -51,9 +51,8 @@ def test_only_the_metrics_know_prometheus() -> None:
         if each.module.partition(".")[0] == "prometheus_client"
     }
     assert found == {
-        "image_syncer.telemetry.measured_series",
         "image_syncer.telemetry.metrics",
-        "image_syncer.watch.collector",
+        "image_syncer.watch.watcher",
     }
 
 

@@ -18,8 +18,8 @@ from cli.test_screen import SNAPSHOT
 from image_syncer.coordinator import control_client
 from image_syncer.coordinator.control_paths import control_sockets, make_private, sweep
 from image_syncer.coordinator.control_socket import MOST_CLIENTS, ControlSocket
-from image_syncer.watch.rounds import WatchRounds
 from image_syncer.watch.status import State, WatchStatus
+from image_syncer.watch.watcher import WatchRounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

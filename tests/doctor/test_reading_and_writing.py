@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.doctor import trail
+from image_syncer.doctor import writing
 from image_syncer.embedded import (
     Behaviour,
     ContentBuilder,
@@ -139,7 +139,7 @@ def test_what_was_taken_without_an_answer_is_taken_away_too(
 def test_what_cannot_be_taken_away_in_time_is_told(
     doctor: Doctor, registry: EmbeddedRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trail, "DELETION_S", 0.0)
+    monkeypatch.setattr(writing, "DELETION_S", 0.0)
     seen = doctor.look(f"{registry.address}/team/app", INSECURE, "--write")
     assert (seen["clean up"]["state"], seen.failed()) == ("warning", [])
     assert "did not answer in time" in seen["clean up"]["what"]

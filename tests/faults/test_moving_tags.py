@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator import source_moves
+from image_syncer.coordinator import image_delivery
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.embedded.fault import FaultKind
 from image_syncer.oci import ManifestFormat, PlatformFilter, parse_platform
@@ -74,7 +74,7 @@ def test_a_quick_copy_costs_no_further_request(lab: SyncLab, monkeypatch: pytest
 
 @pytest.mark.extended
 def test_a_long_copy_is_asked_about(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_moves, "ASK_AFTER_S", 0.0)
+    monkeypatch.setattr(image_delivery, "ASK_AFTER_S", 0.0)
     moving = Moving(lab, monkeypatch, "blob")
     assert lab.run(lab.rule()).image.source_moved == moving.after.digest
 
@@ -111,7 +111,7 @@ def test_where_nobody_can_tell_the_image_is_copied_all_the_same(
     lab: SyncLab, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     made = lab.image(1)
-    monkeypatch.setattr(source_moves, "ANSWER_WITHIN_S", 0.5 if fault == "broken" else 30.0)
+    monkeypatch.setattr(image_delivery, "ANSWER_WITHIN_S", 0.5 if fault == "broken" else 30.0)
     faults = {
         "gone": Fault("head manifest", status=404, skip=1, times=None),
         "refused": Fault("head manifest", status=403, skip=1, times=None),
@@ -125,7 +125,7 @@ def test_where_nobody_can_tell_the_image_is_copied_all_the_same(
 
 @pytest.mark.extended
 def test_of_many_that_moved_the_first_are_named(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_moves, "ASK_AFTER_S", 0.0)
+    monkeypatch.setattr(image_delivery, "ASK_AFTER_S", 0.0)
     tags = [f"t{number}" for number in range(8)]
     lab.push(lab.content.image(1), tags=tags)
     other, real = lab.content.image(1), lab.destination.storage.put_manifest

@@ -14,7 +14,7 @@ import pycurl
 import pytest
 
 from image_syncer.errors import ProtocolViolation, TransportError
-from image_syncer.net import CurlDriver, Timeouts, Transport, small_handles
+from image_syncer.net import CurlDriver, Timeouts, Transport, transport
 from image_syncer.oci import Repository
 from image_syncer.registry import (
     Endpoint,
@@ -176,7 +176,7 @@ def test_no_answer_has_anything_of_another_one() -> None:
 
 
 def test_a_failed_answer_leaves_the_handle_as_good_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_handles, "MAX_BODY_BYTES", 4)
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 4)
 
     async def scenario() -> None:
         async with serving() as (server, endpoint):

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from image_syncer.telemetry.listening import Listen
 from image_syncer.telemetry.looking_on import look_on
 from image_syncer.telemetry.metrics import RunMetrics
-from image_syncer.watch.collector import WatchCollector
 from image_syncer.watch.status import WatchStatus
+from image_syncer.watch.watcher import WatchCollector
 from support.processes import wait_until
 
 if TYPE_CHECKING:

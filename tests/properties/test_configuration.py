@@ -12,9 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from image_syncer.config import RegistryBook, RegistryEntry
-from image_syncer.config.document import parse_document
+from image_syncer.config.document import parse_document, parse_json
 from image_syncer.config.environment import Expansion, ExpansionError, expand
-from image_syncer.config.json_text import parse_json
 from image_syncer.config.loader import load_configuration
 from image_syncer.config.regex import RegexError, translate_regex
 from image_syncer.config.tree import MalformedText, MappingNode, ScalarNode, SequenceNode

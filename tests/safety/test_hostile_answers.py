@@ -298,7 +298,7 @@ def test_indexes_inside_indexes(lab: SyncLab) -> None:
 
 
 def test_an_index_of_too_many_manifests(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.source_tree.MAX_MANIFESTS", 20)
+    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_MANIFESTS", 20)
     wide = index_of(*(lab.content.image(0) for _ in range(30)))
     lab.push(wide)
     done = lab.run(exit_code=1)
@@ -307,7 +307,7 @@ def test_an_index_of_too_many_manifests(lab: SyncLab, monkeypatch: pytest.Monkey
 
 
 def test_manifests_under_an_index_that_are_too_much_together(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.source_tree.MAX_TREE_BYTES", 5000)
+    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_TREE_BYTES", 5000)
     lab.push(index_of(*(lab.content.image(0) for _ in range(30))))
     done = lab.run(exit_code=1)
     assert "more than 5000 bytes" in done.error.message

@@ -13,8 +13,7 @@ import pytest
 
 from image_syncer.errors import ProtocolViolation
 from image_syncer.net import CurlDriver, Timeouts, Transport
-from image_syncer.net.addresses import AddressKind
-from image_syncer.net.whereabouts import proxy_ports
+from image_syncer.net.whereabouts import AddressKind, proxy_ports
 from image_syncer.registry import Endpoint, RedirectPolicy, build_ping
 from support.raw_server import found, serve_raw
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.embedded import ContentBuilder, push_to
 from image_syncer.layout.bundle_catalogue import read_former
-from image_syncer.layout.bundle_export import ExportStorage
+from image_syncer.layout.bundle_server import ExportStorage
 from image_syncer.layout.packing import UNFINISHED
 
 if TYPE_CHECKING:

@@ -1,14 +1,20 @@
-"""Measures the paths of a plan: runs of samples, and what they say of each source."""
+"""Measures the paths of a plan: runs of samples, and what they say of each source.
+
+What the host of a bench is: its processors, and how fast one of them hashes, below which no blob can be.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import secrets
 import statistics
+import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.bench.bench_file import BenchFile
-from image_syncer.bench.host import describe_host
 from image_syncer.bench.measuring import Measured, Measurer
 from image_syncer.bench.samples import Sample, SampleMaker
 from image_syncer.bench.sides import NOBODYS, PathSide, ask_side, with_limits_found
@@ -23,14 +29,47 @@ from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from image_syncer.config import Configuration
     from image_syncer.oci import Repository
     from image_syncer.planning.measured import MeasuredPath
     from image_syncer.telemetry.plan_file import PlanFile, PlannedImage
 
-__all__ = ["bench_plan"]
+__all__ = ["bench_plan", "describe_host"]
+
+
+_PIECE = bytes(2**20)
+_HASHED_FOR_S = 0.2
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe_host() -> dict[str, str | int | float]:
+    """Name and number of the processors, the interpreter, and bytes a second of SHA-256 on one of them."""
+    return {
+        "processor": _processor(),
+        "cpus": inspect_machine().cpus,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "sha256_bytes_per_s": round(_hash_rate()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _hash_rate() -> float:
+    digester, began, hashed = hashlib.sha256(), time.process_time(), 0
+    while (took := time.process_time() - began) < _HASHED_FOR_S:
+        digester.update(_PIECE)
+        hashed += len(_PIECE)
+    return hashed / took
+
 
 _STARTS = 3
 _SEVERAL = 2

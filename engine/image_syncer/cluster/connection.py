@@ -1,28 +1,72 @@
-"""The connection to a Dask cluster: which of its workers can be used, who has one, and a stream to each."""
+"""The connection to a Dask cluster: which of its workers can be used, who has one, and a stream to each.
+
+What is in files, told without showing it. Dask workers call it by its name.
+
+What Dask would say beside us, in the process of a command or of a program: kept back as long as we use it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib.metadata
+import logging
 import ssl
 import uuid
+import warnings
 from collections import Counter
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.cluster.address import is_private
-from image_syncer.cluster.file_digests import file_digests
-from image_syncer.cluster.quiet import quiet_dask
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from image_syncer.cluster.address import ClusterAddress
 
-__all__ = ["ClusterConnection", "Engine"]
+__all__ = ["ClusterConnection", "Engine", "file_digests", "quiet_dask"]
+
+
+_LOGGERS = ("distributed", "distributed.client")
+"""Those to which Dask gives a level of their own."""
+_VERSIONS = "Mismatched versions found"
+"""A table of packages, such as numpy, that a run uses nowhere; of image-syncer's own version a message tells."""
+
+
+@contextlib.contextmanager
+def quiet_dask() -> Iterator[None]:
+    """Inside, Dask logs nothing and warns of no versions; afterwards its loggers and the filters of warnings are as the
+    program had them.
+    """
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message=f"\\s*{_VERSIONS}")
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the program has made its filters anew
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def file_digests(paths: Iterable[str]) -> dict[str, str | None]:
+    """The SHA-256 of each file; None where it cannot be read here."""
+    found: dict[str, str | None] = {}
+    for path in paths:
+        try:
+            found[path] = sha256(Path(path).read_bytes()).hexdigest()
+        except OSError:  # noqa: PERF203 - of each by itself
+            found[path] = None
+    return found
+
 
 LOOK_AGAIN_S = 0.25
 """Where no Dask worker is free: one that was lost is started again by its nanny, or by Kubernetes."""

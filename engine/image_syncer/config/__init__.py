@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from image_syncer.config.conflicts import ConflictPolicy, OnConflict, parse_on_conflict
 from image_syncer.config.document import MAX_FILE_BYTES
-from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.model import Configuration, Destination, Rule
 from image_syncer.config.only import Only
 from image_syncer.config.rate_schedule import RateSchedule, RateWindow
@@ -15,7 +14,7 @@ from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection, parse
 from image_syncer.config.registry_book import HostSettings, RegistryBook, RegistryEntry, canonical_prefix
 from image_syncer.config.registry_limits import NO_LIMITS, Limits
 from image_syncer.config.rules import RuleError
-from image_syncer.config.settings import MissingPlatform, Settings
+from image_syncer.config.settings import ForeignLayers, MissingPlatform, Settings
 from image_syncer.config.tag_selection import SOLE_IMAGE, TagSelection
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""Why an image is meant by the rules, or is not: each condition gives a sentence."""
+"""Why an image is meant by the rules, or is not: each condition gives a sentence.
+
+What the policies say of an image that a rule means, as far as names tell.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 from image_syncer.config.automaton import automaton_of
 from image_syncer.config.catalogs import translate_glob, written_glob
 from image_syncer.config.only import Only
-from image_syncer.config.policy_explanation import explain_policies
+from image_syncer.config.policy import refusal_by_name
 from image_syncer.config.reason import Reason
 from image_syncer.config.rules import RuleError
 from image_syncer.units import format_moment
@@ -24,7 +27,39 @@ if TYPE_CHECKING:
     from image_syncer.config.tag_selection import TagSelection
     from image_syncer.oci import Reference
 
-__all__ = ["NOTHING_SEEN", "Explanation", "Reason", "Seen", "Verdict", "explain_image", "tags_to_date"]
+__all__ = [
+    "NOTHING_SEEN",
+    "Explanation",
+    "Reason",
+    "Seen",
+    "Verdict",
+    "explain_image",
+    "explain_policies",
+    "tags_to_date",
+]
+
+
+def explain_policies(
+    policies: Sequence[Policy], source: Reference, destinations: Sequence[Reference]
+) -> tuple[list[Reason], list[Reference]]:
+    """A reason for each policy that has something to say, and the destinations that names do not close. Where some are
+    left, what closes others does not keep the image from being meant.
+    """
+    refused = {place: found for place in destinations if (found := refusal_by_name(policies, source, place))}
+    left = [place for place in destinations if place not in refused]
+    reasons = [
+        Reason(bool(left), f"policy “{policy.name}”: it does not go to {place}: {why}")
+        for place, (policy, why) in refused.items()
+    ]
+    for policy in policies:
+        conditions = list(policy.conditions())
+        subject = [str(place) for place in left if policy.holds_for(place)]
+        if conditions and subject:
+            reasons.append(
+                Reason(True, f"policy “{policy.name}”: it goes to {', '.join(subject)} if {' and '.join(conditions)}")
+            )
+    return reasons, left
+
 
 MOST_NAMED = 8
 """Of many tags or patterns in one sentence."""

@@ -1,4 +1,7 @@
-"""Registries: the entries of an auth file, or of `registries`, under both spellings."""
+"""Registries: the entries of an auth file, or of `registries`, under both spellings.
+
+The key of a registry's entry that names its mirrors.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,42 @@ from image_syncer.config.registry_book import RegistryEntry, canonical_prefix
 from image_syncer.config.registry_cloud import CLOUD_KEYS, read_cloud
 from image_syncer.config.registry_creation import CREATION_KEYS, read_creation
 from image_syncer.config.registry_limits import LIMIT_KEYS, read_limits
-from image_syncer.config.registry_mirrors import MIRROR_KEYS, read_mirrors
 from image_syncer.config.registry_network import NETWORK_KEYS, read_network
 from image_syncer.config.registry_profile import PROFILE_KEYS, read_profile
 from image_syncer.config.registry_safety import SAFETY_KEYS, read_redirects
-from image_syncer.oci import InvalidReference, parse_repository
+from image_syncer.oci import InvalidReference, canonical_registry, parse_repository
 from image_syncer.registry import Credential
 
 if TYPE_CHECKING:
     from image_syncer.config.tree import Node
 
-__all__ = ["GO_ENTRY_KEYS", "OWN_ENTRY_KEYS", "read_registries"]
+__all__ = ["GO_ENTRY_KEYS", "MIRROR_KEYS", "OWN_ENTRY_KEYS", "read_mirrors", "read_registries"]
+
+
+MIRROR_KEYS = ("mirrors",)
+_MEND = "write mirror.example:5000, or mirror.example/proxy-cache where the names there begin with that"
+
+
+def read_mirrors(entry: EntryFields, prefix: str) -> tuple[str, ...]:
+    """The mirrors of the registry of `prefix`: each a host, and perhaps what the names there begin with."""
+    found = []
+    for text in entry.texts("mirrors"):
+        mirror = text.strip().rstrip("/")
+        host, _, path = mirror.partition("/")
+        try:
+            is_one = parse_repository(f"{mirror}/image").registry == canonical_registry(host) and "://" not in mirror
+        except InvalidReference:
+            is_one = False
+        if not is_one:
+            problem = f"“{shown(text)}” is no mirror"
+        elif canonical_registry(host) == prefix.partition("/")[0] and not path:
+            problem = f"“{shown(text)}” is the registry itself"
+        else:
+            found.append(f"{canonical_registry(host)}/{path}" if path else canonical_registry(host))
+            continue
+        entry.findings.error(entry.line("mirrors"), entry.key("mirrors"), problem, _MEND)
+    return tuple(found)
+
 
 OWN_ENTRY_KEYS = (
     "username",

@@ -1,4 +1,7 @@
-"""Settings: how a run goes, as opposed to what it copies (that is `Configuration`)."""
+"""Settings: how a run goes, as opposed to what it copies (that is `Configuration`).
+
+Forms: what is done about layers that images name and registries need not have.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import TYPE_CHECKING
 from msgspec import field
 
 from image_syncer.config.conflicts import OnConflict
-from image_syncer.config.forms import ForeignLayers
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection
 from image_syncer.oci import ManifestFormat, PlatformFilter
 from image_syncer.values import Value
@@ -17,7 +19,23 @@ if TYPE_CHECKING:
     from image_syncer.config.pruning import Pruning
     from image_syncer.config.rate_schedule import RateSchedule
 
-__all__ = ["MissingPlatform", "Settings"]
+__all__ = ["ForeignLayers", "MissingPlatform", "Settings"]
+
+
+class ForeignLayers(str, Enum):
+    """What becomes of non-distributable layers, which name the URLs where everyone is to get them; the values are those
+    of the command line.
+    """
+
+    LEAVE = "leave"
+    """They are not moved: the manifest says where they are, as it did."""
+    COPY = "copy"
+    """They are moved as other layers are, from the source registry and from nowhere else."""
+    REFUSE = "refuse"
+    """The image fails before anything moves."""
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class MissingPlatform(str, Enum):

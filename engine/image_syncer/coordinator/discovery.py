@@ -1,27 +1,26 @@
-"""Discovery: what is at the source, and what is already at the destination."""
+"""Discovery: what is at the source, and what is already at the destination.
+
+Images in another form: what cannot have it is refused, with what to do about that.
+
+The manifests under one root at its source, read together, and no more of them than an image may have.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.config import MissingPlatform, RegistryBook, Settings
-from image_syncer.coordinator.converted import converted
 from image_syncer.coordinator.image_config import read_config
 from image_syncer.coordinator.manifest_reads import ManifestReads
 from image_syncer.coordinator.quirks import Quirks
-from image_syncer.coordinator.source_tree import SourceTree, hostile
-from image_syncer.errors import (
-    AuthenticationError,
-    NotFoundError,
-    Origin,
-    ProtocolViolation,
-    RefusedError,
-)
+from image_syncer.errors import AuthenticationError, NotFoundError, Origin, ProtocolViolation, RefusedError, SyncError
 from image_syncer.oci import (
     Digest,
     Manifest,
     ManifestFormat,
     ManifestKind,
+    NotConvertible,
     Platform,
     PlatformFilter,
     Reference,
@@ -32,21 +31,92 @@ from image_syncer.oci import (
     select_platforms,
 )
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
-from image_syncer.registry import (
-    ManifestHead,
-    Operation,
-    build_head_manifest,
-    content_digest,
-    parse_manifest_head,
-)
+from image_syncer.planning.conversion import convert_tree
+from image_syncer.registry import ManifestHead, Operation, build_head_manifest, content_digest, parse_manifest_head
 from image_syncer.values import Value, replace
 from image_syncer.worker.habits import HEADS_MANIFESTS
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.mirror_reads import MirrorReads
     from image_syncer.net import EndpointBook, RegistryClient
+    from image_syncer.oci import Descriptor
 
-__all__ = ["Discovery", "Selected"]
+__all__ = ["Discovery", "Selected", "SourceTree", "converted", "hostile"]
+
+
+MAX_TREE_BYTES = 64 * 2**20
+"""Of all manifests under one tag, which are in memory together; the largest official images have some 100 KiB."""
+
+
+class SourceTree:
+    """Reads what is under one root, each manifest once; `indexes` are those that are known already, by their digests as
+    they are named.
+    """
+
+    def __init__(self, reads: ManifestReads, repository: Repository, indexes: dict[Digest, Manifest]) -> None:
+        self._reads = reads
+        self._repository = repository
+        self._indexes = indexes
+        self._trees: dict[Digest, asyncio.Task[ImageTree]] = {}
+        self._bytes = 0
+
+    async def read(self, root: Manifest) -> ImageTree:
+        """All of it. Raises ProtocolViolation where it is more than an image has."""
+        try:
+            return await self._tree(root, depth=0)
+        finally:
+            for task in self._trees.values():
+                task.cancel()
+            await asyncio.gather(*self._trees.values(), return_exceptions=True)
+
+    async def _tree(self, manifest: Manifest, depth: int) -> ImageTree:
+        if depth > MAX_DEPTH:
+            raise hostile(self._repository, manifest, f"indexes are nested more than {MAX_DEPTH} deep")
+        children = []
+        for child in manifest.children:
+            if child.digest not in self._trees:
+                if len(self._trees) >= MAX_MANIFESTS:
+                    raise hostile(self._repository, manifest, f"more than {MAX_MANIFESTS} manifests are under it")
+                self._trees[child.digest] = asyncio.ensure_future(self._child(child, depth + 1))
+            children.append(self._trees[child.digest])
+        return ImageTree(manifest, tuple(await asyncio.gather(*children)))
+
+    async def _child(self, child: Descriptor, depth: int) -> ImageTree:
+        manifest = self._indexes.get(child.digest) or await self._reads.get_child(self._repository, child)
+        self._bytes += len(manifest.raw)
+        if self._bytes > MAX_TREE_BYTES:
+            what = f"the manifests beside it have more than {MAX_TREE_BYTES} bytes"
+            raise hostile(self._repository, manifest, what)
+        return await self._tree(manifest, depth)
+
+
+def hostile(repository: Repository, manifest: Manifest, what: str) -> SyncError:
+    """An index that no builder makes."""
+    return ProtocolViolation(
+        f"the index cannot be used: {what}",
+        origin=Origin.SOURCE,
+        operation="get manifest",
+        repository=str(repository),
+        reference=str(manifest.digest),
+    )
+
+
+_KEEP = "Copy it as it is: --format keep."
+_ATTESTATIONS = "If this is an attestation: docker buildx build --provenance=false --sbom=false makes none."
+
+
+def converted(tree: ImageTree, wanted: ManifestFormat) -> ImageTree:
+    """`tree` in the form that is wanted. Raises RefusedError where it would lose something by it."""
+    try:
+        return convert_tree(tree, wanted)
+    except NotConvertible as error:
+        raise RefusedError(
+            f"it cannot be converted: {error}",
+            origin=Origin.SOURCE,
+            operation=Operation.GET_MANIFEST.value,
+            hint=_KEEP if wanted is ManifestFormat.OCI else f"{_KEEP} {_ATTESTATIONS}",
+        ) from None
+
 
 _ABSENT = (404,)
 _NOT_ALLOWED = 405

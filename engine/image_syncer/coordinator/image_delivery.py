@@ -1,4 +1,12 @@
-"""The delivery of one image to one destination: its blobs, its manifests, what is compared then, and an outcome."""
+"""The delivery of one image to one destination: its blobs, its manifests, what is compared then, and an outcome.
+
+Schema 1: manifests of 2014, which a destination may not take any more.
+
+Tags that move at the source while they are copied.
+
+What was planned is what arrives: manifests are read by the digest that the tag had when it was asked for, and all that
+is under them by theirs. Whoever waited long for it may want to know that there is something newer.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +18,10 @@ from image_syncer.coordinator.delivery import Delivery
 from image_syncer.coordinator.foreign_layers import blobs_to_bring, explain
 from image_syncer.coordinator.guard import TaskWatch
 from image_syncer.coordinator.image_outcomes import fail_delivery
-from image_syncer.coordinator.schema1 import not_taken
-from image_syncer.coordinator.source_moves import ask_whether_moved
 from image_syncer.errors import RegistryError, SyncError
+from image_syncer.oci import ManifestKind
 from image_syncer.planning import BlobNeed
+from image_syncer.registry import Operation
 from image_syncer.telemetry import Outcome, get_logger
 
 if TYPE_CHECKING:
@@ -32,7 +40,51 @@ if TYPE_CHECKING:
     from image_syncer.oci import Digest, Reference
     from image_syncer.planning import ImageTree, KnownBlobs
 
-__all__ = ["ImageDelivery"]
+__all__ = ["ImageDelivery", "ask_whether_moved", "not_taken"]
+
+
+ASK_AFTER_S = 60.0
+"""A copy that took less is not worth a request; two runs of a schedule are further apart."""
+ANSWER_WITHIN_S = 15.0
+"""The image has arrived, and its outcome does not wait longer for what is only good to know."""
+
+
+async def ask_whether_moved(discovery: Discovery, image: OpenImage, copied: Digest, *, surely: bool) -> dict[str, str]:
+    """`source_moved`, the digest that the source's tag has now, where that is no longer `copied`; else nothing.
+
+    It costs a HEAD, where the image took long, or `surely`. Where nobody can tell, nothing is said.
+    """
+    if image.source.digest is not None or not (surely or image.seconds >= ASK_AFTER_S):
+        return {}
+    try:
+        head = await asyncio.wait_for(discovery.head_source(image.source), ANSWER_WITHIN_S)
+    except (SyncError, asyncio.TimeoutError) as error:
+        _log.info("whether the tag has moved is not known", source=str(image.source), reason=str(error))
+        return {}
+    return {} if head.digest in (None, copied) else {"source_moved": str(head.digest)}
+
+
+_CODES = frozenset({"MANIFEST_INVALID", "MANIFEST_UNVERIFIED", "UNSUPPORTED"})
+_STATUSES = frozenset({405, 406, 415})
+"""What says that the kind of a manifest is not taken, where no code does; zot answers 415."""
+
+
+def not_taken(error: SyncError, tree: ImageTree) -> str | None:
+    """Why an image is skipped whose manifest is schema 1, and that `error` kept from being published; None where the
+    error is another one, or of another image.
+
+    It cannot be known before: distribution 2.8 takes those whose signature it can check, 3.0 and zot take none. Nor can
+    the image be made into another one: what a newer manifest has to name is the digests of the layers unpacked, and
+    nothing is unpacked here.
+    """
+    if tree.manifest.kind is not ManifestKind.SCHEMA1 or not isinstance(error, RegistryError):
+        return None
+    if error.operation != Operation.PUT_MANIFEST.value:
+        return None
+    if error.status not in _STATUSES and not _CODES.intersection(error.codes):
+        return None
+    return f"the destination takes no schema 1 manifests, or not this one: {error.message}"
+
 
 _BLOB_UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
 """OCI distribution specification 1.1, "Error Codes": a manifest names a blob that is not there."""

@@ -1,4 +1,9 @@
-"""The rules of a run, one after the other: tags are listed, images begun, and none is left without an outcome."""
+"""The rules of a run, one after the other: tags are listed, images begun, and none is left without an outcome.
+
+Several sources into one repository: their tags are listed before anything begins, and must not collide.
+
+The tags that a rule means, as the registry lists them.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,16 @@ from msgspec import Struct
 from image_syncer.coordinator.crash import crash_reason
 from image_syncer.coordinator.ending import DRAINED
 from image_syncer.coordinator.guard import TaskWatch
-from image_syncer.coordinator.merged_sources import MergedSources
 from image_syncer.coordinator.parking import Parking, PlannedImage
 from image_syncer.coordinator.rule_outcomes import RuleOutcomes, destinations_of
-from image_syncer.errors import NotFoundError, SyncError
+from image_syncer.errors import ConfigurationError, NotFoundError, Origin, Problem, SyncError
 from image_syncer.net import InFlightLimit
 from image_syncer.oci import PlatformFilter
 from image_syncer.planning import BreakerState
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 
     from image_syncer.config import Rule, Settings
     from image_syncer.config.catalogs import CatalogRule
@@ -32,9 +36,138 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.pause import Pause
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.net import RegistryHealth
+    from image_syncer.oci import Reference
     from image_syncer.planning import Breaker
 
-__all__ = ["OPEN_IMAGES", "Images", "RuleRunner"]
+__all__ = ["OPEN_IMAGES", "Images", "MergedSources", "RuleRunner", "pages_of_tags"]
+
+
+PILE = 1000
+"""Tags that are compared with those selected so far at one time; as many as these, where they are more. Page by page, a
+selection of the newest thousand would look at a thousand tags again for each page of ten.
+"""
+
+
+async def pages_of_tags(
+    rule: Rule, listings: Listings, now: float
+) -> AsyncGenerator[tuple[list[str], int, bool], None]:
+    """Tags out of which `rule` selects, how many the registry listed for them, and whether they are the last. `now` is
+    in Unix time.
+
+    Raises SyncError where they cannot be listed, or are fewer than the rule wants at least.
+    """
+    if not rule.tags.needs_listing:
+        yield [], 0, True
+        return
+    kept: list[str] = []
+    pile: list[str] = []
+    listed, least, created = 0, rule.tags.min_tags, rule.tags.created
+    async with aclosing(listings.tags(rule.source)) as pages:
+        async for tags, last in pages:
+            if not rule.tags.compares:
+                kept += rule.tags.select(tags)
+            else:
+                pile += tags
+                if last or len(pile) >= max(PILE, len(kept)):
+                    kept, pile = rule.tags.select([*kept, *pile]), []
+            listed += len(tags)
+            if not last and (rule.tags.compares or created is not None or len(kept) < least):
+                continue
+            if created is not None:
+                kept = created.select(kept, await listings.times.find(rule.source, kept), now)
+            if len(kept) < least:
+                raise _too_few(len(kept), listed, least)
+            yield kept, listed, last
+            kept, listed, least = [], 0, 0  # there were enough, whatever comes
+
+
+def _too_few(chosen: int, listed: int, least: int) -> SyncError:
+    return SyncError(
+        f"the rule means {chosen:,} of the {listed:,} tags that the registry lists, and wants {least:,} at least",
+        origin=Origin.SOURCE,
+        hint="See what is gone at the source, or lower `min_tags`.",
+    )
+
+
+LISTS_AT_ONCE = 16
+"""As many as rules whose tags are listed otherwise."""
+MOST_PROBLEMS = 20
+"""That are told; of more, only the first."""
+
+_Page = tuple[list[str], int, bool]
+
+
+class MergedSources:
+    """Lists the tags of such rules once, and hands out what was listed. `now` is in Unix time."""
+
+    def __init__(self, listings: Listings, now: float) -> None:
+        self._listings = listings
+        self._now = now
+        self._listed: dict[int, list[_Page] | SyncError] = {}
+
+    def find(self, rules: Mapping[int, Rule]) -> dict[int, Rule]:
+        """Those of `rules` that come from one list and share a repository, where tags have to be listed to compare."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for number, rule in rules.items():
+            if rule.group is not None:
+                for place in {str(destination.repository) for destination in rule.destinations}:
+                    groups.setdefault((rule.group, place), []).append(number)
+        merged = [
+            number
+            for numbers in groups.values()
+            if len(numbers) > 1 and any(rules[one].tags.needs_listing for one in numbers)
+            for number in numbers
+        ]
+        return {number: rules[number] for number in dict.fromkeys(merged)}
+
+    async def look(self, rules: Mapping[int, Rule]) -> None:
+        """List the tags of `rules`. Raises ConfigurationError where two of them write one place. What cannot be listed
+        is told when its pages are asked for.
+        """
+        gate = asyncio.Semaphore(LISTS_AT_ONCE)
+        await asyncio.gather(*(self._look(number, rule, gate) for number, rule in rules.items()))
+        written: dict[Reference, tuple[Reference, Rule]] = {}
+        problems: list[Problem] = []
+        for number, rule in rules.items():
+            listed = self._listed[number]
+            tags = [] if isinstance(listed, SyncError) else [tag for page in listed for tag in page[0]]
+            for position, source in enumerate(rule.references(tags)):
+                for place in destinations_of(rule, source, position):
+                    other, its_rule = written.setdefault(place, (source, rule))
+                    if its_rule.group == rule.group and other != source and place.digest is None:
+                        problems.append(_problem(rule, f"{source} and {other} would both go to {place}"))
+        if problems:
+            raise ConfigurationError(problems[:MOST_PROBLEMS])
+
+    async def _look(self, number: int, rule: Rule, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            try:
+                async with aclosing(pages_of_tags(rule, self._listings, self._now)) as pages:
+                    self._listed[number] = [page async for page in pages]
+            except SyncError as error:
+                self._listed[number] = error
+
+    async def pages(self, number: int, rule: Rule) -> AsyncGenerator[_Page, None]:
+        """As `pages_of_tags`, without asking again."""
+        listed = self._listed.pop(number, None)
+        if isinstance(listed, SyncError):
+            raise listed
+        if listed is not None:
+            for page in listed:
+                yield page
+            return
+        async with aclosing(pages_of_tags(rule, self._listings, self._now)) as pages:
+            async for page in pages:
+                yield page
+
+
+def _problem(rule: Rule, what: str) -> Problem:
+    file, _, line = rule.origin.rpartition(":")
+    mend = "leave one of them out, or write ** in the destination for the name of each"
+    if not line.isdigit():
+        return Problem(rule.origin, None, None, what, mend)
+    return Problem(file, int(line), None, what, mend)
+
 
 OPEN_IMAGES = 256
 """Images under way at once: each holds its manifests in memory until it has an outcome."""

@@ -1,12 +1,17 @@
 """A run: rules in, a report out. Discovery, transfer and publishing overlap; memory is bounded by the images under
 way.
+
+What a run took of the machine (getrusage(2)): processor time and peak memory, of the coordinator and its workers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import resource
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_syncer.coordinator.crash import CrashWatch, crash_reason, crash_words, tell_crash
@@ -14,9 +19,9 @@ from image_syncer.coordinator.ending import Ending
 from image_syncer.coordinator.guard import guard
 from image_syncer.coordinator.listeners import Listeners
 from image_syncer.coordinator.run_parts import RunParts
-from image_syncer.coordinator.usage import UsageMeter
 from image_syncer.errors import ConfigurationError, InternalError
 from image_syncer.telemetry import Report
+from image_syncer.telemetry.processes import children_usage, own_cpu_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +30,44 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.control import RunControl
     from image_syncer.coordinator.worker_source import WorkerSource
 
-__all__ = ["Run"]
+__all__ = ["Run", "UsageMeter"]
+
+
+_PAGE_UNIT = 1024
+"""`ru_maxrss`, and what /proc says, are in KiB on Linux."""
+_OWN_STATUS = Path("/proc/self/status")
+_PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+
+
+class UsageMeter:
+    """Begins to count when it is made. Workers count when they have ended; programs that we ran for credentials or a
+    policy count with them.
+    """
+
+    def __init__(self) -> None:
+        self._began = own_cpu_s(), children_usage()[0]
+
+    def as_data(self) -> dict[str, float | int]:
+        """Seconds since then, and peaks in bytes since each process began (of the largest worker)."""
+        own, (workers_cpu_s, worker_peak_bytes) = resource.getrusage(resource.RUSAGE_SELF), children_usage()
+        return {
+            "coordinator_cpu_s": round(own.ru_utime + own.ru_stime - self._began[0], 4),
+            "workers_cpu_s": round(workers_cpu_s - self._began[1], 4),
+            "coordinator_peak_bytes": _own_peak(own.ru_maxrss) * _PAGE_UNIT,
+            "worker_peak_bytes": worker_peak_bytes,
+        }
+
+
+def _own_peak(known: int) -> int:
+    """The peak of this program: `ru_maxrss` keeps that of the process by which it was started (a Java agent of a
+    pipeline, with gigabytes), whose memory a child shares until it executes something (Linux, fs/exec.c: exec_mmap).
+    """
+    try:
+        found = _PEAK.search(_OWN_STATUS.read_bytes())
+    except OSError:
+        return known
+    return int(found[1]) if found else known
+
 
 STOP_GRACE_S = 2.0
 

@@ -1,6 +1,13 @@
 """The parts of a run, each made once and told of those that it needs. What lives between them is `Run`'s.
 
 A run that verifies or prunes has parts of its own in some places: `verify_parts`, `prune_parts`.
+
+The files that a run writes: its report, and the plan of a dry run. Each is there at the end, or not at all.
+
+What a run remembers of registries. With a journal it goes on from what earlier runs knew, and is kept for later
+ones; without, it ends with the run.
+
+The settings of a run, as its report tells them.
 """
 
 from __future__ import annotations
@@ -15,35 +22,37 @@ from image_syncer.coordinator.discovery import Discovery
 from image_syncer.coordinator.event_teller import EventTeller
 from image_syncer.coordinator.guard import end_run
 from image_syncer.coordinator.image_sync import ImageSync
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.coordinator.ledger import Ledger
 from image_syncer.coordinator.listings import Listings
 from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.pause import Pause
 from image_syncer.coordinator.preparation import Preparation
-from image_syncer.coordinator.progress import Progress
 from image_syncer.coordinator.publisher import Publisher
+from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.referrer_copies import copies_of
 from image_syncer.coordinator.registry_access import RegistryAccess
 from image_syncer.coordinator.rules import RuleRunner
-from image_syncer.coordinator.run_files import RunFiles
-from image_syncer.coordinator.run_memory import RunMemory
-from image_syncer.coordinator.snapshots import Snapshots
-from image_syncer.coordinator.told_settings import told_settings
+from image_syncer.coordinator.sessions import UploadSessions
+from image_syncer.coordinator.snapshots import Progress, Snapshots
 from image_syncer.coordinator.transfers import Transfers
 from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import SyncError
 from image_syncer.planning import decide_policies, decide_resources
-from image_syncer.telemetry import get_logger
+from image_syncer.telemetry import Report, ReportWriter, get_logger
 from image_syncer.telemetry.observing import Observed
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from image_syncer.config import Configuration, Settings
+    from image_syncer.config.policy import Policy
     from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.crash import CrashWatch
     from image_syncer.coordinator.ending import Ending
+    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.listeners import Listeners
     from image_syncer.coordinator.meter import Meter
     from image_syncer.coordinator.plan_maker import PlanMaker
@@ -53,10 +62,122 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.worker_source import WorkerSource
-    from image_syncer.planning import Breaker, RetryPolicies
-    from image_syncer.telemetry import ImageResult, Snapshot
+    from image_syncer.planning import Breaker, KnownBlobs, Resources, RetryPolicies
+    from image_syncer.telemetry import ImageResult, Snapshot, TransferRecord
 
-__all__ = ["RunParts"]
+__all__ = ["RunFiles", "RunMemory", "RunParts", "told_settings"]
+
+
+def told_settings(settings: Settings, resources: Resources, policies: Sequence[Policy] = ()) -> dict[str, Any]:
+    """What the report says of `settings`: enough to do again what was left undone (`retry --report`); of `policies`,
+    their names.
+    """
+    wanted = settings.platform_filter
+    return {
+        **resources.as_data(),
+        "retries": settings.retries,
+        "force": settings.force,
+        "on_conflict": str(settings.on_conflict),
+        "referrers": str(settings.referrers),
+        "verify": settings.verify,
+        "dry_run": settings.dry_run,
+        "rate": str(settings.rate or "") or None,
+        "missing_platform": str(settings.missing_platform),
+        "foreign_layers": str(settings.foreign_layers),
+        "format": str(settings.manifest_format),
+        "platforms": str(wanted) or None,
+        "os": list(wanted.os_names),
+        "arch": list(wanted.architectures),
+        "policies": [policy.name for policy in policies],
+    }
+
+
+CHILDREN_IN_MEMORY = 100_000
+"""Manifests that indexes name, of those that were put: some 13 MB."""
+
+
+class RunMemory:
+    """Opens the journal that `settings` name, and raises as `journal_of` does. What is in memory of blobs is bounded;
+    the rest goes to temporary files.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.journal = journal = _journal_of(settings)
+        self.blobs = BoundedKnownBlobs(settings.blobs_in_memory)
+        """Those of this run."""
+        self.children = BoundedKnownBlobs(min(settings.blobs_in_memory, CHILDREN_IN_MEMORY))
+        """Manifests that indexes name and that were put."""
+        self.known_blobs: KnownBlobs = self.blobs
+        """Blobs that are at destinations, as far as anybody knows."""
+        self.sessions, self.quirks = UploadSessions(), Quirks()
+        if journal is not None:
+            from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
+
+            self.known_blobs = JournaledKnownBlobs(self.blobs, journal)
+            self.sessions = UploadSessions(journal.sessions(), journal.note_session)
+            self.quirks = Quirks(journal.quirks(), journal.note_quirk)
+
+
+def _journal_of(settings: Settings) -> Journal | None:
+    if settings.state_path is None:
+        return None
+    from image_syncer.coordinator.journal_opening import journal_of
+
+    return journal_of(settings)
+
+
+class RunFiles:
+    """Those that `settings` ask for. Raises ConfigurationError where one cannot be made."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.report: ReportWriter | None = None
+        self.plan: PlanWriter | None = None
+        try:
+            if settings.report_path:
+                self.report = ReportWriter(settings.report_path)
+            if settings.plan_path:
+                from image_syncer.telemetry.plan_file import PlanWriter
+
+                self.plan = PlanWriter(settings.plan_path)
+        except SyncError:
+            self.abandon()
+            raise
+
+    @property
+    def on_transfer(self) -> Callable[[TransferRecord], None] | None:
+        """What is to be told of each transfer that ends, for the report."""
+        return self.report.add_transfer if self.report is not None else None
+
+    def listener(self, on_image: Callable[[ImageResult], None] | None) -> Callable[[ImageResult], None] | None:
+        """What is to be told of each image that ends, for the plan and for `on_image`."""
+        plan = self.plan
+        if plan is None:
+            return on_image
+
+        def tell_both(result: ImageResult) -> None:
+            plan.add(result)
+            if on_image is not None:
+                on_image(result)
+
+        return tell_both
+
+    def close(self, report: Report) -> Report:
+        """The run is over. The report, with what is to be said of a file that could not be written."""
+        failures = []
+        for file in (self.report, self.plan):
+            try:
+                if file is not None:
+                    file.close(report)
+            except SyncError as error:  # noqa: PERF203 - what was copied is copied, and wants to be told
+                failures.append(str(error))
+        return replace(report, unwritten="; ".join(failures)) if failures else report
+
+    def abandon(self) -> None:
+        """Leaves no file behind."""
+        for file in (self.report, self.plan):
+            if file is not None:
+                file.abandon()
+
 
 _log = get_logger(__name__)
 

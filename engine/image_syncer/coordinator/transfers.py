@@ -2,38 +2,61 @@
 
 Deliveries come in with the blobs that they need; leases go out to workers; what the workers report goes back through
 the scheduler to the deliveries that wait.
+
+Workers ask the coordinator for authorizations, since it alone has the passwords. Each request is a task.
+
+Leases as workers are told them: where the blob is asked for, and how each of its destinations is reached.
+
+The scheduler of a run: from what the user wants, and what the machine and the registries allow.
+
+What every worker of a run is told first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.absent_blobs import AbsentBlobs
-from image_syncer.coordinator.authorization_requests import AuthorizationRequests
 from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.job_reports import JobReports
-from image_syncer.coordinator.leases import Leases
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.pacing import Pacing
 from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.running_jobs import RunningJobs
-from image_syncer.coordinator.scheduler_setup import new_scheduler
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
-from image_syncer.coordinator.worker_setup import worker_setup
-from image_syncer.planning import MOST_LOSSES, BlobFailed, BlobLanded, Decision, Lease
+from image_syncer.errors import SyncError
+from image_syncer.planning import (
+    MOST_LOSSES,
+    BlobFailed,
+    BlobLanded,
+    BlobSet,
+    Decision,
+    Lease,
+    Scheduler,
+    StreamTuner,
+    decide_policies,
+    metered,
+    split_connections,
+)
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import (
+    AuthorizationGiven,
     AuthorizationWanted,
     Beat,
     FellBehind,
     JobEnded,
     Learnt,
+    LeaseJob,
     LeaveAlone,
     Message,
+    Place,
+    Setup,
     SideBroke,
     TargetEnded,
+    TargetPlace,
     UploadOpened,
 )
 
@@ -46,12 +69,136 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.running_jobs import RunningJob
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.coordinator.worker_source import WorkerSource
-    from image_syncer.errors import SyncError
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.planning import BlobNeed, Breakers, KnownBlobs, Resources, Scheduler, TargetResult
+    from image_syncer.planning import BlobNeed, Breakers, Job, KnownBlobs, Resources, TargetResult
+    from image_syncer.registry import Endpoint
     from image_syncer.telemetry import TransferRecord, TransferRow
 
-__all__ = ["Transfers"]
+__all__ = ["AuthorizationRequests", "Leases", "Transfers", "new_scheduler", "worker_setup"]
+
+
+def worker_setup(settings: Settings, resources: Resources, registries: RegistryBook, *, tallied: bool) -> Setup:
+    """From what the user wants, and what the machine allows."""
+    rates = {name: one.rate for name, one in registries.limits().items() if one.rate is not None}
+    return Setup(
+        window_bytes=resources.window_bytes,
+        streams=resources.streams,
+        small_blob_bytes=resources.small_bytes,
+        small_blobs=resources.small_streams,
+        connect_timeout_s=settings.connect_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+        answer_timeout_s=settings.answer_timeout_s,
+        fan_out_lag_s=settings.fan_out_lag_s,
+        resume=decide_policies(settings).resume,
+        metered=metered(settings.rate, rates),
+        tallied=tallied,
+    )
+
+
+def new_scheduler(
+    settings: Settings,
+    resources: Resources,
+    registries: RegistryBook,
+    endpoints: EndpointBook,
+    quirks: Quirks,
+    *,
+    known_blobs: KnownBlobs | None,
+    breakers: Breakers | None,
+) -> Scheduler:
+    """Blobs of which `known_blobs` knows are there already; what `quirks` says of a registry by the time that a blob is
+    wanted there decides what is mounted.
+    """
+    return Scheduler(
+        streams=resources.streams,
+        workers=resources.first_workers,
+        most_workers=resources.workers,
+        proc=resources.proc,
+        retry=decide_policies(settings).blob,
+        chance=random.random,
+        limit_of=lambda registry: split_connections(registries.host_settings(registry).max_connections)[1],
+        small_streams=resources.small_streams,
+        small_bytes=resources.small_bytes,
+        tuner=StreamTuner(resources.streams),
+        blobs=BlobSet(known_blobs, lambda registry: quirks.mounts_at(endpoints.known(registry))),
+        breakers=breakers,
+    )
+
+
+class Leases:
+    """Writes them, from what is known at that moment."""
+
+    def __init__(
+        self, endpoints: EndpointBook, sessions: UploadSessions, absent: AbsentBlobs, mirrors: MirrorReads
+    ) -> None:
+        self._endpoints = endpoints
+        self._sessions = sessions
+        self._absent = absent
+        self._mirrors = mirrors
+
+    def write(self, job: Job) -> LeaseJob:
+        """The lease of `job`."""
+        return LeaseJob(
+            job.id,
+            str(job.digest),
+            job.size,
+            Place.of(self._endpoint_of(job.source.registry), job.source),
+            tuple(
+                TargetPlace(
+                    Place.of(self._endpoint_of(target.repository.registry), target.repository),
+                    target.mount_from,
+                    self._sessions.known(target.repository, job.digest),
+                    self._absent.take(target.repository, job.digest),
+                )
+                for target in job.targets
+            ),
+            may_split=job.may_split,
+            # Whoever tries again after an error asks no mirror, which may have been to blame.
+            mirrors=() if any(target.tries for target in job.targets) else self._mirrors.known_places(job.source),
+        )
+
+    def _endpoint_of(self, registry: str) -> Endpoint:
+        endpoint = self._endpoints.known(registry)
+        if endpoint is None:
+            raise RuntimeError(f"a blob is leased, and nobody has spoken to {registry} yet")
+        return endpoint
+
+
+class AuthorizationRequests:
+    """Those that are under way; each is answered to the worker that asked, if it is still there."""
+
+    def __init__(self, client: RegistryClient, supervisor: Supervisor) -> None:
+        self._client = client
+        self._supervisor = supervisor
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, worker: int, wanted: AuthorizationWanted) -> None:
+        """Ask for what `worker` wants."""
+        task = self._loop.create_task(self._authorize(worker, wanted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Nobody waits for an answer any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _authorize(self, worker: int, wanted: AuthorizationWanted) -> None:
+        authorizer = self._client.authorizer
+        try:
+            if wanted.renew:
+                given = await authorizer.renew(
+                    wanted.endpoint, wanted.repository, wanted.scopes, wanted.rejected, wanted.challenges
+                )
+            else:
+                given = await authorizer.authorize(wanted.endpoint, wanted.repository, wanted.scopes)
+        except SyncError as error:
+            answer = AuthorizationGiven(wanted.request_id, None, 0.0, error.to_data())
+        else:
+            answer = AuthorizationGiven(wanted.request_id, given.value, given.usable_s)
+        self._supervisor.send(worker, answer)
+
 
 _log = get_logger(__name__)
 

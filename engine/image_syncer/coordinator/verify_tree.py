@@ -1,32 +1,163 @@
 """The check of one image at one destination: its tag, every manifest under it, every blob that they name. What several
 images of a repository share is checked once.
+
+Checks that several images share: each is made once. While it is under way, others wait for it; what was found right
+is remembered, in bounded memory, and so is what was found wrong.
+
+Findings: what came of the check of one image at one destination.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from image_syncer.config import ForeignLayers
+from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.coordinator.manifest_reads import MAX_MANIFEST_BYTES
-from image_syncer.coordinator.shared_checks import Partly, SharedChecks
-from image_syncer.coordinator.verify_findings import Findings
-from image_syncer.errors import Origin, ProtocolViolation, SyncError
+from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError
 from image_syncer.oci import InvalidManifest, parse_manifest
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS
 from image_syncer.registry import build_get_manifest, build_head_blob, content_digest, content_length
 from image_syncer.telemetry import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from image_syncer.config import Settings
-    from image_syncer.coordinator.shared_checks import Found
     from image_syncer.coordinator.verify_blob import BlobReading
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Descriptor, Digest, Manifest, Reference, Repository
 
-__all__ = ["TreeCheck", "build_check"]
+__all__ = [
+    "Findings",
+    "Found",
+    "Partly",
+    "SharedChecks",
+    "TreeCheck",
+    "build_check",
+]
+
+
+class Findings(Struct):
+    """What came of the check of one image. `root` is the digest that the destination has under the image's name.
+
+    `manifests`, `blobs` and `bytes_read` count what was asked for because of this image, and not because of another.
+    """
+
+    root: Digest | None = None
+    differences: tuple[Difference, ...] = ()
+    error: SyncError | None = None
+    manifests: int = 0
+    blobs: int = 0
+    bytes_read: int = 0
+
+    @property
+    def reason(self) -> str:
+        """The first difference in words, and how many more there are."""
+        more = len(self.differences) - 1
+        return f"{self.differences[0]}" + (f" (and {more:,} more)" if more else "")
+
+    def raise_if_wrong(self) -> None:
+        """Raises `IntegrityError` where there are differences, and the error that kept them from being looked for."""
+        if self.differences:
+            first = self.differences[0]
+            raise IntegrityError(
+                f"what was copied is not all there: {self.reason}",
+                origin=Origin.DESTINATION,
+                operation="verify",
+                expected=first.expected,
+                actual=first.found,
+                hint="The registry took it and does not have it now. Run it again with --force, and ask its operator.",
+            )
+        if self.error is not None:
+            raise self.error
+
+    def facts(self) -> dict[str, Any]:
+        """The same for the report."""
+        facts: dict[str, Any] = {
+            "manifests_checked": self.manifests,
+            "blobs_checked": self.blobs,
+            "bytes_read": self.bytes_read,
+        }
+        if self.differences:
+            facts["differences"] = self.differences
+        return facts
+
+
+MOST_WRONG = 10_000
+"""Things found wrong that are remembered; the others are asked for again by the next image that names them."""
+
+Found: TypeAlias = tuple[Difference, ...]
+"""What is wrong; nothing where all is right."""
+
+
+class Partly(Exception):  # noqa: N818 - carries what was found, and never leaves the check of an image
+    """Something could not be checked, for `error`; `found` is what was found wrong beside it."""
+
+    def __init__(self, found: Found, error: SyncError) -> None:
+        super().__init__(str(error))
+        self.found = found
+        self.error = error
+
+
+class SharedChecks:
+    """Checks of one kind, of what repositories have under digests. At most `most_in_memory` that were right are kept in
+    memory, the others in a file.
+    """
+
+    def __init__(self, most_in_memory: int) -> None:
+        self._right = BoundedKnownBlobs(most_in_memory)
+        self._wrong: dict[tuple[Repository, Digest], Found] = {}
+        self._running: dict[tuple[Repository, Digest], asyncio.Future[Found]] = {}
+
+    async def once(
+        self, repository: Repository, digest: Digest, work: Callable[[], Coroutine[Any, Any, Found]]
+    ) -> Found:
+        """What `work` finds, or has found before, or is about to find for somebody else. Raises `Partly` or the
+        `SyncError` that it ended with.
+        """
+        key = (repository, digest)
+        if self._right.has(repository, digest):
+            return ()
+        known = self._wrong.get(key)
+        if known is not None:
+            return known
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = asyncio.ensure_future(work())
+            running.add_done_callback(lambda done: self._on_done(key, done))
+        try:
+            return await asyncio.shield(running)
+        except Partly as partly:
+            raise Partly(partly.found, partly.error.copy()) from None
+        except SyncError as error:
+            # Every waiter gets an error of its own, since each fills in its own place.
+            raise error.copy() from error
+
+    def give_up(self) -> list[asyncio.Future[Found]]:
+        """Cancel those that are under way, which are returned."""
+        running = list(self._running.values())
+        for future in running:
+            future.cancel()
+        return running
+
+    def close(self) -> None:
+        """Forget what was right."""
+        self._right.close()
+
+    def _on_done(self, key: tuple[Repository, Digest], done: asyncio.Future[Found]) -> None:
+        del self._running[key]
+        if done.cancelled() or done.exception() is not None:
+            return
+        found = done.result()
+        if not found:
+            self._right.add(*key)
+        elif len(self._wrong) < MOST_WRONG:
+            self._wrong[key] = found
+
 
 NOTHING = "nothing"
 """What is found where something is missing (404)."""

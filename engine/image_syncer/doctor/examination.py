@@ -1,8 +1,12 @@
-"""The examination: every probe in its order. What stands on something that is broken is not tried; time is bounded."""
+"""The examination: every probe in its order. What stands on something that is broken is not tried; time is bounded.
+
+What is to be examined: a registry by its host, or one of its repositories, perhaps with a tag or a digest.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +29,49 @@ from image_syncer.doctor.reading import (
     probe_tags,
 )
 from image_syncer.doctor.rights import probe_push, probe_scopes
-from image_syncer.doctor.subject import parse_subject
 from image_syncer.doctor.writing import Writing
-from image_syncer.errors import SyncError
+from image_syncer.errors import ConfigurationError, Problem, SyncError
+from image_syncer.oci import InvalidReference, canonical_registry, is_place, parse_reference
 from image_syncer.units import format_duration
 from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Examination", "examine"]
+__all__ = ["Examination", "examine", "parse_subject"]
+
+
+_HOST_ALONE = re.compile(r"(?:localhost|[^/@:]*\.[^/@:]*|\[[^/]*\])(?::[0-9]+)?|[^/@:]+:[0-9]{2,5}")
+"""Without a slash: what has a dot before its colon, or a port after it, is a host, and everything else an image of
+Docker Hub, as it is everywhere.
+"""
+
+
+def parse_subject(text: str, *, write: bool = False) -> tuple[str, str | None, str | None]:
+    """Registry, the name of the repository (None for the registry as a whole), and tag or digest (None: none named).
+
+    "registry.example" and "registry:5000" are hosts, "nginx" and "nginx:1.27" images of Docker Hub; a slash at the end
+    makes a host of any word. Raises ConfigurationError.
+    """
+    given = text.strip()
+    if is_place(given):
+        what, mend = f"{given} is no registry, and has no network to look at", "copy says what is wrong with it"
+        raise ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, mend)])
+    try:
+        if given.endswith("/") or _HOST_ALONE.fullmatch(given):
+            registry, name, target = canonical_registry(given.rstrip("/")), None, None
+        else:
+            reference = parse_reference(given)
+            registry, name = reference.repository.registry, reference.repository.name
+            target = reference.digest or reference.tag
+    except InvalidReference as error:
+        problem = Problem("command line", None, "HOST[/REPO]", str(error), None)
+        raise ConfigurationError([problem]) from None
+    if write and name is None:
+        what = f"--write needs a repository to write to, and {text!r} is a registry"
+        raise ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, f"write {registry}/REPO")])
+    return registry, name, target
+
 
 LONGEST_S = 300.0
 """A whole examination, where the settings name no deadline: somebody waits for it."""

@@ -16,11 +16,10 @@ from image_syncer.net.in_flight_limit import InFlightLimit
 from image_syncer.net.multi import ON_TRANSFER_END, CurlDriver
 from image_syncer.net.reach import Reach
 from image_syncer.net.request_limiter import OURSELVES, LocalRequestLimiter
-from image_syncer.net.request_tally import ANSWER_SECONDS, BROKEN, RequestTally, TallyRow
 from image_syncer.net.shared_work import share, shared_result
 from image_syncer.net.throttle import RequestLimiter, Throttle
 from image_syncer.net.token_broker import TokenBroker
-from image_syncer.net.transport import Timeouts, Transport
+from image_syncer.net.transport import ANSWER_SECONDS, BROKEN, RequestTally, TallyRow, Timeouts, Transport
 
 __all__ = [
     "ANSWER_SECONDS",

@@ -9,7 +9,7 @@ from image_syncer.oci.conversion import ManifestFormat, NotConvertible, convert
 from image_syncer.oci.descriptor import Descriptor, parse_descriptor
 from image_syncer.oci.digest import EMPTY_DIGEST, Digest, digest_of
 from image_syncer.oci.document import MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST_BYTES, InvalidManifest
-from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest
+from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest, platform_of_schema1
 from image_syncer.oci.media_type import (
     DOCKER_CONFIG,
     DOCKER_FOREIGN_LAYER,
@@ -48,7 +48,6 @@ from image_syncer.oci.reference import (
     registry_names,
     repository_at,
 )
-from image_syncer.oci.schema1 import platform_of_schema1
 from image_syncer.oci.selection import platform_of_config, select_platforms
 
 __all__ = [

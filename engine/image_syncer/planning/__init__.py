@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metered, streams_for
-from image_syncer.planning.blob_set import BlobNeed, BlobSet, Target
+from image_syncer.planning.blob_set import BlobNeed, BlobSet, KnownBlobs, KnownBlobsInMemory, Numbering, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
-from image_syncer.planning.images import MAX_DEPTH, MAX_MANIFESTS, ImageTree
+from image_syncer.planning.conversion import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
-from image_syncer.planning.known_blobs import KnownBlobs, KnownBlobsInMemory, Numbering
 from image_syncer.planning.pacing import Pacer
-from image_syncer.planning.patience import Patience
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
 from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
+from image_syncer.planning.retry_queue import Patience
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
 

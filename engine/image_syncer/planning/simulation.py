@@ -7,35 +7,189 @@ processors, the coordinator's, the machine's, and the paths between registries. 
 what is reckoned is only how long each step takes.
 
 Not reckoned: faults, retries and what registries refuse; nothing is lost, and nobody asks to be left alone.
+
+Demands: what a piece of work asks of processors and paths, from what was measured. Plain arithmetic.
+
+Resources go by names: each worker's processor and the coordinator's, of which each is one core at most; all cores of
+the machine; the path from one registry to another, and the host's own link.
+
+Virtual time: it goes from one thing that happens to the next, a flow that ends or a timer that is due, and knows
+what everything waited for meanwhile.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import heapq
+import math
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
 
 from image_syncer.planning.blob_set import BlobNeed, BlobSet
-from image_syncer.planning.demands import capacities_of, coordinator_demand, job_demand
-from image_syncer.planning.forecast import MACHINE, Forecast, Host, summarize_phases
+from image_syncer.planning.flows import FlowKind, Flows
+from image_syncer.planning.forecast import (
+    COORDINATOR,
+    MACHINE,
+    WAITING,
+    Forecast,
+    Host,
+    Phase,
+    bottleneck_of,
+    summarize_phases,
+)
 from image_syncer.planning.job import Arrival, BlobLanded, Lease, TargetResult
 from image_syncer.planning.retry import ONCE
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
-from image_syncer.planning.virtual_time import VirtualTime
-from image_syncer.values import repr_without
+from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from image_syncer.planning.flows import FlowKind
     from image_syncer.planning.foreseen import Track
     from image_syncer.planning.job import Decision, Job
     from image_syncer.planning.measured import Cost, MeasuredPath
     from image_syncer.planning.resources import Resources
     from image_syncer.planning.workload import WorkImage, Workload
 
-__all__ = ["IMAGES_UNDER_WAY", "simulate"]
+__all__ = ["IMAGES_UNDER_WAY", "Demand", "VirtualTime", "capacities_of", "coordinator_demand", "job_demand", "simulate"]
+
+
+_Token = TypeVar("_Token")
+
+
+class VirtualTime(Generic[_Token]):
+    """Time over resources with `capacities`, see `Flows`. It begins with 0, and is in seconds."""
+
+    def __init__(self, capacities: Mapping[str, float]) -> None:
+        self.now = 0.0
+        self.flows: Flows[_Token] = Flows(capacities)
+        self.phases: list[Phase] = []
+        """What was used up, from when until when, so far."""
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers_set = 0
+
+    def after(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` when so much time has passed; those of one moment in the order in which they were set."""
+        self._timers_set += 1
+        heapq.heappush(self._timers, (self.now + seconds, self._timers_set, then))
+
+    def step(self, on_ended: Callable[[_Token], None]) -> None:
+        """Go on to the next thing that happens: `on_ended` is called for each flow that has ended, and then what timers
+        were set for. Raises ValueError where nothing is going to happen.
+        """
+        at = min(self.flows.next_at(), self._timers[0][0] if self._timers else math.inf)
+        if math.isinf(at):
+            raise ValueError("nothing that was measured says how long the rest takes")
+        self._note_phase(at)
+        ended = self.flows.advance(at)
+        self.now = at
+        for token in ended:
+            on_ended(token)
+        while self._timers and self._timers[0][0] <= self.now:
+            heapq.heappop(self._timers)[2]()
+
+    def _note_phase(self, until: float) -> None:
+        if until <= self.now:
+            return
+        name = bottleneck_of(self.flows.full) if len(self.flows) else WAITING
+        phases = self.phases
+        if phases and phases[-1].bottleneck == name:
+            phases[-1] = Phase(phases[-1].began_s, until, name)
+        else:
+            phases.append(Phase(self.now, until, name))
+
+
+LINK_IN, LINK_OUT = "link in", "link out"
+
+
+class Demand(Value, frozen=True):
+    """`work` units of `kind` (None: it takes nothing), of which processors take `cpu_s` seconds together, the machine's
+    other processes not counted. Units are bytes where it `streams`, and else seconds of the processor that does it.
+    """
+
+    cpu_s: float
+    work: float = 0.0
+    kind: FlowKind | None = None
+    streams: bool = False
+
+
+def capacities_of(host: Host, workers: int, paths: Mapping[tuple[str, str], MeasuredPath]) -> dict[str, float]:
+    """What there is of each resource, a second; `paths` by source and destination."""
+    capacities = {MACHINE: host.cores, COORDINATOR: 1.0}
+    capacities.update({_worker(number): 1.0 for number in range(workers)})
+    for (source, destination), path in paths.items():
+        if path.limits.path_bytes_per_s is not None:
+            capacities[_path(source, destination)] = path.limits.path_bytes_per_s
+    if host.link_bytes_per_s is not None:
+        capacities.update({LINK_IN: host.link_bytes_per_s, LINK_OUT: host.link_bytes_per_s})
+    return capacities
+
+
+def coordinator_demand(cost: Cost, share: float) -> Demand:
+    """Of work that the coordinator does itself, such a `share` of what was measured."""
+    own_s = cost.coordinator_s * share
+    if own_s <= 0:
+        return Demand(own_s)
+    demands = {COORDINATOR: 1.0, MACHINE: cost.machine_s / cost.coordinator_s}
+    return Demand(own_s, own_s, FlowKind((COORDINATOR, f"{cost.machine_s / cost.coordinator_s:.6f}"), demands))
+
+
+def job_demand(
+    worker: int,
+    job: Job,
+    arrival: Arrival,
+    path: MeasuredPath,
+    cost: Cost,
+    path_of: Callable[[str, str], MeasuredPath],
+) -> Demand:
+    """Of `job` in `worker`, over `path`: `cost` beside its bytes, and its bytes where they move. `path_of(source,
+    destination)` says what was measured of the ways to its other destinations.
+    """
+    byte, source = path.byte, job.source.registry
+    size = job.size if arrival is Arrival.MOVED else 0
+    share = 1 + path.further_destination * (len(job.targets) - 1)
+    worker_s = cost.worker_s + size * byte.worker_s * share
+    coordinator_s = cost.coordinator_s + size * byte.coordinator_s * share
+    machine_s = cost.machine_s + size * byte.machine_s * share
+    cpu_s = worker_s + coordinator_s
+    if size and not job.small:
+        # What a stream takes beside its bytes, told in bytes.
+        work = max(1.0, worker_s / (byte.worker_s * share) if byte.worker_s > 0 else size)
+        return Demand(cpu_s, work, _stream_kind(worker, job, share, byte, path_of), streams=True)
+    if worker_s <= 0:
+        return Demand(cpu_s)
+    demands = {_worker(worker): 1.0, COORDINATOR: coordinator_s / worker_s, MACHINE: machine_s / worker_s}
+    coarse = f"{math.log2(1 + size):.0f}"
+    return Demand(cpu_s, worker_s, FlowKind((arrival.value, source, str(worker), coarse), demands))
+
+
+def _stream_kind(
+    worker: int, job: Job, share: float, byte: Cost, path_of: Callable[[str, str], MeasuredPath]
+) -> FlowKind:
+    source = job.source.registry
+    registries = sorted(target.repository.registry for target in job.targets)
+    demands = {
+        _worker(worker): byte.worker_s * share,
+        COORDINATOR: byte.coordinator_s * share,
+        MACHINE: byte.machine_s * share,
+        LINK_IN: 1.0,
+        LINK_OUT: float(len(registries)),
+    }
+    demands.update({_path(source, registry): 1.0 for registry in registries})
+    limits = [path_of(source, registry).limits.stream_bytes_per_s for registry in registries]
+    most = min((each for each in limits if each is not None), default=math.inf)
+    weight = 1 / byte.worker_s if byte.worker_s else 1.0
+    return FlowKind(("stream", str(worker), source, *registries), demands, weight, most)
+
+
+def _worker(number: int) -> str:
+    return f"worker {number}"
+
+
+def _path(source: str, destination: str) -> str:
+    return f"{source} → {destination}"
+
 
 IMAGES_UNDER_WAY = 256
 """As `coordinator.rules` has it."""

@@ -9,7 +9,17 @@ from __future__ import annotations
 from image_syncer.registry.blobs import BlobRange, build_get_blob, build_head_blob, parse_blob_range
 from image_syncer.registry.challenge import Challenge, build_ping, parse_challenges, rank_challenges
 from image_syncer.registry.content import content_digest, content_length, is_page
-from image_syncer.registry.endpoint import Endpoint, candidate_endpoints
+from image_syncer.registry.endpoint import (
+    DIRECT,
+    NO_PROXY,
+    PROXY_SCHEMES,
+    Endpoint,
+    Network,
+    candidate_endpoints,
+    environment_proxies,
+    parse_proxy,
+    shown_proxy,
+)
 from image_syncer.registry.failures import is_retryable_status, parse_failure
 from image_syncer.registry.hints import NO_REGISTRY_HINT, denial_hint
 from image_syncer.registry.location import (
@@ -30,7 +40,6 @@ from image_syncer.registry.manifests import (
 )
 from image_syncer.registry.message import Headers, Operation, Request, Response
 from image_syncer.registry.mirror import say_whose
-from image_syncer.registry.network import DIRECT, NO_PROXY, Network
 from image_syncer.registry.pagination import MAX_PAGE_SIZE
 from image_syncer.registry.profiles import (
     GENERIC,
@@ -47,7 +56,6 @@ from image_syncer.registry.profiles import (
     recognise_answer,
     recognise_host,
 )
-from image_syncer.registry.proxy import PROXY_SCHEMES, environment_proxies, parse_proxy, shown_proxy
 from image_syncer.registry.rate_limit import Allowance, parse_allowance
 from image_syncer.registry.redirect import (
     MAX_REDIRECTS,

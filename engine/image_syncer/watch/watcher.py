@@ -12,6 +12,23 @@ again, for the rules that are new in them.
 SIGTERM and SIGINT end a watch that waits at once. A run that is under way they end as they end a `sync`, and a second
 one ends the process at once. Drained by its control, a watch ends with the run that is under way. Files with mistakes
 change nothing: what was read before stays in force, and that is told.
+
+Which repositories are looked at in a round: those that change are asked again and again, the others less often.
+
+A repository in which nothing changed in `QUIET_ROUNDS` rounds is left alone for one round, then for more and more of
+them: it is looked at in every second round, every fourth, and so on, but at least in every `rest`-th. As soon as
+something changes, fails, or is told by a notification, it is looked at in every round again. Repositories that became
+quiet together are spread over the rounds by a number that is made of their names, so as not to come back together.
+
+Pure: it counts rounds and knows no clock. What it remembers is bounded by the repositories that there are.
+
+What a watch adds to the metrics of its runs: read from it when Prometheus asks.
+
+The files of a watch that are in force: those that were read last without mistakes.
+
+A watch for those who ask it from another loop: its server has a thread of its own.
+
+A watch as those see it who control its runs: whether it goes on, and when the next round is due.
 """
 
 from __future__ import annotations
@@ -23,10 +40,12 @@ import os
 import random
 import signal
 import time
+import zlib
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from image_syncer.coordinator.control import RunControl
 from image_syncer.coordinator.listeners import Listeners
@@ -36,13 +55,8 @@ from image_syncer.layout import open_places
 from image_syncer.telemetry import Outcome, get_logger
 from image_syncer.telemetry.observing import OBSERVERS
 from image_syncer.telemetry.server_thread import ServerThread
-from image_syncer.watch.activity import Activity
-from image_syncer.watch.collector import WatchCollector
-from image_syncer.watch.files_in_force import FilesInForce
 from image_syncer.watch.orders import Cause, Pushes, WatchOrder
-from image_syncer.watch.own_loop import OnItsLoop
-from image_syncer.watch.parts import awake_part, is_empty, repository_of
-from image_syncer.watch.rounds import WatchRounds
+from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
 from image_syncer.watch.server import WatchServer
 from image_syncer.watch.service import ServiceManager
 from image_syncer.watch.settings import round_settings
@@ -53,14 +67,184 @@ from image_syncer.watch.webhooks import NotifyWhen, is_wanted, summary_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from prometheus_client import Metric
+
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report
     from image_syncer.telemetry.metrics import RunMetrics
     from image_syncer.watch.events import PushedRepository
+    from image_syncer.watch.server import Watched
     from image_syncer.watch.settings import WatchSettings
     from image_syncer.watch.view import WatchView
 
-__all__ = ["Watcher"]
+__all__ = ["EVERY_ROUND", "Activity", "FilesInForce", "OnItsLoop", "WatchCollector", "WatchRounds", "Watcher"]
+
+
+class WatchRounds(Struct):
+    """`on_drain` wakes the watch, which ends with the round that is under way. See `Rounds`."""
+
+    status: WatchStatus
+    on_drain: Callable[[], None]
+    is_draining: bool = False
+
+    def drain(self) -> None:
+        """Begin no further round."""
+        self.is_draining = True
+        self.on_drain()
+
+    def as_data(self) -> dict[str, Any]:
+        """See `WatchStatus`; the names of files in it are the user's own business, as is the socket."""
+        return self.status.as_data(details=True)
+
+
+TURN_S = 5.0
+"""How long a notification waits for a turn of the loop of the runs."""
+
+
+class OnItsLoop:
+    """`watched`, for callers on other loops; its own is the one that runs where this is made."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def status(self) -> WatchStatus:
+        """Only read, and never half written."""
+        return self._watched.status
+
+    @property
+    def is_ready(self) -> bool:
+        """See `Watched`."""
+        return self._watched.is_ready
+
+    async def take(self, pushed: Sequence[PushedRepository]) -> int:
+        """See `Watched`. Raises asyncio.TimeoutError where its loop does not turn."""
+        taken = asyncio.run_coroutine_threadsafe(self._watched.take(pushed), self._loop)
+        return await asyncio.wait_for(asyncio.wrap_future(taken), TURN_S)
+
+
+class FilesInForce:
+    """Reads them with `load`, and raises what that raises."""
+
+    def __init__(self, load: Callable[[], Configuration]) -> None:
+        self._load = load
+        self.configuration = load()
+        self.index = RuleIndex(self.configuration)
+
+    def read_again(self) -> Configuration:
+        """What is new in them, see `altered_part`; it is `configuration` itself where everything is. What was in force
+        stays so where they cannot be read, or have mistakes.
+        """
+        old, new = self.configuration, self._load()
+        self.configuration, self.index = new, RuleIndex(new)
+        return altered_part(old, new)
+
+
+class WatchCollector:
+    """A collector of prometheus-client: `registry.register` takes it. `counts` gives what only grows, by name, label
+    and value: notifications and webhooks by what became of them, rounds by their cause.
+    """
+
+    def __init__(self, status: WatchStatus, counts: Callable[[], Mapping[str, tuple[str, Mapping[str, int]]]]) -> None:
+        self._status = status
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Called for each scrape, and once when it is registered."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        status = self._status
+        yield GaugeMetricFamily(
+            "image_syncer_watch_configuration_in_force",
+            "1 while the files that were read last are in force; 0: they have mistakes, and older ones are.",
+            value=int(status.configuration_error is None),
+        )
+        yield GaugeMetricFamily(
+            "image_syncer_watch_next_round_timestamp_seconds",
+            "When the next round is due by the schedule; 0: that is not known.",
+            value=status.next_at or 0,
+        )
+        yield GaugeMetricFamily(
+            "image_syncer_watch_repositories_left_alone",
+            "Repositories that the last round by the schedule left alone, since nothing changes there.",
+            value=status.left_alone,
+        )
+        yield CounterMetricFamily(
+            "image_syncer_watch_rounds_left_out",
+            "Times of the schedule that passed while a run was under way.",
+            value=status.left_out,
+        )
+        for name, (label, values) in self._counts().items():
+            family = CounterMetricFamily(f"image_syncer_watch_{name}", _HELP[name], labels=[label])
+            for value, count in values.items():
+                family.add_metric([value], count)
+            yield family
+
+
+_HELP = {
+    "rounds": "Rounds that have begun, by what made them begin; idle: all repositories were left alone.",
+    "notifications": "Notifications of registries, by what became of them.",
+    "webhooks": "Summaries of runs for webhooks, by what became of them.",
+}
+
+
+QUIET_ROUNDS = 3
+EVERY_ROUND = 1
+"""As `rest`: nothing is ever left alone."""
+
+
+class _Quiet(Struct):
+    rounds: int
+    """In how many rounds it was looked at in vain."""
+    next_round: int
+
+
+class Activity:
+    """Remembers how quiet repositories were, by their names. `rest` is in how many rounds each is looked at once, at
+    least (1: in every round).
+    """
+
+    def __init__(self, rest: int) -> None:
+        self.rest = rest
+        self._round = 0
+        self._quiet: dict[str, _Quiet] = {}
+
+    def begin_round(self) -> frozenset[str]:
+        """A round over all that is due begins; returned are the repositories that are left alone in it."""
+        self._round += 1
+        # What was due long ago and not looked at is no longer there.
+        gone = [name for name, quiet in self._quiet.items() if quiet.next_round + self.rest < self._round]
+        for name in gone:
+            del self._quiet[name]
+        return frozenset(name for name, quiet in self._quiet.items() if quiet.next_round > self._round)
+
+    def note(self, name: str, *, changed: bool) -> None:
+        """`name` was looked at in this round. Changed has also what could not be brought in step."""
+        if changed or self.rest <= EVERY_ROUND:
+            self._quiet.pop(name, None)
+            return
+        quiet = self._quiet.setdefault(name, _Quiet(0, self._round))
+        quiet.rounds += 1
+        quiet.next_round = self._round + self._pause(name, quiet.rounds)
+
+    def wake(self, names: Iterable[str]) -> None:
+        """Something happens there: they are looked at in every round again."""
+        for name in names:
+            self._quiet.pop(name, None)
+
+    def forget(self) -> None:
+        """Everything is looked at in the next round."""
+        self._quiet.clear()
+
+    def __len__(self) -> int:
+        return len(self._quiet)
+
+    def _pause(self, name: str, rounds: int) -> int:
+        doublings = min(rounds - QUIET_ROUNDS + 1, 32)
+        pause = min(1 << max(doublings, 0), self.rest)
+        return pause - zlib.crc32(f"{rounds} {name}".encode()) % max(pause // 2, 1)
+
 
 LONGEST_WAIT_S = 30.0
 """How long the loop sleeps at most: clocks are set, and machines are suspended."""

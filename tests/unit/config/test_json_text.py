@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from image_syncer.config.json_text import parse_json
+from image_syncer.config.document import parse_json
 from image_syncer.config.tree import MAX_DEPTH, Duplicate, MalformedText, MappingNode, SequenceNode
 
 

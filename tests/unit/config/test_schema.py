@@ -10,10 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from image_syncer.config.catalog_fields import CATALOG_KEYS
 from image_syncer.config.created import CREATED_KEYS
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.own_format import OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.own_format import CATALOG_KEYS, OWN_KEYS, RULE_KEYS, TAG_KEYS
 from image_syncer.config.policy_fields import LIST_KEYS, POLICY_KEYS
 from image_syncer.config.referrer_fields import REFERRER_KEYS
 from image_syncer.config.registries import OWN_ENTRY_KEYS

@@ -1,4 +1,4 @@
-"""The desk that hands out allowances, with a pool that only writes down what it is given and a clock of its own."""
+"""The limiter that hands out allowances, with a pool that only writes down what it is given and a clock of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from image_syncer.config import Limits, RateSchedule
-from image_syncer.coordinator.bandwidth_limiter import BandwidthLimiter
+from image_syncer.coordinator.pacing import BandwidthLimiter
 from image_syncer.planning import RetryPolicy, Scheduler
 from image_syncer.worker.pacing_messages import BytesGranted, BytesWanted
 
@@ -25,7 +25,7 @@ class Lab:
         self.greedy = False
         self.rates: list[tuple[str | None, float | None]] = []
         self.scheduler = Scheduler(streams=8, retry=RetryPolicy(), chance=lambda: 0.0, proc=100)
-        self.desk = BandwidthLimiter(
+        self.limiter = BandwidthLimiter(
             RateSchedule.parse(rate) if rate else None,
             {f"{name}.example": Limits(rate=RateSchedule.parse(text)) for name, text in limits.items()},
             self.scheduler,
@@ -40,7 +40,7 @@ class Lab:
             self.want(worker, message.registry, sending=message.sending)
 
     def want(self, worker: int, registry: str, *, sending: bool = False) -> None:
-        self.desk.on[BytesWanted](worker, BytesWanted(registry, sending))
+        self.limiter.on[BytesWanted](worker, BytesWanted(registry, sending))
 
     async def until(self, size: int) -> float:
         """Returns when so much was given in all: the seconds that it took."""
@@ -64,7 +64,7 @@ def test_no_more_than_the_rate_is_given_however_much_is_wanted() -> None:
         seconds = await lab.until(500_000)
         assert seconds >= 0.45
         assert abs(lab.given[1, HERE, False] - lab.given[2, THERE, False]) <= 10_000
-        assert lab.desk.held_to() == 1e6
+        assert lab.limiter.held_to() == 1e6
 
     run(scenario)
 
@@ -76,7 +76,7 @@ def test_a_change_by_the_time_of_day_holds_at_once_and_is_told() -> None:
         await asyncio.sleep(0.1)
         assert not lab.given  # a quantum takes four seconds
         lab.local = lab.local.replace(hour=8, minute=0)
-        lab.desk.sample()
+        lab.limiter.sample()
         await lab.until(1)
         assert lab.rates == [(None, 1e3), (None, 1e9)]
 
@@ -89,12 +89,12 @@ def test_low_rates_have_fewer_blobs_moved_at_a_time_and_the_users_bound_stays() 
         assert lab.scheduler._slots.most == 15
         assert lab.scheduler.queue.connections() == {HERE: 3}
         lab.local = lab.local.replace(hour=8)
-        lab.desk.sample()
+        lab.limiter.sample()
         assert lab.scheduler._slots.most == 2
-        assert (lab.desk.streams_for(HERE), lab.desk.streams_for(THERE)) == (2, 2)
+        assert (lab.limiter.streams_for(HERE), lab.limiter.streams_for(THERE)) == (2, 2)
         open_ended = Lab("1GB/s")
         assert open_ended.scheduler._slots.most == 100
-        assert open_ended.desk.streams_for(HERE) is None
+        assert open_ended.limiter.streams_for(HERE) is None
 
     run(scenario)
 
@@ -102,10 +102,10 @@ def test_low_rates_have_fewer_blobs_moved_at_a_time_and_the_users_bound_stays() 
 def test_without_limits_nothing_is_told_and_nobody_needs_a_purse() -> None:
     async def scenario() -> None:
         lab = Lab()
-        lab.desk.sample()
+        lab.limiter.sample()
         assert lab.rates == []
-        assert lab.desk.own_budgets(None) is None  # type: ignore[arg-type]
-        assert lab.desk.held_to() is None
+        assert lab.limiter.own_budgets(None) is None  # type: ignore[arg-type]
+        assert lab.limiter.held_to() is None
 
     run(scenario)
 
@@ -114,11 +114,11 @@ def test_a_worker_that_is_gone_gets_nothing_and_what_is_given_back_counts() -> N
     async def scenario() -> None:
         lab = Lab("100KB/s")
         lab.want(1, HERE)
-        lab.desk.forget(1)
-        lab.desk.on[BytesGranted](2, BytesGranted(HERE, sending=False, size=4096))
+        lab.limiter.forget(1)
+        lab.limiter.on[BytesGranted](2, BytesGranted(HERE, sending=False, size=4096))
         lab.want(2, HERE)
         await lab.until(1)
         assert set(lab.given) == {(2, HERE, False)}
-        assert set(lab.desk.on) == {BytesWanted, BytesGranted}
+        assert set(lab.limiter.on) == {BytesWanted, BytesGranted}
 
     run(scenario)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator import fallback_indexes
-from image_syncer.coordinator.fallback_indexes import MOST_WRITES, FallbackIndexes
+from image_syncer.coordinator import referrer_copies
+from image_syncer.coordinator.referrer_copies import MOST_WRITES, FallbackIndexes
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of, parse_manifest, parse_repository
 from image_syncer.registry.referrers import ReferrerEntry, read_referrers
@@ -63,7 +63,7 @@ class Tag:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fallback_indexes, "_LEAST_PAUSE_S", 0.0)
+    monkeypatch.setattr(referrer_copies, "_LEAST_PAUSE_S", 0.0)
 
 
 def indexes(tag: Tag) -> FallbackIndexes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator.load import Load
+from image_syncer.coordinator.running_jobs import Load
 from image_syncer.errors import Origin, UnavailableError
 from image_syncer.oci import Digest, Repository
 from image_syncer.planning import Arrival, Job, TargetResult

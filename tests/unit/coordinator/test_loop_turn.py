@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from image_syncer.coordinator import loop_turn
-from image_syncer.coordinator.loop_turn import in_loop
+from image_syncer.coordinator import control
+from image_syncer.coordinator.control import in_loop
 
 
 def fail() -> None:
@@ -34,7 +34,7 @@ def test_it_is_done_in_the_loop_and_its_errors_come_back() -> None:
 
 
 def test_a_loop_that_stands_still_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_turn, "TURN_S", 0.05)
+    monkeypatch.setattr(control, "TURN_S", 0.05)
     loop = asyncio.new_event_loop()  # nobody runs it
     with pytest.raises(TimeoutError, match="no turn"):
         in_loop(loop, fail)

@@ -1,4 +1,4 @@
-"""What workers and coordinator learn of limits, between a desk and a pool that only writes down what it is told."""
+"""What workers and coordinator learn of limits, between a limiter and a pool that only writes down what it is told."""
 
 from __future__ import annotations
 

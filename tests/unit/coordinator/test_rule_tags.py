@@ -11,7 +11,7 @@ import pytest
 
 from image_syncer.config import TagSelection
 from image_syncer.config.versions import VersionSelection
-from image_syncer.coordinator.rule_tags import PILE, pages_of_tags
+from image_syncer.coordinator.rules import PILE, pages_of_tags
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from image_syncer.config import Settings
-from image_syncer.coordinator.run_memory import CHILDREN_IN_MEMORY, RunMemory
+from image_syncer.coordinator.run_parts import CHILDREN_IN_MEMORY, RunMemory
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Repository, digest_of
 

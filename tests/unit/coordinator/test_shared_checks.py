@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator import shared_checks
-from image_syncer.coordinator.shared_checks import Partly, SharedChecks
+from image_syncer.coordinator import verify_tree
+from image_syncer.coordinator.verify_tree import Partly, SharedChecks
 from image_syncer.errors import SyncError, UnavailableError
 from image_syncer.oci import Repository, digest_of
 from image_syncer.telemetry import Difference
@@ -16,7 +16,7 @@ from image_syncer.telemetry import Difference
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from image_syncer.coordinator.shared_checks import Found
+    from image_syncer.coordinator.verify_tree import Found
 
 HERE, THERE = Repository("registry.example", "here"), Repository("registry.example", "there")
 BLOB, OTHER = digest_of(b"blob"), digest_of(b"other")
@@ -92,7 +92,7 @@ def test_what_was_found_beside_an_error_comes_with_it() -> None:
 
 
 def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_checks, "MOST_WRONG", 1)
+    monkeypatch.setattr(verify_tree, "MOST_WRONG", 1)
 
     async def scenario(lab: Lab) -> None:
         for _ in range(2):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from image_syncer.coordinator import source_moves
-from image_syncer.coordinator.source_moves import ask_whether_moved
+from image_syncer.coordinator import image_delivery
+from image_syncer.coordinator.image_delivery import ask_whether_moved
 from image_syncer.oci import digest_of, parse_reference
 from image_syncer.registry import ManifestHead
 
@@ -41,5 +41,5 @@ def test_who_is_asked_and_when() -> None:
 
 
 def test_a_source_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_moves, "ANSWER_WITHIN_S", 0.01)
+    monkeypatch.setattr(image_delivery, "ANSWER_WITHIN_S", 0.01)
     assert ask(None, surely=True) == ({}, 1)

@@ -7,7 +7,7 @@ import sys
 from support.command import SOURCE_ROOTS
 
 BIG_BYTES = 200 * 2**20
-METER = "from image_syncer.coordinator.usage import UsageMeter; print(UsageMeter().as_data()['coordinator_peak_bytes'])"
+METER = "from image_syncer.coordinator.run import UsageMeter; print(UsageMeter().as_data()['coordinator_peak_bytes'])"
 PARENT = f"""
 import subprocess, sys
 held = b"x" * {BIG_BYTES}

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from image_syncer.config import RegistryBook
-from image_syncer.credentials import CredentialError, CredentialSource, login_file
+from image_syncer.credentials import CredentialError, CredentialSource, login
 from image_syncer.credentials.login import erase_login, parse_login_place, store_login
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_repository
@@ -175,19 +175,19 @@ def test_what_a_program_without_our_lock_writes_meanwhile_is_not_lost(home, monk
             written.append(True)
             home.write({"auths": {"ghcr.io": {"auth": "eDp5"}}})
 
-    monkeypatch.setattr(login_file.os, "fsync", fsync)
+    monkeypatch.setattr(login.os, "fsync", fsync)
     home.log_in()
     assert set(home.read()["auths"]) == {"ghcr.io", "quay.io"}
 
 
 def test_another_login_is_waited_for_and_not_for_ever(home, monkeypatch):
-    monkeypatch.setattr(login_file, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(login, "LOCK_TIMEOUT_S", 0.1)
     home.file.parent.mkdir()
     folder = os.open(home.file.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(ConfigurationError, match="another login has held the folder"):
         home.log_in()
-    monkeypatch.setattr(login_file, "LOCK_TIMEOUT_S", 60)
+    monkeypatch.setattr(login, "LOCK_TIMEOUT_S", 60)
     threading.Timer(0.1, os.close, (folder,)).start()
     home.log_in()
     assert home.found().credential == ME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.doctor.subject import parse_subject
+from image_syncer.doctor.examination import parse_subject
 from image_syncer.errors import ConfigurationError
 
 HUB = "docker.io"

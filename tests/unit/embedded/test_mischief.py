@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from image_syncer.embedded import Behaviour, Fault, FaultKind, RateLimit
-from image_syncer.embedded.mischief import Mischief
+from image_syncer.embedded.call import Mischief
 
 GET, PUT = "get blob", "put upload"
 

@@ -19,7 +19,7 @@ from support.bundles import PART_BYTES, make_bundle, open_export, put_images, so
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from image_syncer.layout.bundle_export import ExportStorage
+    from image_syncer.layout.bundle_server import ExportStorage
 
 
 def wait_until_packed(storage: ExportStorage) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from image_syncer.errors import Origin
 from image_syncer.net import transport_error
-from image_syncer.net.proxy_errors import E_PROXY
+from image_syncer.net.curl_errors import E_PROXY
 from image_syncer.registry import DIRECT, NO_PROXY, Network, Operation, Request
 
 REQUEST = Request(Operation.GET_BLOB, "GET", "https://registry.example/v2/a/blobs/sha256:1", None)

@@ -1,4 +1,4 @@
-"""The desk that gives turns, on a loop of its own; waits are a few hundredths of a second."""
+"""The limiter that gives turns, on a loop of its own; waits are a few hundredths of a second."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ HERE, THERE = "registry.example", "other.example"
 PAUSE_S = 0.05
 
 
-class Desk:
-    """A desk, and what it told."""
+class LimiterLab:
+    """A limiter, and what it told."""
 
     def __init__(self, longest_wait_s: float = 1.0) -> None:
         self.throttle = Throttle()
@@ -31,7 +31,7 @@ class Desk:
         self.refused: list[float] = []
         self.enough = asyncio.Event()
         self.awaited = 0
-        self.desk = LocalRequestLimiter(
+        self.limiter = LocalRequestLimiter(
             self.throttle,
             longest_wait_s=longest_wait_s,
             on_given=self.on_given,
@@ -57,11 +57,11 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def test_nothing_is_paced_before_a_refusal_and_only_that_registry_afterwards() -> None:
     async def scenario() -> None:
-        lab = Desk()
+        lab = LimiterLab()
         await lab.throttle.wait_for_turn(HERE, 1.0)
-        assert (lab.throttle.watched, lab.desk.pacers, lab.paced) == (set(), {}, [])
-        lab.desk.refused(HERE, PAUSE_S)
-        assert (lab.throttle.watched, list(lab.desk.pacers), lab.paced) == ({HERE}, [HERE], [True])
+        assert (lab.throttle.watched, lab.limiter.pacers, lab.paced) == (set(), {}, [])
+        lab.limiter.refused(HERE, PAUSE_S)
+        assert (lab.throttle.watched, list(lab.limiter.pacers), lab.paced) == ({HERE}, [HERE], [True])
         assert lab.paused == [pytest.approx(PAUSE_S)]
         assert len(lab.refused) == 1
 
@@ -70,18 +70,18 @@ def test_nothing_is_paced_before_a_refusal_and_only_that_registry_afterwards() -
 
 def test_two_workers_and_the_coordinator_share_one_rate_and_none_of_them_waits_behind_the_others() -> None:
     async def scenario() -> None:
-        lab = Desk()
+        lab = LimiterLab()
         loop = asyncio.get_running_loop()
-        lab.desk.refused(HERE, PAUSE_S)
-        lab.desk.want(1, HERE, 40)
-        lab.desk.want(2, HERE, 40)
+        lab.limiter.refused(HERE, PAUSE_S)
+        lab.limiter.want(1, HERE, 40)
+        lab.limiter.want(2, HERE, 40)
         ours = [asyncio.ensure_future(lab.throttle.wait_for_turn(HERE, 1.0)) for _ in range(5)]
         began = loop.time()
         await asyncio.gather(*ours)
         assert abs(lab.given[1] - lab.given[2]) <= 1
         assert lab.given[1] <= 7  # five of ours went in between
         await lab.until_given(30)
-        pacer = lab.desk.pacers[HERE]
+        pacer = lab.limiter.pacers[HERE]
         assert sum(lab.given.values()) + 5 <= (loop.time() - began) * pacer.rate + 2
 
     run(scenario)
@@ -89,11 +89,11 @@ def test_two_workers_and_the_coordinator_share_one_rate_and_none_of_them_waits_b
 
 def test_the_turns_of_a_worker_that_is_gone_go_to_the_others() -> None:
     async def scenario() -> None:
-        lab = Desk()
-        lab.desk.refused(HERE, PAUSE_S)
-        lab.desk.want(1, HERE, 1000)
-        lab.desk.want(2, HERE, 10)
-        lab.desk.forget(1)
+        lab = LimiterLab()
+        lab.limiter.refused(HERE, PAUSE_S)
+        lab.limiter.want(1, HERE, 1000)
+        lab.limiter.want(2, HERE, 10)
+        lab.limiter.forget(1)
         await lab.until_given(10)
         assert lab.given == {2: 10}
 
@@ -102,15 +102,15 @@ def test_the_turns_of_a_worker_that_is_gone_go_to_the_others() -> None:
 
 def test_who_waits_no_more_gets_no_turn() -> None:
     async def scenario() -> None:
-        lab = Desk()
-        lab.desk.refused(HERE, PAUSE_S)
-        gone = [asyncio.ensure_future(lab.desk.take(HERE)) for _ in range(20)]
-        stays = asyncio.ensure_future(lab.desk.take(HERE))
+        lab = LimiterLab()
+        lab.limiter.refused(HERE, PAUSE_S)
+        gone = [asyncio.ensure_future(lab.limiter.take(HERE)) for _ in range(20)]
+        stays = asyncio.ensure_future(lab.limiter.take(HERE))
         await asyncio.sleep(0)
         for one in gone:
             one.cancel()
-        lab.desk.want(1, HERE, 3)
-        lab.desk.want(1, HERE, -2)
+        lab.limiter.want(1, HERE, 3)
+        lab.limiter.want(1, HERE, -2)
         await asyncio.wait_for(stays, 1.0)  # at 16 a second the others would take longer
         await lab.until_given(1)
         assert lab.given == {1: 1}
@@ -120,11 +120,11 @@ def test_who_waits_no_more_gets_no_turn() -> None:
 
 def test_a_pause_that_is_too_long_is_waited_for_by_nobody() -> None:
     async def scenario() -> None:
-        lab = Desk(longest_wait_s=1.0)
-        lab.desk.refused(HERE, PAUSE_S)
+        lab = LimiterLab(longest_wait_s=1.0)
+        lab.limiter.refused(HERE, PAUSE_S)
         waiting = [asyncio.ensure_future(lab.throttle.wait_for_turn(HERE, 1.0)) for _ in range(3)]
         await asyncio.sleep(2 * PAUSE_S)
-        lab.desk.refused(HERE, 100.0)
+        lab.limiter.refused(HERE, 100.0)
         ended = await asyncio.gather(*waiting, return_exceptions=True)
         assert any(isinstance(one, NotAskedError) for one in ended)
         assert lab.paused[-1] == pytest.approx(100.0)
@@ -137,16 +137,16 @@ def test_a_pause_that_is_too_long_is_waited_for_by_nobody() -> None:
 
 def test_a_registry_that_takes_everything_is_paced_no_more() -> None:
     async def scenario() -> None:
-        lab = Desk()
-        lab.desk.told(HERE, Allowance(limit=100_000, window_s=1.0, remaining=99_999))
-        lab.desk.refused(HERE, PAUSE_S)
+        lab = LimiterLab()
+        lab.limiter.told(HERE, Allowance(limit=100_000, window_s=1.0, remaining=99_999))
+        lab.limiter.refused(HERE, PAUSE_S)
         await asyncio.sleep(PAUSE_S)
-        lab.desk.want(1, HERE, 50)
+        lab.limiter.want(1, HERE, 50)
         await lab.until_given(50)
-        assert (lab.paced, lab.desk.pacers) == ([True, False], {})
+        assert (lab.paced, lab.limiter.pacers) == ([True, False], {})
         await lab.throttle.wait_for_turn(HERE, 1.0)
         assert lab.throttle.watched == set()
-        lab.desk.want(1, HERE, 2)  # from before the worker heard of it
+        lab.limiter.want(1, HERE, 2)  # from before the worker heard of it
         assert lab.given == {1: 52}
 
     run(scenario)
@@ -167,12 +167,12 @@ def test_what_a_registry_says_of_its_limit_is_heeded_before_it_refuses(
     allowance: Allowance, paused: bool, paced: bool
 ) -> None:
     async def scenario() -> None:
-        lab = Desk()
-        lab.desk.told(HERE, allowance)
+        lab = LimiterLab()
+        lab.limiter.told(HERE, allowance)
         assert lab.paced == ([True] if paced else [])
         assert lab.paused == ([pytest.approx(allowance.reset_s)] if paused else [])
         if paced and not paused:
-            lab.desk.want(1, HERE, 100)
+            lab.limiter.want(1, HERE, 100)
             began = asyncio.get_running_loop().time()
             await asyncio.sleep(0.3)
             passed_s = asyncio.get_running_loop().time() - began

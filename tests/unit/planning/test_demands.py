@@ -10,9 +10,9 @@ import pytest
 
 from image_syncer.oci import Repository, digest_of
 from image_syncer.planning import Arrival, Job
-from image_syncer.planning.demands import Demand, capacities_of, coordinator_demand, job_demand
 from image_syncer.planning.forecast import COORDINATOR, MACHINE, Host
 from image_syncer.planning.measured import Cost, MeasuredPath, PathLimits
+from image_syncer.planning.simulation import Demand, capacities_of, coordinator_demand, job_demand
 from image_syncer.values import as_dict
 
 MIB = 2**20

@@ -20,7 +20,7 @@ from image_syncer.planning import (
     Scheduler,
     TargetResult,
 )
-from image_syncer.planning.known_blobs import Numbering
+from image_syncer.planning.blob_set import Numbering
 from support.own_process import in_own_process
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ import pytest
 
 from image_syncer.config import Settings
 from image_syncer.oci import Digest, Repository
-from image_syncer.planning import thinning
-from image_syncer.planning.estimate import Question
+from image_syncer.planning import estimate
+from image_syncer.planning.estimate import Question, thin_out
 from image_syncer.planning.fit import USUAL, count_pieces
 from image_syncer.planning.forecast import Host
-from image_syncer.planning.thinning import thin_out
 from image_syncer.planning.workload import WorkBlob, WorkImage, Workload
 
 KIB, MIB = 2**10, 2**20
@@ -45,7 +44,7 @@ def test_a_part_moves_and_mounts_its_share() -> None:
 
 
 def test_it_takes_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thinning, "MOST_PIECES", 1000)
+    monkeypatch.setattr(estimate, "MOST_PIECES", 1000)
     question = Question(catalog(1000), lambda _source, _destination: replace(USUAL, cores=2.0), Settings(), Host(2.0))
     sketch = question.sketch
     assert (len(sketch.workload.images), sketch.times) == (334, pytest.approx(3.0, rel=0.01))

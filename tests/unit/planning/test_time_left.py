@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_syncer.planning.pace import Pace
 from image_syncer.planning.remaining import Flow, Remaining, TimeLeft
-from image_syncer.planning.time_left import TimeLeftModel
+from image_syncer.planning.time_left import Pace, TimeLeftModel
 from image_syncer.planning.work_count import WayCount
 
 MB = 1_000_000

@@ -6,7 +6,7 @@ import pytest
 
 from image_syncer.planning.flows import FlowKind
 from image_syncer.planning.forecast import MACHINE, WAITING, Phase
-from image_syncer.planning.virtual_time import VirtualTime
+from image_syncer.planning.simulation import VirtualTime
 
 CPU = FlowKind(("work",), {MACHINE: 1.0})
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.watch.activity import QUIET_ROUNDS, Activity
+from image_syncer.watch.watcher import QUIET_ROUNDS, Activity
 
 
 def looked_at(activity: Activity, name: str, rounds: int, changed_in: frozenset[int] = frozenset()) -> list[int]:

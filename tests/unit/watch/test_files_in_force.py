@@ -10,8 +10,8 @@ from image_syncer.config import Configuration, Destination, Rule, Settings, TagS
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Repository
 from image_syncer.watch.events import PushedRepository
-from image_syncer.watch.files_in_force import FilesInForce
 from image_syncer.watch.settings import round_settings
+from image_syncer.watch.watcher import FilesInForce
 
 
 def rule(name: str) -> Rule:

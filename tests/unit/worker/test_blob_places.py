@@ -9,7 +9,7 @@ from image_syncer.errors import IntegrityError, UnavailableError
 from image_syncer.oci import Repository
 from image_syncer.planning.mirrors import Mirrors
 from image_syncer.registry import Endpoint
-from image_syncer.worker.blob_places import BlobPlaces
+from image_syncer.worker.download import BlobPlaces
 from image_syncer.worker.messages import Place
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from image_syncer.oci import Repository
 from image_syncer.planning import Arrival
 from image_syncer.registry import Endpoint
-from image_syncer.worker.fresh_repositories import FreshRepositories
+from image_syncer.worker.context import FreshRepositories
 from image_syncer.worker.messages import Place, TargetPlace
 
 
