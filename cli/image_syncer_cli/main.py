@@ -29,7 +29,7 @@ __all__ = ["cli", "main"]
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
-"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
+"""An internal error (EX_SOFTWARE of sysexits.h)."""
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 

@@ -29,7 +29,7 @@ _EXIT_CODES = (
     ("0", "All is as wanted."),
     ("1", "Something failed, or was not tried; of diff and verify: something differs; of prune: something would go."),
     ("2", "A mistake in the command line or in the files. Nothing was copied."),
-    ("70", "A mistake of image-syncer itself."),
+    ("70", "An internal error of image-syncer."),
     ("129, 130, 143", "Ended by SIGHUP, SIGINT (Ctrl-C) or SIGTERM."),
 )
 _ENVIRONMENT = (

@@ -247,7 +247,7 @@ _OPTIONS = (
     click.option(
         "--missing-platform",
         type=click.Choice(["skip", "fail", "copy"]),
-        help="What becomes of an image in which none of these is; copy takes all of it. [default: skip]",
+        help="What to do with an image that has none of these platforms; copy takes all of it. [default: skip]",
     ),
     *FORM_OPTIONS,
     click.option("--force", is_flag=True, help="Write manifests even where the destination has them already."),

@@ -67,9 +67,9 @@ def forgive(*streams: TextIO) -> None:
 
 
 def mistake_lines(what: str) -> list[str]:
-    """What people are told of a mistake of ours."""
+    """What people are told of an internal error."""
     return [
-        f"this is a mistake of image-syncer: {what}",
+        f"this is an internal error of image-syncer: {what}",
         "  Please run it again with --debug, and report what it prints.",
     ]
 

@@ -187,7 +187,7 @@ def say_unwritten(report: Report, *, as_json: bool) -> None:
 
 
 def say_internal_error(report: Report, *, as_json: bool) -> None:
-    """That the run ended by a mistake of ours, if so, and that its report is a partial one."""
+    """That the run ended by an internal error, if so, and that its report is a partial one."""
     if report.internal_error is None:
         return
     if as_json:

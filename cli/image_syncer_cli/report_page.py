@@ -89,7 +89,7 @@ def verdict(report: Report) -> tuple[bool, str]:
     outcomes = report.totals.outcomes
     images, failed = report.totals.images, sum(count for one, count in outcomes.items() if one.is_failure)
     if report.internal_error is not None:
-        return False, f"✗ A mistake of image-syncer itself: do not rely on this run. {report.internal_error}"
+        return False, f"✗ An internal error of image-syncer: do not rely on this run. {report.internal_error}"
     if report.interrupted is not None:
         return (
             False,

@@ -59,7 +59,7 @@ def _head(recorded: RecordedReport) -> list[str]:
     if report.interrupted is not None:
         parts.insert(2, f"interrupted ({printable(report.interrupted)})")
     if report.internal_error is not None:
-        parts.append("a mistake of image-syncer")
+        parts.append("internal error")
     return [_cut(" · ".join(parts), WIDTH)]
 
 

@@ -350,7 +350,7 @@ class IntegrityError(SyncError):
 
 
 class InternalError(SyncError):
-    """A mistake of image-syncer itself: what it says it did cannot be relied on."""
+    """An internal error of image-syncer: what it says it did cannot be relied on."""
 
     kind = "internal"
     exit_code = 70

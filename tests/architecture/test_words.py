@@ -20,6 +20,29 @@ FORBIDDEN = {
 }
 
 
+NAMES = {
+    ("Pur" + "se", "Pur" + "ses"): "ByteBudget",
+    ("Byte" + "Desk",): "BandwidthLimiter",
+    ("Turn" + "Desk", "Remote" + "Turns"): "RequestLimiter",
+    ("Cho" + "res", "Err" + "ands"): "TaskSet, AuthorizationRequests",
+    ("Par" + "cel", "Parcel" + "Mover"): "SmallBlob, SmallBlobCopy",
+    ("Hold" + "ings",): "KnownBlobs",
+    ("patient" + "_writing",): "nonblocking_write",
+    ("Lasting" + "Gate", "Bundle" + "Gate"): "LayoutServer",
+}
+"""Names that were used for these things once: the field has a term for each."""
+PHRASES = {
+    "is meant" + " by the rule": "matches the rule",
+    "mistake" + " of ours": "internal error",
+    "mistake" + " of image-syncer": "internal error",
+    "nobody" + " wants it": "no longer needed",
+    "neither true" + " nor false": "not a boolean",
+    "we are" + " nobody": "anonymous",
+    "is no" + " bench": "is not a benchmark file",
+}
+"""Paraphrases, and the usual term for each."""
+
+
 def tracked_files() -> list[Path]:
     """The files that are in the repository, or are about to be; outside one, what no tool made."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -42,6 +65,19 @@ def test_no_file_names_the_place_where_it_was_written() -> None:
         for what, word in FORBIDDEN.items()
         for match in word.finditer(text)
     ]
+    assert found == []
+
+
+def test_names_and_texts_use_the_terms_of_the_field() -> None:
+    words = {word: term for names, term in NAMES.items() for word in names}
+    names, phrases = re.compile(rf"\b(?:{'|'.join(words)})\b"), re.compile("|".join(PHRASES))
+    found = []
+    for path in tracked_files():
+        place = path.relative_to(PROJECT)
+        if place.parts[0] in ("engine", "cli", "docs") or place.name == "README.md":
+            text = path.read_text(encoding="utf-8", errors="replace")
+            found += [f"{place}: {name}: write {words[name]}" for name in names.findall(text)]
+            found += [f"{place}: {phrase}: write {PHRASES[phrase]}" for phrase in phrases.findall(text)]
     assert found == []
 
 

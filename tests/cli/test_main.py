@@ -140,7 +140,7 @@ def test_each_problem_of_the_files_is_one_line(command: Command, files: Files, e
             ZeroDivisionError("token=hunter2hunter2"),
             70,
             (
-                "Error: this is a mistake of image-syncer: ZeroDivisionError: token=…\n"
+                "Error: this is an internal error of image-syncer: ZeroDivisionError: token=…\n"
                 "  Please run it again with --debug, and report what it prints.\n"
             ),
         ),

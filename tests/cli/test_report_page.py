@@ -289,7 +289,7 @@ def test_a_report_is_written_for_pipelines(command: Command, write: Callable[...
     ("fields", "outcome", "says"),
     [
         ({"interrupted": "SIGTERM"}, Outcome.NOT_TRIED, "✗ Ended before all was done (SIGTERM): 1 of 1 images"),
-        ({"internal_error": "odd"}, Outcome.COPIED, "✗ A mistake of image-syncer itself"),
+        ({"internal_error": "odd"}, Outcome.COPIED, "✗ An internal error of image-syncer"),
         ({"kind": "verify"}, Outcome.DIFFERENT, "✗ 1 of 1 images differ, or could not be checked."),
         ({"kind": "verify"}, Outcome.EQUAL, "✓ The one image is at its destination"),
         ({"kind": "prune"}, Outcome.SELECTED, "✓ Nothing failed."),

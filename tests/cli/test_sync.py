@@ -159,9 +159,9 @@ def test_a_mistake_of_ours_is_one_sentence_after_what_was_done(
     engine.internal_error, engine.interrupted = "ZeroDivisionError: division by zero", "SIGINT"
     ran = command(*files.words)
     assert ran.code == 70
-    assert ran.out.startswith("a mistake of image-syncer · 2 images: 1 copied, 1 not tried")
+    assert ran.out.startswith("internal error · 2 images: 1 copied, 1 not tried")
     assert ran.err.splitlines() == [
-        "Error: this is a mistake of image-syncer: ZeroDivisionError: division by zero",
+        "Error: this is an internal error of image-syncer: ZeroDivisionError: division by zero",
         "  Please run it again with --debug, and report what it prints.",
     ]
 

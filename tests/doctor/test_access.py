@@ -71,7 +71,7 @@ def test_a_wrong_password_for_a_real_registry(doctor: Doctor, tmp_path: Path) ->
 def test_no_credential_where_one_is_wanted(doctor: Doctor, registry: EmbeddedRegistry) -> None:
     registry.behaviour = Behaviour(users={"alice": SECRET})
     seen = doctor.look(f"{registry.address}/team/app", {"insecure": True})
-    assert seen["credential"]["what"] == "none is known: we are nobody in particular"
+    assert seen["credential"]["what"] == "no credentials; anonymous"
     assert seen.failed() == ["login"]
     assert "the registry wants credentials, and there are none for it" in seen.said("login")
 

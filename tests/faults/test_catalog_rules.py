@@ -160,7 +160,7 @@ def test_a_pattern_that_fits_nothing_is_told(lab: SyncLab, tmp_path: Path) -> No
     push_all(lab)
     _report, images = run(lab, tmp_path, "- {{source: '{source}/none-*', destination: '{destination}/**'}}\n")
     assert [(image.outcome, image.reason) for image in images] == [
-        (Outcome.SKIPPED, "no repository of the registry is meant by the rule")
+        (Outcome.SKIPPED, "no repository of the registry matches the rule")
     ]
 
 

@@ -53,7 +53,7 @@ def test_a_crash_ends_the_run_with_a_report(
     assert done.document["internal_error"] == done.report.internal_error
     assert done.outcomes == ["not tried", "not tried"]
     assert {image.reason for image in done.images} == {
-        "a mistake of image-syncer ended the run: ZeroDivisionError: made on purpose"
+        "an internal error of image-syncer ended the run: ZeroDivisionError: made on purpose"
     }
     assert "in crash" in done.log
     assert lab.destination.storage.repositories() in ([], ["team/app"], ["team/app", "team/other"])
@@ -96,7 +96,7 @@ def test_an_image_that_gets_lost_is_found(lab: SyncLab, monkeypatch: pytest.Monk
     done = lab.run(exit_code=70)
     assert done.report.internal_error == "the ledger does not add up: 2 images were planned, 1 has an outcome"
     assert done.outcomes == ["copied"]
-    assert done.report.summary_line().startswith("a mistake of image-syncer · 1 image: 1 copied")
+    assert done.report.summary_line().startswith("internal error · 1 image: 1 copied")
 
 
 @pytest.mark.extended

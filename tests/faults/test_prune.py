@@ -373,7 +373,7 @@ def test_a_source_without_any_selected_tag_prunes_only_where_told(lab: Lab, told
     pruned = lab.prune(lab.rule(VERSIONS), pruning=pruning, code=0 if told else 1)
     assert lab.tags() == ([] if told else ["v1"])
     assert [each.reason.partition(": ")[2] for each in pruned.held] == (
-        [] if told else ["no tag of the repository is meant by the rule"]
+        [] if told else ["no tag of the repository matches the rule"]
     )
 
 

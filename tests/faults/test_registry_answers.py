@@ -430,5 +430,5 @@ def test_the_newest_versions_of_a_list_in_pages(lab: SyncLab) -> None:
     assert done.at(lab.source).count("list tags") == 3
     none = lab.run(lab.rule(tags=TagSelection(versions=VersionSelection(">=3", newest=2))))
     assert [(image.outcome, image.reason) for image in none.images] == [
-        (Outcome.SKIPPED, "no tag of the repository is meant by the rule")
+        (Outcome.SKIPPED, "no tag of the repository matches the rule")
     ]

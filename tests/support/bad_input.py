@@ -48,7 +48,7 @@ for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: with them, p
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_OF_OURS = ("Traceback", "mistake of image-syncer", "worker crashed", "never retrieved")
+_OF_OURS = ("Traceback", "internal error of image-syncer", "worker crashed", "never retrieved")
 
 
 def basic(password: str) -> str:

@@ -19,7 +19,7 @@ _PROJECT = Path(__file__).parents[2]
 SOURCE_ROOTS = (_PROJECT / "engine", _PROJECT / "cli")
 """What PYTHONPATH has to have for the command of this checkout."""
 _TIMEOUT_S = 240
-MISTAKES_OF_OURS = ("Traceback", "this is a mistake of image-syncer", "worker crashed", "never retrieved")
+MISTAKES_OF_OURS = ("Traceback", "this is an internal error of image-syncer", "worker crashed", "never retrieved")
 """Words that nothing a run tells may have in it."""
 _MOST_FAILURE_LINES = 3
 

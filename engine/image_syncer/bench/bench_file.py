@@ -67,7 +67,7 @@ def load_bench(path: str) -> BenchFile:
     try:
         return _parse(data)
     except ValueError as error:
-        raise ConfigurationError(f"{path} is no bench of image-syncer: {error}", hint=_HINT) from None
+        raise ConfigurationError(f"{path} is not a benchmark file of image-syncer: {error}", hint=_HINT) from None
 
 
 def _parse(data: Any) -> BenchFile:

@@ -172,7 +172,7 @@ class DaskWorker:
                 if isinstance(message, Ready):
                     self.pid = message.pid
                 self._on_message(self.id, message)
-        except Exception:  # noqa: BLE001 - a mistake of ours; a run that nobody listens for would never end
+        except Exception:  # noqa: BLE001 - an internal error; a run that nobody listens for would never end
             self.crash_text = traceback.format_exc()
         self._given_up = True
         for task in self._tasks[:2]:

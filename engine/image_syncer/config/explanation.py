@@ -1,4 +1,4 @@
-"""Why an image is meant by the rules, or is not: each condition gives a sentence.
+"""Which rule selects an image, or why none does: each condition gives a sentence.
 
 What the policies say of an image that a rule means, as far as names tell.
 """

@@ -115,7 +115,7 @@ def read_flag(node: Node, key: str, findings: Findings) -> bool:
         if word in _FALSE or node.is_null:
             return False
     what = shown(node.text) if isinstance(node, ScalarNode) else _name(node)
-    findings.error(node.line, key, f"{what} is neither true nor false", "write true or false, without quotes")
+    findings.error(node.line, key, f"{what} is not a boolean", "write true or false, without quotes")
     return False
 
 

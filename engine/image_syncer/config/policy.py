@@ -45,7 +45,7 @@ _ANY_MANIFEST = "([:@].+)?"
 
 
 class OnRefusal(str, Enum):
-    """What becomes of an image that a policy refuses; the values are those of the file."""
+    """What to do with an image that a policy refuses; the values are those of the file."""
 
     FAIL = "fail"
     SKIP = "skip"

@@ -39,7 +39,7 @@ class ForeignLayers(str, Enum):
 
 
 class MissingPlatform(str, Enum):
-    """What becomes of an image in which none of the wanted platforms is; the values are those of the command line."""
+    """What to do with an image that has none of the wanted platforms; the values are those of the command line."""
 
     SKIP = "skip"
     FAIL = "fail"
@@ -93,7 +93,7 @@ class Settings(Value, frozen=True):
     platform_filter: PlatformFilter = field(default_factory=PlatformFilter)
     """The platforms asked for on the command line; a rule's own platforms come before it."""
     missing_platform: MissingPlatform = MissingPlatform.SKIP
-    """What becomes of an image in which none of the wanted platforms is."""
+    """What to do with an image that has none of the wanted platforms."""
     foreign_layers: ForeignLayers = ForeignLayers.LEAVE
     """What becomes of layers that images name by URLs."""
     manifest_format: ManifestFormat = ManifestFormat.KEEP

@@ -1,4 +1,4 @@
-"""Crashes: a mistake of ours, wherever in a run it happens, ends the run with a report instead of a hang."""
+"""Crashes: an internal error, wherever in a run it happens, ends the run with a report instead of a hang."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tell_crash(task: asyncio.Task[None]) -> None:
 
 def crash_reason(error: BaseException) -> str:
     """What is said of images that were not tried because of it."""
-    return f"a mistake of image-syncer ended the run: {crash_words(error)}"
+    return f"an internal error of image-syncer ended the run: {crash_words(error)}"
 
 
 def crash_words(error: BaseException) -> str:

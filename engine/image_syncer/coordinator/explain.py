@@ -1,4 +1,4 @@
-"""Why an image is meant by the rules or is not; a registry is asked only where its list of tags decides."""
+"""Which rule selects an image, or why none does; a registry is asked only where its list of tags decides."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def stalled(stuck: Stuck) -> TransportError:
     return TransportError(
         f"{stuck.watched.stage}: no sign of progress for {format_duration(stuck.quiet_s)}",
         phase="timeout",
-        hint="No time-out of its own ended it, so this is a mistake of image-syncer: please report it, with a log.",
+        hint="No time-out of its own ended it: this is an internal error of image-syncer. Please report it with a log.",
     )
 
 

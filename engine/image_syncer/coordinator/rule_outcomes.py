@@ -48,7 +48,7 @@ class RuleOutcomes:
                 self._ledger.plan(source, destination)
                 self._ledger.enter(failed(source, destination, error.copy(), rule={"unusable": True}))
         for catalog in expanded.empty:
-            self.enter(catalog, Outcome.SKIPPED, "no repository of the registry is meant by the rule")
+            self.enter(catalog, Outcome.SKIPPED, "no repository of the registry matches the rule")
 
     def fail(self, rule: Rule, error: SyncError) -> None:
         """The tags of a rule cannot be listed."""

@@ -391,7 +391,7 @@ class RuleRunner:
         finally:
             watch.watched.leave()
         if not begun:
-            what = "no tag of the repository is meant by the rule" if listed else "the repository has no tags"
+            what = "no tag of the repository matches the rule" if listed else "the repository has no tags"
             self._outcomes.enter(rule, Outcome.SKIPPED, what)
 
     def _plan(self, images: list[PlannedImage]) -> None:

@@ -113,7 +113,7 @@ class Run:
 
     async def execute(self, *, take_signals: bool = True) -> Report:
         """Bring every image of every rule to an outcome. Signals end the run early: once gently, twice at once. So does
-        a mistake of ours, which the report tells. Raises ConfigurationError where the rules turn out to collide before
+        an internal error, which the report tells. Raises ConfigurationError where the rules turn out to collide before
         anything is done.
         """
         parts = self._parts

@@ -165,7 +165,7 @@ class WorkerHandle:
             while (message := await read_message(reader)) is not None:
                 self.heard_at = loop.time()
                 self._on_message(self.id, message)
-        except Exception:  # noqa: BLE001 - a mistake of ours; a run that nobody listens for would never end
+        except Exception:  # noqa: BLE001 - an internal error; a run that nobody listens for would never end
             self.crash_text = traceback.format_exc()
         if self._writer is not None:
             self._writer.close()  # a worker that has crashed waits for this

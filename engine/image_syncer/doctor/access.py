@@ -140,7 +140,7 @@ async def probe_credential(examined: Subject) -> Check:
     found = await examined.credentials.find(examined.place)
     credential, source = found.credential, found.source
     if credential is None:
-        return fine("none is known: we are nobody in particular", source=source)
+        return fine("no credentials; anonymous", source=source)
     who = "an identity token" if credential.identity_token else f"the user {credential.username!r}"
     return fine(f"{who}, from {source}", source=source, user=credential.username or None)
 

@@ -247,7 +247,7 @@ async def _try_sendfile(call: Call, reader: BlobReader, begin: int, end: int) ->
     loop = asyncio.get_running_loop()
     offset = begin
     while offset < end:
-        if transport.is_closing():  # asyncio takes it for a mistake of ours
+        if transport.is_closing():  # asyncio takes it for an internal error
             raise ConnectionResetError("the client has gone")
         count = min(_SENDFILE_BYTES, end - offset)
         call.counters.add_bytes_out(count)

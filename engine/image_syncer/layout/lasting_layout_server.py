@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["LastingLayoutServer"]
 
 _MOST_RESTARTS = 3
-"""One that dies again and again has no memory, or a mistake of ours: the run is to say so."""
+"""One that dies again and again has no memory, or an internal error: the run is to say so."""
 
 _log = get_logger(__name__)
 

@@ -105,7 +105,7 @@ _NEXT = {
     # What was under way when the registry was given up may end in any way.
     (BreakerState.GIVEN_UP, BreakerEvent.ANSWERED): BreakerState.GIVEN_UP,
 }
-"""What is not listed is a mistake of ours, and raises."""
+"""What is not listed is an internal error, and raises."""
 
 
 class Breaker(Struct, eq=False):

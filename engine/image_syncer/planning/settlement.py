@@ -103,7 +103,7 @@ class Settlement:
 
     def abandon(self, target: Target) -> None:
         """Nobody waits for `target`; those behind it do not suffer from what happened to it."""
-        self.give_up(target, SyncError("nobody wants it"), source_failed=False)
+        self.give_up(target, SyncError("no longer needed"), source_failed=False)
 
     def _settle(self, target: Target) -> list[int]:
         """Count `target`, which has an outcome; the deliveries that still waited for it, in the order they came."""

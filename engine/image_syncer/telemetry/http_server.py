@@ -72,9 +72,9 @@ class HttpServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self.handle(request)
-        except Exception:  # noqa: BLE001 - a mistake of ours, which aiohttp would tell nobody
+        except Exception:  # noqa: BLE001 - an internal error, which aiohttp would tell nobody
             _log.exception("a question was not answered", path=request.path)
-            return text_response(500, "a mistake of image-syncer's own; see its log")
+            return text_response(500, "an internal error of image-syncer; see its log")
 
 
 class MetricsServer(HttpServer):

@@ -124,7 +124,7 @@ class Logger:
         self._name = name
 
     def debug(self, event: str, **fields: object) -> None:
-        """What helps to find a mistake of ours."""
+        """What helps to find an internal error."""
         self._tell("debug", LOG_LEVELS["debug"], event, fields)
 
     def info(self, event: str, **fields: object) -> None:

@@ -37,7 +37,7 @@ def markdown_summary(report: Report, failures: Sequence[FailureGroup]) -> str:
     began = report.started_at[:19].replace("T", " ") + " UTC"
     lines = [f"### {mark} image-syncer: {words} of {_plain(began)}", ""]
     if report.internal_error is not None:
-        lines += [f"**A mistake of image-syncer itself:** {_plain(report.internal_error)}", ""]
+        lines += [f"**An internal error of image-syncer:** {_plain(report.internal_error)}", ""]
     if report.interrupted is not None:
         lines += [f"**Ended before all was done:** {_literal(report.interrupted)}", ""]
     lines += [*_table(("what", "how much"), _facts(report)), ""]

@@ -37,7 +37,7 @@ _COPY_BYTES = 2**18
 """Pieces in which transfers are appended to the report."""
 
 _EXIT_INTERNAL = 70
-"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
+"""An internal error (EX_SOFTWARE of sysexits.h)."""
 _SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "drain": 130}
 """128 + the signal's number, as shells report it (POSIX.1-2017, XCU 2.8.2); a drain is a gentle interrupt."""
 
@@ -118,7 +118,7 @@ class Report(Value, frozen=True):
     `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
     "SIGTERM", "SIGHUP"), "deadline", "stuck", "cancelled" (by the program around it), or None; `unwritten` says why the
     file that was asked for is not there.
-    `internal_error` is a mistake of image-syncer's own, for which the run ended early or its counts are unreliable;
+    `internal_error` is an internal error of image-syncer, for which the run ended early or its counts are unreliable;
     the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
     "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,
     `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync", "verify" or "prune". `created`
@@ -147,7 +147,7 @@ class Report(Value, frozen=True):
     @property
     def exit_code(self) -> int:
         """0 all as wanted · 1 some image failed or was not tried, something was to be pruned and was not, or the report
-        could not be written · 70 a mistake of ours · 129 the terminal is gone · 130 interrupted · 143 terminated.
+        could not be written · 70 an internal error · 129 the terminal is gone · 130 interrupted · 143 terminated.
         """
         if self.internal_error is not None:
             return _EXIT_INTERNAL
@@ -164,7 +164,7 @@ class Report(Value, frozen=True):
         images = f"{totals.images:,} image{'' if totals.images == 1 else 's'}"
         parts = [f"{images}: {', '.join(counts)}" if counts else images]
         if self.internal_error:
-            parts[0] = f"a mistake of image-syncer · {parts[0]}"
+            parts[0] = f"internal error · {parts[0]}"
         elif self.interrupted:
             parts[0] = f"interrupted ({self.interrupted}) · {parts[0]}"
         if self.kind == "prune":

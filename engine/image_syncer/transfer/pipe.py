@@ -23,7 +23,7 @@ accept a blob while another has bytes sent again, or because somebody else has b
 accepts it before its own last byte is for the shell to see. A session that was opened and not committed is cancelled,
 whatever went wrong.
 
-An event that the table does not list is a mistake of ours and raises `RuntimeError`.
+An event that the table does not list is an internal error and raises `RuntimeError`.
 """
 
 from __future__ import annotations

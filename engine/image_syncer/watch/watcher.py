@@ -251,7 +251,7 @@ LONGEST_WAIT_S = 30.0
 NOTE_TURN_S = 1.0
 """How often it is noted that the loop turns."""
 MOST_MISTAKES = 3
-"""Runs in a row that end by a mistake of ours before the process ends too: a new one may do better."""
+"""Runs in a row that end by an internal error before the process ends too: a new one may do better."""
 _EXIT_INTERNAL = 70
 _MOST_REASON_CHARS = 2000
 

@@ -299,7 +299,7 @@ class AuthorizationWanted(Spoken, frozen=True):
 
 
 class Crashed(Spoken, frozen=True):
-    """From a worker, last: a mistake of ours ended it; `text` is the traceback."""
+    """From a worker, last: an internal error ended it; `text` is the traceback."""
 
     text: str
 

@@ -167,7 +167,9 @@ class Mover:
         for index in targets:
             self._tasks.stop(f"open {index}")
             self._tasks.stop(f"sink {index}")
-            self._sink_failed(index, SyncError("it held the other destinations back", origin=Origin.DESTINATION))
+            self._sink_failed(
+                index, SyncError("destination too slow; its copy continues on its own", origin=Origin.DESTINATION)
+            )
         self._news.fell_behind(targets)
 
     def settle(self) -> None:

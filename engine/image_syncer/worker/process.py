@@ -256,7 +256,7 @@ class Worker:
         self._crashed = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until the coordinator says stop or is gone; a mistake of ours ends the process."""
+        """Work until the coordinator says stop or is gone; an internal error ends the process."""
         self._loop.set_exception_handler(self._on_loop_error)
         hook, sys.excepthook = sys.excepthook, self._on_callback_error
         self._say(Ready(os.getpid()))
@@ -345,7 +345,7 @@ class Worker:
         self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        """A mistake of ours: the last thing that is said. The process ends, since nobody knows what still holds."""
+        """An internal error: the last thing that is said. The process ends, since nobody knows what still holds."""
         try:
             self._say(Crashed(redact("".join(traceback.format_exception(error)))))
             self._crashed.set()
@@ -403,7 +403,7 @@ class Worker:
 
 
 async def work(fd: int) -> None:
-    """Be a worker on the socket `fd`, until told to stop, or whoever has its other end is gone. A mistake of ours ends
+    """Be a worker on the socket `fd`, until told to stop, or whoever has its other end is gone. An internal error ends
     the whole process.
     """
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))

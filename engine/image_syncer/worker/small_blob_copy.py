@@ -93,7 +93,7 @@ class SmallBlobCopy:
                 await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
         finally:
             if self._fetching is not None:
-                self._fetching.cancel()  # nobody wants it after all, or any more
+                self._fetching.cancel()  # it is no longer needed
                 await asyncio.gather(self._fetching, return_exceptions=True)
             if self._small_blob is not None:
                 self._small_blob.release()

@@ -12,7 +12,7 @@ __all__ = ["TaskSet"]
 
 
 class TaskSet:
-    """Tasks by name. `on_crash` is told an exception that one of them has ended with: a mistake of ours."""
+    """Tasks by name. `on_crash` is told an exception that one of them has ended with: an internal error."""
 
     def __init__(self, on_crash: Callable[[BaseException], None]) -> None:
         self._on_crash = on_crash

@@ -48,7 +48,7 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
         ('{"kind": "benches", "format": 3, "paths": []}', "its format is '3', and this release reads 1 to 2"),
         ('{"kind": "benches", "format": "x", "paths": []}', "its format is 'x'"),
         ('{"kind": "benches", "paths": [{"kind": "sync"}]}', "is no file of image-syncer bench"),
-        ('{"kind": "benches", "paths": [7]}', "is no bench of image-syncer"),
+        ('{"kind": "benches", "paths": [7]}', "is not a benchmark file of image-syncer"),
         (json.dumps({"kind": "benches", "paths": [FIRST.as_data()], "best": {"x": 1}}), "best.workers: missing"),
     ],
 )

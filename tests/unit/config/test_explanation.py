@@ -1,4 +1,4 @@
-"""Why an image is meant by the rules, or is not."""
+"""Which rule selects an image, or why none does."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_paths_are_those_of_the_folder(tmp_path: Path) -> None:
     ("given", "told"),
     [
         ({"registries": {"a.example": {"insecur": True}}}, "[registries › a.example › insecur]: unknown key → did you"),
-        ({"registries": {"a.example": {"insecure": "maybe"}}}, "insecure]: maybe is neither true nor false"),
+        ({"registries": {"a.example": {"insecure": "maybe"}}}, "insecure]: maybe is not a boolean"),
         ({"registries": {"a.example": {"max_connections": 1}}}, "1 is not a whole number from 2"),
         ({"registries": {"a.example": {"ca_file": "/none.pem"}}}, "the file /none.pem cannot be read"),
         ({"registries": {"no registry": {}}}, "neither a registry nor a registry with a namespace"),

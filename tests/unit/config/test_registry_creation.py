@@ -55,8 +55,8 @@ def test_the_longest_prefix_that_says_something_counts(tmp_path):
 @pytest.mark.parametrize(
     ("text", "key", "what"),
     [
-        ("perhaps", "create_repositories", "perhaps is neither true nor false"),
-        ("{public: perhaps}", "create_repositories › public", "perhaps is neither true nor false"),
+        ("perhaps", "create_repositories", "perhaps is not a boolean"),
+        ("{public: perhaps}", "create_repositories › public", "perhaps is not a boolean"),
         ("{tags: [a]}", "create_repositories › tags", "a list, where keys with values are wanted"),
         ("{tags: {a: [b]}}", "create_repositories › tags › a", "a list, where one text is wanted"),
     ],

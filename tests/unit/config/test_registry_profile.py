@@ -67,7 +67,7 @@ def test_without_a_kind_the_host_tells(tmp_path: Path) -> None:
         ("{kind: [a]}", " › kind", "a list, where one text is wanted"),
         ("{kind: harbour}", " › kind", "“harbour” is no profile"),
         ("{mounts: here}", " › mounts", "“here” does not say where mounts work"),
-        ("{takes_pieces: 3}", " › takes_pieces", "3 is neither true nor false"),
+        ("{takes_pieces: 3}", " › takes_pieces", "3 is not a boolean"),
         ("{piece_bytes: 0}", " › piece_bytes", "0 is no size of a piece"),
         ("{page_size: 1001}", " › page_size", "1001 names at once are too many"),
         ("{hosts: r}", " › hosts", "unknown key"),

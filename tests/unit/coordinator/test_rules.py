@@ -25,7 +25,7 @@ DOG = Watchdog(math.inf, on_hopeless=lambda _stuck: True)
 
 
 class Images:
-    """Images that end at once; the one under the tag `bad` by a mistake of ours."""
+    """Images that end at once; the one under the tag `bad` by an internal error."""
 
     def __init__(self, bad: str) -> None:
         self._bad = bad
@@ -63,6 +63,8 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
             await runner.run()
         assert images.closed
         assert {result.outcome for result in results} <= {Outcome.NOT_TRIED}
-        assert all("a mistake of image-syncer ended the run: ZeroDivisionError" in str(one.reason) for one in results)
+        assert all(
+            "an internal error of image-syncer ended the run: ZeroDivisionError" in str(one.reason) for one in results
+        )
 
     asyncio.run(scenario())

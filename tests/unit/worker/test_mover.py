@@ -48,8 +48,8 @@ def test_a_destination_that_answers_when_the_blob_is_abandoned(
             answered[0].set_exception(answer)
         else:
             answered[0].set_result(answer)
-        mover.abandon(SyncError("nobody wants it"))
+        mover.abandon(SyncError("no longer needed"))
         results = await running
-        assert [str(result.error) for result in results] == ["nobody wants it"] * 2
+        assert [str(result.error) for result in results] == ["no longer needed"] * 2
 
     asyncio.run(scenario())

@@ -78,7 +78,7 @@ class ForeignFields:
         words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": None}
         text = self.text(name).lower()
         if text not in words:
-            self._draft.findings.error(self.line_of(name), self.path(name), "neither true nor false")
+            self._draft.findings.error(self.line_of(name), self.path(name), "not a boolean")
         return words.get(text)
 
     def fields(self, name: str) -> ForeignFields:

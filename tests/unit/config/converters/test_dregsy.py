@@ -242,7 +242,7 @@ def test_registries(convert):
         ("tasks: [{source: {registry: a.example}, mappings: []}]", "there is no registry"),
         (task([{"to": "x"}]), "a mapping without `from`"),
         (task([], source=", auth: xx"), "not the base64 of"),
-        (task([], source=", skip-tls-verify: maybe"), "neither true nor false"),
+        (task([], source=", skip-tls-verify: maybe"), "not a boolean"),
         (task("{from: x}"), "no list"),
     ],
 )
