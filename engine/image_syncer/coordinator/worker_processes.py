@@ -320,7 +320,6 @@ class LocalProcesses:
 
     def __init__(self, zygote: Zygote | None = None) -> None:
         self._zygote = zygote
-        self._has_warned = False
 
     def make(
         self, identity: int, *, on_message: Callable[[int, Message], None], on_end: Callable[[int], None]
@@ -337,8 +336,8 @@ class LocalProcesses:
             try:
                 return await self._zygote.fork(worker_socket, output)
             except (EOFError, TimeoutError) as error:
-                if not self._has_warned:
-                    self._has_warned = True
+                if self._zygote is not None:  # else another start has said so
+                    self._zygote = None
                     _log.warning("workers are not forked any more", reason=str(error))
                 raise EOFError(str(error)) from error
         return SpawnedWorker(worker_socket, output)
