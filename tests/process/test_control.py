@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,6 @@ from support.processes import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from process.conftest import Pair
     from support.sync_process import SyncProcess
@@ -229,17 +230,18 @@ def test_the_stream_of_snapshots_ends_with_the_run(pair: Pair, slow: SyncProcess
 
 
 @pytest.mark.slow
-def test_by_default_it_lies_in_the_runtime_directory(pair: Pair, tmp_path: Path) -> None:
+def test_by_default_it_lies_in_the_runtime_directory(pair: Pair) -> None:
     pair.add_images(2)
     pair.slow_down(MIB)
-    runtime = tmp_path / "runtime"
-    runtime.mkdir()
-    with pair.run(environment={"XDG_RUNTIME_DIR": str(runtime)}) as run:
-        path = runtime / "image-syncer" / f"{run.pid}.sock"
+    with (
+        tempfile.TemporaryDirectory() as runtime,  # a short path: the address of a socket has at most 107 bytes
+        pair.run(environment={"XDG_RUNTIME_DIR": runtime}) as run,
+    ):
+        path = Path(runtime) / "image-syncer" / f"{run.pid}.sock"
         client = client_of(run, path)
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert client.ask("status")["pid"] == run.pid
-        assert control_socket_of({"XDG_RUNTIME_DIR": str(runtime)}, run.pid) == str(path)
+        assert control_socket_of({"XDG_RUNTIME_DIR": runtime}, run.pid) == str(path)
         assert run.wait() == 0
 
 
