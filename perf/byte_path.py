@@ -54,20 +54,22 @@ def move(arguments: dict[str, Any]) -> dict[str, float]:
 
 
 def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]:
-    """The transport, the leases, and what makes a mover for one of them."""
+    """The transport, the leases, and what makes a copy of the blob of one of them."""
     import pycurl
 
     from image_syncer.net import Authorization, CurlDriver, RegistryClient, Throttle, Timeouts, Transport
-    from image_syncer.oci import Digest, Repository
+    from image_syncer.oci import Repository
     from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint
     from image_syncer.transfer import Signals
     from image_syncer.worker.buffers import Windows
+    from image_syncer.worker.context import WorkerContext
     from image_syncer.worker.messages import LeaseJob, Place, TargetPlace
-    from image_syncer.worker.mover import Mover
+    from image_syncer.worker.small_blob_copy import SmallBlobCopy
+    from image_syncer.worker.streamed_copy import StreamedCopy
 
-    class Open:
-        """Nobody asks who is there."""
+    class Anonymous:
+        """No registry here asks for a token."""
 
         def known(self, *_: object) -> Authorization:
             return Authorization(None, 3600.0)
@@ -79,60 +81,41 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
 
         def abandoned(self, _endpoint: Endpoint) -> None: ...
 
-    def place(address: str, name: str) -> tuple[Endpoint, Repository]:
-        return Endpoint(address, f"http://{address}"), Repository(address, name)
+    def place(address: str, name: str) -> Place:
+        return Place.of(Endpoint(address, f"http://{address}"), Repository(address, name))
 
-    try:
-        from image_syncer.worker import small_blob_copy as movers
-    except ImportError:  # a baseline from before small blobs went their own way
-        movers = None  # type: ignore[assignment]
     signals = Signals(
         pause_receive=pycurl.WRITEFUNC_PAUSE, pause_send=pycurl.READFUNC_PAUSE, abort_send=pycurl.READFUNC_ABORT
     )
     at_once = arguments["at_once"]
     transport = Transport(CurlDriver(kept_connections=4 * at_once), Timeouts(connect_s=5, stall_s=60))
-    client = RegistryClient(transport, Open(), Throttle(), retry=RetryPolicy(tries=1), chance=random.random)
-    try:
-        windows, small_blobs = Windows(MIB, at_once), Windows(MIB, at_once)
-    except TypeError:  # a baseline in which nobody counted them
-        windows, small_blobs = Windows(MIB), Windows(MIB)  # type: ignore[call-arg]
-    patience: dict[str, Any] = {"stall_s": 60.0, "answer_s": 60.0}
-    try:
-        from image_syncer.worker.context import WorkerContext
-
-        care, more = (WorkerContext(signals=signals, chance=random.random, clock=time.monotonic, **patience),), {}
-    except ImportError:  # a baseline from before transfers went on after a break
-        care, more = (signals,), patience
-    sink = place(arguments["sink"], "moved")
-    source = getattr(Place, "of", Place)(*place(arguments["source"], arguments["repository"]))
-    # A baseline from before places had `of`: a target had its endpoint and its repository itself.
-    target = TargetPlace(*((Place.of(*sink),) if hasattr(Place, "of") else sink), "moved")
+    client: Any = RegistryClient(transport, Anonymous(), Throttle(), retry=RetryPolicy(tries=1), chance=random.random)  # type: ignore[arg-type]
+    windows, small_blobs = Windows(MIB, at_once), Windows(MIB, at_once)
+    context = WorkerContext(signals=signals, stall_s=60.0, answer_s=60.0, chance=random.random, clock=time.monotonic)
+    source = place(arguments["source"], arguments["repository"])
+    target = TargetPlace(place(arguments["sink"], "moved"), "moved")
     leases = iter([LeaseJob(number, *blob, source, (target,)) for number, blob in enumerate(arguments["blobs"])])
-    also = dict(more)
-    if hasattr(movers, "FreshRepositories"):  # a baseline in which they were no part of the terms
-        also["fresh"] = movers.FreshRepositories()
 
-    def mover_for(lease: LeaseJob) -> Any:
-        how = (client, lease, Digest(lease.digest))
-        if movers is None or lease.size > MIB:
-            return Mover(*how, windows, *care, **more)
-        return movers.SmallBlobCopy(*how, small_blobs, *care, **also)
+    def copy_of(lease: LeaseJob) -> StreamedCopy | SmallBlobCopy:
+        if lease.size > MIB:
+            return StreamedCopy(client, lease, windows, context)
+        return SmallBlobCopy(client, lease, small_blobs, context)
 
-    return transport, leases, mover_for
+    return transport, leases, copy_of
 
 
 async def _move(arguments: dict[str, Any]) -> dict[str, float]:
-    transport, leases, mover_for = _prepare(arguments)
+    transport, leases, copy_of = _prepare(arguments)
     pauses = 0
 
     async def keep_moving() -> None:
         nonlocal pauses
         for lease in leases:
-            mover = mover_for(lease)
-            [result] = await mover.run()
+            copy = copy_of(lease)
+            [result] = await copy.run()
             if result.error is not None:
                 raise result.error
-            pauses += getattr(mover, "waits", (0, 0, 0))[2]
+            pauses += copy.waits[2]
 
     calls = 0
 
@@ -202,7 +185,8 @@ def measure(
 ) -> list[list[dict[str, float]]]:
     """Move blobs of a kind, `runs` times with the engine of each checkout in turn; what each run took, by checkout.
 
-    Every run is a process of its own, under `tracer` if there is one. The servers are started for all of them.
+    Every run is a process of its own with the script of its checkout, under `tracer` if there is one. The servers are
+    started for all of them.
     """
     number, size = KINDS[kind]
     memory = Path("/dev/shm")  # noqa: S108 - a tmpfs, so that no disk is measured
@@ -229,7 +213,7 @@ def measure(
 
 
 def _run(arguments: dict[str, Any], tracer: Sequence[str]) -> dict[str, float]:
-    command = [*tracer, sys.executable, __file__, "--move"]
+    command = [*tracer, sys.executable, str(Path(arguments["checkout"]) / "perf" / "byte_path.py"), "--move"]
     done = subprocess.run(command, input=json.dumps(arguments), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the process that moves blobs failed with {done.returncode}")

@@ -27,6 +27,7 @@ NAMES = {
     ("Cho" + "res", "Err" + "ands"): "TaskSet, AuthorizationRequests",
     ("Par" + "cel", "Parcel" + "Mover"): "SmallBlob, SmallBlobCopy",
     ("Hold" + "ings",): "KnownBlobs",
+    ("Mov" + "er", "Job" + "News"): "StreamedCopy, BlobCopy",
     ("patient" + "_writing",): "nonblocking_write",
     ("Lasting" + "Gate", "Bundle" + "Gate"): "LayoutServer",
 }

@@ -11,7 +11,7 @@ IN_WORKER = """
 import sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
     from image_syncer.transfer import stream
-    from image_syncer.worker import mover
+    from image_syncer.worker import streamed_copy
     def sabotaged(owner, name):
         before = getattr(owner, name)
         def call(self, *args):
@@ -22,10 +22,10 @@ if "image_syncer.worker.process" in " ".join(sys.orig_argv):
 """
 
 PLACES = {
-    "in a task": "sabotaged(mover.Mover, 'run')",
+    "in a task": "sabotaged(streamed_copy.StreamedCopy, 'run')",
     "in a callback of libcurl": "sabotaged(stream.Stream, 'receive')",
-    "in a callback of the loop": "sabotaged(mover.Mover, 'settle')",
-    "in the pulse": "sabotaged(mover.Mover, 'tick')",
+    "in a callback of the loop": "sabotaged(streamed_copy.StreamedCopy, 'settle')",
+    "in the pulse": "sabotaged(streamed_copy.StreamedCopy, 'tick')",
 }
 SUSPECTED = 3
 """How many workers have to die with a blob before it is given up."""

@@ -34,13 +34,13 @@ LIMITED = """
 import sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
     import resource
-    from image_syncer.worker.mover import Mover
-    before = Mover.run
+    from image_syncer.worker.streamed_copy import StreamedCopy
+    before = StreamedCopy.run
     async def run(self):
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + {room}, used + {room}))
         return await before(self)
-    Mover.run = run
+    StreamedCopy.run = run
 """
 """A worker that gets nothing any more, from the first blob on."""
 

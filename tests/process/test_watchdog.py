@@ -37,7 +37,7 @@ if not worker:
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.publisher import Publisher
 else:
-    from image_syncer.worker.mover import Mover
+    from image_syncer.worker.streamed_copy import StreamedCopy
     from image_syncer.worker.upload import Upload
 """
 
@@ -124,7 +124,7 @@ def test_a_worker_that_does_not_give_the_job_up_is_killed(pair: Pair) -> None:
     builder = ContentBuilder(7)
     blob = builder.layer(2 * MIB)
     pair.add("team/guilty", "v1", builder.image([blob]))
-    place = f"never(Mover, 'run', lambda self: str(self._digest) == '{blob.digest}', stubborn=True)"
+    place = f"never(StreamedCopy, 'run', lambda self: str(self._digest) == '{blob.digest}', stubborn=True)"
     with pair.run(settings=SETTINGS, sabotage=f"{SABOTAGE}if worker:\n    {place}\n") as run:
         assert run.wait() == 1, run.err
         lost = run.events("worker lost")

@@ -7,7 +7,6 @@ rare events around them are the `Pipe`'s. A small blob is a `SmallBlob`: whole i
 from __future__ import annotations
 
 from image_syncer.transfer.faults import too_short
-from image_syncer.transfer.lag import LagWatch
 from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
@@ -34,6 +33,7 @@ from image_syncer.transfer.ring import Ring
 from image_syncer.transfer.sender import Sender, Signals
 from image_syncer.transfer.small_blob import SmallBlob, SmallBlobSender
 from image_syncer.transfer.stream import PIECE_BYTES, Stream
+from image_syncer.transfer.watches import LagWatch, SilenceWatch
 
 __all__ = [
     "PIECE_BYTES",
@@ -48,6 +48,7 @@ __all__ = [
     "Ring",
     "Sender",
     "Signals",
+    "SilenceWatch",
     "SinkAccepted",
     "SinkFailed",
     "SinkOutcome",

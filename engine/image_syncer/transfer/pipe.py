@@ -1,7 +1,7 @@
 """The pipe: how one blob moves from a source to one or more destinations, as a state machine.
 
 Events come in, instructions come out; no byte passes through here (`stream.py` has those). The shell that carries out
-the instructions is `image_syncer.worker.mover`.
+the instructions is `image_syncer.worker.streamed_copy`.
 
 A pipe lives through five states::
 

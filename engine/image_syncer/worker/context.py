@@ -1,4 +1,4 @@
-"""WorkerContext: what all movers of a worker have in common. Times in seconds.
+"""WorkerContext: what all copies of a worker share. Times in seconds.
 
 Which repositories will probably lack the next blob.
 """

@@ -36,14 +36,13 @@ from image_syncer.net import (
     Transport,
     shared_result,
 )
-from image_syncer.oci import Digest
 from image_syncer.planning import ONCE
 from image_syncer.transfer import Signals
 from image_syncer.values import replace
+from image_syncer.worker.blob_copy import BlobCopy, as_result
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.context import WorkerContext
 from image_syncer.worker.habits import Habits
-from image_syncer.worker.job_news import JobNews, as_result
 from image_syncer.worker.messages import (
     AbandonJob,
     AuthorizationGiven,
@@ -59,10 +58,10 @@ from image_syncer.worker.messages import (
     Setup,
     Stop,
 )
-from image_syncer.worker.mover import Mover
 from image_syncer.worker.pacing_messages import BytesGranted, BytesWanted, Metering, Paced, RequestsGranted
 from image_syncer.worker.remote_request_limiter import RemoteRequestLimiter
 from image_syncer.worker.small_blob_copy import SmallBlobCopy
+from image_syncer.worker.streamed_copy import StreamedCopy
 from image_syncer.worker.wire import encode, read_message
 
 if TYPE_CHECKING:
@@ -228,7 +227,7 @@ class Worker:
         self._windows = Windows(setup.window_bytes, setup.streams)
         self._small_blobs = Windows(setup.small_blob_bytes, max(1, setup.small_blobs))
         self._habits = Habits(lambda registry, fact, value: self._say(Learnt(registry, fact, value)))
-        self._terms = WorkerContext(
+        self._context = WorkerContext(
             signals=_SIGNALS,
             stall_s=setup.stall_timeout_s,
             answer_s=setup.answer_timeout_s,
@@ -250,7 +249,7 @@ class Worker:
             Learnt: self._on_learnt,
         }
         """What is done with each message."""
-        self._movers: dict[int, Mover | SmallBlobCopy] = {}
+        self._copies: dict[int, BlobCopy[Any]] = {}
         self._ends: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed = asyncio.Event()
@@ -287,8 +286,8 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     def _on_abandon(self, message: AbandonJob) -> None:
-        if (mover := self._movers.get(message.job_id)) is not None:
-            mover.abandon(SyncError.from_data(message.error))
+        if (copy := self._copies.get(message.job_id)) is not None:
+            copy.abandon(SyncError.from_data(message.error))
 
     def _on_bytes(self, message: BytesGranted) -> None:
         self._budgets.put(message.registry, message.size, sending=message.sending)
@@ -301,15 +300,15 @@ class Worker:
         self._habits.told(message.registry, message.fact, message.value)
 
     async def _move(self, lease: LeaseJob) -> None:
-        mover = self._make_mover(lease)
-        self._movers[lease.job_id] = mover
+        copy = self._make_copy(lease)
+        self._copies[lease.job_id] = copy
         ON_TRANSFER_END.set(lambda: self._ends.update((lease.job_id,)))
         try:
-            results = await mover.run()
+            results = await copy.run()
         finally:
-            del self._movers[lease.job_id]
+            del self._copies[lease.job_id]
             del self._ends[lease.job_id]
-        source_waited_s, destination_waited_s, pauses = mover.waits
+        source_waited_s, destination_waited_s, pauses = copy.waits
         self._say(
             JobEnded(
                 lease.job_id,
@@ -323,11 +322,11 @@ class Worker:
             )
         )
 
-    def _make_mover(self, lease: LeaseJob) -> Mover | SmallBlobCopy:
-        setup, digest, news = self._setup, Digest(lease.digest), JobNews(lease.job_id, self._say)
+    def _make_copy(self, lease: LeaseJob) -> BlobCopy[Any]:
+        setup = self._setup
         if setup.small_blobs and 0 <= lease.size <= setup.small_blob_bytes:
-            return SmallBlobCopy(self._client, lease, digest, self._small_blobs, self._terms, news)
-        return Mover(self._client, lease, digest, self._windows, self._terms, news)
+            return SmallBlobCopy(self._client, lease, self._small_blobs, self._context, self._say)
+        return StreamedCopy(self._client, lease, self._windows, self._context, self._say)
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -362,14 +361,14 @@ class Worker:
             self._say_progress(late=now > due + LATE_S)
             if now - ticked >= TICK_S:
                 ticked = now
-                for mover in list(self._movers.values()):
-                    mover.tick(now)
+                for copy in list(self._copies.values()):
+                    copy.tick(now)
 
     def _say_progress(self, *, late: bool) -> None:
         answer_s = self._transport.take_answer_times()
-        movers, ends = self._movers.items(), self._ends
-        received = {str(job): mover.received for job, mover in movers}
-        sent = {str(job): mover.sent for job, mover in movers}
+        copies, ends = self._copies.items(), self._ends
+        received = {str(job): copy.received for job, copy in copies}
+        sent = {str(job): copy.sent for job, copy in copies}
         signs = {job: received[job] + sum(sent[job]) + ends[int(job)] for job in sent}
         mirrored = self._client.mirrors.take_counts()
         made, tally = self._take_requests(), self._take_tally()
@@ -391,8 +390,8 @@ class Worker:
 
     async def _close(self) -> None:
         """Break everything off. The registries are told that their sessions will not be used, if that goes quickly."""
-        for mover in list(self._movers.values()):
-            mover.abandon(SyncError("the run is being stopped"))
+        for copy in list(self._copies.values()):
+            copy.abandon(SyncError("the run is being stopped"))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_S)
         for task in list(self._tasks):

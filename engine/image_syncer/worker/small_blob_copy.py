@@ -12,123 +12,82 @@ from typing import TYPE_CHECKING
 from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import SmallBlob
-from image_syncer.worker.failures import located
-from image_syncer.worker.job_news import JobNews
-from image_syncer.worker.sides import Sides
+from image_syncer.worker.blob_copy import BlobCopy
 
 if TYPE_CHECKING:
-    from mmap import mmap
+    from collections.abc import Callable
 
     from image_syncer.net import RegistryClient
-    from image_syncer.oci import Digest
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.context import WorkerContext
-    from image_syncer.worker.messages import LeaseJob
+    from image_syncer.worker.messages import LeaseJob, Message
 
 __all__ = ["SmallBlobCopy"]
 
 
-class SmallBlobCopy:
-    """One small blob on its way; `run` returns a result for each target of the lease. The size must be known.
+class SmallBlobCopy(BlobCopy[SmallBlob]):
+    """Copies a small blob, whose size must be known. See `BlobCopy` for the arguments."""
 
-    `news` is told what happens meanwhile (None: nobody wants to know).
-    """
-
-    waits = (0.0, 0.0, 0)
-    """Neither side waits for the other, see `Mover.waits`."""
+    small = True
 
     def __init__(
         self,
         client: RegistryClient,
         lease: LeaseJob,
-        digest: Digest,
         windows: Windows,
-        terms: WorkerContext,
-        news: JobNews | None = None,
+        context: WorkerContext,
+        say: Callable[[Message], None] = lambda _message: None,
     ) -> None:
-        self._client = client
-        self._lease = lease
-        self._digest = digest
-        self._windows = windows
-        self._window: mmap | None = None
-        self._terms = terms
-        self._fresh = terms.fresh
-        self._loop = asyncio.get_running_loop()
-        self._news = news or JobNews(lease.job_id)
-        self._sides = Sides(
-            client,
-            lease,
-            digest,
-            terms,
-            begin=self._make_small_blob,
-            on_broken=lambda error: self._news.side_broke(None, error),
-            small=True,
-        )
-        self._uploads, self._download = self._sides.uploads, self._sides.download
-        self._small_blob: SmallBlob | None = None
+        super().__init__(client, lease, windows, context, say)
+        self._fresh = context.fresh
         self._results: list[TargetResult | None] = [None] * len(lease.targets)
         self._source_fault: SyncError | None = None
         self._abandoned: SyncError | None = None
         self._fetching: asyncio.Task[None] | None = None
 
-    @property
-    def received(self) -> int:
-        """Bytes that have come from the source."""
-        return self._small_blob.received if self._small_blob is not None else 0
-
-    @property
-    def sent(self) -> list[int]:
-        """Where each destination is in the blob."""
-        return [sender.sent for sender in self._small_blob.senders] if self._small_blob is not None else []
-
-    async def run(self) -> list[TargetResult]:
-        """Move the blob; returns when every target has an outcome and every transfer has ended."""
-        targets = self._lease.targets
-        if self._fresh.expect(targets):
-            self._fetching = self._loop.create_task(self._fetch())
-        try:
-            if len(targets) == 1:
-                await self._bring(0)
-            else:
-                await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
-        finally:
-            if self._fetching is not None:
-                self._fetching.cancel()  # it is no longer needed
-                await asyncio.gather(self._fetching, return_exceptions=True)
-            if self._small_blob is not None:
-                self._small_blob.release()
-            if self._window is not None:
-                self._windows.give_back(self._window)
-        results = [result for result in self._results if result is not None]
-        for target, result in zip(targets, results, strict=True):
-            self._fresh.learn(target, result.arrival)
-        return results
-
     def abandon(self, error: SyncError) -> None:
-        """Nobody wants the blob any more."""
+        """See `BlobCopy`."""
         self._abandoned = error
         self._download.break_off(error)
         for upload in self._uploads:
             upload.break_off(error)
 
     def tick(self, now: float) -> None:
-        """A second has passed: look for silence. `now` in seconds."""
-        if self._small_blob is not None and self._small_blob.verified:
+        """See `BlobCopy`."""
+        if self._stream is not None and self._stream.verified:
             self._download.break_off(SyncError("whatever comes after the last byte does not matter"))
         elif self._download.easy is not None:
-            self._sides.look_at_source(now, waits=self._download.held_back)
-        if self._small_blob is not None:
-            self._sides.look_at_destinations(self._small_blob, now)
+            self._check_source(now, waits=self._download.held_back)
+        if self._stream is not None:
+            self._check_destinations(self._stream, now)
 
-    def _make_small_blob(self, size: int) -> SmallBlob:
-        self._small_blob = SmallBlob(
+    async def _copy(self) -> list[TargetResult]:
+        targets = self._lease.targets
+        if self._fresh.expect(targets):
+            self._fetching = self._loop.create_task(self._fetch())
+        if len(targets) == 1:
+            await self._bring(0)
+        else:
+            await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
+        results = [result for result in self._results if result is not None]
+        for target, result in zip(targets, results, strict=True):
+            self._fresh.learn(target, result.arrival)
+        return results
+
+    async def _end_transfers(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()  # it is no longer needed
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    def _make_stream(self, size: int) -> SmallBlob:
+        self._stream = SmallBlob(
             self._digest,
             size,
             memoryview(self._window or b""),
             senders=len(self._uploads),
-            signals=self._terms.signals,
+            signals=self._context.signals,
         )
-        return self._small_blob
+        return self._stream
 
     async def _bring(self, index: int) -> None:
         """To one destination, which waits for no other: a session, the blob, which is fetched once, and the upload."""
@@ -142,13 +101,13 @@ class SmallBlobCopy:
             await self._finish(index)
         result = self._results[index]
         if result is not None and None in self._results:
-            self._news.target_ended(index, result)
+            self._say_ended(index, result)
 
     async def _open(self, index: int) -> None:
         try:
             present = await self._uploads[index].open_whole()
         except SyncError as error:
-            self._fail(index, located(error, self._lease, Origin.DESTINATION, index))
+            self._fail(index, self._located(error, Origin.DESTINATION, index))
         else:
             if present:
                 self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
@@ -158,14 +117,14 @@ class SmallBlobCopy:
         error: SyncError | None = None
         try:
             if self._lease.size == 0:
-                error = self._make_small_blob(0).fault
+                error = self._make_stream(0).fault
             elif self._abandoned is None:
                 self._window = await self._windows.lend()
                 await self._download.run()
         except SyncError as found:
             error = found
         if error is not None:
-            self._source_fault = located(error, self._lease, Origin.SOURCE)
+            self._source_fault = self._located(error, Origin.SOURCE)
 
     async def _finish(self, index: int) -> None:
         """Send the blob to a destination that opened a session for it, or tell it that nothing will come."""
@@ -177,7 +136,7 @@ class SmallBlobCopy:
             await self._uploads[index].cancel()
 
     async def _send(self, index: int) -> SyncError | None:
-        upload, small_blob = self._uploads[index], self._small_blob
+        upload, small_blob = self._uploads[index], self._stream
         assert small_blob is not None
         sender = small_blob.senders[index]
         try:
@@ -194,7 +153,7 @@ class SmallBlobCopy:
                     return None
                 await upload.put(sender, small_blob.size)
         except SyncError as error:
-            return located(self._abandoned or error, self._lease, Origin.DESTINATION, index)
+            return self._located(self._abandoned or error, Origin.DESTINATION, index)
         self._results[index] = TargetResult(Arrival.MOVED, small_blob.size)
         return None
 

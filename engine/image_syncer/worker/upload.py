@@ -60,12 +60,12 @@ class Upload:
     `kept` is how many bytes the session had that another worker, or another run, had left open; 0 for a new one.
     """
 
-    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest, terms: WorkerContext) -> None:
+    def __init__(self, client: RegistryClient, place: TargetPlace, digest: Digest, context: WorkerContext) -> None:
         self._client = client
         self._place = place
         self._digest = digest
-        self._habits = terms.habits
-        self._fresh = terms.fresh
+        self._habits = context.habits
+        self._fresh = context.fresh
         self._mounted = False
         self._session: UploadSession | None = None
         self._request: UploadRequest | None = None

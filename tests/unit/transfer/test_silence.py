@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.oci import digest_of
-from image_syncer.transfer import Signals, Stream
-from image_syncer.worker.watch import SilenceWatch
+from image_syncer.transfer import Signals, SilenceWatch, Stream
 
 BLOB = bytes(range(8))
 SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103)

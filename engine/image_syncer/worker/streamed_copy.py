@@ -1,4 +1,4 @@
-"""The mover: carries out what the pipe's state machine says, for one leased blob.
+"""StreamedCopy: carries out what the pipe's state machine says, for one leased blob.
 
 It starts and stops the transfers, hands their ends to the machine as events, un-pauses after each round of libcurl, and
 watches for silence. The bytes themselves go from libcurl to the stream and back, and never come by here.
@@ -7,9 +7,11 @@ watches for silence. The bytes themselves go from libcurl to the stream and back
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
+from image_syncer.planning import Arrival, TargetResult
 from image_syncer.transfer import (
     Abandoned,
     CancelSession,
@@ -20,6 +22,7 @@ from image_syncer.transfer import (
     PipeState,
     SinkAccepted,
     SinkFailed,
+    SinkOutcome,
     SinkPresent,
     SinkReady,
     SourceAnswered,
@@ -32,145 +35,144 @@ from image_syncer.transfer import (
     Stream,
     StreamRewound,
 )
-from image_syncer.worker.failures import located
-from image_syncer.worker.job_news import JobNews
-from image_syncer.worker.outcomes import Outcomes
+from image_syncer.worker.blob_copy import BlobCopy, may_pass
+from image_syncer.worker.habits import KEEPS_PARTIAL
 from image_syncer.worker.sending import Sending, StreamFeed
-from image_syncer.worker.sides import Sides
-from image_syncer.worker.task_set import TaskSet
 
 if TYPE_CHECKING:
-    from mmap import mmap
+    from collections.abc import Callable, Coroutine
 
     from image_syncer.net import RegistryClient
-    from image_syncer.oci import Digest
-    from image_syncer.planning import TargetResult
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.context import WorkerContext
-    from image_syncer.worker.messages import LeaseJob
+    from image_syncer.worker.messages import LeaseJob, Message
 
-__all__ = ["Mover"]
+__all__ = ["Step", "StreamedCopy", "TaskSet"]
 
 REREAD_BESIDE_OTHERS_BYTES = 64 * 2**20
 """So much may be read again for one destination while others wait; one that needs more gets a job of its own."""
+LEAST_KEPT_BYTES = 2**20
+"""With less, an upload is begun anew rather than gone on with in another try."""
 
 
-class Mover:
-    """One blob on its way; `run` returns a result for each target of the lease. `news` is told what happens meanwhile
-    (None: nobody wants to know).
+class Step(Enum):
+    """What a task of a copy does."""
+
+    OPEN = "open the upload session"
+    FETCH = "download"
+    SEND = "upload"
+    CANCEL = "cancel the upload session"
+
+
+class TaskSet:
+    """The tasks of one copy, by step and target (`FETCH` has none: -1). None is forgotten, and none outlives the copy.
+
+    `on_crash` is told an exception that one of them has ended with: an internal error.
     """
+
+    def __init__(self, on_crash: Callable[[BaseException], None]) -> None:
+        self._on_crash = on_crash
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[tuple[Step, int], asyncio.Task[None]] = {}
+
+    def is_running(self, step: Step, target: int = -1) -> bool:
+        """Whether it is under way; one that has just ended may not be forgotten yet."""
+        task = self._tasks.get((step, target))
+        return task is not None and not task.done()
+
+    def start(self, step: Step, work: Coroutine[None, None, None], target: int = -1) -> None:
+        """Begin `work`."""
+        key = (step, target)
+        task = self._loop.create_task(work)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._on_end(key, done))
+
+    def stop(self, step: Step, target: int = -1) -> None:
+        """Break it off, if it is under way and not the one that asks."""
+        task = self._tasks.pop((step, target), None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    async def end(self) -> None:
+        """Wait until sessions are cancelled, and break off everything else."""
+        awaited = [task for (step, _), task in self._tasks.items() if step is Step.CANCEL]
+        if awaited:
+            await asyncio.wait(awaited)
+        left = list(self._tasks.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _on_end(self, key: tuple[Step, int], task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self._on_crash(crash)
+
+
+class StreamedCopy(BlobCopy[Stream]):
+    """Copies a blob through a ring to all its destinations at once. See `BlobCopy` for the arguments."""
+
+    small = False
 
     def __init__(
         self,
         client: RegistryClient,
         lease: LeaseJob,
-        digest: Digest,
         windows: Windows,
-        terms: WorkerContext,
-        news: JobNews | None = None,
+        context: WorkerContext,
+        say: Callable[[Message], None] = lambda _message: None,
     ) -> None:
-        self._client = client
-        self._lease = lease
-        self._digest = digest
-        self._windows = windows
-        self._window: mmap | None = None
-        self._terms = terms
-        self._loop = asyncio.get_running_loop()
+        super().__init__(client, lease, windows, context, say)
         self._pipe = Pipe(len(lease.targets))
-        self._sides = Sides(client, lease, digest, terms, begin=self._make_stream, on_broken=self._on_source_broken)
-        self._uploads, self._download = self._sides.uploads, self._sides.download
-        self._stream: Stream | None = None
         self._told_verified = False
         self._told_answered = False
         self._ended = asyncio.Event()
         self._tasks = TaskSet(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
-        self._lag = LagWatch(terms.lag_s) if lease.may_split else None
-        self._news = news or JobNews(lease.job_id)
-        self._outcomes = Outcomes(self._pipe, self._uploads, terms.habits, self._news)
+        self._lag = LagWatch(context.lag_s) if lease.may_split else None
+        self._split_off: set[int] = set()
+        self._told: set[int] = set()
         self._began = self._loop.time()
         self._crash: BaseException | None = None
 
     @property
-    def received(self) -> int:
-        """Bytes that have come from the source."""
-        return self._stream.received if self._stream else 0
-
-    @property
-    def sent(self) -> list[int]:
-        """Where each destination is in the blob."""
-        return [sender.sent for sender in self._stream.senders] if self._stream else []
-
-    @property
     def waits(self) -> tuple[float, float, int]:
-        """Seconds that the source was paused because the ring was full, seconds that the destination which waited
-        longest was because it was empty, and how often either was.
-        """
+        """See `BlobCopy`."""
         if (stream := self._stream) is None:
             return (0.0, 0.0, 0)
         longest = max(sender.waited_s for sender in stream.senders)
         return stream.waited_s, longest, stream.pauses + sum(sender.pauses for sender in stream.senders)
 
-    async def run(self) -> list[TargetResult]:
-        """Move the blob; returns when every target has an outcome and every transfer has ended."""
-        for index in range(len(self._uploads)):
-            self._tasks.spawn(f"open {index}", self._open(index))
-        try:
-            await self._ended.wait()
-        finally:
-            await self._clear()
-        if self._crash is not None:
-            raise self._crash
-        return [self._outcomes.result(index, self._stream) for index in range(len(self._uploads))]
-
     def abandon(self, error: SyncError) -> None:
-        """Nobody wants the blob any more."""
+        """See `BlobCopy`."""
         if self._pipe.state is not PipeState.ENDED:
             self._feed(Abandoned(error))
             for index in range(len(self._uploads)):  # an answer may have come that nobody has looked at yet
-                self._tasks.stop(f"open {index}")
+                self._tasks.stop(Step.OPEN, index)
 
     def tick(self, now: float) -> None:
-        """A second has passed: let slow streams flow, and look for silence. `now` in seconds."""
+        """See `BlobCopy`; slow streams flow on too."""
         stream = self._stream
         if self._pipe.state is PipeState.ENDED:
             return
         if self._download.easy is not None and (stream is None or not stream.verified):
             # Without a handle it waits for its turn or for a token, and the source was not asked.
             waits = self._download.held_back or (stream is not None and stream.blocked)
-            self._sides.look_at_source(now, waits=waits)
+            self._check_source(now, waits=waits)
         if stream is None:
             if (
                 self._pipe.state is PipeState.OPENING
                 and self._lease.may_split
-                and now - self._began >= self._terms.lag_s
+                and now - self._began >= self._context.lag_s
             ):
-                self._split_off(self._not_opened())
+                self._split(self._not_opened())
             return
         stream.hurry(now)
-        self._sides.look_at_destinations(stream, now)
+        self._check_destinations(stream, now)
         if self._lag is not None and not stream.verified:
-            self._split_off(self._lag.look(stream, now))
+            self._split(self._lag.look(stream, now))
         self._client.transport.driver.settle()
-
-    def _not_opened(self) -> list[int]:
-        """The destinations that have not answered yet, where another waits for them with a session that stands."""
-        opening = [index for index in range(len(self._uploads)) if f"open {index}" in self._tasks]
-        waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
-        return opening if waiting else []
-
-    def _split_off(self, targets: list[int]) -> None:
-        """These hold the others back: they get the blob in a job of their own, which can begin at once."""
-        if not targets:
-            return
-        self._outcomes.split_off(targets)
-        for index in targets:
-            self._tasks.stop(f"open {index}")
-            self._tasks.stop(f"sink {index}")
-            self._sink_failed(
-                index, SyncError("destination too slow; its copy continues on its own", origin=Origin.DESTINATION)
-            )
-        self._news.fell_behind(targets)
 
     def settle(self) -> None:
         """Do what libcurl's callbacks found to be done; called by the driver between its rounds."""
@@ -194,8 +196,38 @@ class Mover:
             elif (flowing := self._flowing.pop(index, None)) is not None and not flowing.done():
                 flowing.set_result(None)
 
-    def _on_source_broken(self, error: SyncError) -> None:
-        self._news.side_broke(None, error, idle=self._stream is not None and self._stream.stood_idle())
+    async def _copy(self) -> list[TargetResult]:
+        for index in range(len(self._uploads)):
+            self._tasks.start(Step.OPEN, self._open(index), index)
+        await self._ended.wait()
+        if self._crash is not None:
+            raise self._crash
+        return [self._result(index) for index in range(len(self._uploads))]
+
+    async def _end_transfers(self) -> None:
+        await self._tasks.end()
+
+    def _not_opened(self) -> list[int]:
+        """The destinations that have not answered yet, where another waits for them with a session that stands."""
+        opening = [index for index in range(len(self._uploads)) if self._tasks.is_running(Step.OPEN, index)]
+        waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
+        return opening if waiting else []
+
+    def _split(self, targets: list[int]) -> None:
+        """These hold the others back: they get the blob in a job of their own, which can begin at once."""
+        if not targets:
+            return
+        self._split_off.update(targets)
+        for index in targets:
+            self._tasks.stop(Step.OPEN, index)
+            self._tasks.stop(Step.SEND, index)
+            self._sink_failed(
+                index, SyncError("destination too slow; its copy continues on its own", origin=Origin.DESTINATION)
+            )
+        self._say_fell_behind(targets)
+
+    def _source_is_idle(self) -> bool:
+        return self._stream is not None and self._stream.stood_idle()
 
     def _make_stream(self, size: int) -> Stream:
         room = memoryview(self._window or bytearray(1))
@@ -205,7 +237,7 @@ class Mover:
             size,
             room,
             senders=len(self._uploads),
-            signals=self._terms.signals,
+            signals=self._context.signals,
             on_due=self._note_due,
             clock=self._loop.time,
         )
@@ -226,30 +258,28 @@ class Mover:
         if self._pipe.state is PipeState.ENDED:
             self._ended.set()
             return
-        self._outcomes.tell(self._stream)
+        self._say_outcomes()
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            if "source" not in self._tasks:  # else it goes on by itself, where the stream is
-                self._tasks.spawn("source", self._fetch())
+            if not self._tasks.is_running(Step.FETCH):  # else it goes on by itself, where the stream is
+                self._tasks.start(Step.FETCH, self._fetch())
         elif isinstance(instruction, StopSource):
-            self._tasks.stop("source")
+            self._tasks.stop(Step.FETCH)
         elif isinstance(instruction, StartSink):
-            self._tasks.spawn(f"sink {instruction.sink}", self._send(instruction.sink))
+            self._tasks.start(Step.SEND, self._send(instruction.sink), instruction.sink)
         elif isinstance(instruction, StopSink):
-            self._tasks.stop(f"sink {instruction.sink}")
-        elif isinstance(instruction, CancelSession) and not self._outcomes.leaves_session(
-            instruction.sink, self._stream
-        ):
-            self._tasks.spawn(f"cancel {instruction.sink}", self._uploads[instruction.sink].cancel())
+            self._tasks.stop(Step.SEND, instruction.sink)
+        elif isinstance(instruction, CancelSession) and not self._leaves_session(instruction.sink):
+            self._tasks.start(Step.CANCEL, self._uploads[instruction.sink].cancel(), instruction.sink)
 
     async def _open(self, index: int) -> None:
         try:
             present = await self._uploads[index].open(self._lease.size)
         except SyncError as error:
-            self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
+            self._feed(SinkFailed(index, self._located(error, Origin.DESTINATION, index)))
         else:
-            self._tell_session(index)
+            self._say_session(index)
             self._feed(SinkPresent(index) if present else SinkReady(index))
 
     async def _fetch(self) -> None:
@@ -272,7 +302,7 @@ class Mover:
             stream, whole = self._stream, frozenset[int]()
             if stream is not None and stream.fault is None:
                 whole = frozenset(sender.index for sender in stream.senders if sender.sent == stream.size)
-            self._feed(SourceFailed(located(error, self._lease, Origin.SOURCE), whole))
+            self._feed(SourceFailed(self._located(error, Origin.SOURCE), whole))
 
     async def _send(self, index: int) -> None:
         stream, upload = self._stream, self._uploads[index]
@@ -280,11 +310,11 @@ class Mover:
         sending = Sending(
             upload,
             StreamFeed(stream.senders[index], stream.size, seek=self._seek, flowing=self._wait_for_bytes),
-            self._terms.habits,
-            self._terms.resumption(),
+            self._context.habits,
+            self._context.resumption(),
             pieces_above=self._lease.targets[index].endpoint.pieces_above,
-            on_session=lambda: self._tell_session(index),
-            on_broken=lambda error: self._news.side_broke(index, error, idle=stream.senders[index].paused),
+            on_session=lambda: self._say_session(index),
+            on_broken=lambda error: self._say_broke(index, error, idle=stream.senders[index].paused),
         )
         try:
             await sending.run()
@@ -293,14 +323,10 @@ class Mover:
         else:
             self._feed(SinkAccepted(index))
 
-    def _tell_session(self, index: int) -> None:
-        if (url := self._uploads[index].session_url) is not None:
-            self._news.upload_opened(index, url)
-
     async def _wait_for_bytes(self, index: int) -> None:
         """Returns when there is something to send to this target, see `StreamFeed.flowing`."""
         assert self._stream is not None
-        self._sides.watch.sink_begins(index)
+        self._watch.sink_begins(index)
         if self._stream.senders[index].wait():
             flowing = self._flowing[index] = self._loop.create_future()
             await flowing
@@ -326,16 +352,33 @@ class Mover:
     def _sink_failed(self, index: int, error: SyncError) -> None:
         if self._stream is not None:
             self._stream.stop_sender(index)
-        self._feed(SinkFailed(index, located(error, self._lease, Origin.DESTINATION, index)))
+        self._feed(SinkFailed(index, self._located(error, Origin.DESTINATION, index)))
 
     def _on_crash(self, crash: BaseException) -> None:
         self._crash = crash
         self._ended.set()
 
-    async def _clear(self) -> None:
-        """Wait for the cancelled sessions, break off what is left, and give the window back."""
-        await self._tasks.clear(wait_for="cancel")
-        if self._stream is not None:
-            self._stream.release()
-        if self._window is not None:
-            self._windows.give_back(self._window)
+    def _say_outcomes(self) -> None:
+        """Tell the outcomes that came since this was called last; who is split off has a job of its own."""
+        for index, outcome in enumerate(self._pipe.outcomes):
+            if outcome is not None and index not in self._told and index not in self._split_off:
+                self._told.add(index)
+                self._say_ended(index, self._result(index))
+
+    def _leaves_session(self, index: int) -> bool:
+        """Whether the target's session is left open: another try can go on with what its registry has."""
+        error, upload, stream = self._pipe.outcomes[index], self._uploads[index], self._stream
+        if not isinstance(error, SyncError) or not may_pass(error):
+            return False
+        sent = stream.senders[index].sent if stream is not None else upload.kept
+        return sent >= LEAST_KEPT_BYTES and self._context.habits.known(upload.endpoint, KEEPS_PARTIAL) is not False
+
+    def _result(self, index: int) -> TargetResult:
+        """What became of a target that has ended."""
+        outcome, stream = self._pipe.outcomes[index], self._stream
+        if isinstance(outcome, SyncError):
+            stays = self._leaves_session(index)
+            return TargetResult(None, 0, outcome, behind=index in self._split_off, session_stays=stays)
+        if outcome is SinkOutcome.MOVED:
+            return TargetResult(Arrival.MOVED, stream.size if stream else 0)
+        return TargetResult(self._uploads[index].arrival_without_bytes)
