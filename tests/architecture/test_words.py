@@ -28,6 +28,7 @@ NAMES = {
     ("Par" + "cel", "Parcel" + "Mover"): "SmallBlob, SmallBlobCopy",
     ("Hold" + "ings",): "KnownBlobs",
     ("Mov" + "er", "Job" + "News"): "StreamedCopy, BlobCopy",
+    ("Hab" + "its", "Qui" + "rks"): "RegistryCapabilities",
     ("patient" + "_writing",): "nonblocking_write",
     ("Lasting" + "Gate", "Bundle" + "Gate"): "LayoutServer",
 }

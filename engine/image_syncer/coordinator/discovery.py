@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from image_syncer.config import MissingPlatform, RegistryBook, Settings
 from image_syncer.coordinator.image_config import read_config
 from image_syncer.coordinator.manifest_reads import ManifestReads
-from image_syncer.coordinator.quirks import Quirks
 from image_syncer.errors import AuthenticationError, NotFoundError, Origin, ProtocolViolation, RefusedError, SyncError
 from image_syncer.oci import (
     Digest,
@@ -33,8 +32,8 @@ from image_syncer.oci import (
 from image_syncer.planning import MAX_DEPTH, MAX_MANIFESTS, ImageTree
 from image_syncer.planning.conversion import convert_tree
 from image_syncer.registry import ManifestHead, Operation, build_head_manifest, content_digest, parse_manifest_head
+from image_syncer.registry.capabilities import HEADS_MANIFESTS, RegistryCapabilities
 from image_syncer.values import Value, replace
-from image_syncer.worker.habits import HEADS_MANIFESTS
 
 if TYPE_CHECKING:
     from image_syncer.coordinator.mirror_reads import MirrorReads
@@ -140,16 +139,17 @@ class Selected(Value, frozen=True):
 
 
 class Discovery:
-    """Asks registries through the client; every error says on which side and of which image. `quirks` says where a HEAD
-    tells nothing, and learns it. What is asked for by its digest is asked first of the mirrors that are in
-    `registries`.
+    """Asks registries through the client; every error says on which side and of which image.
+
+    `capabilities` knows where a HEAD tells nothing, and learns it. What is asked for by its digest is asked first of
+    the mirrors that are in `registries`.
     """
 
     def __init__(
         self,
         client: RegistryClient,
         endpoints: EndpointBook,
-        quirks: Quirks | None = None,
+        capabilities: RegistryCapabilities | None = None,
         registries: RegistryBook | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -158,7 +158,7 @@ class Discovery:
         self._format = settings.manifest_format
         self._client = client
         self._endpoints = endpoints
-        self._quirks = quirks or Quirks()
+        self._capabilities = capabilities or RegistryCapabilities()
         self._reads = ManifestReads(client, endpoints, registries or RegistryBook())
         self._refused: set[Reference] = set()
 
@@ -174,7 +174,7 @@ class Discovery:
         """
         registry = reference.repository.registry
         endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.SOURCE)
-        if self._quirks.known(endpoint, HEADS_MANIFESTS) is False:
+        if self._capabilities.known(endpoint, HEADS_MANIFESTS) is False:
             return ManifestHead(None, None, None)
         request = build_head_manifest(endpoint, reference.repository, reference.target)
         try:
@@ -195,7 +195,7 @@ class Discovery:
         """
         registry = reference.repository.registry
         endpoint = self._endpoints.known(registry) or await self._endpoints.resolve(registry, Origin.DESTINATION)
-        heads = self._quirks.known(endpoint, HEADS_MANIFESTS) is not False
+        heads = self._capabilities.known(endpoint, HEADS_MANIFESTS) is not False
         if heads:
             request = build_head_manifest(endpoint, reference.repository, reference.target)
             response = await self._client.send(request, endpoint, origin=Origin.DESTINATION, accept=_HEAD_ANSWERS)
@@ -219,7 +219,7 @@ class Discovery:
                 raise
             return None  # as where HEAD says so: whether it may be written is seen then
         if not heads:
-            self._quirks.learn(registry, HEADS_MANIFESTS, value=False)
+            self._capabilities.note(registry, HEADS_MANIFESTS, value=False)
         return found
 
     async def get_destination(self, repository: Repository, digest: Digest) -> Manifest:
@@ -238,7 +238,7 @@ class Discovery:
         self._refused.discard(reference)
         root = await self._reads.get(reference.repository, target, Origin.SOURCE, wanted)
         if refused:
-            self._quirks.learn(reference.repository.registry, HEADS_MANIFESTS, value=False)
+            self._capabilities.note(reference.repository.registry, HEADS_MANIFESTS, value=False)
         return root
 
     def rewrites(self, wanted: PlatformFilter, media_type: str | None) -> bool:

@@ -159,8 +159,8 @@ class Journal:
             return
         self._put("session", join_key(str(repository), digest), None if url is None else url.encode())
 
-    def quirks(self) -> dict[tuple[str, str], bool]:
-        """What was learnt of registries: (registry, fact) and whether it holds."""
+    def capabilities(self) -> dict[tuple[str, str], bool]:
+        """What was learnt of registries, by (registry, fact); see `RegistryCapabilities`."""
         found = {}
         for key, body in self._records("quirk"):
             with contextlib.suppress(ValueError):
@@ -168,7 +168,7 @@ class Journal:
                 found[registry, fact] = body == b"1"
         return found
 
-    def note_quirk(self, registry: str, fact: str, value: bool) -> None:
+    def note_capability(self, registry: str, fact: str, value: bool) -> None:
         """Something was learnt of a registry."""
         self._put("quirk", join_key(registry, fact), b"1" if value else b"0")
 

@@ -29,7 +29,6 @@ from image_syncer.coordinator.machine import inspect_machine, open_files
 from image_syncer.coordinator.pause import Pause
 from image_syncer.coordinator.preparation import Preparation
 from image_syncer.coordinator.publisher import Publisher
-from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.referrer_copies import copies_of
 from image_syncer.coordinator.registry_access import RegistryAccess
 from image_syncer.coordinator.rules import RuleRunner
@@ -40,6 +39,7 @@ from image_syncer.coordinator.watchdog import Watchdog, longest_quiet_s
 from image_syncer.credentials import CredentialSource
 from image_syncer.errors import SyncError
 from image_syncer.planning import decide_policies, decide_resources
+from image_syncer.registry.capabilities import RegistryCapabilities
 from image_syncer.telemetry import Report, ReportWriter, get_logger
 from image_syncer.telemetry.observing import Observed
 from image_syncer.values import replace
@@ -109,13 +109,13 @@ class RunMemory:
         """Manifests that indexes name and that were put."""
         self.known_blobs: KnownBlobs = self.blobs
         """Blobs that are at destinations, as far as anybody knows."""
-        self.sessions, self.quirks = UploadSessions(), Quirks()
+        self.sessions, self.capabilities = UploadSessions(), RegistryCapabilities()
         if journal is not None:
             from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
 
             self.known_blobs = JournaledKnownBlobs(self.blobs, journal)
             self.sessions = UploadSessions(journal.sessions(), journal.note_session)
-            self.quirks = Quirks(journal.quirks(), journal.note_quirk)
+            self.capabilities = RegistryCapabilities(journal.capabilities(), journal.note_capability)
 
 
 def _journal_of(settings: Settings) -> Journal | None:
@@ -305,7 +305,7 @@ class RunParts:
             holds_back=access.holds_back,
         )
         self._check = self._new_check(policies)
-        self._discovery = discovery = Discovery(self._client, endpoints, memory.quirks, registries, settings)
+        self._discovery = discovery = Discovery(self._client, endpoints, memory.capabilities, registries, settings)
         self.transfers = Transfers(
             self._client,
             endpoints,
@@ -315,7 +315,7 @@ class RunParts:
             watchdog=self.watchdog,
             known_blobs=memory.known_blobs,
             sessions=memory.sessions,
-            quirks=memory.quirks,
+            capabilities=memory.capabilities,
             breakers=access.health.breakers,
             mirrors=discovery.mirrors,
             on_transfer=self.events.transfers(self.files.on_transfer),

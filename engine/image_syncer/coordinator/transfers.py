@@ -23,7 +23,6 @@ from image_syncer.coordinator.guard import give_up_job
 from image_syncer.coordinator.job_reports import JobReports
 from image_syncer.coordinator.mirror_reads import MirrorReads
 from image_syncer.coordinator.pacing import Pacing
-from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.running_jobs import RunningJobs
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.supervisor import Supervisor
@@ -41,6 +40,7 @@ from image_syncer.planning import (
     metered,
     split_connections,
 )
+from image_syncer.registry.capabilities import RegistryCapabilities
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import (
     AuthorizationGiven,
@@ -100,13 +100,13 @@ def new_scheduler(
     resources: Resources,
     registries: RegistryBook,
     endpoints: EndpointBook,
-    quirks: Quirks,
+    capabilities: RegistryCapabilities,
     *,
     known_blobs: KnownBlobs | None,
     breakers: Breakers | None,
 ) -> Scheduler:
-    """Blobs of which `known_blobs` knows are there already; what `quirks` says of a registry by the time that a blob is
-    wanted there decides what is mounted.
+    """Blobs of which `known_blobs` knows are there already. What `capabilities` says of a registry by the time that a
+    blob is needed there decides what is mounted.
     """
     return Scheduler(
         streams=resources.streams,
@@ -119,7 +119,7 @@ def new_scheduler(
         small_streams=resources.small_streams,
         small_bytes=resources.small_bytes,
         tuner=StreamTuner(resources.streams),
-        blobs=BlobSet(known_blobs, lambda registry: quirks.mounts_at(endpoints.known(registry))),
+        blobs=BlobSet(known_blobs, lambda registry: capabilities.mounts_at(endpoints.known(registry))),
         breakers=breakers,
     )
 
@@ -217,7 +217,7 @@ class Transfers:
         watchdog: Watchdog,
         known_blobs: KnownBlobs | None = None,
         sessions: UploadSessions | None = None,
-        quirks: Quirks | None = None,
+        capabilities: RegistryCapabilities | None = None,
         breakers: Breakers | None = None,
         mirrors: MirrorReads | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
@@ -233,9 +233,9 @@ class Transfers:
         self._endpoints = endpoints
         self.mirrors = mirrors or MirrorReads(client, endpoints, registries)
         self._loop = asyncio.get_running_loop()
-        self._quirks = quirks or Quirks()
+        self._capabilities = capabilities or RegistryCapabilities()
         self._scheduler = new_scheduler(
-            settings, resources, registries, endpoints, self._quirks, known_blobs=known_blobs, breakers=breakers
+            settings, resources, registries, endpoints, self._capabilities, known_blobs=known_blobs, breakers=breakers
         )
         if breakers is not None:
             # Not at once: it may be the scheduler itself that is just deciding.
@@ -377,7 +377,7 @@ class Transfers:
     def on_worker_ready(self, worker: int) -> None:
         """See `PoolListener`."""
         self.pacing.welcome(worker)
-        for fact in self._quirks.all():
+        for fact in self._capabilities.all():
             self._supervisor.send(worker, Learnt(*fact))
         self._carry_out(self._scheduler.join(worker))
 
@@ -426,7 +426,7 @@ class Transfers:
         self._carry_out(self._scheduler.want(needs))
 
     def _on_learnt(self, worker: int, message: Learnt) -> None:
-        if self._quirks.learn(message.registry, message.fact, message.value):
+        if self._capabilities.note(message.registry, message.fact, message.value):
             _log.info("learnt", registry=message.registry, fact=message.fact, value=message.value)
             self._supervisor.broadcast(message, but=worker)
 

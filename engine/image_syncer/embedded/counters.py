@@ -211,7 +211,7 @@ class Counters:
 
     @property
     def quirks(self) -> dict[str, int]:
-        """Quirks that requests met, by name."""
+        """How often requests met each quirk, by its name."""
         return dict(self.values().quirks)
 
     @property

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from msgspec import field
 
 from image_syncer.planning import Arrival, RetryPolicy
+from image_syncer.registry.capabilities import RegistryCapabilities
 from image_syncer.transfer import Resumption
 from image_syncer.values import Value
-from image_syncer.worker.habits import Habits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,8 @@ class FreshRepositories:
 
 class WorkerContext(Value, frozen=True):
     """`signals` are libcurl's; see `SilenceWatch` for `stall_s` and `answer_s`, `LagWatch` for `lag_s`. `policy` says
-    how often a side that broke may go on, `chance` gives a uniform number in [0, 1), `clock` seconds, `habits` are the
-    registries', `fresh` their repositories that lack most blobs.
+    how often a side that broke may go on, `chance` gives a uniform number in [0, 1), `clock` seconds. `capabilities`
+    are those of the registries, `fresh` their repositories that lack most blobs.
     """
 
     signals: Signals
@@ -60,7 +60,7 @@ class WorkerContext(Value, frozen=True):
     clock: Callable[[], float]
     lag_s: float = math.inf
     policy: RetryPolicy = field(default_factory=RetryPolicy)
-    habits: Habits = field(default_factory=Habits)
+    capabilities: RegistryCapabilities = field(default_factory=RegistryCapabilities)
     fresh: FreshRepositories = field(default_factory=FreshRepositories)
 
     def resumption(self) -> Resumption:

@@ -37,12 +37,12 @@ from image_syncer.net import (
     shared_result,
 )
 from image_syncer.planning import ONCE
+from image_syncer.registry.capabilities import RegistryCapabilities
 from image_syncer.transfer import Signals
 from image_syncer.values import replace
 from image_syncer.worker.blob_copy import BlobCopy, as_result
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.context import WorkerContext
-from image_syncer.worker.habits import Habits
 from image_syncer.worker.messages import (
     AbandonJob,
     AuthorizationGiven,
@@ -226,7 +226,9 @@ class Worker:
         )
         self._windows = Windows(setup.window_bytes, setup.streams)
         self._small_blobs = Windows(setup.small_blob_bytes, max(1, setup.small_blobs))
-        self._habits = Habits(lambda registry, fact, value: self._say(Learnt(registry, fact, value)))
+        self._capabilities = RegistryCapabilities(
+            on_learnt=lambda registry, fact, value: self._say(Learnt(registry, fact, value))
+        )
         self._context = WorkerContext(
             signals=_SIGNALS,
             stall_s=setup.stall_timeout_s,
@@ -235,7 +237,7 @@ class Worker:
             policy=setup.resume,
             chance=random.random,
             clock=self._loop.time,
-            habits=self._habits,
+            capabilities=self._capabilities,
         )
         self._on: dict[type[Message], Callable[[Any], None]] = {
             LeaseJob: self._on_lease,
@@ -297,7 +299,7 @@ class Worker:
         self._transport.begin_metering(self._budgets)
 
     def _on_learnt(self, message: Learnt) -> None:
-        self._habits.told(message.registry, message.fact, message.value)
+        self._capabilities.told(message.registry, message.fact, message.value)
 
     async def _move(self, lease: LeaseJob) -> None:
         copy = self._make_copy(lease)

@@ -5,7 +5,7 @@ how much it has, and only the rest is sent: never twice to the same address. Whe
 a new one gets the blob in pieces, each over a connection of its own and shorter than what the way let through, so that
 the next cut costs one piece. A registry that keeps nothing is asked no more, one that refuses pieces gets none.
 
-What is known of the registry (`habits.py`) decides; the tries since the last progress bound it (`Resumption`).
+What is known of the registry (`capabilities.py`) decides; the tries since the last progress bound it (`Resumption`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import IntegrityError, ProtocolViolation, RegistryError, SyncError, TransportError
-from image_syncer.worker.habits import KEEPS_PARTIAL, TAKES_PIECES
+from image_syncer.registry.capabilities import KEEPS_PARTIAL, TAKES_PIECES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from image_syncer.registry.capabilities import RegistryCapabilities
     from image_syncer.transfer import Resumption, Sender
-    from image_syncer.worker.habits import Habits
     from image_syncer.worker.upload import Upload
 
 __all__ = ["Sending", "StreamFeed"]
@@ -70,7 +70,7 @@ class Sending:
         self,
         upload: Upload,
         feed: StreamFeed,
-        habits: Habits,
+        capabilities: RegistryCapabilities,
         resumption: Resumption,
         *,
         pieces_above: int | None,
@@ -79,7 +79,7 @@ class Sending:
     ) -> None:
         self._upload = upload
         self._feed = feed
-        self._habits = habits
+        self._capabilities = capabilities
         self._resumption = resumption
         self._on_session = on_session
         self._on_broken = on_broken
@@ -91,7 +91,7 @@ class Sending:
         self._too_large = False
         if self._known(TAKES_PIECES) is False:
             return
-        if not habits.takes_whole(upload.endpoint, feed.size):
+        if not capabilities.takes_whole(upload.endpoint, feed.size):
             self._take_small_pieces()
         elif pieces_above is not None and feed.size > pieces_above:
             self._piece_bytes = self._profile.piece_bytes
@@ -183,7 +183,7 @@ class Sending:
             return
         if self._piece_bytes is None:
             if error.status == _TOO_LARGE and self._known(TAKES_PIECES) is not False:
-                self._habits.refused_whole(self._upload.endpoint, self._feed.size)
+                self._capabilities.refused_whole(self._upload.endpoint, self._feed.size)
                 self._take_small_pieces()
                 error.retryable = True
         elif self._too_large and error.status == _TOO_LARGE:
@@ -198,10 +198,10 @@ class Sending:
         self._too_large = True
 
     def _known(self, fact: str) -> bool | None:
-        return self._habits.known(self._upload.endpoint, fact)
+        return self._capabilities.known(self._upload.endpoint, fact)
 
     def _learn(self, fact: str, *, value: bool) -> None:
-        self._habits.learn(self._upload.endpoint, fact, value)
+        self._capabilities.learn(self._upload.endpoint, fact, value)
 
 
 def _says_damaged(error: SyncError) -> bool:

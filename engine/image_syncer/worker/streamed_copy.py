@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
 from image_syncer.planning import Arrival, TargetResult
+from image_syncer.registry.capabilities import KEEPS_PARTIAL
 from image_syncer.transfer import (
     Abandoned,
     CancelSession,
@@ -36,7 +37,6 @@ from image_syncer.transfer import (
     StreamRewound,
 )
 from image_syncer.worker.blob_copy import BlobCopy, may_pass
-from image_syncer.worker.habits import KEEPS_PARTIAL
 from image_syncer.worker.sending import Sending, StreamFeed
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class StreamedCopy(BlobCopy[Stream]):
         sending = Sending(
             upload,
             StreamFeed(stream.senders[index], stream.size, seek=self._seek, flowing=self._wait_for_bytes),
-            self._context.habits,
+            self._context.capabilities,
             self._context.resumption(),
             pieces_above=self._lease.targets[index].endpoint.pieces_above,
             on_session=lambda: self._say_session(index),
@@ -371,7 +371,9 @@ class StreamedCopy(BlobCopy[Stream]):
         if not isinstance(error, SyncError) or not may_pass(error):
             return False
         sent = stream.senders[index].sent if stream is not None else upload.kept
-        return sent >= LEAST_KEPT_BYTES and self._context.habits.known(upload.endpoint, KEEPS_PARTIAL) is not False
+        return (
+            sent >= LEAST_KEPT_BYTES and self._context.capabilities.known(upload.endpoint, KEEPS_PARTIAL) is not False
+        )
 
     def _result(self, index: int) -> TargetResult:
         """What became of a target that has ended."""

@@ -24,7 +24,7 @@ from image_syncer.registry import (
     parse_start_upload,
     parse_upload_status,
 )
-from image_syncer.worker.habits import MOUNTS, MOUNTS_FROM_ITSELF
+from image_syncer.registry.capabilities import MOUNTS, MOUNTS_FROM_ITSELF
 from image_syncer.worker.upload_request import UploadRequest
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Upload:
         self._client = client
         self._place = place
         self._digest = digest
-        self._habits = context.habits
+        self._capabilities = context.capabilities
         self._fresh = context.fresh
         self._mounted = False
         self._session: UploadSession | None = None
@@ -132,12 +132,12 @@ class Upload:
     async def open_new(self) -> bool:
         """The same, without a look at an older session."""
         self.kept = 0
-        place, endpoint, habits = self._place, self._place.endpoint, self._habits
-        other = place.mount_from if place.mounts and habits.known(endpoint, MOUNTS) is not False else None
+        place, endpoint, capabilities = self._place, self._place.endpoint, self._capabilities
+        other = place.mount_from if place.mounts and capabilities.known(endpoint, MOUNTS) is not False else None
         answer, asked_itself = None, False
         if other is not None:
             answer = await self._start(other)
-        elif habits.known(endpoint, MOUNTS_FROM_ITSELF) is not False:
+        elif capabilities.known(endpoint, MOUNTS_FROM_ITSELF) is not False:
             answer, asked_itself = await self._start(place.repository.name), True
         elif not self._fresh.expect((place,)) and await self.has_blob():
             return True
@@ -145,9 +145,9 @@ class Upload:
         answer = answer or await self._start(None)
         mounted = isinstance(answer, Mounted)
         if other is not None:
-            habits.mount_tried(endpoint, other, self._digest, went=mounted)
+            capabilities.mount_tried(endpoint, other, self._digest, went=mounted)
         elif asked_itself and (mounted or refused):  # a session may mean that the blob is not there
-            habits.learn(endpoint, MOUNTS_FROM_ITSELF, value=mounted)
+            capabilities.learn(endpoint, MOUNTS_FROM_ITSELF, value=mounted)
         if isinstance(answer, Mounted):
             self._mounted = other is not None
             return True
@@ -207,7 +207,7 @@ class Upload:
         request = build_put_upload(place.endpoint, place.repository, self._session, self._digest, size, offset=offset)
         response = await self._send(request, sender, size, _COMMITTED)
         parse_put_upload(response, self._digest)
-        self._habits.brought(place.endpoint, place.repository.name, self._digest)
+        self._capabilities.brought(place.endpoint, place.repository.name, self._digest)
 
     async def patch(self, sender: Sender | SmallBlobSender, end: int, *, alone: bool) -> None:
         """Send a piece, which ends at byte `end`; with `alone` over a connection of its own."""

@@ -59,8 +59,8 @@ def test_it_gives_back_what_it_was_told(path: str) -> None:
         journal.note_session(HOME, digest(4), "http://target.example/v2/team/app/blobs/uploads/1?_state=x")
         journal.note_session(OTHER, digest(4), "http://target.example/gone")
         journal.note_session(OTHER, digest(4), None)
-        journal.note_quirk("target.example", "keeps partial uploads", False)
-        journal.note_quirk("other.example", "keeps partial uploads", True)
+        journal.note_capability("target.example", "keeps partial uploads", False)
+        journal.note_capability("other.example", "keeps partial uploads", True)
     with opened(path) as journal:
         assert journal.recall(TARGET) == DoneImage(str(SOURCE), "", digest(1), digest(2))
         assert journal.has_blob(HOME, digest(3))
@@ -69,7 +69,7 @@ def test_it_gives_back_what_it_was_told(path: str) -> None:
         assert journal.home("target.example", digest(3)) == "team/app"
         assert journal.home("source.example", digest(3)) is None
         assert journal.sessions() == [(HOME, digest(4), "http://target.example/v2/team/app/blobs/uploads/1?_state=x")]
-        assert journal.quirks() == {
+        assert journal.capabilities() == {
             ("target.example", "keeps partial uploads"): False,
             ("other.example", "keeps partial uploads"): True,
         }

@@ -19,7 +19,7 @@ SESSION = "https://registry.example/session"
 def fill(memory: RunMemory) -> None:
     memory.known_blobs.add(HERE, BLOB)
     memory.sessions.note(HERE, BLOB, SESSION)
-    memory.quirks.learn("registry.example", "takes pieces", False)
+    memory.capabilities.note("registry.example", "takes pieces", False)
 
 
 def test_without_a_journal_a_run_begins_with_nothing() -> None:
@@ -27,7 +27,7 @@ def test_without_a_journal_a_run_begins_with_nothing() -> None:
     memory = RunMemory(Settings())
     assert memory.journal is None
     assert not memory.known_blobs.has(HERE, BLOB)
-    assert (memory.sessions.left(), memory.quirks.all()) == ([], [])
+    assert (memory.sessions.left(), memory.capabilities.all()) == ([], [])
 
 
 def test_with_a_journal_the_next_run_knows_what_this_one_did(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_with_a_journal_the_next_run_knows_what_this_one_did(tmp_path: Path) -> 
     assert again.journal is not None
     assert again.known_blobs.has(HERE, BLOB)
     assert again.sessions.known(HERE, BLOB) == SESSION
-    assert again.quirks.all() == [("registry.example", "takes pieces", False)]
+    assert again.capabilities.all() == [("registry.example", "takes pieces", False)]
     again.journal.close()
 
 

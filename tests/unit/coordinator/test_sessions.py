@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from image_syncer.coordinator.quirks import Quirks
 from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.oci import Digest, Repository
+from image_syncer.registry.capabilities import RegistryCapabilities
 
 HERE = Repository("registry.example", "team/app")
 BLOB = Digest("sha256:" + "a" * 64)
@@ -29,9 +29,11 @@ def test_a_session_of_an_earlier_run_is_known() -> None:
 
 def test_a_fact_is_told_once() -> None:
     told: list[tuple[str, str, bool]] = []
-    quirks = Quirks({("old.example", "takes pieces"): True}, on_change=lambda *fact: told.append(fact))
-    assert quirks.learn("new.example", "takes pieces", False)
-    assert not quirks.learn("new.example", "takes pieces", False)
-    assert not quirks.learn("old.example", "takes pieces", True)
+    capabilities = RegistryCapabilities(
+        {("old.example", "takes pieces"): True}, on_learnt=lambda *fact: told.append(fact)
+    )
+    assert capabilities.note("new.example", "takes pieces", False)
+    assert not capabilities.note("new.example", "takes pieces", False)
+    assert not capabilities.note("old.example", "takes pieces", True)
     assert told == [("new.example", "takes pieces", False)]
-    assert quirks.all() == [("old.example", "takes pieces", True), ("new.example", "takes pieces", False)]
+    assert capabilities.all() == [("old.example", "takes pieces", True), ("new.example", "takes pieces", False)]

@@ -12,10 +12,10 @@ from image_syncer.errors import Origin, RefusedError, SyncError, TransportError
 from image_syncer.oci import Repository, digest_of
 from image_syncer.planning import Arrival, TargetResult
 from image_syncer.registry import Endpoint
+from image_syncer.registry.capabilities import KEEPS_PARTIAL, RegistryCapabilities
 from image_syncer.transfer import Signals
 from image_syncer.worker.blob_copy import as_result
 from image_syncer.worker.context import WorkerContext
-from image_syncer.worker.habits import KEEPS_PARTIAL, Habits
 from image_syncer.worker.messages import FellBehind, LeaseJob, Place, Result, TargetEnded, TargetPlace, UploadOpened
 from image_syncer.worker.streamed_copy import LEAST_KEPT_BYTES, Step, StreamedCopy, TaskSet
 from image_syncer.worker.upload import Upload
@@ -37,7 +37,9 @@ class Lab:
     is there, False where a session stands, or an error; `kept` bytes are in the session then.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, habits: Habits | None = None, kept: int = 0) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, capabilities: RegistryCapabilities | None = None, kept: int = 0
+    ) -> None:
         self.said: list[Any] = []
         self._answers: dict[Upload, asyncio.Future[bool]] = {}
 
@@ -55,7 +57,7 @@ class Lab:
             chance=lambda: 0.0,
             clock=lambda: 0.0,
             lag_s=LAG_S,
-            habits=habits or Habits(),
+            capabilities=capabilities or RegistryCapabilities(),
         )
         client: Any = SimpleNamespace(mirrors=None)
         windows: Any = SimpleNamespace(lend=asyncio.get_running_loop().create_future)  # no memory ever: no byte comes
@@ -141,15 +143,15 @@ def test_what_is_split_off_is_not_told_and_says_so_in_its_result(monkeypatch: py
 def test_a_session_is_left_open_where_another_try_can_go_on(
     monkeypatch: pytest.MonkeyPatch, kept: int, error: SyncError, keeps: bool | None, stays: bool
 ) -> None:
-    habits = Habits()
+    capabilities = RegistryCapabilities()
     if keeps is not None:
-        habits.told(ENDPOINT.registry, KEEPS_PARTIAL, keeps)
+        capabilities.told(ENDPOINT.registry, KEEPS_PARTIAL, keeps)
 
     async def steps(lab: Lab) -> None:
         await lab.answer(0, error.copy())
         await lab.answer(1, True)
 
-    results, said = in_lab(monkeypatch, steps, habits=habits, kept=kept)
+    results, said = in_lab(monkeypatch, steps, capabilities=capabilities, kept=kept)
     assert [result.session_stays for result in results] == [stays, False]
     [ended] = [message for message in said if isinstance(message, TargetEnded)]
     assert (ended.job_id, ended.target, ended.result.session_stays) == (7, 0, stays)

@@ -1,18 +1,20 @@
-"""Habits: how registries take uploads, as far as it is known, so that nothing is tried twice in vain.
+"""Capabilities: what registries support, as far as it is known, so that nothing is tried twice in vain.
 
-What the profile of a registry says is known from the start; the rest is learnt, told to all workers and remembered.
+What the profile of a registry says is known from the start. The rest is learnt by trying: a worker tells the
+coordinator, which tells all other workers and keeps it in the journal.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from image_syncer.registry import Mounts
+from image_syncer.registry.profiles import Mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from image_syncer.registry import Endpoint, Profile
+    from image_syncer.registry.endpoint import Endpoint
+    from image_syncer.registry.profiles import Profile
 
 __all__ = [
     "HEADS_MANIFESTS",
@@ -20,8 +22,7 @@ __all__ = [
     "MOUNTS",
     "MOUNTS_FROM_ITSELF",
     "TAKES_PIECES",
-    "Habits",
-    "fact_of",
+    "RegistryCapabilities",
 ]
 
 KEEPS_PARTIAL = "keeps partial uploads"
@@ -38,24 +39,19 @@ MOST_BROUGHT = 4096
 """Blobs that were brought somewhere, and are remembered to judge mounts by."""
 
 
-def fact_of(profile: Profile, fact: str) -> bool | None:
-    """What the profile of a registry says of a fact; None: it has to be found out."""
-    if fact == MOUNTS:
-        return False if profile.mounts is Mounts.NOWHERE else None
-    known: dict[str, bool | None] = {
-        KEEPS_PARTIAL: profile.keeps_partial,
-        TAKES_PIECES: profile.takes_pieces,
-        MOUNTS_FROM_ITSELF: profile.mounts_from_itself,
-        HEADS_MANIFESTS: profile.heads_manifests,
-    }
-    return known[fact]
+class RegistryCapabilities:
+    """Facts by registry and name, such as ("registry.example", "keeps partial uploads"): False.
 
+    `remembered` are those of an earlier run. `on_learnt(registry, fact, value)` is called for each that is new or has
+    changed, but not for those that `told` brings.
+    """
 
-class Habits:
-    """Facts by registry and name. `on_learnt(registry, fact, value)` is told what this worker has found out itself."""
-
-    def __init__(self, on_learnt: Callable[[str, str, bool], None] = lambda _registry, _fact, _value: None) -> None:
-        self._facts: dict[tuple[str, str], bool] = {}
+    def __init__(
+        self,
+        remembered: Mapping[tuple[str, str], bool] | None = None,
+        on_learnt: Callable[[str, str, bool], None] = lambda _registry, _fact, _value: None,
+    ) -> None:
+        self._facts = dict(remembered or {})
         self._on_learnt = on_learnt
         self._in_vain: dict[str, int] = {}
         self._too_large: dict[str, int] = {}
@@ -67,15 +63,31 @@ class Habits:
 
     def known(self, endpoint: Endpoint, fact: str) -> bool | None:
         """What is known, by its profile or by what it did; None: nothing yet."""
-        by_profile = fact_of(endpoint.profile, fact)
+        by_profile = _by_profile(endpoint.profile, fact)
         return self._facts.get((endpoint.registry, fact)) if by_profile is None else by_profile
 
+    def note(self, registry: str, fact: str, value: bool) -> bool:
+        """Take note of a fact; whether it was news."""
+        if self._facts.get((registry, fact)) is value:
+            return False
+        self._facts[registry, fact] = value
+        self._on_learnt(registry, fact, value)
+        return True
+
     def learn(self, endpoint: Endpoint, fact: str, value: bool) -> None:
-        """It was seen just now."""
-        registry = endpoint.registry
-        if fact_of(endpoint.profile, fact) is None and self._facts.get((registry, fact)) is not value:
-            self._facts[registry, fact] = value
-            self._on_learnt(registry, fact, value)
+        """It was seen just now: note it, unless the profile says it."""
+        if _by_profile(endpoint.profile, fact) is None:
+            self.note(endpoint.registry, fact, value)
+
+    def all(self) -> list[tuple[str, str, bool]]:
+        """Every fact that was learnt, as (registry, fact, value)."""
+        return [(registry, fact, value) for (registry, fact), value in self._facts.items()]
+
+    def mounts_at(self, endpoint: Endpoint | None) -> Mounts:
+        """Between which repositories of a registry blobs are mounted; anywhere, where nothing is known of it."""
+        if endpoint is None:
+            return Mounts.ANYWHERE
+        return Mounts.NOWHERE if self.known(endpoint, MOUNTS) is False else endpoint.profile.mounts
 
     def refused_whole(self, endpoint: Endpoint, size: int) -> None:
         """A request with `size` bytes of a blob was too large (413)."""
@@ -103,3 +115,16 @@ class Habits:
             self._in_vain[registry] = self._in_vain.get(registry, 0) + 1
             if self._in_vain[registry] >= MOUNTS_IN_VAIN and self.known(endpoint, MOUNTS) is None:
                 self.learn(endpoint, MOUNTS, value=False)
+
+
+def _by_profile(profile: Profile, fact: str) -> bool | None:
+    """What the profile of a registry says of a fact; None: it has to be found out."""
+    if fact == MOUNTS:
+        return False if profile.mounts is Mounts.NOWHERE else None
+    known: dict[str, bool | None] = {
+        KEEPS_PARTIAL: profile.keeps_partial,
+        TAKES_PIECES: profile.takes_pieces,
+        MOUNTS_FROM_ITSELF: profile.mounts_from_itself,
+        HEADS_MANIFESTS: profile.heads_manifests,
+    }
+    return known[fact]
