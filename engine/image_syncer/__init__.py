@@ -79,7 +79,6 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.control_paths import control_socket_of, control_sockets, default_control_socket
     from image_syncer.coordinator.explain import explain
     from image_syncer.coordinator.in_force import settings_in_force
-    from image_syncer.coordinator.journal_status import JournalStatus, load_status
     from image_syncer.coordinator.login_check import check_login
     from image_syncer.coordinator.policy_command import PolicyError
     from image_syncer.coordinator.prune_plan import load_prune_plan
@@ -114,6 +113,7 @@ if TYPE_CHECKING:
         UnavailableError,
         WorkerError,
     )
+    from image_syncer.journal.status import JournalStatus, load_status
     from image_syncer.layout import open_places
     from image_syncer.layout.export import Export, export_bundle
     from image_syncer.layout.importing import CheckedBundle, Target, check_bundles, import_bundle, parse_target
@@ -495,7 +495,7 @@ _ROOMS = {
         "store_login",
     ),
     "registry": ("Credential",),
-    "coordinator.journal_status": ("JournalStatus", "load_status"),
+    "journal.status": ("JournalStatus", "load_status"),
     "layout": ("open_places",),
     "layout.tar_parts": ("ArchiveError",),
     "layout.export": ("Export", "export_bundle"),

@@ -39,6 +39,7 @@ ROOMS = (
     "net",
     "telemetry",
     "worker",
+    "journal",
     "coordinator",
     "embedded",
     "layout",

@@ -70,7 +70,7 @@ def test_a_run_has_loaded_nothing_for_people_when_its_first_request_goes_out(tmp
 
 UNUSED_BY_A_PLAIN_RUN = (
     *("image_syncer.coordinator.policy", "image_syncer.coordinator.catalogs", "image_syncer.coordinator.ahead"),
-    *("image_syncer.coordinator.pruner", "image_syncer.coordinator.verify_tree", "image_syncer.coordinator.journal"),
+    *("image_syncer.coordinator.pruner", "image_syncer.coordinator.verify_tree", "image_syncer.journal.journal"),
     *(
         "image_syncer.coordinator.plan_maker",
         "image_syncer.coordinator.creation_times",

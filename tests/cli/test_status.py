@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator.journal_opening import open_journal
+from image_syncer.journal.opening import open_journal
 from image_syncer.oci import Repository, digest_of
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.conftest import Command, FakeEngine, Files
-    from image_syncer.coordinator.journal import Journal
+    from image_syncer.journal.journal import Journal
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 
 from image_syncer.config import Destination, MissingPlatform, TagSelection
 from image_syncer.coordinator.image_outcomes import BY_JOURNAL
-from image_syncer.coordinator.journal import ASIDE
-from image_syncer.coordinator.journal_file import JournalFile
-from image_syncer.coordinator.journal_status import load_status
 from image_syncer.coordinator.publisher import Publisher
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from image_syncer.errors import JournalError
+from image_syncer.journal.file import JournalFile
+from image_syncer.journal.journal import ASIDE
+from image_syncer.journal.status import load_status
 from image_syncer.oci import Digest, PlatformFilter, Repository
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_the_drop_of_a_record_is_on_the_disk_before_the_manifest_goes_out(
         await publish(self, *what)
 
     monkeypatch.setattr(Publisher, "publish", look_and_publish)
-    monkeypatch.setattr("image_syncer.coordinator.journal_writer.BATCH_S", 60.0)  # so that it is no matter of luck
+    monkeypatch.setattr("image_syncer.journal.writer.BATCH_S", 60.0)  # so that it is no matter of luck
     lab.run(lab.rule(), state_path=state)
     assert found == [0]
     assert load_status(state).images_done == 1

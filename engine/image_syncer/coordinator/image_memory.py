@@ -9,8 +9,8 @@ from image_syncer.oci import is_place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from image_syncer.coordinator.journal import Journal
-    from image_syncer.coordinator.journal_records import DoneImage
+    from image_syncer.journal.journal import Journal
+    from image_syncer.journal.records import DoneImage
     from image_syncer.oci import PlatformFilter, Reference
     from image_syncer.telemetry import ImageResult
 

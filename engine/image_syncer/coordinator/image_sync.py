@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.discovery import Discovery, Selected
     from image_syncer.coordinator.ending import Ending
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.parking import PlannedImage
     from image_syncer.coordinator.plan_maker import PlanMaker
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.watchdog import Watchdog, Watched
+    from image_syncer.journal.journal import Journal
     from image_syncer.oci import Manifest
     from image_syncer.planning import ImageTree, KnownBlobs
     from image_syncer.registry import ManifestHead

@@ -14,8 +14,8 @@ from image_syncer.telemetry import MAX_FAILURES, ImageResult, Outcome, ReportWri
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.errors import SyncError
+    from image_syncer.journal.journal import Journal
     from image_syncer.oci import Reference
 
 __all__ = ["Ledger", "Tally", "failed", "not_begun"]

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from image_syncer.config import Configuration
     from image_syncer.config.pruning import Pruning
     from image_syncer.coordinator.discovery import Discovery
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.listings import Listings
     from image_syncer.coordinator.rules import Images
+    from image_syncer.journal.journal import Journal
     from image_syncer.net import EndpointBook, RegistryClient
     from image_syncer.oci import Manifest, Repository
     from image_syncer.planning import KnownBlobs

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.ahead import AheadLooks
     from image_syncer.coordinator.crash import CrashWatch
     from image_syncer.coordinator.ending import Ending
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.listeners import Listeners
     from image_syncer.coordinator.meter import Meter
     from image_syncer.coordinator.plan_maker import PlanMaker
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.rules import Images
     from image_syncer.coordinator.verify_tree import TreeCheck
     from image_syncer.coordinator.worker_source import WorkerSource
+    from image_syncer.journal.journal import Journal
     from image_syncer.planning import Breaker, KnownBlobs, Resources, RetryPolicies
     from image_syncer.telemetry import ImageResult, Snapshot, TransferRecord
 
@@ -111,7 +111,7 @@ class RunMemory:
         """Blobs that are at destinations, as far as anybody knows."""
         self.sessions, self.capabilities = UploadSessions(), RegistryCapabilities()
         if journal is not None:
-            from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
+            from image_syncer.journal.known_blobs import JournaledKnownBlobs
 
             self.known_blobs = JournaledKnownBlobs(self.blobs, journal)
             self.sessions = UploadSessions(journal.sessions(), journal.note_session)
@@ -121,7 +121,7 @@ class RunMemory:
 def _journal_of(settings: Settings) -> Journal | None:
     if settings.state_path is None:
         return None
-    from image_syncer.coordinator.journal_opening import journal_of
+    from image_syncer.journal.opening import journal_of
 
     return journal_of(settings)
 

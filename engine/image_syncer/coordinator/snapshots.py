@@ -17,11 +17,11 @@ from image_syncer.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.coordinator.journal import Journal
     from image_syncer.coordinator.ledger import Ledger
     from image_syncer.coordinator.registry_access import RegistryAccess
     from image_syncer.coordinator.transfers import Transfers
     from image_syncer.coordinator.watchdog import Watchdog
+    from image_syncer.journal.journal import Journal
     from image_syncer.planning.foreseen import Foreseen, ForeseenTimeLeft
     from image_syncer.planning.remaining import TimeLeft
     from image_syncer.planning.time_left import TimeLeftModel

@@ -11,13 +11,13 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.journal_file import JournalFile
 from image_syncer.errors import JournalError
+from image_syncer.journal.file import JournalFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.coordinator.journal_records import Change
+    from image_syncer.journal.records import Change
 
 __all__ = ["JournalWriter"]
 

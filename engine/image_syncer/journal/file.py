@@ -21,8 +21,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from image_syncer.coordinator.journal_records import NEW_JOURNAL, TABLES, Change, JournalReadError, checksum, split_key
 from image_syncer.errors import JournalError
+from image_syncer.journal.records import NEW_JOURNAL, TABLES, Change, JournalReadError, checksum, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.coordinator.journal_lock import find_holder
-from image_syncer.coordinator.journal_records import (
+from image_syncer.errors import JournalError
+from image_syncer.journal.lock import find_holder
+from image_syncer.journal.records import (
     HEADER,
     RUN,
     Header,
@@ -19,12 +20,11 @@ from image_syncer.coordinator.journal_records import (
     join_key,
     parse_record,
 )
-from image_syncer.errors import JournalError
 from image_syncer.telemetry import Outcome
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
-    from image_syncer.coordinator.journal_file import JournalFile
+    from image_syncer.journal.file import JournalFile
 
 __all__ = ["MOST_FAILURES", "JournalStatus", "load_status"]
 
@@ -115,7 +115,7 @@ class JournalStatus(Value, frozen=True):
 def load_status(path: str) -> JournalStatus:
     """How the journal `path` stands. Raises JournalError where there is none, or it cannot be read."""
     try:
-        from image_syncer.coordinator.journal_file import JournalFile
+        from image_syncer.journal.file import JournalFile
     except ImportError as error:
         raise JournalError(f"a journal cannot be read: this Python was built without SQLite ({error})") from None
     real = str(Path(path).resolve())

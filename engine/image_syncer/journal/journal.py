@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from image_syncer.coordinator.journal_records import (
+from image_syncer.journal.records import (
     RUN,
     Change,
     DoneImage,
@@ -39,8 +39,8 @@ from image_syncer.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer.coordinator.journal_file import JournalFile
-    from image_syncer.coordinator.journal_lock import JournalLock
+    from image_syncer.journal.file import JournalFile
+    from image_syncer.journal.lock import JournalLock
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Snapshot
 
@@ -62,7 +62,7 @@ class Journal:
 
     def __init__(self, path: str, lock: JournalLock, reader: JournalFile) -> None:
         """See `journal_opening`."""
-        from image_syncer.coordinator.journal_writer import JournalWriter
+        from image_syncer.journal.writer import JournalWriter
 
         self._path = path
         self._lock = lock

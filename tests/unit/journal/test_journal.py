@@ -15,14 +15,14 @@ from random import Random
 import pytest
 
 from image_syncer.coordinator.image_memory import ImageMemory
-from image_syncer.coordinator.journal import ASIDE, Journal
-from image_syncer.coordinator.journal_file import JournalFile
-from image_syncer.coordinator.journal_known_blobs import JournaledKnownBlobs
-from image_syncer.coordinator.journal_lock import JournalLock
-from image_syncer.coordinator.journal_opening import open_journal
-from image_syncer.coordinator.journal_records import Change, DoneImage, JournalReadError, join_key
-from image_syncer.coordinator.journal_status import load_status
 from image_syncer.errors import JournalError
+from image_syncer.journal.file import JournalFile
+from image_syncer.journal.journal import ASIDE, Journal
+from image_syncer.journal.known_blobs import JournaledKnownBlobs
+from image_syncer.journal.lock import JournalLock
+from image_syncer.journal.opening import open_journal
+from image_syncer.journal.records import Change, DoneImage, JournalReadError, join_key
+from image_syncer.journal.status import load_status
 from image_syncer.oci import Digest, PlatformFilter, Repository, digest_of, parse_reference
 from image_syncer.planning import KnownBlobsInMemory
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
@@ -221,7 +221,7 @@ def test_another_release_and_another_format_are_told_and_refused(path: str, monk
 
 
 def test_a_python_without_sqlite_says_so(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "image_syncer.coordinator.journal_file", None)
+    monkeypatch.setitem(sys.modules, "image_syncer.journal.file", None)
     with pytest.raises(JournalError, match="built without SQLite"):
         open_journal(path, {})
     with pytest.raises(JournalError, match="built without SQLite"):
@@ -235,7 +235,7 @@ def test_there_is_no_status_of_what_is_not_there(path: str) -> None:
 
 
 def test_the_lock_is_on_the_file_whatever_its_name(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.journal_lock._PATIENCE_S", 0.0)
+    monkeypatch.setattr("image_syncer.journal.lock._PATIENCE_S", 0.0)
     other = Path(path).with_name("link.db")
     other.symlink_to(path)
     with opened(path), pytest.raises(JournalError, match="is writing the journal"):
@@ -299,7 +299,7 @@ def test_a_journal_that_would_become_wrong_on_a_full_disk_is_set_aside(
 
 
 def test_a_disk_that_stands_still_keeps_nobody_waiting(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.journal_writer.MOST_PENDING", 100)
+    monkeypatch.setattr("image_syncer.journal.writer.MOST_PENDING", 100)
     with opened(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # whoever else writes has to wait
         for number in range(1000):

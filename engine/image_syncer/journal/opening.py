@@ -12,9 +12,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from image_syncer.config import ForeignLayers, MissingPlatform
-from image_syncer.coordinator.journal import Journal
-from image_syncer.coordinator.journal_lock import JournalLock
-from image_syncer.coordinator.journal_records import (
+from image_syncer.errors import ConfigurationError, JournalError
+from image_syncer.journal.journal import Journal
+from image_syncer.journal.lock import JournalLock
+from image_syncer.journal.records import (
     HEADER,
     NEW_JOURNAL,
     Change,
@@ -22,7 +23,6 @@ from image_syncer.coordinator.journal_records import (
     JournalReadError,
     parse_record,
 )
-from image_syncer.errors import ConfigurationError, JournalError
 from image_syncer.oci import ManifestFormat
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def open_journal(path: str, meaning: Mapping[str, str]) -> Journal:
     where the journal is another run's, was written with another meaning or by another release, or cannot be used.
     """
     try:
-        from image_syncer.coordinator.journal_file import JournalFile, make_file
+        from image_syncer.journal.file import JournalFile, make_file
     except ImportError as error:
         raise JournalError(
             f"there can be no journal: this Python was built without SQLite ({error})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_syncer.coordinator.journal import Journal
+    from image_syncer.journal.journal import Journal
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning import KnownBlobs
 
