@@ -19,6 +19,7 @@ from image_syncer.planning import (
     BlobFailed,
     BlobLanded,
     BlobNeed,
+    BlobOutcome,
     BlobSet,
     Decision,
     Job,
@@ -27,7 +28,6 @@ from image_syncer.planning import (
     Scheduler,
     StreamTuner,
     Target,
-    TargetResult,
 )
 from image_syncer.planning.job import MOST_LOSSES
 from image_syncer.planning.job_queue import JobQueue
@@ -254,13 +254,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.scheduler.progress(worker, {job: data.draw(st.integers(0, 2000)) for job in [*jobs, 10**6]})
         self.carry_out(self.scheduler.sample(self.now))
 
-    def result_of(self, job: Job, target: Target, ending: str) -> TargetResult:
+    def result_of(self, job: Job, target: Target, ending: str) -> BlobOutcome:
         if ending in ("moved", "mounted", "present"):
             self.homes.add((target.repository, target.digest))
-            return TargetResult(Arrival(ending), bytes_moved=5 if ending == "moved" else 0)
+            return BlobOutcome(Arrival(ending), bytes_moved=5 if ending == "moved" else 0)
         origin, place = Origin.DESTINATION, target.repository
         if ending == "busy":
-            return TargetResult(
+            return BlobOutcome(
                 None,
                 error=UnavailableError(
                     "busy", status=503, origin=origin, repository=str(place), reference=str(target.size)
@@ -271,14 +271,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         kind, fields = SyncError, {"retryable": not ending.endswith("for good")}
         if fields["retryable"] and target.size == 7:
             kind, fields = RateLimitedError, {"retry_after_s": 50.0}
-        return TargetResult(
+        return BlobOutcome(
             None, error=kind("broke", origin=origin, repository=str(place), reference=str(target.size), **fields)
         )
 
     def all_held(self) -> list[tuple[int, Job]]:
         return [(worker, job) for worker, jobs in self.held.items() for job in jobs.values()]
 
-    def end(self, worker: int, ended: list[tuple[Job, list[TargetResult]]]) -> None:
+    def end(self, worker: int, ended: list[tuple[Job, list[BlobOutcome]]]) -> None:
         for job, _ in ended:
             del self.held[worker][job.id]
         decisions = self.scheduler.end_many(worker, [(job.id, results) for job, results in ended], self.now)

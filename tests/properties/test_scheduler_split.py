@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from image_syncer.errors import SyncError
-from image_syncer.planning import TargetResult
+from image_syncer.planning import BlobOutcome
 from properties.test_scheduler import SchedulerMachine
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class SplitMachine(SchedulerMachine):
         event(f"split {len(behind)} of {number}")
         self.carry_out(self.scheduler.split(worker, job.id, behind))
 
-    def result_of(self, job: Job, target: Target, ending: str) -> TargetResult:
+    def result_of(self, job: Job, target: Target, ending: str) -> BlobOutcome:
         if job.targets.index(target) in job.settled:
-            return TargetResult(None, error=SyncError("it held the others back"), behind=True)
+            return BlobOutcome(None, error=SyncError("it held the others back"), behind=True)
         return super().result_of(job, target, ending)
 
 

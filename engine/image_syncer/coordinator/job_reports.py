@@ -6,8 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.coordinator.resumes import Resumes
-from image_syncer.errors import SyncError
-from image_syncer.planning import Arrival, TargetResult
+from image_syncer.planning import BlobOutcome
 from image_syncer.telemetry import get_logger
 from image_syncer.worker.messages import SideBroke
 
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.mirror_reads import MirrorReads
     from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
     from image_syncer.coordinator.sessions import UploadSessions
+    from image_syncer.errors import SyncError
     from image_syncer.planning import Decision, Scheduler
-    from image_syncer.worker.messages import Beat, FellBehind, JobEnded, Result, TargetEnded, UploadOpened
+    from image_syncer.worker.messages import Beat, FellBehind, JobEnded, TargetEnded, UploadOpened
 
 __all__ = ["JobReports"]
 
@@ -65,7 +65,7 @@ class JobReports:
         if (running := self._running.get(message.job_id)) is not None:
             for target in message.targets:
                 self._end_session(running, target)
-                running.told[target] = behind = TargetResult(None, behind=True)
+                running.told[target] = behind = BlobOutcome(None, behind=True)
                 self._running.load.end_target(running.job, target, behind)
         return self._scheduler.split(worker, message.job_id, message.targets)
 
@@ -90,65 +90,60 @@ class JobReports:
         running = self._running.get(message.job_id)
         if running is None:
             return []
-        if not message.result.session_stays:
-            self._end_session(running, message.target)
-        result = running.told[message.target] = _as_target_result(message.result)
-        self._running.load.end_target(running.job, message.target, result)
-        self.moved_bytes += result.bytes_moved
-        return self._scheduler.end_target(worker, message.job_id, message.target, result, self._clock())
+        target, outcome = message.target, message.outcome
+        if not outcome.session_stays:
+            self._end_session(running, target)
+        running.told[target] = outcome
+        self._running.load.end_target(running.job, target, outcome)
+        self.moved_bytes += outcome.bytes_moved
+        return self._scheduler.end_target(worker, message.job_id, target, outcome, self._clock())
 
     def on_job_ended(self, worker: int, message: JobEnded) -> list[Decision]:
         """Every target has an outcome."""
         self.requests.update(message.requests)
         self._mirrors.add_counts(message.mirrored)
         running = self._running.end(message.job_id)
-        results = [_as_target_result(result) for result in message.results]
+        outcomes = list(message.outcomes)
         told = running.told if running is not None else {}
-        self.moved_bytes += sum(result.bytes_moved for at, result in enumerate(results) if at not in told)
+        self.moved_bytes += sum(outcome.bytes_moved for at, outcome in enumerate(outcomes) if at not in told)
         now = self._clock()
         if running is not None:
-            self._tell_failures(running, results)
-            for target, told_last in enumerate(message.results):
-                if not told_last.session_stays:
+            self._tell_failures(running, outcomes)
+            for target, outcome in enumerate(outcomes):
+                if not outcome.session_stays:
                     self._end_session(running, target)
             self._running.record(
                 worker,
                 running,
-                results,
+                outcomes,
                 now,
                 source_waited_s=message.source_waited_s,
                 destination_waited_s=message.destination_waited_s,
                 pauses=message.pauses,
             )
-        return self._scheduler.end(worker, message.job_id, results, now)
+        return self._scheduler.end(worker, message.job_id, outcomes, now)
 
     def on_worker_lost(self, worker: int, error: SyncError) -> list[Decision]:
         """`worker` is gone, and will report nothing more of what it held."""
         self._running.load.tell(str(error))
         for job in self._scheduler.jobs_of(worker):
             if (running := self._running.end(job.id)) is not None:
-                lost = TargetResult(None, error=error)
-                results = [running.told.get(at, lost) for at in range(len(job.targets))]
-                self._running.record(worker, running, results, self._clock())
+                lost = BlobOutcome(None, error=error)
+                outcomes = [running.told.get(at, lost) for at in range(len(job.targets))]
+                self._running.record(worker, running, outcomes, self._clock())
         return self._scheduler.lose(worker, error)
 
-    def _tell_failures(self, running: RunningJob, results: list[TargetResult]) -> None:
-        for result in results:
-            if result.error is not None and not result.behind:
+    def _tell_failures(self, running: RunningJob, outcomes: list[BlobOutcome]) -> None:
+        for outcome in outcomes:
+            if outcome.error is not None and not outcome.behind:
                 # The images that need it say so at the end: on a terminal this would only repeat it.
-                self._running.load.tell(f"blob {running.job.digest} not moved: {result.error}")
-                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(result.error.to_data()))
+                self._running.load.tell(f"blob {running.job.digest} not moved: {outcome.error}")
+                _log.info("blob not moved", digest=str(running.job.digest), **_loggable(outcome.error.to_data()))
 
     def _end_session(self, running: RunningJob, target: int) -> None:
         """The worker has closed the upload session of this target, or given it up."""
         if target not in running.told:
             self._sessions.drop(running.job.targets[target].repository, running.job.digest)
-
-
-def _as_target_result(result: Result) -> TargetResult:
-    error = SyncError.from_data(result.error) if result.error is not None else None
-    arrival = Arrival(result.arrival) if result.arrival else None
-    return TargetResult(arrival, result.bytes_moved, error, result.behind)
 
 
 def _loggable(error: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.running_jobs import RunningJob, RunningJobs
     from image_syncer.coordinator.supervisor import Supervisor
     from image_syncer.net import RegistryClient
-    from image_syncer.planning import Job, Scheduler, TargetResult
+    from image_syncer.planning import BlobOutcome, Job, Scheduler
     from image_syncer.telemetry import TransferRecord
     from image_syncer.telemetry.observing import Observed
     from image_syncer.worker.messages import Beat, JobEnded
@@ -66,7 +66,7 @@ class Meter:
         self,
         record: TransferRecord,
         running: RunningJob,
-        results: list[TargetResult],
+        results: list[BlobOutcome],
         deliveries: Mapping[int, Delivery],
     ) -> None:
         """A job has ended."""

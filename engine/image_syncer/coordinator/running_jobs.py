@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from image_syncer.coordinator.watchdog import Stuck, Watchdog, Watched
-    from image_syncer.planning import Job, TargetResult
+    from image_syncer.planning import BlobOutcome, Job
 
 __all__ = ["Load", "RunningJob", "RunningJobs"]
 
@@ -53,7 +53,7 @@ class Load:
         at = datetime.now().astimezone().isoformat(timespec="seconds")
         self.troubles.append((at, redact(text.partition("\n")[0])))
 
-    def end_target(self, job: Job, position: int, result: TargetResult) -> None:
+    def end_target(self, job: Job, position: int, result: BlobOutcome) -> None:
         """One target of `job` has an outcome."""
         registry = job.targets[position].repository.registry
         self._moved[registry] += max(job.received, result.bytes_moved)
@@ -64,7 +64,7 @@ class Load:
         """A side of `job` broke off and goes on: its source, or the target at that position."""
         self.errors[job.source.registry if position is None else job.targets[position].repository.registry] += 1
 
-    def end(self, running: RunningJob, results: Iterable[TargetResult]) -> None:
+    def end(self, running: RunningJob, results: Iterable[BlobOutcome]) -> None:
         """A job has ended, or its worker has; what was told of targets before counts no more."""
         job, most = running.job, running.job.received
         for position, result in enumerate(results):
@@ -147,7 +147,7 @@ class RunningJob(Struct):
     job: Job
     since: float
     watched: Watched
-    told: dict[int, TargetResult] = field(default_factory=dict)
+    told: dict[int, BlobOutcome] = field(default_factory=dict)
     """Targets, by position, that ended before the others, or were split off."""
     signs: int = 0
     source_resumes: int = 0
@@ -166,7 +166,7 @@ class RunningJobs:
         on_record: Callable[[TransferRecord], None] | None,
         watchdog: Watchdog,
         on_stuck: Callable[[int, int, Stuck], bool],
-        on_end: Callable[[TransferRecord, RunningJob, list[TargetResult]], None] | None = None,
+        on_end: Callable[[TransferRecord, RunningJob, list[BlobOutcome]], None] | None = None,
     ) -> None:
         self._run_began_at = run_began_at
         self._on_record = on_record
@@ -234,7 +234,7 @@ class RunningJobs:
             for row in rows
         )
 
-    def record(self, worker: int, running: RunningJob, results: list[TargetResult], now: float, **waits: Any) -> None:
+    def record(self, worker: int, running: RunningJob, results: list[BlobOutcome], now: float, **waits: Any) -> None:
         """Tell what became of a job that has ended; `waits` are further fields of its `TransferRecord`."""
         self.load.end(running, results)
         if self._on_record is None and self._on_end is None:
@@ -260,7 +260,7 @@ class RunningJobs:
             self._on_end(record, running, results)
 
 
-def _outcome_of(result: TargetResult) -> str:
+def _outcome_of(result: BlobOutcome) -> str:
     if result.arrival is not None:
         return result.arrival.value
     return "split off" if result.behind else "failed"

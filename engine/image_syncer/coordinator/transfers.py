@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from image_syncer.coordinator.watchdog import Watchdog
     from image_syncer.coordinator.worker_source import WorkerSource
     from image_syncer.net import EndpointBook, RegistryClient
-    from image_syncer.planning import BlobNeed, Breakers, Job, KnownBlobs, Resources, TargetResult
+    from image_syncer.planning import BlobNeed, BlobOutcome, Breakers, Job, KnownBlobs, Resources
     from image_syncer.registry import Endpoint
     from image_syncer.telemetry import TransferRecord, TransferRow
 
@@ -430,7 +430,7 @@ class Transfers:
             _log.info("learnt", registry=message.registry, fact=message.fact, value=message.value)
             self._supervisor.broadcast(message, but=worker)
 
-    def _tell_transfer(self, record: TransferRecord, running: RunningJob, results: list[TargetResult]) -> None:
+    def _tell_transfer(self, record: TransferRecord, running: RunningJob, results: list[BlobOutcome]) -> None:
         if self._meter is not None:
             self._meter.on_transfer(record, running, results, self._deliveries)
 

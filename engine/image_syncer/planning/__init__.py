@@ -6,7 +6,7 @@ from image_syncer.planning.bandwidth import EVERYWHERE, Bandwidth, Grant, metere
 from image_syncer.planning.blob_set import BlobNeed, BlobSet, KnownBlobs, KnownBlobsInMemory, Numbering, Target
 from image_syncer.planning.breaker import Breaker, Breakers, BreakerState
 from image_syncer.planning.conversion import MAX_DEPTH, MAX_MANIFESTS, ImageTree
-from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
+from image_syncer.planning.job import MOST_LOSSES, Arrival, BlobFailed, BlobLanded, BlobOutcome, Decision, Job, Lease
 from image_syncer.planning.pacing import Pacer
 from image_syncer.planning.resources import Machine, Resources, decide_resources, split_connections
 from image_syncer.planning.retry import ONCE, RetryPolicies, RetryPolicy, Tries, decide_policies
@@ -25,6 +25,7 @@ __all__ = [
     "BlobFailed",
     "BlobLanded",
     "BlobNeed",
+    "BlobOutcome",
     "BlobSet",
     "Breaker",
     "BreakerState",
@@ -46,7 +47,6 @@ __all__ = [
     "Scheduler",
     "StreamTuner",
     "Target",
-    "TargetResult",
     "Tries",
     "decide_policies",
     "decide_resources",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
+from image_syncer.errors import SyncError  # noqa: TC001 - the codec asks for the types of fields
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
-    from image_syncer.errors import SyncError
     from image_syncer.oci import Digest, Repository
     from image_syncer.planning.blob_set import Target
     from image_syncer.planning.connections import Lane
 
-__all__ = ["MOST_LOSSES", "Arrival", "BlobFailed", "BlobLanded", "Decision", "Job", "Lease", "TargetResult"]
+__all__ = ["MOST_LOSSES", "Arrival", "BlobFailed", "BlobLanded", "BlobOutcome", "Decision", "Job", "Lease"]
 
 MOST_LOSSES = 3
 """Workers that may die with the same blob before it is given up (see `quarantine.py`)."""
@@ -29,11 +29,11 @@ class Arrival(str, Enum):
     PRESENT = "present"
 
 
-class TargetResult(Value, frozen=True):
+class BlobOutcome(Value, frozen=True, array_like=True):
     """What became of one target of a job: `arrival`, or `error`; `bytes_moved` went over the wire for it.
 
-    One that was `behind` held the others back, and has a job of its own since then (`Scheduler.split`). Where
-    `session_stays`, an upload session is open still, for whoever tries again.
+    A target that was `behind` held the others back: nothing is wrong with it but its speed, and it has a job of its own
+    since then (`Scheduler.split`). Where `session_stays`, its upload session is still open, for the next try.
     """
 
     arrival: Arrival | None

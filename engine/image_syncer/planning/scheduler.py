@@ -26,7 +26,7 @@ from image_syncer.errors import Origin, SyncError
 from image_syncer.planning.blob_set import BlobNeed, BlobSet
 from image_syncer.planning.breaker import Breakers
 from image_syncer.planning.deliveries import Deliveries
-from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, Decision, Job, Lease, TargetResult
+from image_syncer.planning.job import Arrival, BlobFailed, BlobLanded, BlobOutcome, Decision, Job, Lease
 from image_syncer.planning.job_queue import JobQueue
 from image_syncer.planning.quarantine import Quarantine
 from image_syncer.planning.retry_queue import RetryQueue
@@ -403,13 +403,13 @@ class Scheduler:
         self._leasing.sample(moved, now)
         return self._leasing.lease([])
 
-    def end(self, worker: int, job_id: int, results: list[TargetResult], now: float) -> list[Decision]:
+    def end(self, worker: int, job_id: int, results: list[BlobOutcome], now: float) -> list[Decision]:
         """A worker has finished a job; `results` in the order of its targets. A job that it no longer holds is
         ignored.
         """
         return self.end_many(worker, [(job_id, results)], now)
 
-    def end_many(self, worker: int, ended: Iterable[tuple[int, list[TargetResult]]], now: float) -> list[Decision]:
+    def end_many(self, worker: int, ended: Iterable[tuple[int, list[BlobOutcome]]], now: float) -> list[Decision]:
         """The same for several jobs: what follows from all of them is leased at once."""
         held = self._slots.workers.get(worker)
         decisions: list[Decision] = []
@@ -427,7 +427,7 @@ class Scheduler:
         self._queue.recover(now)
         return self._leasing.lease(decisions)
 
-    def end_target(self, worker: int, job_id: int, position: int, result: TargetResult, now: float) -> list[Decision]:
+    def end_target(self, worker: int, job_id: int, position: int, result: BlobOutcome, now: float) -> list[Decision]:
         """One target of a job has ended before the others: whoever waits for it need not wait for them.
 
         What the job says of it when it ends is ignored.
@@ -450,7 +450,7 @@ class Scheduler:
         """Lease nothing more."""
         self._leasing.stopped = True
 
-    def _end_target(self, job: Job, position: int, result: TargetResult, now: float, decisions: list[Decision]) -> None:
+    def _end_target(self, job: Job, position: int, result: BlobOutcome, now: float, decisions: list[Decision]) -> None:
         target = job.targets[position]
         # What happened to the source happened once, to all that are left.
         told = bool(job.settled) and result.error is not None and result.error.origin is Origin.SOURCE

@@ -37,7 +37,7 @@ from image_syncer.planning.forecast import (
     bottleneck_of,
     summarize_phases,
 )
-from image_syncer.planning.job import Arrival, BlobLanded, Lease, TargetResult
+from image_syncer.planning.job import Arrival, BlobLanded, BlobOutcome, Lease
 from image_syncer.planning.retry import ONCE
 from image_syncer.planning.scheduler import Scheduler
 from image_syncer.planning.stream_tuner import StreamTuner
@@ -443,7 +443,7 @@ class _Simulation:
         self._moved[0] += moved * len(job.targets)
         self._moved[1] += len(job.targets) if moved else 0
         self._moved[2] += len(job.targets) if running.arrival is Arrival.MOUNTED else 0
-        results = [TargetResult(running.arrival, moved) for _ in job.targets]
+        results = [BlobOutcome(running.arrival, moved) for _ in job.targets]
         self._carry_out(self._scheduler.end(worker, job.id, results, self._time.now))
 
     # Time

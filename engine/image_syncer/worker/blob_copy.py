@@ -22,7 +22,7 @@ from image_syncer.errors import (
 from image_syncer.oci import Digest
 from image_syncer.transfer import SilenceWatch
 from image_syncer.worker.download import Download, length_differs
-from image_syncer.worker.messages import FellBehind, Result, SideBroke, TargetEnded, UploadOpened
+from image_syncer.worker.messages import FellBehind, SideBroke, TargetEnded, UploadOpened
 from image_syncer.worker.upload import Upload
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     from image_syncer.net import RegistryClient
-    from image_syncer.planning import TargetResult
+    from image_syncer.planning import BlobOutcome
     from image_syncer.transfer import SmallBlob, Stream
     from image_syncer.worker.buffers import Windows
     from image_syncer.worker.context import WorkerContext
     from image_syncer.worker.messages import LeaseJob, Message
 
-__all__ = ["BlobCopy", "as_result", "may_pass"]
+__all__ = ["BlobCopy", "may_pass"]
 
 _PASSING = (TransportError, UnavailableError, RateLimitedError, NotAskedError)
 
@@ -100,8 +100,8 @@ class BlobCopy(ABC, Generic[Receiver]):
         """
         return (0.0, 0.0, 0)
 
-    async def run(self) -> list[TargetResult]:
-        """Copy the blob; returns the result for each target when all of them have one and every transfer has ended."""
+    async def run(self) -> list[BlobOutcome]:
+        """Copy the blob; returns the outcome for each target when all of them have one and every transfer has ended."""
         try:
             return await self._copy()
         finally:
@@ -120,8 +120,8 @@ class BlobCopy(ABC, Generic[Receiver]):
         """A second has passed: look for silence. `now` in seconds."""
 
     @abstractmethod
-    async def _copy(self) -> list[TargetResult]:
-        """Return the result for each target."""
+    async def _copy(self) -> list[BlobOutcome]:
+        """Return the outcome for each target."""
 
     @abstractmethod
     async def _end_transfers(self) -> None:
@@ -167,9 +167,9 @@ class BlobCopy(ABC, Generic[Receiver]):
         )
         return self._located(error, origin, target)
 
-    def _say_ended(self, target: int, result: TargetResult) -> None:
+    def _say_ended(self, target: int, outcome: BlobOutcome) -> None:
         """One target has ended before the others."""
-        self._say(TargetEnded(self._lease.job_id, target, as_result(result)))
+        self._say(TargetEnded(self._lease.job_id, target, outcome))
 
     def _say_fell_behind(self, targets: Sequence[int]) -> None:
         """These targets are split off."""
@@ -202,13 +202,6 @@ class BlobCopy(ABC, Generic[Receiver]):
         if length is not None and length != size:
             raise length_differs(self._digest, size, length)
         return self._make_stream(size)
-
-
-def as_result(result: TargetResult) -> Result:
-    """What became of one target, as a message has it."""
-    error = result.error.to_data() if result.error else None
-    arrival = result.arrival.value if result.arrival else None
-    return Result(arrival, result.bytes_moved, error, result.behind, result.session_stays)
 
 
 def may_pass(error: SyncError) -> bool:

@@ -13,7 +13,7 @@ from msgspec import field
 
 from image_syncer.net import TallyRow  # noqa: TC001 - the codec asks for the types of fields
 from image_syncer.oci import Repository  # noqa: TC001 - the same
-from image_syncer.planning import RetryPolicy
+from image_syncer.planning import BlobOutcome, RetryPolicy
 from image_syncer.registry import Endpoint, Scope
 from image_syncer.values import Value, repr_without
 from image_syncer.worker.pacing_messages import PacingMessage, Spoken
@@ -32,7 +32,6 @@ __all__ = [
     "Message",
     "Place",
     "Ready",
-    "Result",
     "Setup",
     "SideBroke",
     "Stop",
@@ -195,24 +194,10 @@ class Beat(Spoken, frozen=True):
     sent: dict[str, list[int]] = field(default_factory=dict)
 
 
-class Result(Value, frozen=True, array_like=True):
-    """What became of one target: `arrival` (an `Arrival` value) or `error` (a `SyncError` as data).
-
-    Where it was `behind` nothing is wrong with it but its speed, and it wants a job of its own. Where `session_stays`,
-    its upload session is open still, for whoever tries again.
-    """
-
-    arrival: str | None
-    bytes_moved: int
-    error: dict[str, Any] | None
-    behind: bool = False
-    session_stays: bool = False
-
-
 class FellBehind(Spoken, frozen=True):
     """From a worker: these targets (by their numbers in the lease) held the others back, and want a job of their own.
 
-    When the job ends, their results say so again.
+    When the job ends, its outcomes say so again.
     """
 
     job_id: int
@@ -258,19 +243,19 @@ class TargetEnded(Spoken, frozen=True):
 
     job_id: int
     target: int
-    result: Result
+    outcome: BlobOutcome
 
 
 class JobEnded(Spoken, frozen=True):
-    """From a worker: a job is over; `results` in the order of its targets, `requests`, `mirrored` and `tally` as in a
-    `Beat`.
+    """From a worker: a job is over; `outcomes` in the order of its targets, `requests`, `mirrored` and `tally` as in
+    a `Beat`.
 
     `source_waited_s` and `destination_waited_s` are how long each side was paused because the other was slower (of
     several destinations, the one that waited longest), `pauses` how often.
     """
 
     job_id: int
-    results: tuple[Result, ...]
+    outcomes: tuple[BlobOutcome, ...]
     requests: dict[str, int] = field(default_factory=dict)
     source_waited_s: float = 0.0
     destination_waited_s: float = 0.0

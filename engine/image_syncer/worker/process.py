@@ -40,7 +40,6 @@ from image_syncer.planning import ONCE
 from image_syncer.registry.capabilities import RegistryCapabilities
 from image_syncer.transfer import Signals
 from image_syncer.values import replace
-from image_syncer.worker.blob_copy import BlobCopy, as_result
 from image_syncer.worker.buffers import Windows
 from image_syncer.worker.context import WorkerContext
 from image_syncer.worker.messages import (
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from image_syncer.net import TallyRow
     from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint, Scope
+    from image_syncer.worker.blob_copy import BlobCopy
 
 __all__ = ["BEAT_S", "RemoteAuthorizer", "Worker", "main", "work"]
 
@@ -306,7 +306,7 @@ class Worker:
         self._copies[lease.job_id] = copy
         ON_TRANSFER_END.set(lambda: self._ends.update((lease.job_id,)))
         try:
-            results = await copy.run()
+            outcomes = await copy.run()
         finally:
             del self._copies[lease.job_id]
             del self._ends[lease.job_id]
@@ -314,7 +314,7 @@ class Worker:
         self._say(
             JobEnded(
                 lease.job_id,
-                tuple(as_result(result) for result in results),
+                tuple(outcomes),
                 self._take_requests(),
                 source_waited_s,
                 destination_waited_s,

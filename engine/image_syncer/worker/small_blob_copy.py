@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.planning import Arrival, TargetResult
+from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.transfer import SmallBlob
 from image_syncer.worker.blob_copy import BlobCopy
 
@@ -40,7 +40,7 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
     ) -> None:
         super().__init__(client, lease, windows, context, say)
         self._fresh = context.fresh
-        self._results: list[TargetResult | None] = [None] * len(lease.targets)
+        self._outcomes: list[BlobOutcome | None] = [None] * len(lease.targets)
         self._source_fault: SyncError | None = None
         self._abandoned: SyncError | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -61,7 +61,7 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
         if self._stream is not None:
             self._check_destinations(self._stream, now)
 
-    async def _copy(self) -> list[TargetResult]:
+    async def _copy(self) -> list[BlobOutcome]:
         targets = self._lease.targets
         if self._fresh.expect(targets):
             self._fetching = self._loop.create_task(self._fetch())
@@ -69,10 +69,10 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
             await self._bring(0)
         else:
             await asyncio.gather(*(self._bring(index) for index in range(len(targets))))
-        results = [result for result in self._results if result is not None]
-        for target, result in zip(targets, results, strict=True):
-            self._fresh.learn(target, result.arrival)
-        return results
+        outcomes = [outcome for outcome in self._outcomes if outcome is not None]
+        for target, outcome in zip(targets, outcomes, strict=True):
+            self._fresh.learn(target, outcome.arrival)
+        return outcomes
 
     async def _end_transfers(self) -> None:
         if self._fetching is not None:
@@ -92,16 +92,16 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
     async def _bring(self, index: int) -> None:
         """To one destination, which waits for no other: a session, the blob, which is fetched once, and the upload."""
         await self._open(index)
-        if self._results[index] is None:
-            if self._fetching is None and len(self._results) == 1:
+        if self._outcomes[index] is None:
+            if self._fetching is None and len(self._outcomes) == 1:
                 await self._fetch()
             else:
                 self._fetching = self._fetching or self._loop.create_task(self._fetch())
                 await asyncio.shield(self._fetching)
             await self._finish(index)
-        result = self._results[index]
-        if result is not None and None in self._results:
-            self._say_ended(index, result)
+        outcome = self._outcomes[index]
+        if outcome is not None and None in self._outcomes:
+            self._say_ended(index, outcome)
 
     async def _open(self, index: int) -> None:
         try:
@@ -110,7 +110,7 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
             self._fail(index, self._located(error, Origin.DESTINATION, index))
         else:
             if present:
-                self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
+                self._outcomes[index] = BlobOutcome(self._uploads[index].arrival_without_bytes)
 
     async def _fetch(self) -> None:
         """Download the blob; what is wrong with the source is left in `_source_fault`."""
@@ -149,13 +149,13 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
                 await upload.cancel()
                 sender.rewind()
                 if await upload.open_new():
-                    self._results[index] = TargetResult(self._uploads[index].arrival_without_bytes)
+                    self._outcomes[index] = BlobOutcome(self._uploads[index].arrival_without_bytes)
                     return None
                 await upload.put(sender, small_blob.size)
         except SyncError as error:
             return self._located(self._abandoned or error, Origin.DESTINATION, index)
-        self._results[index] = TargetResult(Arrival.MOVED, small_blob.size)
+        self._outcomes[index] = BlobOutcome(Arrival.MOVED, small_blob.size)
         return None
 
     def _fail(self, index: int, error: SyncError) -> None:
-        self._results[index] = TargetResult(None, 0, error)
+        self._outcomes[index] = BlobOutcome(None, 0, error)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.planning import Arrival, TargetResult
+from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.registry.capabilities import KEEPS_PARTIAL
 from image_syncer.transfer import (
     Abandoned,
@@ -196,13 +196,13 @@ class StreamedCopy(BlobCopy[Stream]):
             elif (flowing := self._flowing.pop(index, None)) is not None and not flowing.done():
                 flowing.set_result(None)
 
-    async def _copy(self) -> list[TargetResult]:
+    async def _copy(self) -> list[BlobOutcome]:
         for index in range(len(self._uploads)):
             self._tasks.start(Step.OPEN, self._open(index), index)
         await self._ended.wait()
         if self._crash is not None:
             raise self._crash
-        return [self._result(index) for index in range(len(self._uploads))]
+        return [self._outcome(index) for index in range(len(self._uploads))]
 
     async def _end_transfers(self) -> None:
         await self._tasks.end()
@@ -363,7 +363,7 @@ class StreamedCopy(BlobCopy[Stream]):
         for index, outcome in enumerate(self._pipe.outcomes):
             if outcome is not None and index not in self._told and index not in self._split_off:
                 self._told.add(index)
-                self._say_ended(index, self._result(index))
+                self._say_ended(index, self._outcome(index))
 
     def _leaves_session(self, index: int) -> bool:
         """Whether the target's session is left open: another try can go on with what its registry has."""
@@ -375,12 +375,12 @@ class StreamedCopy(BlobCopy[Stream]):
             sent >= LEAST_KEPT_BYTES and self._context.capabilities.known(upload.endpoint, KEEPS_PARTIAL) is not False
         )
 
-    def _result(self, index: int) -> TargetResult:
+    def _outcome(self, index: int) -> BlobOutcome:
         """What became of a target that has ended."""
         outcome, stream = self._pipe.outcomes[index], self._stream
         if isinstance(outcome, SyncError):
             stays = self._leaves_session(index)
-            return TargetResult(None, 0, outcome, behind=index in self._split_off, session_stays=stays)
+            return BlobOutcome(None, 0, outcome, behind=index in self._split_off, session_stays=stays)
         if outcome is SinkOutcome.MOVED:
-            return TargetResult(Arrival.MOVED, stream.size if stream else 0)
-        return TargetResult(self._uploads[index].arrival_without_bytes)
+            return BlobOutcome(Arrival.MOVED, stream.size if stream else 0)
+        return BlobOutcome(self._uploads[index].arrival_without_bytes)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import struct
 from functools import cache
+from typing import Any
 
 from msgspec import json
 
+from image_syncer.errors import SyncError
 from image_syncer.worker.messages import Message
 
 __all__ = ["decode", "encode", "read_message"]
@@ -21,11 +23,20 @@ MAX_FRAME_BYTES = 64 * 2**20
 """No message comes near it; a length beyond it means that the stream is broken."""
 
 
-def _plain(value: object) -> str:
-    """A text of a type of our own, such as a digest in an error, which the codec does not know."""
+def _plain(value: object) -> str | dict[str, Any]:
+    """A value of a type of our own that the codec does not know: an error, or a text such as a digest."""
+    if isinstance(value, SyncError):
+        return value.to_data()
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} cannot be said in a message")
     return str(value)
+
+
+def _typed(kind: type, data: Any) -> SyncError:
+    """The other way round."""
+    if not issubclass(kind, SyncError):
+        raise TypeError(f"{kind.__name__} cannot be said in a message")
+    return SyncError.from_data(data)
 
 
 _encode = json.Encoder(enc_hook=_plain).encode
@@ -45,7 +56,7 @@ def decode(body: bytes) -> Message:
 @cache
 def _decoder() -> json.Decoder[Message]:
     """Made when the first message comes: a run in which nothing changed has none."""
-    decoder: json.Decoder[Message] = json.Decoder(Message)
+    decoder: json.Decoder[Message] = json.Decoder(Message, dec_hook=_typed)
     return decoder
 
 

@@ -11,8 +11,8 @@ from image_syncer.coordinator.sessions import UploadSessions
 from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.errors import Origin, UnavailableError, WorkerError
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import BlobLanded, BlobNeed, Lease, RetryPolicy, Scheduler
-from image_syncer.worker.messages import Beat, FellBehind, JobEnded, Result, SideBroke, TargetEnded, UploadOpened
+from image_syncer.planning import Arrival, BlobLanded, BlobNeed, BlobOutcome, Lease, RetryPolicy, Scheduler
+from image_syncer.worker.messages import Beat, FellBehind, JobEnded, SideBroke, TargetEnded, UploadOpened
 
 if TYPE_CHECKING:
     from image_syncer.planning import Decision, Job
@@ -22,7 +22,7 @@ WORKER = 1
 BLOB = digest_of(b"blob")
 SOURCE = Repository("source.example", "app")
 NEAR, FAR = Repository("near.example", "app"), Repository("far.example", "app")
-MOVED = Result("moved", 1000, None)
+MOVED = BlobOutcome(Arrival.MOVED, 1000)
 BROKEN = UnavailableError("it fell over", origin=Origin.DESTINATION)
 
 
@@ -78,7 +78,7 @@ def test_what_held_the_others_back_gets_a_job_of_its_own() -> None:
     again = lab.begin(lab.reports.on_fell_behind(WORKER, FellBehind(lab.job.id, (1,))))
     assert [target.repository for target in again.targets] == [FAR]
     assert lab.sessions.left() == []
-    lab.reports.on_job_ended(WORKER, JobEnded(lab.job.id, (MOVED, Result(None, 0, None, behind=True))))
+    lab.reports.on_job_ended(WORKER, JobEnded(lab.job.id, (MOVED, BlobOutcome(None, behind=True))))
     assert lab.records[0].outcomes == ("moved", "split off")
 
 
@@ -87,7 +87,7 @@ def test_a_session_is_known_while_it_stands() -> None:
     for target, place in enumerate(("near", "far")):
         lab.reports.on_news(UploadOpened(lab.job.id, target, f"https://{place}.example/session"))
     assert lab.sessions.known(NEAR, BLOB) == "https://near.example/session"
-    stays = Result(None, 0, BROKEN.to_data(), session_stays=True)
+    stays = BlobOutcome(None, 0, BROKEN, session_stays=True)
     lab.reports.on_job_ended(WORKER, JobEnded(lab.job.id, (MOVED, stays)))
     assert lab.sessions.left() == [(FAR, BLOB, "https://far.example/session")]
 

@@ -11,7 +11,7 @@ import pytest
 from image_syncer.coordinator.running_jobs import Load
 from image_syncer.errors import Origin, UnavailableError
 from image_syncer.oci import Digest, Repository
-from image_syncer.planning import Arrival, Job, TargetResult
+from image_syncer.planning import Arrival, BlobOutcome, Job
 from support.own_process import in_own_process
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_what_ended_counts_on_and_is_in_flight_no_more() -> None:
     load, job = Load(), running(1, 7, FIRST, SECOND, received=1000)
     load.begin(job.job)
     rows(load, [], 0.0)
-    first, second = TargetResult(Arrival.MOVED, 1000), TargetResult(Arrival.MOVED, 1000)
+    first, second = BlobOutcome(Arrival.MOVED, 1000), BlobOutcome(Arrival.MOVED, 1000)
     job.told[0] = first
     load.end_target(job.job, 0, first)
     assert rows(load, [job], 0.5)[FIRST].in_flight == 0
@@ -69,7 +69,7 @@ def test_an_error_is_of_the_registry_that_made_it(origin: Origin, guilty: str) -
     load.begin(job.job)
     error = UnavailableError("no")
     error.origin = origin
-    load.end(job, [TargetResult(None, error=error)])
+    load.end(job, [BlobOutcome(None, error=error)])
     assert {name: row.errors for name, row in rows(load, [], 1.0).items() if row.errors} == {guilty: 1}
 
 
@@ -92,7 +92,7 @@ def test_workers_that_are_gone_have_no_row() -> None:
     job.job.received = 1000
     (row,) = load.workers([job], 1.0, held={7: (1, 0)}, restarts={7: 0})
     assert (row.number, row.bytes_per_s, row.streamed, row.small, row.restarts) == (7, 500.0, 1, 0, 0)
-    load.end(job, [TargetResult(None, error=UnavailableError("gone"))])
+    load.end(job, [BlobOutcome(None, error=UnavailableError("gone"))])
     assert [(row.number, row.restarts) for row in load.workers([], 2.0, held={}, restarts={8: 1})] == [(8, 1)]
 
 

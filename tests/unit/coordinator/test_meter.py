@@ -9,7 +9,7 @@ from image_syncer.coordinator.meter import Meter
 from image_syncer.coordinator.running_jobs import RunningJobs
 from image_syncer.coordinator.watchdog import Watchdog
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import Arrival, BlobNeed, Lease, RetryPolicy, Scheduler, TargetResult
+from image_syncer.planning import Arrival, BlobNeed, BlobOutcome, Lease, RetryPolicy, Scheduler
 from image_syncer.telemetry.observing import OBSERVERS, Observed, Observer
 from image_syncer.worker.messages import Beat
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from image_syncer.telemetry.measures import Measures
 
 NEAR, FAR = Repository("near.example", "app"), Repository("far.example", "app")
-MOVED, PRESENT = TargetResult(Arrival.MOVED, 1000), TargetResult(Arrival.PRESENT)
+MOVED, PRESENT = BlobOutcome(Arrival.MOVED, 1000), BlobOutcome(Arrival.PRESENT)
 
 
 class Lab(Observer):
@@ -45,12 +45,12 @@ class Lab(Observer):
         number = str(self.job.job.id)
         self._meter.on_beat(Beat({}, {number: received}, sent={number: list(sent)}), self._running)
 
-    def end(self, *results: TargetResult) -> None:
+    def end(self, *results: BlobOutcome) -> None:
         job = self._running.end(self.job.job.id)
         assert job is not None
         self._running.record(1, job, list(results), 1.0)
 
-    def _end(self, record: Any, running: RunningJob, results: list[TargetResult]) -> None:
+    def _end(self, record: Any, running: RunningJob, results: list[BlobOutcome]) -> None:
         self._meter.on_transfer(record, running, results, {})
 
     def on_measures(self, measures: Measures) -> None:
@@ -93,7 +93,7 @@ def test_what_goes_once_more_counts_once_and_what_failed_stays_counted() -> None
     lab.beat(600, 600, 500)
     lab.beat(300, 200, 500)
     assert lab.told() == (600, 600, 500, 100)
-    lab.end(MOVED, TargetResult(None))
+    lab.end(MOVED, BlobOutcome(None))
     assert lab.told() == (1000, 1000, 500, 0)
 
 

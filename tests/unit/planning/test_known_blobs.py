@@ -13,12 +13,12 @@ from image_syncer.planning import (
     Arrival,
     BlobFailed,
     BlobNeed,
+    BlobOutcome,
     BlobSet,
     KnownBlobsInMemory,
     Lease,
     RetryPolicy,
     Scheduler,
-    TargetResult,
 )
 from image_syncer.planning.blob_set import Numbering
 from support.own_process import in_own_process
@@ -116,5 +116,5 @@ def move(scheduler: Scheduler, first: int, destination: Repository, *, fail: boo
         assert fail or not isinstance(decision, BlobFailed)
         if isinstance(decision, Lease):
             error = SyncError("no such blob", origin=Origin.SOURCE, retryable=False) if fail else None
-            result = TargetResult(None if fail else Arrival.MOVED, 0 if fail else 1000, error)
+            result = BlobOutcome(None if fail else Arrival.MOVED, 0 if fail else 1000, error)
             decisions += scheduler.end(decision.worker, decision.job.id, [result], 0.0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import Arrival, BlobNeed, Lease, RetryPolicy, Scheduler, StreamTuner, TargetResult
+from image_syncer.planning import Arrival, BlobNeed, BlobOutcome, Lease, RetryPolicy, Scheduler, StreamTuner
 
 if TYPE_CHECKING:
     from image_syncer.planning import Decision, Job
@@ -132,7 +132,7 @@ class Run:
         for worker in range(self.workers):
             mine = [one.job for one in done if one.worker == worker]
             self.ended += [(self.now, worker, job.size) for job in mine]
-            ended = [(job.id, [TargetResult(Arrival.MOVED, job.size)]) for job in mine]
+            ended = [(job.id, [BlobOutcome(Arrival.MOVED, job.size)]) for job in mine]
             self.take(self.scheduler.end_many(worker, ended, self.now))
 
 

@@ -21,13 +21,13 @@ from image_syncer.planning import (
     BlobFailed,
     BlobLanded,
     BlobNeed,
+    BlobOutcome,
     Decision,
     Job,
     Lease,
     RetryPolicy,
     Scheduler,
     StreamTuner,
-    TargetResult,
 )
 from support.own_process import in_own_process
 
@@ -36,8 +36,8 @@ SOURCE, OTHER_SOURCE = Repository("src.example", "app"), Repository("src.example
 APP, WEB, TOOL = (Repository("dst.example", name) for name in ("app", "web", "tool"))
 ELSEWHERE = Repository("else.example", "app")
 
-MOVED = TargetResult(Arrival.MOVED, 10)
-MOUNTED = TargetResult(Arrival.MOUNTED)
+MOVED = BlobOutcome(Arrival.MOVED, 10)
+MOUNTED = BlobOutcome(Arrival.MOUNTED)
 
 
 def source_error(**fields) -> SyncError:
@@ -52,8 +52,8 @@ def refused() -> SyncError:
     return RefusedError("no", origin=Origin.DESTINATION)
 
 
-def failed(error: SyncError) -> TargetResult:
-    return TargetResult(None, error=error)
+def failed(error: SyncError) -> BlobOutcome:
+    return BlobOutcome(None, error=error)
 
 
 def need(digest: Digest, target: Repository, delivery: int, *, source: Repository = SOURCE, size: int = 10) -> BlobNeed:
@@ -563,7 +563,7 @@ def test_a_result_that_says_nothing_is_a_mistake_of_ours() -> None:
     scheduler = scheduler_of()
     job = lease(scheduler.want([need(A, APP, 1)]))
     with pytest.raises(RuntimeError, match="without an outcome"):
-        scheduler.end(1, job.id, [TargetResult(None)], 0.0)
+        scheduler.end(1, job.id, [BlobOutcome(None)], 0.0)
 
 
 def test_a_scheduler_tells_how_it_stands() -> None:
@@ -606,7 +606,7 @@ def test_one_broken_download_for_several_destinations_is_one_refusal() -> None:
     needs = [BlobNeed(digest_of(b"x"), 10, source, Repository(f"d{n}.example", "a"), n) for n in range(3)]
     [lease] = scheduler.want(needs)
     error = TransportError("cut", phase="receive", origin=Origin.SOURCE)
-    scheduler.end(1, lease.job.id, [TargetResult(None, error=error.copy()) for _ in range(3)], 0.0)
+    scheduler.end(1, lease.job.id, [BlobOutcome(None, error=error.copy()) for _ in range(3)], 0.0)
     assert scheduler._queue._host_of("s.example").allowed is None
 
 
@@ -616,7 +616,7 @@ def test_who_waits_for_a_target_that_ended_does_not_wait_for_the_others() -> Non
     source = Repository("s.example", "a")
     needs = [BlobNeed(digest_of(b"x"), 10, source, Repository(f"d{n}.example", "a"), n) for n in range(2)]
     [lease] = scheduler.want(needs)
-    moved = TargetResult(Arrival.MOVED, 10)
+    moved = BlobOutcome(Arrival.MOVED, 10)
     assert scheduler.end_target(1, lease.job.id, 0, moved, 1.0) == [
         BlobLanded(0, digest_of(b"x"), Arrival.MOVED, 10, 1)
     ]
@@ -630,7 +630,7 @@ def test_a_blob_that_comes_back_because_its_registry_is_left_alone_was_not_tried
     need = BlobNeed(digest_of(b"x"), 10, Repository("s.example", "a"), Repository("d.example", "a"), 1)
     [lease] = scheduler.want([need])
     left_alone = NotAskedError("it asked to be left alone", origin=Origin.DESTINATION, retry_after_s=5.0)
-    assert scheduler.end(1, lease.job.id, [TargetResult(None, error=left_alone)], 0.0) == []
+    assert scheduler.end(1, lease.job.id, [BlobOutcome(None, error=left_alone)], 0.0) == []
     assert scheduler.wake_at == 5.0
     assert scheduler._queue._host_of("d.example").allowed is None
     [again] = scheduler.tick(5.0)
@@ -642,7 +642,7 @@ def test_while_it_is_held_nothing_is_leased_and_what_runs_goes_on() -> None:
     first = lease(scheduler.want([need(digest_of(b"1"), APP, 1)]))
     assert scheduler.hold(held=True) == []
     assert scheduler.want([need(digest_of(b"2"), APP, 1)]) == []
-    assert leases(scheduler.end(1, first.id, [TargetResult(Arrival.MOVED, 10)], 0.0)) == []
+    assert leases(scheduler.end(1, first.id, [BlobOutcome(Arrival.MOVED, 10)], 0.0)) == []
     assert scheduler.held() == {1: (0, 0)}
     assert lease(scheduler.hold(held=False)).digest == digest_of(b"2")
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from image_syncer.errors import IntegrityError, Origin, RateLimitedError, SyncError
 from image_syncer.oci import Repository, digest_of
+from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.registry import Endpoint, Scope
 from image_syncer.worker.messages import (
     AbandonJob,
@@ -24,7 +25,6 @@ from image_syncer.worker.messages import (
     Message,
     Place,
     Ready,
-    Result,
     Setup,
     SideBroke,
     Stop,
@@ -95,10 +95,10 @@ MESSAGES: list[Message] = [
     Beat({}, {}),
     Beat({}, {}, {"r.example:5000": [0.002, 1.5]}, {"7": 3}),
     Beat({}, {"7": 9}, sent={"7": [4, 2**40], "8": []}),
-    JobEnded(7, (Result("moved", 2**40, None), Result(None, 0, {"kind": "error", "message": "ö", "side": "local"}))),
+    JobEnded(7, (BlobOutcome(Arrival.MOVED, 2**40), BlobOutcome(None, behind=True))),
     FellBehind(9, (0, 2)),
-    TargetEnded(9, 1, Result("moved", 7, None)),
-    JobEnded(9, (Result(None, 0, {"kind": "error"}, behind=True),)),
+    TargetEnded(9, 1, BlobOutcome(Arrival.MOVED, 7)),
+    JobEnded(9, (BlobOutcome(Arrival.MOUNTED, session_stays=True),)),
     JobEnded(8, (), {"get blob": 1}, source_waited_s=0.25, destination_waited_s=1.5, pauses=3),
     AuthorizationWanted(4, ENDPOINT.to_data(), APP, (Scope("team/app", ("push", "pull")), Scope("x", ("pull",)))),
     AuthorizationWanted(
@@ -196,12 +196,13 @@ def test_what_has_no_message_cannot_be_said(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("error", [ERROR, IntegrityError("wrong", digest=DIGEST, expected=DIGEST, retryable=True)])
-def test_an_error_crosses_in_a_result(error: SyncError) -> None:
-    message = decode(encode(JobEnded(1, (Result(None, 0, error.to_data()),)))[4:])
+def test_an_error_crosses_in_an_outcome(error: SyncError) -> None:
+    message = decode(encode(JobEnded(1, (BlobOutcome(None, error=error, behind=True),)))[4:])
     assert isinstance(message, JobEnded)
-    data = message.results[0].error
-    assert data is not None
-    again = SyncError.from_data(data)
+    [outcome] = message.outcomes
+    again = outcome.error
+    assert again is not None
+    assert outcome.behind
     assert type(again) is type(error)
     assert vars(again) == vars(error)
 

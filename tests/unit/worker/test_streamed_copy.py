@@ -10,13 +10,12 @@ import pytest
 
 from image_syncer.errors import Origin, RefusedError, SyncError, TransportError
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import Arrival, TargetResult
+from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.registry import Endpoint
 from image_syncer.registry.capabilities import KEEPS_PARTIAL, RegistryCapabilities
 from image_syncer.transfer import Signals
-from image_syncer.worker.blob_copy import as_result
 from image_syncer.worker.context import WorkerContext
-from image_syncer.worker.messages import FellBehind, LeaseJob, Place, Result, TargetEnded, TargetPlace, UploadOpened
+from image_syncer.worker.messages import FellBehind, LeaseJob, Place, TargetEnded, TargetPlace, UploadOpened
 from image_syncer.worker.streamed_copy import LEAST_KEPT_BYTES, Step, StreamedCopy, TaskSet
 from image_syncer.worker.upload import Upload
 
@@ -79,10 +78,10 @@ class Lab:
 
 def in_lab(
     monkeypatch: pytest.MonkeyPatch, steps: Callable[[Lab], Awaitable[None]], **settings: Any
-) -> tuple[list[TargetResult], list[Any]]:
+) -> tuple[list[BlobOutcome], list[Any]]:
     """Carry the steps out; the results of the copy, and what it said."""
 
-    async def scenario() -> tuple[list[TargetResult], list[Any]]:
+    async def scenario() -> tuple[list[BlobOutcome], list[Any]]:
         lab = Lab(monkeypatch, **settings)
         await steps(lab)
         return await lab.running, lab.said
@@ -112,7 +111,7 @@ def test_an_outcome_is_told_once_and_only_before_the_last(monkeypatch: pytest.Mo
 
     results, said = in_lab(monkeypatch, steps)
     assert [message for message in said if isinstance(message, TargetEnded)] == [
-        TargetEnded(7, 0, Result("present", 0, None))
+        TargetEnded(7, 0, BlobOutcome(Arrival.PRESENT))
     ]
     assert [result.arrival for result in results] == [Arrival.PRESENT] * 2
 
@@ -154,12 +153,7 @@ def test_a_session_is_left_open_where_another_try_can_go_on(
     results, said = in_lab(monkeypatch, steps, capabilities=capabilities, kept=kept)
     assert [result.session_stays for result in results] == [stays, False]
     [ended] = [message for message in said if isinstance(message, TargetEnded)]
-    assert (ended.job_id, ended.target, ended.result.session_stays) == (7, 0, stays)
-
-
-def test_a_result_travels_as_data() -> None:
-    failed = TargetResult(None, 0, BROKEN, behind=True, session_stays=True)
-    assert as_result(failed) == Result(None, 0, BROKEN.to_data(), behind=True, session_stays=True)
+    assert (ended.job_id, ended.target, ended.outcome.session_stays) == (7, 0, stays)
 
 
 def test_a_task_that_has_just_ended_is_not_under_way() -> None:
