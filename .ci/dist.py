@@ -108,7 +108,7 @@ def build_wheel(sdist: Path, folder: Path) -> Path:
 
 
 def build_single(scratch: Path, wheel: Path, folder: Path) -> Path:
-    """The command with everything it stands on, but Python: for this Python, on this kind of machine."""
+    """The command with all that it needs except Python: for this Python, on this kind of machine."""
     site = scratch / "site-packages"
     lock = PROJECT / "requirements" / "run.lock"
     pip("install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--target", site, "-r", lock)

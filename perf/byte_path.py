@@ -57,15 +57,14 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
     """The transport, the leases, and what makes a copy of the blob of one of them."""
     import pycurl
 
-    from image_syncer.net import Authorization, CurlDriver, RegistryClient, Throttle, Timeouts, Transport
-    from image_syncer.oci import Repository
-    from image_syncer.planning import RetryPolicy
+    from image_syncer.net import Authorization, CurlDriver, RegistryClient, RetryRules, Throttle, Timeouts, Transport
+    from image_syncer.oci import Digest, Repository
     from image_syncer.registry import Endpoint
-    from image_syncer.transfer import Signals
-    from image_syncer.worker.buffers import Windows
-    from image_syncer.worker.context import WorkerContext
-    from image_syncer.worker.messages import LeaseJob, Place, TargetPlace
-    from image_syncer.worker.small_blob_copy import SmallBlobCopy
+    from image_syncer.scheduling import RetryPolicy
+    from image_syncer.transfer.stream import Signals
+    from image_syncer.worker.blob_copy import SmallBlobCopy
+    from image_syncer.worker.context import Windows, WorkerContext
+    from image_syncer.worker.protocol import LeaseJob, Place, TargetPlace
     from image_syncer.worker.streamed_copy import StreamedCopy
 
     class Anonymous:
@@ -89,17 +88,18 @@ def _prepare(arguments: dict[str, Any]) -> tuple[Any, Any, Callable[[Any], Any]]
     )
     at_once = arguments["at_once"]
     transport = Transport(CurlDriver(kept_connections=4 * at_once), Timeouts(connect_s=5, stall_s=60))
-    client: Any = RegistryClient(transport, Anonymous(), Throttle(), retry=RetryPolicy(tries=1), chance=random.random)  # type: ignore[arg-type]
+    client: Any = RegistryClient(transport, Anonymous(), Throttle(), RetryRules(RetryPolicy(tries=1), random.random))  # type: ignore[arg-type]
     windows, small_blobs = Windows(MIB, at_once), Windows(MIB, at_once)
-    context = WorkerContext(signals=signals, stall_s=60.0, answer_s=60.0, chance=random.random, clock=time.monotonic)
+    context = WorkerContext(client, signals, stall_s=60.0, answer_s=60.0, chance=random.random, clock=time.monotonic)
     source = place(arguments["source"], arguments["repository"])
     target = TargetPlace(place(arguments["sink"], "moved"), "moved")
-    leases = iter([LeaseJob(number, *blob, source, (target,)) for number, blob in enumerate(arguments["blobs"])])
+    blobs = enumerate(arguments["blobs"])
+    leases = iter([LeaseJob(number, Digest(digest), size, source, (target,)) for number, (digest, size) in blobs])
 
     def copy_of(lease: LeaseJob) -> StreamedCopy | SmallBlobCopy:
         if lease.size > MIB:
-            return StreamedCopy(client, lease, windows, context)
-        return SmallBlobCopy(client, lease, small_blobs, context)
+            return StreamedCopy(lease, windows, context)
+        return SmallBlobCopy(lease, small_blobs, context)
 
     return transport, leases, copy_of
 
@@ -151,7 +151,7 @@ def _count_callbacks() -> Counter[str]:
 
     A chunk or a piece that is `bytes` was copied once more than need be: `copies`.
     """
-    from image_syncer.transfer import Sender, SmallBlob, SmallBlobSender, Stream
+    from image_syncer.transfer.stream import Sender, SmallBlob, SmallBlobSender, Stream
 
     counted: Counter[str] = Counter(copies=0)
 

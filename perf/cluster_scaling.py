@@ -1,6 +1,6 @@
 """How a run on a cluster would scale with its hosts: `python perf/cluster_scaling.py [--bench FILE]`.
 
-Nobody has measured this: it is the simulation of `planning/simulation.py`, the real scheduler in virtual time, with the
+Nobody has measured this: it is the simulation of `capacity/simulation.py`, the real scheduler in virtual time, with the
 workers, processors and link of 1, 2, 4 and 8 hosts, and one coordinator. What a piece of work takes comes from a bench
 of one host (`image-syncer bench --save FILE`), or else from the figures below, which are of such a bench.
 """
@@ -13,14 +13,13 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from image_syncer.bench import load_bench
+from image_syncer.bench.bench_file import load_bench
+from image_syncer.capacity.forecast import Forecast, Host, WorkBlob, WorkImage, Workload
+from image_syncer.capacity.measured import Cost, MeasuredPath, PathLimits
+from image_syncer.capacity.simulation import simulate
 from image_syncer.config import Settings
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import Machine, decide_resources
-from image_syncer.planning.forecast import Forecast, Host
-from image_syncer.planning.measured import Cost, MeasuredPath, PathLimits
-from image_syncer.planning.simulation import simulate
-from image_syncer.planning.workload import WorkBlob, WorkImage, Workload
+from image_syncer.scheduling import Machine, decide_resources
 from image_syncer.units import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def workload(images: int, middle_bytes: int, seed: int = 1) -> Workload:
         name = f"team/app{number // 10}"
         source, destination = Repository("source.example", name), Repository("destination.example", name)
         made.append(WorkImage(source, (destination,), (configuration, bases[number % len(bases)], *own)))
-    return Workload.of(made)
+    return Workload(tuple(made))
 
 
 def forecast(work: Workload, hosts: int, bench: MeasuredPath, told: Assumptions) -> Forecast:

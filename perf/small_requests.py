@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import resource
+import runpy
 import shutil
 import socket
 import statistics
@@ -75,16 +76,17 @@ import asyncio, random, sys, time
 import uvloop
 from image_syncer.credentials import Found
 from image_syncer.errors import Origin
-from image_syncer.net import CurlDriver, OneCredential, RegistryClient, Throttle, Timeouts, TokenBroker, Transport
+from image_syncer.net import CurlDriver, OneCredential, RegistryClient, RetryRules
+from image_syncer.net import Throttle, Timeouts, TokenBroker, Transport
 from image_syncer.oci import Repository
-from image_syncer.planning import RetryPolicy
+from image_syncer.scheduling import RetryPolicy
 from image_syncer.registry import Endpoint, build_head_manifest, parse_manifest_head
 address, in_flight, requests = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 async def main():
     driver = CurlDriver(connections=256)
     transport = Transport(driver, Timeouts())
     broker = TokenBroker(transport, OneCredential(Found(None, "nobody")))
-    client = RegistryClient(transport, broker, Throttle(), retry=RetryPolicy(tries=1), chance=random.random)
+    client = RegistryClient(transport, broker, Throttle(), RetryRules(RetryPolicy(tries=1), random.random))
     endpoint = Endpoint(address, "http://" + address)
     repository = Repository(address, "team/app")
     async def one(number):
@@ -159,8 +161,9 @@ def _cpu_s() -> float:
 
 
 def measure_client(root: Path, address: str, in_flight: int, requests: int) -> float:
-    """CPU microseconds of one small request through the client."""
-    output, _, _ = run([sys.executable, "-c", _CLIENT, address, str(in_flight), str(requests)], root)
+    """CPU microseconds of one small request through the client, by the script of that checkout: its API may differ."""
+    script = runpy.run_path(str(root / "perf" / Path(__file__).name))["_CLIENT"]
+    output, _, _ = run([sys.executable, "-c", script, address, str(in_flight), str(requests)], root)
     return float(output.split()[0])
 
 

@@ -152,8 +152,8 @@ def _watch(scenario: Scenario, task: Task) -> Judged:
 
 
 def _snapshots(path: Path, run: subprocess.Popen[bytes]) -> Iterator[Snapshot]:
-    from image_syncer import ControlClient, SyncError
-    from image_syncer.coordinator.control_client import read_snapshot
+    from image_syncer import SyncError
+    from image_syncer.control.client import ControlClient, read_snapshot
 
     until = time.monotonic() + BEGINS_WITHIN_S
     while not path.exists() and run.poll() is None and time.monotonic() < until:

@@ -1,6 +1,6 @@
-"""The command line: which verb is meant, and the one place where an error becomes an exit code.
+"""The command line: finds the verb, runs it, and turns errors into messages and exit codes.
 
-Nothing but click is imported here, and a verb when it is called, so that `--help` and a wrong option answer at once.
+Only click is imported here, and a verb when it is called, so that `--help` and a wrong option answer at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from image_syncer_cli.output import clip, forgive, mistake_lines, reopen, say
+from image_syncer_cli.display.output import clip, forgive, internal_error_lines, reopen, say
 from image_syncer_cli.verb import MainGroup
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from image_syncer import ConfigurationError
 
-__all__ = ["cli", "main"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -34,20 +33,21 @@ EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
 _COLLECT_AFTER_OBJECTS_AT_START = 100_000
-"""Imports make many objects and hardly a cycle: with Python's default, 700, a tenth of it is the search for them."""
+"""Imports make many objects and hardly a cycle: with Python's default, 700, a tenth of their time is collection."""
 _MAX_LINES = 3
 _OWN_OPTIONS = ("-h", "--help", "--version")
-_OF_THE_GO_TOOL = frozenset(
+_GO_TOOL_OPTIONS = frozenset(
     {
         *("--auth", "--images", "--config", "--proc", "--retries", "--os", "--arch", "--force", "--log"),
         *("--output-success-images", "--output-images-format"),
     }
 )
-"""The options that are shown where no verb is: those of the Go tool."""
+"""The options that are shown without a verb."""
+_LOGINS = ("login", "logout")
 
 
 class _DropIn(MainGroup):
-    """The verbs; `sync` may be left out, so that the Go tool's command lines work as they are."""
+    """The verbs; `sync` may be left out, so that command lines of the Go tool work unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in _OWN_OPTIONS:
@@ -57,14 +57,14 @@ class _DropIn(MainGroup):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         click.Command.format_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
-        from image_syncer_cli.sync import sync
+        from image_syncer_cli.verbs.sync import sync
 
-        params = [param for param in sync.get_params(ctx) if set(param.opts) & _OF_THE_GO_TOOL]
+        params = [param for param in sync.get_params(ctx) if set(param.opts) & _GO_TOOL_OPTIONS]
         with formatter.section("Options without a verb (all of them: image-syncer sync --help)"):
             formatter.write_dl([record for param in params if (record := param.get_help_record(ctx))])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        from image_syncer_cli.sync import sync
+        from image_syncer_cli.verbs.sync import sync
 
         mine = super().shell_complete(ctx, incomplete)
         return [*mine, *sync.shell_complete(ctx, incomplete)] if incomplete.startswith("-") else mine
@@ -93,7 +93,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Copy container images between registries, by streaming, through bounded memory only.
+    """Copy container images between registries, by streaming, with bounded memory.
 
     \b
     image-syncer --auth auth.yaml --images images.yaml    what the files say
@@ -106,16 +106,16 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0, 1, 2, 70, 129, 130 or 143."""
+    """Run the command and return its exit code: 0, 1, 2, 70, 129, 130 or 143."""
     gc.set_threshold(_COLLECT_AFTER_OBJECTS_AT_START, *gc.get_threshold()[1:])
-    words = _in_our_spelling(sys.argv[1:] if args is None else args)
-    warnings.filterwarnings("ignore", "Possible", FutureWarning)  # about somebody's regular expression
-    # Passwords would be in a core file. Programs that are handed one (core(5)) heed the limit, too.
+    words = _click_words(sys.argv[1:] if args is None else args)
+    warnings.filterwarnings("ignore", "Possible", FutureWarning)  # about a user's regular expression
+    # A core file would hold passwords. Programs that a core is piped to (core(5)) respect the limit too.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     reopen()
     forgive(sys.stdout, sys.stderr)
     if "_IMAGE_SYNCER_COMPLETE" in os.environ:
-        from image_syncer_cli.shell_scripts import register_shells
+        from image_syncer_cli.verbs.completion import register_shells
 
         register_shells()
     try:
@@ -123,15 +123,19 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         say("Interrupted.", err=True)
         return EXIT_INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, people get a sentence and an exit code
+    except Exception as error:  # noqa: BLE001 - every error becomes a sentence and an exit code
         if "--debug" in words:
-            _show_traceback()
+            import traceback
+
+            from image_syncer.errors import redact
+
+            say(redact(traceback.format_exc().rstrip()), err=True)
         return _explain(error)
     return code if isinstance(code, int) else 0
 
 
-def _in_our_spelling(args: Sequence[str]) -> list[str]:
-    """What Go's flag parser (spf13/pflag) takes and click does not: `-p=5`, `--force=true`."""
+def _click_words(args: Sequence[str]) -> list[str]:
+    """Translate what Go's flag parser (spf13/pflag) takes and click does not: `-p=5`, `--force=true`."""
     words = []
     for word in args:
         if word.startswith(("-p=", "-r=")):
@@ -145,7 +149,7 @@ def _in_our_spelling(args: Sequence[str]) -> list[str]:
 
 
 def _explain(error: Exception) -> int:
-    """Says on standard error what went wrong and what to do, and returns the exit code."""
+    """Say on standard error what went wrong and what to do, and return the exit code."""
     if isinstance(error, click.ClickException):
         return _explain_usage(error)
     from image_syncer.errors import ConfigurationError, SyncError, redact
@@ -158,13 +162,13 @@ def _explain(error: Exception) -> int:
         place = f"{error.filename}: " if error.filename else ""
         lines, code = [f"{place}{error.strerror or error}"], EXIT_FAILED
     else:
-        lines, code = mistake_lines(f"{type(error).__name__}: {error}"), EXIT_INTERNAL
+        lines, code = internal_error_lines(f"{type(error).__name__}: {error}"), EXIT_INTERNAL
     say(redact("Error: " + "\n".join(map(clip, lines[:_MAX_LINES]))), err=True)
     return code
 
 
 def _explain_problems(error: ConfigurationError) -> int:
-    """One line for each problem; the loader marks those that alone would be warnings."""
+    """Say each problem in a line; the loader marks warnings among them."""
     mark = ": warning: "
     lines = [str(problem) for problem in error.problems]
     for line in lines:
@@ -173,9 +177,6 @@ def _explain_problems(error: ConfigurationError) -> int:
     if mistakes > 1:
         say(f"{mistakes} problems; nothing was copied.", err=True)
     return error.exit_code
-
-
-_LOGINS = ("login", "logout")
 
 
 def _explain_usage(error: click.ClickException) -> int:
@@ -194,11 +195,3 @@ def _explain_usage(error: click.ClickException) -> int:
     say(clip(redact(f"Error: {message}")), err=True)
     say(f"  Try '{context.command_path if context else 'image-syncer'} --help'.", err=True)
     return EXIT_USAGE
-
-
-def _show_traceback() -> None:
-    import traceback
-
-    from image_syncer.errors import redact
-
-    say(redact(traceback.format_exc().rstrip()), err=True)

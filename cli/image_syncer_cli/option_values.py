@@ -1,139 +1,143 @@
-"""What the values of options become: callbacks for click, which say what is wrong with one in a sentence."""
+"""How option values are read: callbacks for click that explain a wrong value, and factories for options of one kind."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from image_syncer import RateSchedule
+    Command = TypeVar("Command", bound="Callable[..., Any]")
+    Option = Callable[[Any], Any]
+    Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
-__all__ = [
-    "conflict_policy",
-    "file_name",
-    "insecure_hosts",
-    "parse_any_size",
-    "parse_duration_option",
-    "parse_duration_or_none",
-    "parse_rate_option",
-    "parse_size_option",
-    "referrer_selection",
-    "split_lists",
-    "whole_number",
-]
 
 _SHOWN_CHARACTERS = 40
-_MOST = 1_000_000
-_LONGEST_S = 366 * 86400
+_MAX_NUMBER = 1_000_000
+_MAX_DURATION_S = 366 * 86400
 """More than any run takes."""
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 
 
-def conflict_policy(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A callback for click: what is done about conflicts, in the words of the command line."""
-    if value is None:
-        return None
-    from image_syncer import parse_on_conflict
-
-    try:
-        return str(parse_on_conflict(value))
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+def add_options(command: Command, options: Sequence[Option]) -> Command:
+    """Add `options` to a verb, in the order in which `--help` shows them."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
-def referrer_selection(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A callback for click: which referrers are carried along, in the words of the command line."""
-    if value is None:
-        return None
-    from image_syncer import parse_referrer_selection
+def parsed(parse: Callable[[str], Any], *, end: str = ".") -> Callback:
+    """Return a callback that reads a value with `parse`. The text of a ValueError, and `end`, is the user's message."""
 
-    try:
-        return str(parse_referrer_selection(value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+    def callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}{end}") from None
+
+    return callback
 
 
-def parse_size_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A callback for click: bytes, of which there must be some."""
-    size_bytes = parse_any_size(_ctx, _param, value)
-    if size_bytes is not None and size_bytes < 1:
-        raise click.BadParameter("it must be more than nothing.")
+def parsed_by(name: str, *, module: str = "", end: str = ".") -> Callback:
+    """Return a callback that reads a value with the function `name` of the engine's `module`, imported on first use."""
+
+    def parse(value: str) -> Any:
+        from importlib import import_module
+
+        return getattr(import_module(f"image_syncer.{module}" if module else "image_syncer"), name)(value)
+
+    return parsed(parse, end=end)
+
+
+def _parse_size(value: str) -> int:
+    from image_syncer.units import parse_size
+
+    return parse_size(value)
+
+
+def _parse_positive_size(value: str) -> int:
+    size_bytes = _parse_size(value)
+    if size_bytes < 1:
+        raise ValueError("it must be more than nothing")
     return size_bytes
 
 
-def parse_any_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A callback for click: bytes, or 0."""
-    if value is None:
-        return None
-    from image_syncer.units import parse_size
+def _parse_duration(value: str) -> float:
+    from image_syncer.units import parse_duration
 
-    try:
-        return parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+    seconds = parse_duration(value)
+    if not 0 < seconds <= _MAX_DURATION_S:
+        raise ValueError("it must be more than nothing, and a year at most")
+    return seconds
 
 
-def whole_number(
-    at_least: int, at_most: int = _MOST
-) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A callback for click: a whole number that is neither too small nor too large."""
+def _parse_rate(value: str) -> Any:
+    from image_syncer import RateSchedule
 
-    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
+    return RateSchedule.parse(value)
+
+
+def _whole_number(at_least: int, at_most: int) -> Callback:
+    def parse(value: str) -> int:
         try:
             number = int(value)
         except ValueError:
             shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
-            raise click.BadParameter(f"{shown!r} is not a whole number.") from None
+            raise ValueError(f"{shown!r} is not a whole number") from None
         if number < at_least:
-            raise click.BadParameter(f"{number} is too small: it must be {at_least} or more.")
+            raise ValueError(f"{number} is too small: it must be {at_least} or more")
         if number > at_most:
-            raise click.BadParameter(f"it is too large: it must be {at_most:,} or less.")
+            raise ValueError(f"it is too large: it must be {at_most:,} or less")
         return number
 
-    return parse
+    return parsed(parse)
 
 
-def parse_duration_or_none(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """A callback for click: seconds, or 0."""
-    if value is not None and value.strip() in ("0", "0s"):
-        return 0.0
-    return parse_duration_option(_ctx, _param, value)
+def number_option(*names: str, at_least: int = 1, at_most: int = _MAX_NUMBER, **more: Any) -> Option:
+    """Return an option for a whole number."""
+    return click.option(*names, callback=_whole_number(at_least, at_most), **{"metavar": "N", **more})
 
 
-def parse_duration_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """A callback for click: seconds, of which there must be some."""
-    if value is None:
-        return None
-    from image_syncer.units import parse_duration
-
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if not 0 < seconds <= _LONGEST_S:
-        raise click.BadParameter("it must be more than nothing, and a year at most.")
-    return seconds
+def size_option(*names: str, zero: bool = False, **more: Any) -> Option:
+    """Return an option for a number of bytes; 0 is allowed only with `zero`."""
+    return click.option(*names, callback=parsed(_parse_size if zero else _parse_positive_size), metavar="SIZE", **more)
 
 
-def parse_rate_option(_ctx: click.Context, _param: click.Parameter, value: str | None) -> RateSchedule | None:
-    """A callback for click: bytes a second, perhaps by the time of day."""
-    if value is None:
-        return None
-    from image_syncer import RateSchedule
+def duration_option(*names: str, zero: bool = False, **more: Any) -> Option:
+    """Return an option for a number of seconds; 0 is allowed only with `zero`."""
 
-    try:
-        return RateSchedule.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+    def parse(value: str) -> float:
+        return 0.0 if zero and value.strip() in ("0", "0s") else _parse_duration(value)
+
+    return click.option(*names, callback=parsed(parse), metavar="DURATION", **more)
 
 
-def split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """`--arch amd64,arm64 --arch arm` and any mixture; empty items are dropped, as the Go tool does."""
+def rate_option(help: str) -> Option:  # noqa: A002 - as in click
+    """Return the option --rate: bytes per second, perhaps by the time of day."""
+    return click.option("--rate", callback=parsed(_parse_rate), metavar="RATE", help=help)
+
+
+def file_option(*names: str, **more: Any) -> Option:
+    """Return an option for the name of a file, which must not be empty."""
+    return click.option(*names, callback=_file_name, **{"metavar": "FILE", **more})
+
+
+def list_option(*names: str, **more: Any) -> Option:
+    """Return an option for names, comma-separated or repeated."""
+    return click.option(*names, multiple=True, callback=_split_lists, metavar="NAMES", **more)
+
+
+def flag(*names: str, **more: Any) -> Option:
+    """Return an option without a value."""
+    return click.option(*names, is_flag=True, **more)
+
+
+def _split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Split `--arch amd64,arm64 --arch arm`. Empty items are dropped, as the Go tool does."""
     items = tuple(item.strip() for value in values for item in value.split(",") if item.strip())
     for item in items:
         system, slash, rest = item.partition("/")
@@ -142,15 +146,8 @@ def split_lists(_ctx: click.Context, _param: click.Parameter, values: Sequence[s
     return items
 
 
-def insecure_hosts(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """The hosts of `--insecure`, which are told to the user again: none with a user name and a password."""
-    if any("@" in value for value in values):
-        raise click.BadParameter("write the host alone: user names and passwords go into the auth file.")
-    return tuple(values)
-
-
-def file_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """An empty name is a variable of the shell that was not set, and not the wish to have no file."""
+def _file_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty name: it is an unset shell variable, and not the wish to have no file."""
     if value is not None and not value.strip():
         raise click.BadParameter("the name of the file is empty: is a variable not set?")
     return value

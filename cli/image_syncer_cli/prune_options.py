@@ -1,49 +1,22 @@
-"""The options of a prune, which `prune` and `sync` have: what may go, how much of it, and whether it does."""
+"""The options of a prune, which `prune` and `sync` have: what may be deleted, how much of it, and whether it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from image_syncer_cli.option_values import file_name
+from image_syncer_cli.option_values import add_options, file_option, flag, parsed, parsed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from image_syncer import Pruning
-
-__all__ = ["PruneOptions", "prune_options", "sync_prune_options"]
-
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-
-
-def _share(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    from image_syncer import parse_share
-
-    try:
-        return parse_share(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-
-
-def _backup_tag(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    from image_syncer import parse_on_conflict
-
-    try:
-        return parse_on_conflict(f"backup:{value}").backup_tag
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+    from image_syncer_cli.option_values import Command
 
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What the command line says of a prune. The names are those of click's parameters."""
+    """The values of these options, by the names of click's parameters."""
 
     prune: bool = False
     yes: bool = False
@@ -58,26 +31,20 @@ class PruneOptions:
 
     @classmethod
     def take(cls, options: dict[str, Any]) -> PruneOptions:
-        """Those of the keyword arguments of a verb that are of a prune; they are taken out of `options`."""
+        """Take them out of the keyword arguments of a verb."""
         return cls(**{name: options.pop(name) for name in cls.__dataclass_fields__ if name in options})
 
     @property
     def deletes(self) -> bool:
-        """Whether anything is deleted: with `--yes`, or by a plan that somebody has looked at."""
+        """Whether anything is deleted: with `--yes`, or by a reviewed plan."""
         return self.yes or self.plan is not None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was said of a prune at all."""
-        return self == PruneOptions()
+    def build(self, backup_tag: str | None = None) -> Pruning:
+        """Return them for the engine. `backup_tag` names the backups of a sync, where no option says so."""
+        from image_syncer import Pruning
+        from image_syncer.pruning.pruner import load_prune_plan
 
-    def build(self, on_conflict: str | None = None) -> Pruning:
-        """The same for the engine; `on_conflict` names the backups that a sync makes itself."""
-        from image_syncer import Pruning, load_prune_plan, parse_on_conflict
-
-        others: dict[str, Any] = {"most": self.prune_most, "backup_tag": self.backup_tag}
-        if on_conflict is not None and self.backup_tag is None:
-            others["backup_tag"] = parse_on_conflict(on_conflict).backup_tag
+        others: dict[str, Any] = {"most": self.prune_most, "backup_tag": self.backup_tag or backup_tag}
         return Pruning(
             delete=self.deletes,
             keep=self.prune_keep,
@@ -90,78 +57,56 @@ class PruneOptions:
         )
 
 
+def _parse_backup_tag(value: str) -> str:
+    from image_syncer import parse_on_conflict
+
+    return parse_on_conflict(f"backup:{value}").backup_tag
+
+
 _COMMON = (
     click.option(
         "--prune-most",
-        callback=_share,
+        callback=parsed_by("parse_share"),
         metavar="SHARE",
-        help="Delete nothing at all where more of the tags of a repository, or of all tags, would go; one tag always "
-        "may. [default: 20%]",
+        help="Delete nothing if more than this share of the tags of a repository, or of all tags, would be deleted; "
+        "one tag is always allowed. [default: 20%]",
     ),
     click.option(
         "--prune-keep",
         multiple=True,
         metavar="PATTERN",
-        help="Tags that stay although no rule selects them, such as ci-*; the option may be given again.",
+        help="Keep these tags although no rule selects them, e.g. ci-*; can be repeated.",
     ),
-    click.option("--prune-backups", is_flag=True, help="Backups made by --on-conflict backup may go, too."),
-    click.option(
-        "--prune-orphans",
-        is_flag=True,
-        help="Tags such as sha256-….sig may go, too, whose image is not in the repository.",
-    ),
-    click.option(
-        "--prune-empty",
-        is_flag=True,
-        help="A source that has no tag which its rule selects counts; without this, nothing is pruned where it goes.",
+    flag("--prune-backups", help="Also delete backups made by --on-conflict backup."),
+    flag("--prune-orphans", help="Also delete tags such as sha256-….sig whose image is not in the repository."),
+    flag(
+        "--prune-empty", help="Also prune where a source has no tag that its rule selects; by default, it is skipped."
     ),
 )
 
-_OF_SYNC = (
-    click.option(
-        "--prune",
-        is_flag=True,
-        help="Then say what no rule selects any more at the destinations; with --yes, delete it.",
-    ),
-    click.option("--yes", is_flag=True, help="With --prune: delete it, where all images of the repository are there."),
-    *_COMMON,
-)
 
-_OF_PRUNE = (
-    click.option("--yes", is_flag=True, help="Delete it. Without this, and without --plan, it is only told."),
-    click.option(
-        "--save",
-        callback=file_name,
-        metavar="FILE",
-        help="Write what would go to FILE, to be looked at and then given as --plan.",
-    ),
-    click.option(
-        "--plan",
-        callback=file_name,
-        metavar="FILE",
-        help="Delete what is in FILE and still may go, and nothing else; this needs no --yes.",
-    ),
-    *_COMMON,
-    click.option(
+def sync_prune_options(command: Command) -> Command:
+    """Add the options of a prune to `sync`."""
+    own = (
+        flag("--prune", help="Then show what no rule selects any more at the destinations; with --yes, delete it."),
+        flag("--yes", help="With --prune: delete it, where all images of the repository are in place."),
+    )
+    return add_options(command, (*own, *_COMMON))
+
+
+def prune_options(command: Command) -> Command:
+    """Add the options of `prune`."""
+    own = (
+        flag("--yes", help="Delete it. Without --yes or --plan, it is only shown."),
+        file_option("--save", help="Write what would be deleted to FILE, for review and for --plan."),
+        file_option(
+            "--plan", help="Delete what is in FILE and may still be deleted, and nothing else; --yes is not needed."
+        ),
+    )
+    backup_tag = click.option(
         "--backup-tag",
-        callback=_backup_tag,
+        callback=parsed(_parse_backup_tag),
         metavar="TAG",
-        help="Backups have such tags, as --on-conflict backup:TAG makes them. [default: {tag}-{digest}]",
-    ),
-)
-
-
-def sync_prune_options(command: _Command) -> _Command:
-    """Gives `sync` its options of a prune."""
-    return _decorate(command, _OF_SYNC)
-
-
-def prune_options(command: _Command) -> _Command:
-    """Gives `prune` its own options."""
-    return _decorate(command, _OF_PRUNE)
-
-
-def _decorate(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+        help="Tag of backups, as --on-conflict backup:TAG makes them. [default: {tag}-{digest}]",
+    )
+    return add_options(command, (*own, *_COMMON, backup_tag))

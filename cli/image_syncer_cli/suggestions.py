@@ -1,4 +1,4 @@
-"""What may have been meant by a word that is not known. It is only told: nothing runs that was not written."""
+"""Suggestions for unknown words of a command line. They are only shown: no other verb runs instead."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["nearest", "nearest_option", "nearest_verb"]
 
 _CUTOFF = 0.5
 _MOST_VERBS = 3
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A question that names the nearest word, or nothing where none is near."""
+    """Return a question with the nearest word, or "" if none is near."""
     matches = get_close_matches(word, known, n=1, cutoff=_CUTOFF)
     return f" Did you mean {matches[0]}?" if matches else ""
 
 
 def nearest_option(name: str, context: click.Context) -> str:
-    """What to write instead of an option that the verb does not have: the verbs that do have it, or the nearest. Those
-    of the command itself, such as --version, stand before every verb.
+    """Return what to write instead of an option that the verb lacks: the verbs that have it, or the nearest option.
+    Those of the command itself, such as --version, come before every verb.
     """
     root = context.find_root().command
     own = {one: f"image-syncer {one}" for one in _options(root) if one not in _options(context.command)}
@@ -41,7 +40,7 @@ def nearest_option(name: str, context: click.Context) -> str:
 
 
 def nearest_verb(word: str, group: click.Group, root: click.Command) -> str:
-    """What to write instead of a verb that is not there: the nearest of the group, or one below another verb."""
+    """Return what to write instead of an unknown verb: the nearest of the group, or one below another verb."""
     known = [name for name, command in group.commands.items() if not command.hidden]
     if question := nearest(word, known):
         return question
@@ -50,13 +49,13 @@ def nearest_verb(word: str, group: click.Group, root: click.Command) -> str:
 
 
 def _options(command: click.Command) -> list[str]:
-    """What may be written; not what is only there to be refused with a word on why it is gone."""
+    """Return the visible options; hidden ones exist only to be refused."""
     shown = (param for param in command.params if isinstance(param, click.Option) and not param.hidden)
     return [name for param in shown for name in (*param.opts, *param.secondary_opts)] + ["--help"]
 
 
 def _verbs(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every verb below a group, with the words that lead to it."""
+    """Yield every verb below a group, with the words that lead to it."""
     if not isinstance(command, click.Group):
         yield path, command
         return

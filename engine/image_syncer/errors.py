@@ -2,10 +2,10 @@
 
 One tree under :class:`SyncError`. Each error knows its side (`origin`), its operation, what it was about (repository,
 reference, digest) and whether trying again can help. What crosses a process is data (`to_data`, `from_data`), never a
-pickled exception. Secrets are removed when an error is made, not when it is printed, and so is what a terminal would
-obey.
+pickled exception. Its fields do not change: what adds a side or a place makes a new error. Secrets and control
+characters are removed when an error is made, not when it is printed.
 
-Misuse of our own state machines is not a `SyncError`: it raises `RuntimeError` and is meant to crash loudly.
+Misuse of a state machine of the engine is not a `SyncError`: it raises `RuntimeError`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from image_syncer.values import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from typing_extensions import Self
+
 __all__ = [
     "AuthenticationError",
     "ConfigurationError",
@@ -28,6 +30,7 @@ __all__ = [
     "NotAskedError",
     "NotFoundError",
     "Origin",
+    "PlaceError",
     "Problem",
     "ProtocolViolation",
     "RateLimitedError",
@@ -42,6 +45,23 @@ __all__ = [
     "redact",
     "visible",
 ]
+
+
+class PlaceError(OSError):
+    """A place that cannot be used: what is wrong, and what to do. An OSError, which the process that serves the place
+    tells to the one that started it; `parse` reads what it told.
+    """
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}\n{mend}" if mend else what)
+        self.what = what
+        self.mend = mend
+
+    @classmethod
+    def parse(cls, text: str) -> PlaceError:
+        """The error of which `text` is the text."""
+        what, _, mend = text.partition("\n")
+        return cls(what, mend)
 
 
 class Origin(str, Enum):
@@ -134,6 +154,8 @@ class SyncError(Exception):
         "tried_for_s",
         "history",
     )
+    _extra: ClassVar[tuple[str, ...]] = ()
+    """The fields of a child class."""
 
     @classmethod
     def _said(cls, text: str) -> str:
@@ -142,34 +164,42 @@ class SyncError(Exception):
     def to_data(self) -> dict[str, Any]:
         """The error as plain data, for messages between processes and for the report."""
         data: dict[str, Any] = {"kind": self.kind, "message": self.message, "side": self.origin.value}
-        for name in (*SyncError._FIELDS, *self._extra_fields()):
+        for name in (*self._FIELDS, *self._extra):
             value = getattr(self, name)
             if value is not None:
                 data[name] = value
         return data
 
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return ()
-
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> SyncError:
         """The error that `to_data` described; an unknown kind becomes a plain `SyncError`."""
         cls = SyncError._kinds.get(str(data["kind"]), SyncError)
-        names = (*SyncError._FIELDS, *cls._extra_fields())
+        names = (*cls._FIELDS, *cls._extra)
         fields = {name: data[name] for name in names if name in data}
         return cls(str(data["message"]), origin=Origin(data["side"]), **fields)
 
-    def copy(self) -> SyncError:
-        """An error of its own for each of those who wait for one thing, since each fills in its own place and tries."""
-        return SyncError.from_data(self.to_data())
+    def changed(self, **fields: Any) -> Self:
+        """Return the error with these fields instead, with its cause, traceback and notes."""
+        if fields.get("hint"):
+            fields["hint"] = self._said(fields["hint"])
+        changed = type(self).__new__(type(self), *self.args)
+        changed.__dict__.update(self.__dict__)
+        changed.__dict__.update(fields)
+        changed.__cause__, changed.__suppress_context__ = self.__cause__, True
+        return changed.with_traceback(self.__traceback__)
 
-    def located(self, **places: str | None) -> SyncError:
-        """The same error with the places filled in that were not known where it was raised."""
-        for name, value in places.items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
-        return self
+    def located(self, *, origin: Origin | None = None, **places: str | None) -> Self:
+        """Return the error with the side and the places filled in that were unknown where it was raised."""
+        missing: dict[str, Any] = {name: value for name, value in places.items() if getattr(self, name) is None}
+        if origin is not None and self.origin is Origin.LOCAL:
+            missing["origin"] = origin
+        return self.changed(**missing) if missing else self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """A field is set once: who knows more makes a new error (`changed`, `located`)."""
+        if name in self.__dict__ and not name.startswith("__"):
+            raise AttributeError(f"{name} of an error cannot be changed")
+        super().__setattr__(name, value)
 
     def __str__(self) -> str:
         where = [] if self.origin is Origin.LOCAL else [str(self.origin)]
@@ -201,6 +231,9 @@ class ConfigurationError(SyncError):
         super().__init__(text, **fields)
 
 
+_REGISTRY_FIELDS = ("request", "status", "codes", "retry_after_s", "request_ids")
+
+
 class RegistryError(SyncError):
     """A registry answered, and the answer was not the one that was asked for.
 
@@ -211,6 +244,7 @@ class RegistryError(SyncError):
     """
 
     kind = "registry"
+    _extra: ClassVar[tuple[str, ...]] = _REGISTRY_FIELDS
 
     def __init__(
         self,
@@ -229,10 +263,6 @@ class RegistryError(SyncError):
         self.retry_after_s = retry_after_s
         self.request_ids = {name: self._said(text) for name, text in request_ids.items()} if request_ids else None
         super().__init__(message, **fields)
-
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return ("request", "status", "codes", "retry_after_s", "request_ids")
 
 
 class AuthenticationError(RegistryError):
@@ -281,15 +311,12 @@ class RegistryDownError(RegistryError):
     """
 
     kind = "registry down"
+    _extra = ("registry", "since", *_REGISTRY_FIELDS)
 
     def __init__(self, message: str, *, registry: str | None = None, since: str | None = None, **fields: Any) -> None:
         self.registry = registry
         self.since = since
         super().__init__(message, **fields)
-
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return ("registry", "since", *super()._extra_fields())
 
 
 class ProtocolViolation(RegistryError):  # noqa: N818 - the field's word: the peer broke the rules
@@ -307,6 +334,7 @@ class TransportError(SyncError):
 
     kind = "transport"
     can_pass = True
+    _extra = ("phase", "curl_code", "request")
 
     def __init__(
         self,
@@ -322,15 +350,12 @@ class TransportError(SyncError):
         self.request: str | None = self._said(request) if request else None
         super().__init__(message, **fields)
 
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return ("phase", "curl_code", "request")
-
 
 class IntegrityError(SyncError):
     """Bytes are not what their digest or size says. Sizes in bytes."""
 
     kind = "integrity"
+    _extra = ("expected", "actual")
 
     def __init__(
         self,
@@ -343,10 +368,6 @@ class IntegrityError(SyncError):
         self.expected = expected
         self.actual = actual
         super().__init__(message, **fields)
-
-    @classmethod
-    def _extra_fields(cls) -> tuple[str, ...]:
-        return ("expected", "actual")
 
 
 class InternalError(SyncError):

@@ -1,7 +1,6 @@
-"""Lines for whoever reads our standard error: where that is a pipe whose reader reads no more, a write would stand
-still, and with it the run, its signals, and everything else.
+"""Lines on standard error that do not block the run where it is a pipe whose reader does not read.
 
-A pipe that can be written to (poll(2)) takes PIPE_BUF bytes at once (pipe(7)); a line goes in pieces of that.
+A pipe that is writable by poll(2) takes PIPE_BUF bytes at once (pipe(7)), so a line is written in such pieces.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["PATIENCE_S", "write_line"]
 
 PATIENCE_S = 1.0
-"""For a reader that is busy. One that did not read for so long is not waited for again, until it reads."""
+"""The wait for a busy reader; after it, no line waits until the reader reads again."""
 _PIECE_BYTES = select.PIPE_BUF
 
 _unread: set[int] = set()
 """Descriptors of readers that do not read."""
 _broken: set[int] = set()
-"""Those that have got a part of a line."""
+"""Descriptors to which a part of a line was written."""
 
 
 def write_line(stream: TextIO, text: str) -> bool:
-    """Write `text` and an end of line; False where nobody reads there, and the line is lost. Raises OSError and
-    ValueError as the stream does.
+    """Write `text` and an end of line; return False where no reader reads, and the line is lost.
+
+    Raises OSError and ValueError as the stream does.
     """
     number = _pipe_of(stream)
     if number is None:
@@ -46,7 +45,7 @@ def write_line(stream: TextIO, text: str) -> bool:
             return False
         try:
             os.write(number, line[begin : begin + _PIECE_BYTES])
-        except BlockingIOError:  # somebody else was faster, and whoever opened it wants no waiting
+        except BlockingIOError:  # another process was faster, and the pipe is nonblocking
             _broken.add(number)
             return False
     _broken.discard(number)
@@ -56,7 +55,7 @@ def write_line(stream: TextIO, text: str) -> bool:
 def _takes(number: int) -> bool:
     poll = select.poll()
     poll.register(number, select.POLLOUT)
-    # A reader that has gone is no reason to wait: the write tells.
+    # Do not wait for a reader that has gone: the write fails.
     if poll.poll(0 if number in _unread else PATIENCE_S * 1000):
         _unread.discard(number)
         return True
@@ -69,5 +68,5 @@ def _pipe_of(stream: TextIO) -> int | None:
         number = stream.fileno()
         mode = os.fstat(number).st_mode
     except (OSError, ValueError, AttributeError):
-        return None  # nothing of the system's, or closed: the stream says so itself
+        return None  # not a descriptor, or closed: the stream raises itself
     return number if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None

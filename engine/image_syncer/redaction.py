@@ -1,16 +1,14 @@
-"""What is taken out of every text for people: what may be a secret, and what a terminal would obey.
+"""Redaction: secrets and control characters are removed from every text for people.
 
-Both are done where a text is made, an error first of all, and once more where it leaves (logs, standard error).
+It happens where a text is made, first of all an error, and again where it leaves (logs, standard error).
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["keep_out", "redact", "visible"]
-
-# These are texts: `re` compiles each when it is first used, and a run without errors uses none. Where repetitions are
-# bounded, it is because strangers write some of the texts: time must not grow with their square.
+# These are texts: `re` compiles each at its first use, and a run without errors uses none. Repetitions are bounded
+# because some texts are untrusted: time must not grow with their square.
 _USERINFO = r"(?i)(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^/\s]*@"
 _QUERY = r"(?i)(?P<head>[a-z][a-z0-9+.-]{0,31}://[^\s?\"'<>]{0,2048})\?[^\s\"'<>]*"
 _RELATIVE_QUERY = r"\?[\w.~%+-]{1,64}=[^\s\"'<>]*"
@@ -37,35 +35,34 @@ _ASSIGNMENT = r"""(?ix)
 _SIGNED = r"(?i)(?P<head>(?:signature|cookie|(?<![a-z])sig|_state)=)[^\s\"'&;,<>]+"
 
 _NEEDED_WORDS = ("pass", "secret", "token", "key", "cred", "auth")
-"""One of them is in whatever `_ASSIGNMENT` matches, once the case is folded as `re.IGNORECASE` does. None has an i: the
-dotless one counts as one for `re` alone.
-"""
-
+"""Every match of `_ASSIGNMENT` has one of them after case folding. None has an i, which for `re` is also dotless."""
 LEAST_SECRET_CHARS = 8
-"""A shorter one is in too many words that have nothing to do with it; and so is one of letters alone, whose absence
-would give it away.
-"""
+"""Shorter secrets, and those of letters alone, are part of ordinary words, and their absence would reveal them."""
 MOST_LASTING, MOST_PASSING = 1000, 64
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MOST_CHARACTERS = 100
+_MOST_SEARCHED = 2048
+"""The search for secrets takes a time that is quadratic in an untrusted text."""
 _lasting: list[str] = []
 _passing: list[str] = []
 
 
 def keep_out(*secrets: str | None, passing: bool = False) -> None:
-    """From now on `redact` takes these texts out of everything, whatever stands around them: registries, proxies and
-    programs may tell back in any words what they were told. Of those that are `passing` (tokens) the newest count.
+    """Make `redact` remove these texts in any context: registries, proxies and programs may echo them.
+
+    Of those that are `passing` (tokens) the newest are kept.
     """
     store, most = (_passing, MOST_PASSING) if passing else (_lasting, MOST_LASTING)
     for secret in secrets:
         if secret is None or len(secret) < LEAST_SECRET_CHARS or secret.isalpha() or secret in store:
             continue
-        store.append(secret)  # threads look up credentials: a list may grow while another one reads it
+        store.append(secret)  # threads look up credentials: a list may grow while another thread reads it
         if len(store) > most:
             del store[0]
 
 
 def redact(text: str) -> str:
-    """`text` without what may be a secret: user names in URLs, query strings (signed URLs), tokens, passwords, and what
-    `keep_out` was told.
+    """Return `text` without user names in URLs, queries (signed URLs), tokens, passwords, and secrets of `keep_out`.
 
     >>> redact("GET https://u:p@h/v2/?X-Amz-Signature=abc")
     'GET https://…@h/v2/?…'
@@ -74,11 +71,11 @@ def redact(text: str) -> str:
         for secret in store:
             if secret in text:
                 text = text.replace(secret, "…")
-    # Most texts are names and digests. The expressions are asked only where there is what each of them needs: a log has
-    # a dozen texts for each image, and would otherwise cost more than all else that is done for one.
+    # Most texts are names and digests, and a log has a dozen for each image: each expression runs only where a cheap
+    # test allows a match.
     folded = text.casefold()
     if any(word in folded for word in _NEEDED_WORDS):
-        text = re.sub(_ASSIGNMENT, r"\g<head>\g<quote>…", text)  # first: what else is in a quoted secret says nothing
+        text = re.sub(_ASSIGNMENT, r"\g<head>\g<quote>…", text)  # first: a quoted secret may look like others
     if "://" in text:
         text = re.sub(_USERINFO, r"\g<scheme>…@", text)
         text = re.sub(_QUERY, r"\g<head>?…", text)
@@ -91,8 +88,8 @@ def redact(text: str) -> str:
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    r"""`text` with everything that is no visible character written out, as JSON does: escape sequences that would paint
-    or rewrite a terminal, ends of line that would begin a line of their own, marks that turn the direction of writing.
+    r"""Return `text` with invisible characters escaped as in JSON: terminal sequences, ends of line, direction marks.
+
     Characters of `keep` stay.
 
     >>> visible("ends here\n\x1b[2J")
@@ -100,15 +97,21 @@ def visible(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in keep else _written(char) for char in text)
+    return "".join(char if char.isprintable() or char in keep else _escaped(char) for char in text)
 
 
-def _written(char: str) -> str:
-    short = _SHORT.get(char)
-    if short is not None:
-        return short
+def _escaped(char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+def quoted(text: str) -> str:
+    r"""Return `text` in quotes, on one line, without control characters or secrets, cut where it is long.
+
+    >>> quoted("a\n" + 200 * "b")[-5:]
+    "bbb…'"
+    """
+    text = redact(text[:_MOST_SEARCHED])
+    return repr(text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 __all__ = [
     "LEAST_S",
+    "format_count",
     "format_duration",
     "format_moment",
     "format_rate",
@@ -22,7 +23,7 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LEAST_S = 1e-9
-"""Less is no time at all: no clock tells it, and what is divided by it may be infinite."""
+"""A shorter time counts as none: no clock measures it, and a division by it may be infinite."""
 
 _SIZE = re.compile(r"\s*(?P<whole>[0-9]{1,18})(?P<part>\.[0-9]{1,18})?\s*(?P<unit>[a-zA-Z]*)\s*")
 _SIZE_UNITS = {
@@ -58,14 +59,12 @@ _DURATION_PART = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BINARY_STEP = 1024
 _WHOLE_FROM = 100
-
-
 _MOST_BYTES = 2**63 - 1
-"""What libcurl and JSON of other processes take (`curl_off_t`, 64 bits)."""
+"""The maximum of libcurl (`curl_off_t`) and of JSON of other processes."""
 
 
 def parse_size(text: str) -> int:
-    """Bytes from "64KiB", "16MiB", "1.5GB" or a bare number.
+    """Return the bytes of "64KiB", "16MiB", "1.5GB" or a bare number.
 
     Units: B, KiB/MiB/GiB/TiB and K/M/G/T (powers of 1024), KB/MB/GB/TB (powers of 1000); case does not matter.
     Raises ValueError with a sentence for people.
@@ -81,7 +80,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_rate(text: str) -> float:
-    """Bytes a second from "200MB/s", "1.5GiB/s", "1Gbit/s" or "100Mbps"; a size without "/s" is one a second too.
+    """Return the bytes per second of "200MB/s", "1.5GiB/s", "1Gbit/s" or "100Mbps"; "/s" may be omitted.
 
     Raises ValueError with a sentence for people.
 
@@ -102,7 +101,7 @@ def parse_rate(text: str) -> float:
 
 
 def format_size(size_bytes: float) -> str:
-    """Bytes as people read them: "0 B", "640 KiB", "1.5 GiB".
+    """Format bytes for people: "0 B", "640 KiB", "1.5 GiB".
 
     >>> format_size(1536)
     '1.5 KiB'
@@ -115,8 +114,13 @@ def format_size(size_bytes: float) -> str:
     raise AssertionError("unreachable")
 
 
+def format_count(count: int, noun: str) -> str:
+    """The count with its noun: "1 image", "1,234 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def mean_rate(size_bytes: float, seconds: float) -> float:
-    """Bytes a second; 0 where it took no time at all.
+    """Return bytes per second; 0 where it took no time at all.
 
     >>> mean_rate(100, 4), mean_rate(100, 0)
     (25.0, 0.0)
@@ -125,12 +129,12 @@ def mean_rate(size_bytes: float, seconds: float) -> float:
 
 
 def format_rate(bytes_per_s: float) -> str:
-    """A rate as people read it: "120 MiB/s"."""
+    """Format a rate for people: "120 MiB/s"."""
     return f"{format_size(bytes_per_s)}/s"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from "1.5s", "500ms", "2m", "1h30m" or a bare number of seconds.
+    """Return the seconds of "1.5s", "500ms", "2m", "1h30m" or a bare number.
 
     Raises ValueError with a sentence for people.
     """
@@ -148,13 +152,12 @@ def parse_duration(text: str) -> float:
 
 
 def format_moment(seconds: float) -> str:
-    """A moment, in seconds since 1970, as people read it: "2026-01-31 12:00:00 UTC"."""
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return moment.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") + " UTC"
+    """Format a moment, in seconds since 1970, for people: "2026-01-31 12:00:00 UTC"."""
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as people read it: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min"."""
+    """Format a duration for people: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min"."""
     if seconds < 10:  # noqa: PLR2004 - below it a tenth of a second is worth reading
         return f"{seconds:.1f} s"
     whole = round(seconds)

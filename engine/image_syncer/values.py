@@ -1,4 +1,4 @@
-"""How values are defined: as `msgspec.Struct`, which costs a twentieth of a dataclass to define and a seventh to make.
+"""Immutable values as `msgspec.Struct`, which is 20 times faster to define and 7 times faster to make than a dataclass.
 
     class Job(Value, frozen=True):
         digest: str
@@ -12,6 +12,7 @@ type checkers do not inherit it.
 from __future__ import annotations
 
 import dataclasses
+from enum import Enum
 from inspect import Parameter, Signature, get_annotations
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -20,13 +21,12 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Value", "as_dict", "replace", "repr_without"]
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class _DataclassFields:
-    """The attribute by which the module `dataclasses` knows a dataclass, made when it is asked for."""
+    """The attribute by which the module `dataclasses` recognises a dataclass, made on access."""
 
     def __get__(self, _instance: object, owner: type[msgspec.Struct]) -> dict[str, dataclasses.Field[Any]]:
         annotations = {name: kind for cls in reversed(owner.__mro__) for name, kind in get_annotations(cls).items()}
@@ -41,7 +41,7 @@ class _DataclassFields:
 
 
 class _ValueMeta(msgspec.StructMeta):
-    """Says the signature without evaluating annotations, whose names are often imported for type checkers only."""
+    """Provides the signature without evaluating annotations, whose names may be imported for type checkers only."""
 
     @property
     def __signature__(cls) -> Signature:  # noqa: N805 - its instances are classes
@@ -65,18 +65,25 @@ class Value(msgspec.Struct, frozen=True, metaclass=_ValueMeta):
         __dataclass_fields__ = _DataclassFields()
 
 
+class TextEnum(str, Enum):
+    """An enumeration whose members are written as their values."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 def replace(value: _Struct, /, **changes: Any) -> _Struct:
-    """A copy of `value` with other `changes`; raises TypeError for a name that is no field."""
+    """Return a copy of `value` with `changes`; raises TypeError for a name that is no field."""
     return msgspec.structs.replace(value, **changes)
 
 
 def as_dict(value: msgspec.Struct) -> dict[str, Any]:
-    """The fields of `value` by their names, each as it is; `dataclasses.asdict` goes into them."""
+    """Return the fields of `value` by name, each as it is; `dataclasses.asdict` converts them, too."""
     return msgspec.structs.asdict(value)
 
 
 def repr_without(*hidden: str) -> Callable[[Any], str]:
-    """A `__repr__` that leaves out the fields `hidden`: secrets, and what is too long to read."""
+    """Return a `__repr__` without the fields `hidden`: secrets, and long values."""
 
     def represent(self: msgspec.Struct) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in hidden)

@@ -18,8 +18,8 @@ import pytest
 import uvloop
 
 import image_syncer
+from image_syncer import async_runs
 from image_syncer.coordinator import run
-from image_syncer.telemetry import event_queue
 from process.conftest import MIB
 from support.outages import Outage
 from support.processes import children_of, wait_until
@@ -126,7 +126,7 @@ def test_runs_go_on_at_the_same_time(world: World) -> None:
 def test_who_is_slow_loses_nothing_but_progress_and_holds_nobody_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_queue, "CHUNK", 4)
+    monkeypatch.setattr(async_runs, "CHUNK", 4)
     world.add_images(30, layer_bytes=1000)
 
     async def main() -> Counter[str]:

@@ -32,18 +32,27 @@ ROOMS = (
     "oci",
     "registry",
     "config",
-    "planning",
+    "scheduling",
+    "capacity",
     "transfer",
     "nonblocking_write",
     "credentials",
     "net",
     "telemetry",
+    "reporting",
     "worker",
     "journal",
+    "discovery",
+    "dispatch",
+    "control",
     "coordinator",
+    "verification",
+    "pruning",
+    "runs",
     "embedded",
     "layout",
     "api",
+    "async_runs",
     "bench",
     "doctor",
     "watch",
@@ -51,7 +60,9 @@ ROOMS = (
 )
 """From top to bottom: a room imports itself and rooms above it."""
 
-PURE_ROOMS = frozenset({"redaction", "errors", "units", "values", "oci", "registry", "config", "planning", "transfer"})
+PURE_ROOMS = frozenset(
+    {"redaction", "errors", "units", "values", "oci", "registry", "config", "scheduling", "capacity", "transfer"}
+)
 """No loop, no libcurl, no socket, no clock, no random source, no file: time and chance are arguments."""
 
 SHELLS_IN_PURE_ROOMS = frozenset(
@@ -59,7 +70,7 @@ SHELLS_IN_PURE_ROOMS = frozenset(
         f"{ENGINE}.config.loader",
         f"{ENGINE}.config.file_reading",
         f"{ENGINE}.config.making",
-        f"{ENGINE}.config.conversion",
+        f"{ENGINE}.config.converters.conversion",
         f"{ENGINE}.config.schema",
     }
 )
@@ -213,4 +224,16 @@ def _offers(engine: Iterable[Module]) -> Mapping[str, list[str]]:
     by_name = {module.name: module for module in engine}
     docstring = ast.get_docstring(by_name[ENGINE].tree) or ""
     public = [ENGINE, *(f"{ENGINE}.{room}" for room in ROOMS if f"`{ENGINE}.{room}`" in docstring)]
-    return {name: exported_names(by_name[name]) or [] for name in public}
+    offers = {name: exported_names(by_name[name]) or [] for name in public}
+    for module, names in _moved(by_name[ENGINE].tree).items():
+        offers.setdefault(f"{ENGINE}.{module}", []).extend(names.split())
+    return offers
+
+
+def _moved(root: ast.Module) -> dict[str, str]:
+    """The public names of other modules, which `image_syncer` lists so that they are still found there."""
+    for node in root.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MOVED":
+            moved: dict[str, str] = ast.literal_eval(node.value)
+            return moved
+    return {}

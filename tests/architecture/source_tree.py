@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "exported_names",
     "imports_of",
     "modules_under",
+    "tracked_files",
 ]
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,6 +88,17 @@ def _parse(root: Path) -> Iterator[Module]:
 @cache
 def _parse_once(root: Path) -> tuple[Module, ...]:
     return tuple(_parse(root))
+
+
+def tracked_files() -> list[Path]:
+    """The files that are in the repository, or are about to be; outside one, what no tool made."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return [path for name in done.stdout.split("\0") if name and (path := PROJECT / name).is_file()]
+    places = [PROJECT / name for name in ("engine", "cli", "tests", "perf", "docs")]
+    below = [path for place in places for path in place.rglob("*") if path.is_file()]
+    return [path for path in (*PROJECT.glob("*.*"), *below) if path.is_file() and path.suffix != ".pyc"]
 
 
 def imports_of(module: Module) -> Iterator[Import]:

@@ -7,18 +7,29 @@ import pkgutil
 import re
 from collections import Counter
 
+import pytest
+
 import image_syncer
 from architecture.source_tree import PROJECT
 from image_syncer import errors
 
+MOST_NAMES = 90
 PAGE = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
+ROW = re.compile(r"^\| ((?:`[\w.]+`: )?`\w+`(?:(?:, |; `[\w.]+`: |; )`\w+`)*) \|", re.MULTILINE)
+PART = re.compile(r"(?:`([\w.]+)`: )?(`\w+`(?:, `\w+`)*)")
 
 
 def test_the_page_lists_the_public_names_each_once() -> None:
     rows = ROW.findall(PAGE.partition("\n## Names\n")[2])
-    listed = Counter(name for row in rows for name in re.findall(r"\w+", row))
-    public = set(image_syncer.__all__)
+    listed = Counter(
+        f"{module}.{name}" if module else name
+        for row in rows
+        for part in row.split("; ")
+        for module, names in PART.findall(part)
+        for name in re.findall(r"\w+", names)
+    )
+    public = {*image_syncer.__all__}
+    public |= {f"{module}.{name}" for module, names in image_syncer._MOVED.items() for name in names.split()}
     assert sorted(public - set(listed)) == [], "public, and in no table of docs/api.md under “Names”: add them there"
     assert sorted(set(listed) - public) == [], "in a table of docs/api.md, and not public any more"
     assert [name for name, count in listed.items() if count > 1] == []
@@ -41,3 +52,12 @@ def test_every_error_of_the_engine_is_public() -> None:
         found += one.__subclasses__()
     ours = {one.__name__ for one in found if one.__module__.startswith("image_syncer.")}
     assert sorted(ours - set(image_syncer.__all__)) == []
+
+
+def test_a_name_that_moved_is_found_with_a_warning() -> None:
+    for module, names in image_syncer._MOVED.items():
+        for name in names.split():
+            with pytest.warns(DeprecationWarning, match=rf"import it from image_syncer\.{module}$"):
+                found = getattr(image_syncer, name)
+            assert found is getattr(importlib.import_module(f"image_syncer.{module}"), name)
+    assert len(image_syncer.__all__) <= MOST_NAMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -11,11 +12,9 @@ import click
 import pytest
 
 from architecture.source_tree import PROJECT
-from image_syncer_cli.help_examples import EXAMPLES
-from image_syncer_cli.help_headings import OPTION_HEADINGS
-from image_syncer_cli.help_headings import VERBS as HEADED_VERBS
+from image_syncer_cli.help_texts import EXAMPLES, OPTION_HEADINGS
+from image_syncer_cli.help_texts import VERBS as HEADED_VERBS
 from image_syncer_cli.main import cli
-from image_syncer_cli.man_page import manual_page
 from image_syncer_cli.verb import Verb, VerbGroup, option_sections, verb_sections
 
 if TYPE_CHECKING:
@@ -52,12 +51,12 @@ def context_of(path: str) -> click.Context:
 @pytest.mark.parametrize("path", VERBS)
 def test_a_verb_is_made_of_what_gives_it_headings_and_examples(path: str) -> None:
     assert isinstance(VERBS[path], Verb), "write @click.command(cls=Verb, …), from image_syncer_cli.verb"
-    assert 2 <= len(EXAMPLES.get(path, ())) <= 4, f"give `{path}` two to four examples in help_examples.py"
+    assert 2 <= len(EXAMPLES.get(path, ())) <= 4, f"give `{path}` two to four examples in help_texts.py"
 
 
 def test_every_verb_has_a_heading() -> None:
     named = [name for names in HEADED_VERBS.values() for name in names]
-    assert sorted(cli.commands.keys() - set(named)) == [], "add it in help_headings.py"
+    assert sorted(cli.commands.keys() - set(named)) == [], "add it in help_texts.py"
     assert len(named) == len(set(named))
     shown = [name for _, commands in verb_sections(cli, ALONE) for name, _ in commands]
     assert sorted(shown) == sorted(cli.commands)
@@ -86,9 +85,9 @@ def test_every_option_stands_under_one_heading(path: str) -> None:
 def test_many_options_stand_under_headings_and_few_do_not() -> None:
     page = context_of("sync").get_help()
     headings = [line.removesuffix(":") for line in page.splitlines() if line and line[0] != " " and line[-1] == ":"]
-    assert headings[:4] == ["Files and registries", "What to copy", "Form", "Patience"]
+    assert headings[:4] == ["Files and registries", "What to copy", "Format", "Retries and timeouts"]
     assert headings[-2:] == ["Display and logs", "Examples"]
-    assert "\nPatience:\n  -r, --retries N " in page
+    assert "\nRetries and timeouts:\n  -r, --retries N " in page
     assert "Display and logs" not in context_of("logout").get_help()
 
 
@@ -109,8 +108,8 @@ def test_examples_are_understood(path: str, line: str, tmp_path: object, monkeyp
 
 
 def test_the_manual_page_is_that_of_the_commands() -> None:
-    told = "run `python -m image_syncer_cli.man_page docs/man/image-syncer.1`"
-    assert PAGE.read_text(encoding="utf-8") == manual_page(), told
+    made = runpy.run_path(str(PROJECT / ".ci" / "man_page.py"))["manual_page"]()
+    assert PAGE.read_text(encoding="utf-8") == made, "run `python .ci/man_page.py docs/man/image-syncer.1`"
 
 
 def test_the_manual_page_has_every_verb_and_every_option() -> None:

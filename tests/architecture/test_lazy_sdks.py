@@ -40,7 +40,7 @@ def test_only_the_modules_of_clouds_know_the_sdks() -> None:
         for each in imports_of(module)
         if each.module.partition(".")[0] in SDKS
     }
-    assert found == {f"image_syncer.credentials.clouds.{name}" for name in ("azure", "ecr", "ecr_api", "google")}
+    assert found == {f"image_syncer.credentials.clouds.{name}" for name in ("azure", "ecr", "google")}
 
 
 def test_only_the_metrics_know_prometheus() -> None:

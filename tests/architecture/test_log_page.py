@@ -67,7 +67,7 @@ def test_the_page_has_what_the_command_says_in_the_same_form() -> None:
         for module in modules_under(CLI_ROOT)
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "say_json"
+        and ast.unparse(node.func) == "say_event"
         and isinstance(node.args[0], ast.Constant)
     }
     section = PAGE.partition("## What the command says")[2]

@@ -45,7 +45,7 @@ def test_no_other_code_knows_a_registry_by_its_host() -> None:
 
 
 def test_the_guard_sees_a_host() -> None:
-    assert any(HOSTS.search(text) for text in literals(ENGINE / "registry" / "profiles" / "ecr.py"))
+    assert any(HOSTS.search(text) for text in literals(ENGINE / "registry" / "profiles" / "kinds.py"))
 
 
 def test_the_page_of_registries_has_a_section_for_every_profile() -> None:

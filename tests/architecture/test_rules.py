@@ -120,7 +120,7 @@ def test_a_module_in_no_room_is_caught(tmp_path: Path) -> None:
         "from image_syncer.config import loader",
     ],
 )
-@pytest.mark.parametrize("room", ["errors", "oci/digest", "config/model", "planning/scheduler", "transfer/pipe"])
+@pytest.mark.parametrize("room", ["errors", "oci/digest", "config/model", "scheduling/scheduler", "transfer/pipe"])
 def test_the_world_in_a_pure_room_is_caught(tmp_path: Path, room: str, source: str) -> None:
     [complaint] = impurities(sources(tmp_path, {f"image_syncer/{room}.py": source}))
     assert complaint.startswith(f"image_syncer/{room}.py:")
@@ -155,7 +155,7 @@ def test_shells_may_touch_the_world(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "count"),
     [
-        ("from image_syncer.coordinator import sync", 1),
+        ("from image_syncer import runs", 1),
         ("import image_syncer.errors", 1),
         ("from .errors import SyncError", 1),
         ("try:\n    from image_syncer.errors import SyncError\nexcept ImportError:\n    pass", 1),
@@ -193,7 +193,7 @@ def offering_engine(tmp_path: Path) -> list[Module]:
     ],
 )
 def test_a_private_import_of_the_command_is_caught(tmp_path: Path, offering_engine: list[Module], source: str) -> None:
-    cli = sources(tmp_path / "cli", {"image_syncer_cli/sync.py": source})
+    cli = sources(tmp_path / "cli", {"image_syncer_cli/verbs/sync.py": source})
     assert len(private_imports_of_the_cli(cli, offering_engine)) == 1
 
 
@@ -205,11 +205,11 @@ def test_a_private_import_of_the_command_is_caught(tmp_path: Path, offering_engi
         "import image_syncer\nimage_syncer.sync()",
         "import image_syncer.embedded\nimage_syncer.embedded.EmbeddedRegistry()",
         "from image_syncer.embedded import EmbeddedRegistry",
-        "from image_syncer_cli.render import table",
+        "from image_syncer_cli.display.render import table",
     ],
 )
 def test_what_is_offered_is_fine_in_the_command(tmp_path: Path, offering_engine: list[Module], source: str) -> None:
-    cli = sources(tmp_path / "cli", {"image_syncer_cli/sync.py": source})
+    cli = sources(tmp_path / "cli", {"image_syncer_cli/verbs/sync.py": source})
     assert private_imports_of_the_cli(cli, offering_engine) == []
 
 

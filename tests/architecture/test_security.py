@@ -11,7 +11,7 @@ ROW = re.compile(r"^\| (?!threat|---)(?P<threat>.+?) \| (?P<stopped>.+?) \| (?P<
 THREATS = (
     "A hostile source registry",
     "A hostile destination",
-    "Somebody in between",
+    "An attacker on the network",
     "Other users of the machine",
     "A leaked log",
     "A malicious configuration",

@@ -33,7 +33,8 @@ count: int = sync(Configuration(), Settings()).summary_line()
 async def short() -> int:
     return await sync_async(Configuration(), Settings())
 from pathlib import Path
-from image_syncer import RuleData, make_configuration
+from image_syncer import make_configuration
+from image_syncer.config.making import RuleData
 rule: RuleData = {"source": "a.example/x", "destination": ["b.example/x"], "tags": {"versions": ">=1", "newest": 3}}
 make_configuration(rules=[rule], registries={"b.example": {"ca_file": Path("ca.pem"), "profile": {"kind": "zot"}}})
 make_configuration(rules=[{"source": "a.example/x"}])
@@ -44,8 +45,8 @@ MISTAKES_BY_LINE = {
     9: "arg-type",
     10: "assignment",
     12: "return-value",
-    17: "typeddict-item",
-    18: "typeddict-unknown-key",
+    18: "typeddict-item",
+    19: "typeddict-unknown-key",
 }
 
 

@@ -50,7 +50,7 @@ def test_the_wheel_holds_every_source_and_nothing_else(wheel: ZipFile) -> None:
         path.relative_to(root).as_posix()
         for root in SOURCE_ROOTS
         for path in root.rglob("*")
-        if path.suffix == ".py" or path.name in {"py.typed", "schema.json"}
+        if path.suffix in {".py", ".css", ".html", ".js"} or path.name in {"py.typed", "schema.json"}
     }
     packages = {name for name in wheel.namelist() if not re.match(r"[^/]+\.(?:dist-info|data)/", name)}
     assert packages == expected

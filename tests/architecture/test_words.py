@@ -6,12 +6,10 @@ The words are put together here, so that this file does not hold what it looks f
 from __future__ import annotations
 
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from architecture.source_tree import PROJECT
+from architecture.source_tree import PROJECT, tracked_files
 
 FORBIDDEN = {
     "a folder of one machine": re.compile(r"(?<![\w.~$}*-])/(?:" + "wo" + "rk|ro" + "ot|home/" + r"\w+)/"),
@@ -43,17 +41,6 @@ PHRASES = {
     "is no" + " bench": "is not a benchmark file",
 }
 """Paraphrases, and the usual term for each."""
-
-
-def tracked_files() -> list[Path]:
-    """The files that are in the repository, or are about to be; outside one, what no tool made."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return [path for name in done.stdout.split("\0") if name and (path := PROJECT / name).is_file()]
-    places = [PROJECT / name for name in ("engine", "cli", "tests", "perf", "docs")]
-    below = [path for place in places for path in place.rglob("*") if path.is_file()]
-    return [path for path in (*PROJECT.glob("*.*"), *below) if path.is_file() and path.suffix != ".pyc"]
 
 
 def test_no_file_names_the_place_where_it_was_written() -> None:

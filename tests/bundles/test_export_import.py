@@ -16,13 +16,12 @@ from image_syncer.config import Configuration, RegistryBook, RegistryEntry, Rule
 from image_syncer.config.loader import load_configuration
 from image_syncer.config.policy import NameLists, NamePattern, Policy
 from image_syncer.config.referrers import parse_referrer_selection
-from image_syncer.coordinator.control import RunControl
+from image_syncer.control.run_control import RunControl
 from image_syncer.embedded import Behaviour
-from image_syncer.embedded.made import MadeBlob
+from image_syncer.embedded.content import MadeBlob
 from image_syncer.errors import ConfigurationError
-from image_syncer.layout.export import Export, export_bundle
-from image_syncer.layout.importing import Target, check_bundles, import_bundle, parse_target
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.bundles import Export, Target, check_bundles, export_bundle, import_bundle, parse_target
+from image_syncer.layout.tar_index import ArchiveError
 from image_syncer.oci import OCI_LAYER_GZIP
 from image_syncer.values import as_dict
 from support.signed_images import signed_image

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from image_syncer.embedded import Behaviour, ContentBuilder, DemoImage, push_to, serve_in_thread
-from image_syncer.layout.importing import check_bundles
+from image_syncer.layout.bundles import check_bundles
 from image_syncer.layout.packing import UNFINISHED
 from support.processes import children_of, process_of, wait_until
 from support.sync_process import RunFiles, SyncProcess

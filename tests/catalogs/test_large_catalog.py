@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer import SyncError, load_status
+from image_syncer import SyncError
+from image_syncer.journal.status import load_status
 from support.large_catalog import CatalogShape, LargeRegistry
 from support.memory import MemoryWatch
 from support.processes import wait_until

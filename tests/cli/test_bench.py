@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, HostLimits, HostRate, load_bench, path
+from image_syncer.bench import path
+from image_syncer.bench.bench_file import BenchFile, HostLimits, HostRate, load_bench
+from image_syncer.capacity.fit import USUAL
 from image_syncer.embedded import Behaviour, ContentBuilder, EmbeddedRegistry, push_to, serve_in_thread
 from image_syncer.oci import Digest
-from image_syncer.planning.fit import USUAL
-from image_syncer_cli.bench_summary import summarize_bench
+from image_syncer_cli.verbs.bench import summarize_bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,5 +22,5 @@ def test_check_tells_what_a_key_with_a_mistake_is_for(command: Command, tmp_path
     ran = command("config", "check", "--config", path)
     assert ran.code == 2
     *_, described, count = ran.out.splitlines()
-    assert described == "  newest: So many of the highest versions."
+    assert described == "  newest: This many of the highest versions."
     assert count == "2 problems · no warnings"

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import image_syncer
-from image_syncer import Check, CheckState, Examination
-from image_syncer_cli.checklist import Checklist
+from image_syncer.doctor import examination
+from image_syncer.doctor.checks import Check, CheckState
+from image_syncer.doctor.examination import Examination
+from image_syncer_cli.verbs.doctor import Checklist
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             on_check(check)
         return Examination(subject, ALL, 3.0, write)
 
-    monkeypatch.setitem(image_syncer.__dict__, "examine", examine)
+    monkeypatch.setattr(examination, "examine", examine)
     return seen
 
 

@@ -8,30 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, save_bench
-from image_syncer.planning.fit import USUAL
-from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
-from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
+from image_syncer.bench.bench_file import BenchFile, save_bench
+from image_syncer.capacity.fit import USUAL
+from support.measured_workloads import MIB, write_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.conftest import Command
 
-MIB = 2**20
-
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """A plan of 40 images with a layer of 64 MiB each, and a bench."""
-    plan, bench = tmp_path / "plan.json", tmp_path / "bench.json"
-    writer = PlanWriter(str(plan))
-    for number in range(40):
-        source, destination = f"docker.io/team/app:v{number}", f"b.example/app:v{number}"
-        blob = PlannedBlob(f"sha256:{number:064x}", 64 * MIB)
-        writer.note_shape(source, destination, ImageShape(10, (blob,)))
-        writer.add(ImageResult(source, destination, Outcome.PLANNED))
-    writer.close(Report(settings={}, totals=Totals(), started_at="2026-01-01T00:00:00+00:00", seconds=1.0))
+    plan = write_plan(tmp_path / "plan.json", [64 * MIB] * 40, source="docker.io", manifests=10)
+    bench = tmp_path / "bench.json"
     save_bench(BenchFile((replace(USUAL, cores=2.0, source="docker.io"),)), str(bench))
     return plan, bench
 

@@ -180,7 +180,7 @@ def test_a_reader_of_the_help_that_has_gone_is_no_traceback() -> None:
 
 
 def test_a_terminal_that_cannot_say_it_gets_the_rest() -> None:
-    code = "import sys; from image_syncer_cli.output import forgive, say; forgive(sys.stdout); say('a → b')"
+    code = "import sys; from image_syncer_cli.display.output import forgive, say; forgive(sys.stdout); say('a → b')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": SOURCE_ROOTS, "PYTHONIOENCODING": "ascii"},

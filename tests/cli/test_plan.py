@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, Foresight, save_bench
+from image_syncer.bench.bench_file import BenchFile, save_bench
+from image_syncer.bench.prediction import Foresight
+from image_syncer.capacity.fit import USUAL
+from image_syncer.capacity.forecast import Foreseen
 from image_syncer.embedded import Behaviour, ContentBuilder, MemoryStorage, push_to, serve_in_thread
-from image_syncer.planning.fit import USUAL
-from image_syncer.planning.foreseen import Foreseen
+from image_syncer.reporting.plan_file import ImageShape, PlanWriter
 from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
-from image_syncer.telemetry.plan_file import ImageShape, PlanWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,14 +54,14 @@ def test_explain(command: Command, own: Path) -> None:
         f"out: {own}:4: quay.io/org/**",
         "  + the pattern “org/**” fits org/app",
         "  - exclude: “org/app” fits",
-        "quay.io/org/app:v1.2 is meant by 1 rule; 1 rule about other repositories",
+        "quay.io/org/app:v1.2 matches 1 rule; 1 rule about other repositories",
     ]
 
 
 def test_an_image_that_no_rule_means(command: Command, own: Path) -> None:
     ran = command("plan", "--config", own, "--explain", "quay.io/org/app:v2")
     assert ran.code == 1
-    assert ran.out.splitlines()[-1].startswith("quay.io/org/app:v2 is meant by no rule; 1 rule about")
+    assert ran.out.splitlines()[-1].startswith("quay.io/org/app:v2 matches no rule; 1 rule about")
 
 
 def test_json(command: Command, own: Path) -> None:

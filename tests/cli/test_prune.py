@@ -207,7 +207,7 @@ def test_an_interrupted_prune_deletes_no_more_and_says_what_it_was_at(mirror: Mi
 
 _INTERRUPTED = """
 import os, signal, sys
-from image_syncer.coordinator.pruner import PruneDeletion
+from image_syncer.pruning.pruner import PruneDeletion
 from image_syncer_cli.main import main
 
 ask = PruneDeletion._ask

@@ -13,7 +13,7 @@ import pytest
 
 from cli.test_main import SOURCE_ROOTS
 from image_syncer.embedded import DOUBLES, PASSWORD
-from image_syncer_cli import registry as registry_verb
+from image_syncer_cli.verbs import registry as registry_verb
 from support.client import Client
 
 if TYPE_CHECKING:

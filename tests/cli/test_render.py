@@ -9,8 +9,8 @@ import pytest
 
 from cli.test_main import SOURCE_ROOTS
 from image_syncer.telemetry import Outcome, Snapshot, TransferRow
-from image_syncer_cli.render import LineDisplay, is_live_terminal, progress_line
-from image_syncer_cli.transfer_rows import transfer_cells
+from image_syncer_cli.display.render import LineDisplay, is_live_terminal, progress_line
+from image_syncer_cli.display.screen import transfer_cells
 
 ROWS = tuple(
     TransferRow(f"sha256:{number:064x}", "library/nginx", "mirror/nginx", 2**20, 2**28, 4.0, 30 * 2**20)
@@ -92,8 +92,8 @@ def test_lines_tell_of_a_watch_that_waits_now_and_then(capsys: pytest.CaptureFix
 
 ON_A_TERMINAL = """
 from image_syncer.telemetry import Snapshot, configure_logging, get_logger
-from image_syncer_cli.output import say
-from image_syncer_cli.live_display import LiveDisplay
+from image_syncer_cli.display.output import say
+from image_syncer_cli.display.live_display import LiveDisplay
 configure_logging()
 display = LiveDisplay()
 display.update(Snapshot(images_total=7))

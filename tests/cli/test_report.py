@@ -392,7 +392,7 @@ def test_help_is_cheap() -> None:
     code = "import sys; from image_syncer_cli.main import main; main(['report', '--help']); print(sorted(sys.modules))"
     out = run(code=code).stdout
     assert "--timeline PICTURE" in out
-    for module in ("matplotlib", "orjson", "image_syncer.telemetry", "image_syncer_cli.timeline_script"):
+    for module in ("matplotlib", "orjson", "image_syncer.telemetry", "image_syncer_cli.display.timeline_script"):
         assert f"'{module}'" not in out
 
 

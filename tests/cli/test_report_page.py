@@ -12,10 +12,10 @@ import pytest
 from cli.test_main import run
 from cli.test_report import HOSTILE, PNG, Page, record
 from image_syncer.embedded import ContentBuilder, push_to
+from image_syncer.reporting.plan_file import ImageShape, PlannedBlob, PlanWriter
 from image_syncer.telemetry import ImageResult, Outcome, Report, ReportWriter, Totals, TransferRecord
-from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
-from image_syncer_cli.figure_svg import time_ticks
-from image_syncer_cli.pipeline_options import refuse_same_files
+from image_syncer_cli.display.figures import time_ticks
+from image_syncer_cli.pipeline import refuse_same_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

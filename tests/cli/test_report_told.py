@@ -12,8 +12,7 @@ import pytest
 from cli.test_report import Page, record
 from image_syncer import load_report
 from image_syncer.telemetry import ImageResult, Outcome, Report, ReportWriter, Totals, TransferRecord
-from image_syncer_cli.figure_svg import draw_svg
-from image_syncer_cli.report_figures import figures_of
+from image_syncer_cli.display.figures import draw_svg, figures_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +111,7 @@ def test_how_much_the_slow_side_was_slow_is_told(command: Command, tmp_path: Pat
 
 
 def test_parts_of_requests_are_set_in(command: Command, tmp_path: Path) -> None:
-    from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter
+    from image_syncer.reporting.plan_file import ImageShape, PlannedBlob, PlanWriter
 
     writer = PlanWriter(str(tmp_path / "plan.json"))
     planned = ImageResult("src.example/a:1", "dst.example/a:1", Outcome.PLANNED)
@@ -155,7 +154,7 @@ def test_a_plot_says_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure as Sheet
 
-    from image_syncer_cli.figure_plot import draw_figure
+    from image_syncer_cli.display.plots import draw_figure
 
     said: list[str] = []
     plain = Sheet.text
@@ -173,8 +172,8 @@ def test_a_plot_says_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert draw_figure(figure, recorded, "run.json").startswith(b"\x89PNG")
         assert figure.about in " ".join(said)
         assert figure.measure == "" or figure.measure in said
-    assert figures["workers"].most(0) == "at most 1 at once"
-    assert figures["limits"].most(0) == ""
+    assert figures["workers"].all_facts(0).endswith(", at most 1 at once")
+    assert figures["limits"].all_facts(0) == figures["limits"].facts[0]
 
 
 def test_what_failed_is_seen_without_its_colour(command: Command, tmp_path: Path) -> None:

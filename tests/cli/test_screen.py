@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from image_syncer.telemetry import Outcome, RegistryRow, Snapshot, TransferRow, WorkerRow
-from image_syncer_cli.cells import is_utf8, width_of
-from image_syncer_cli.screen import SPARE_COLUMNS, YELLOW, View, screen_lines, sentence_lines
+from image_syncer_cli.display.screen import (
+    SPARE_COLUMNS,
+    YELLOW,
+    Controls,
+    View,
+    is_utf8,
+    screen_lines,
+    sentence_lines,
+    width_of,
+)
 from support.display_picture import draw
 
 MIB = 2**20
@@ -48,7 +56,7 @@ p pause"""
 
 
 def shown(snapshot: Snapshot = SNAPSHOT, width: int = 80, height: int = 24, **more: object) -> list[str]:
-    return [line.text.rstrip() for line in screen_lines(snapshot, width, height, **more)]  # type: ignore[arg-type]
+    return [line.text.rstrip() for line in screen_lines(snapshot, width, height, Controls(**more))]  # type: ignore[arg-type]
 
 
 def test_eighty_columns_have_it_all() -> None:
@@ -167,7 +175,7 @@ def test_characters_of_two_cells_do_not_break_lines(width: int) -> None:
     slow = (replace(SNAPSHOT.slowest[0], source=WIDE, destination=WIDE),)
     change = replace(SNAPSHOT, waiting=WIDE, stuck=(WIDE,), registries=rows, slowest=slow)
     for view in View:
-        for line in screen_lines(change, width, 40, view=view, errors=[("2026-01-02T03:04:05+00:00", WIDE)] * 3):
+        for line in screen_lines(change, width, 40, Controls(view, [("2026-01-02T03:04:05+00:00", WIDE)] * 3)):
             assert width_of(line.text) <= max(1, width - SPARE_COLUMNS)
 
 
@@ -189,7 +197,9 @@ def test_digests_leave_room_for_what_is_wrong() -> None:
 
 
 def test_a_terminal_without_utf8_gets_ascii() -> None:
-    lines = [line.in_ascii().text for line in screen_lines(replace(SNAPSHOT, waiting=WIDE), 80, 24, keys="p · d")]
+    lines = [
+        line.in_ascii().text for line in screen_lines(replace(SNAPSHOT, waiting=WIDE), 80, 24, Controls(keys="p · d"))
+    ]
     assert all(map(str.isascii, lines))
     assert lines[0].startswith("======------")
     assert lines[-1].rstrip() == "p | d"

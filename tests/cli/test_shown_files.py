@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from image_syncer.journal.opening import open_journal
+from image_syncer.journal.journal import open_journal
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals, TransferRecord
 from image_syncer_cli.main import cli
 from support.shown import blocks_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.journal.opening import open_journal
+from image_syncer.journal.journal import open_journal
 from image_syncer.oci import Repository, digest_of
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
 

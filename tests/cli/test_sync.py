@@ -39,7 +39,7 @@ def test_metrics_at_a_port_that_is_taken_end_it_before_it_begins(
         port = taken.getsockname()[1]
         ran = command(*files.words, "--metrics", str(port))
     assert ran.code == 2
-    assert f"nobody can listen at 127.0.0.1:{port}" in ran.err
+    assert f"cannot listen at 127.0.0.1:{port}" in ran.err
     assert engine.configuration is None
     assert command(*files.words, "--metrics", "no-port").code == 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer import Snapshot
-from image_syncer_cli.time_words import about, left_words, span
+from image_syncer_cli.display.screen import about, left_words, span
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,10 @@ import pytest
 import uvloop
 
 from cli.test_screen import SNAPSHOT
-from image_syncer.coordinator import control_client
-from image_syncer.coordinator.control_paths import control_sockets, make_private, sweep
-from image_syncer.coordinator.control_socket import MOST_CLIENTS, ControlSocket
-from image_syncer.watch.status import State, WatchStatus
-from image_syncer.watch.watcher import WatchRounds
+from image_syncer.control import client
+from image_syncer.control.paths import control_sockets, make_private, sweep
+from image_syncer.control.run_control import MOST_CLIENTS, ControlSocket, Rounds
+from image_syncer.watch.server import State, WatchStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_a_watch_that_waits_is_shown_with_its_next_round(command: Command, notin
     status = WatchStatus(0.0, State.WAITING, rounds=12, next_at=time.time() + 200)
     status.last = {"cause": "schedule", "ended_at": "2026-01-02T03:04:05+00:00", "seconds": 4.1, "exit_code": 1}
     status.last["outcomes"] = {"copied": 3, "unchanged": 40, "failed": 1}
-    noting.now, noting.rounds = None, WatchRounds(status, lambda: None)
+    noting.now, noting.rounds = None, Rounds(partial(status.as_data, details=True), lambda: None)
     ran = command("top", "--once")
     assert (ran.code, ran.err) == (0, "")
     head, last = ran.out.splitlines()
@@ -232,7 +232,7 @@ def test_whatever_a_stranger_says_ends_in_a_sentence(
 def test_whoever_does_not_answer_is_not_waited_for(
     command: Command, runtime: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, again: bool
 ) -> None:
-    monkeypatch.setattr(control_client, "ANSWER_S", 0.3)
+    monkeypatch.setattr(client, "ANSWER_S", 0.3)
     stranger = Stranger(runtime / "x.sock", said, again=again)
     try:
         ran = command("top", str(stranger.path), "--once")
@@ -246,7 +246,7 @@ def test_a_process_of_another_user_is_not_talked_to(
     command: Command, noting: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 4711)
-    monkeypatch.setattr(control_client, "peer_user", lambda _connection: 815)
+    monkeypatch.setattr(client, "peer_user", lambda _connection: 815)
     ran = command("top", str(next((Path(os.environ["XDG_RUNTIME_DIR"]) / "image-syncer").iterdir())), "--pause")
     assert ran.code == 1
     assert "another user (uid 815)" in ran.err
@@ -276,7 +276,7 @@ def test_more_than_there_may_be_are_told_so(command: Command, noting: Noting, ru
     path = str(runtime / "image-syncer" / "4711.sock")
     with contextlib.ExitStack() as others:
         for _ in range(MOST_CLIENTS):
-            others.enter_context(contextlib.closing(control_client.ControlClient(path))).ask("status")
+            others.enter_context(contextlib.closing(client.ControlClient(path))).ask("status")
         ran = command("top", "--pause")
     assert ran.code == 1
     assert "others look on already" in ran.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.credentials import CredentialError
 from image_syncer.credentials.clouds.aliyun import sign
 from image_syncer.registry import Credential

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.credentials import CredentialError
 from support.certificates import make_certificates
 from support.cloud_doubles import Entra, ask_for, serving

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.embedded import push_to
 from image_syncer.embedded.doubles import DOUBLES, PASSWORD
 from image_syncer.registry import PROFILES, Credential

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from image_syncer.config import Limits
-from image_syncer.config.registry_cloud import CloudSettings
-from image_syncer.config.registry_creation import RepositoryTemplate
+from image_syncer.config.registry_book import CloudSettings, RepositoryTemplate
 from image_syncer.embedded import Behaviour
 from image_syncer.embedded.doubles import DOUBLES, PASSWORD
 from image_syncer.registry import PROFILES, Credential

@@ -7,11 +7,10 @@ import time
 
 import pytest
 
-from image_syncer.config.registry_creation import RepositoryTemplate
+from image_syncer.config.registry_book import RepositoryTemplate
 from image_syncer.credentials import CredentialError
 from image_syncer.credentials.clouds import find_place
-from image_syncer.credentials.clouds.ecr import aws_client
-from image_syncer.credentials.clouds.ecr_api import EcrApi
+from image_syncer.credentials.clouds.ecr import EcrApi, aws_client
 from image_syncer.registry import Credential
 from support.cloud_doubles import Ecr, InstanceMetadata, ask_for, aws_double, serving
 
@@ -129,7 +128,7 @@ def test_a_gallery_whose_cloud_refuses_is_asked_as_anybody_may(keys, machine):
 
 
 def test_the_endpoint_and_the_profile_of_the_entry(machine, tmp_path):
-    from image_syncer.config.registry_cloud import CloudSettings
+    from image_syncer.config.registry_book import CloudSettings
 
     shared = tmp_path / "credentials"
     shared.write_text("[second]\naws_access_key_id = AKIASECOND\naws_secret_access_key = secret\n")

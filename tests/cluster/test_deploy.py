@@ -8,7 +8,7 @@ import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
 from architecture.source_tree import PROJECT
-from image_syncer_cli.sync import sync
+from image_syncer_cli.verbs.sync import sync
 
 COMMANDS = {
     ("dask", "scheduler"): dask_scheduler.main,

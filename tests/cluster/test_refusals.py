@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import ClusterAddress, ConfigurationError, parse_cluster_address
-from image_syncer.cluster.connection import ClusterConnection, quiet_dask
+from image_syncer import ConfigurationError
+from image_syncer.cluster.connection import ClusterAddress, ClusterConnection, parse_cluster_address, quiet_dask
 from support.certificates import make_certificates
 from support.sync_process import RunFiles, SyncProcess
 

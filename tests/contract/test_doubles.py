@@ -17,7 +17,7 @@ from image_syncer.embedded import (
     parse_behaviour,
     push_to,
 )
-from support.client import with_digest
+from support.client import Client, with_digest
 from support.doubles import basic
 from support.doubles import serve_double as double
 
@@ -210,6 +210,23 @@ def test_gitlab_wants_a_project_above_the_repository(name: str, status: int) -> 
         answer = client.send("POST", f"/v2/{name}/blobs/uploads/")
         assert answer.status == status
         assert registry.counters.quirks == ({} if status == 202 else {"project missing": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("gitlab", "/api/v4/groups/team/registry/repositories?page=two"),
+        ("gitlab", "/api/v4/groups/team/registry/repositories?per_page=many"),
+        ("hub", "/v2/namespaces/team/repositories?page=two"),
+        ("harbor", "/api/v2.0/projects/team/repositories?page=two"),
+    ],
+)
+def test_a_list_of_repositories_refuses_a_page_that_is_no_number(kind: str, path: str) -> None:
+    access = kind == "gitlab"  # its own API asks for a token even where the registry asks for none
+    with double(kind, access=access) as (registry, _), Client(f"http://{registry.companion_address}") as companion:
+        push_to(registry.storage, "team/app", ContentBuilder().image(), tags=("v1",))
+        answer = companion.get(path, authorization=f"Bearer {PASSWORD}")
+        assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
 
 
 def test_nexus_leads_astray_and_says_in_the_detail_what_it_means() -> None:

@@ -81,7 +81,7 @@ def test_a_401_that_does_not_say_how(doctor: Doctor) -> None:
     with serve_raw(lambda _method, _path: [said]) as server:
         seen = doctor.look(f"{server.address}/app", {"insecure": True})
     assert seen.failed() == ["challenge"]
-    assert "says only negotiate" in seen.said("challenge")
+    assert "offers only negotiate" in seen.said("challenge")
 
 
 def test_a_token_service_that_is_away(doctor: Doctor, registry: EmbeddedRegistry) -> None:

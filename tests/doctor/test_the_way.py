@@ -45,7 +45,7 @@ def test_a_name_that_does_not_exist(doctor: Doctor) -> None:
 def test_a_port_that_nobody_listens_at(doctor: Doctor, closed_port: int) -> None:
     seen = doctor.look(f"127.0.0.1:{closed_port}/app")
     assert seen.failed() == ["TCP"]
-    assert f"nobody takes connections on port {closed_port} of 127.0.0.1 (connection refused)" in seen.said("TCP")
+    assert f"port {closed_port} takes no connections at 127.0.0.1 (connection refused)" in seen.said("TCP")
 
 
 def test_plain_http_that_is_asked_in_tls(doctor: Doctor) -> None:
@@ -81,7 +81,7 @@ def test_old_versions_of_tls(doctor: Doctor, tmp_path: Path) -> None:
     [
         (-1, ("IP:127.0.0.1",), True, ("it has expired", "since", "(1 day ago)", "renewed", "clock")),
         (30, ("DNS:other.example",), True, ("it is for other.example, and not for 127.0.0.1", "Write the registry")),
-        (30, ("IP:127.0.0.1",), False, ("nobody whom this machine trusts", "made-up authority", "ca_file")),
+        (30, ("IP:127.0.0.1",), False, ("no authority that this machine trusts", "made-up authority", "ca_file")),
     ],
     ids=["expired", "another name", "an unknown authority"],
 )
@@ -169,7 +169,7 @@ def test_a_proxy_that_lets_through(doctor: Doctor, tmp_path: Path) -> None:
         seen = doctor.look(registry.address, {"ca_file": str(made.authority), "proxy": proxy.url})
         assert set(proxy.targets) == {registry.address}
     assert seen.code == 0
-    assert seen["proxy"]["what"] == f"{proxy.url}, from the registry's entry, lets us through"
+    assert seen["proxy"]["what"] == f"{proxy.url}, from the registry's entry, connects"
 
 
 def test_a_proxy_that_is_gone_round(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

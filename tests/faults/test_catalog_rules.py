@@ -12,6 +12,7 @@ from image_syncer.config import Settings
 from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault, TokenService
 from image_syncer.errors import ConfigurationError
+from image_syncer.reporting.chosen_work import find_unfinished
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def test_a_rule_whose_registry_did_not_tell_is_tried_again(lab: SyncLab, tmp_pat
     ).replace("\\\\", "\\")
     path = tmp_path / "report.json"
     run(lab, tmp_path, rules, retries=0, report_path=str(path))
-    left = image_syncer.find_unfinished(image_syncer.load_report(str(path)))
+    left = find_unfinished(image_syncer.load_report(str(path)))
     [rule] = load_configuration(config=str(tmp_path / "own.yaml"), environ={}).catalogs
     assert left.rules == ()
     assert [replace(one, origin=rule.origin) for one in left.catalogs] == [
@@ -153,7 +154,7 @@ def test_a_name_that_nobody_can_use_fails_alone(lab: SyncLab, tmp_path: Path) ->
     [lost] = [image.error for image in images if image.error is not None]
     assert lost["repository"] == lab.source.address  # the name is none that anybody could be told to look at
     assert report.exit_code == 1
-    assert image_syncer.find_unfinished(image_syncer.load_report(str(path))).rules == ()
+    assert find_unfinished(image_syncer.load_report(str(path))).rules == ()
 
 
 def test_a_pattern_that_fits_nothing_is_told(lab: SyncLab, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import parse_on_conflict
 from image_syncer.embedded import Behaviour, Fault
+from image_syncer.reporting.chosen_work import find_unfinished
 from image_syncer.telemetry import Outcome
 from support.sync_runs import REPOSITORY
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.config import TagSelection
-from image_syncer.config.created import CreatedSelection
-from image_syncer.coordinator import creation_times
+from image_syncer.config.tag_filters import CreatedSelection
+from image_syncer.discovery import creation_times
 from image_syncer.embedded import Behaviour, Fault
-from image_syncer.telemetry.recorded_report import load_report
-from image_syncer.telemetry.unfinished import find_unfinished
+from image_syncer.reporting.chosen_work import find_unfinished
+from image_syncer.reporting.recorded_report import load_report
 
 if TYPE_CHECKING:
     from support.sync_runs import SyncLab

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import ForeignLayers
 from image_syncer.embedded import Behaviour, Fault
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.errors import NotFoundError, Origin
 from image_syncer.oci import DOCKER_FOREIGN_LAYER
+from image_syncer.reporting.chosen_work import find_unfinished
 from support.raw_server import serve_raw
 from support.sync_runs import REPOSITORY, TAG, error_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import parse_on_conflict
 from image_syncer.embedded import Behaviour
 from image_syncer.oci import (
@@ -20,6 +20,7 @@ from image_syncer.oci import (
     PlatformFilter,
     parse_platform,
 )
+from image_syncer.reporting.chosen_work import find_unfinished
 from support.sync_runs import REPOSITORY, TAG
 
 if TYPE_CHECKING:

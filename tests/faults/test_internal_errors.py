@@ -9,9 +9,9 @@ import pytest
 from image_syncer.coordinator.image_delivery import ImageDelivery
 from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.coordinator.open_image import OpenImage
-from image_syncer.coordinator.publisher import Publisher
-from image_syncer.coordinator.supervisor import Supervisor
-from image_syncer.coordinator.transfers import Transfers
+from image_syncer.discovery.publisher import Publisher
+from image_syncer.dispatch.supervisor import Supervisor
+from image_syncer.dispatch.transfers import Transfers
 from image_syncer.telemetry import Outcome
 
 if TYPE_CHECKING:

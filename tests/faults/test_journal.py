@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import Destination, MissingPlatform, TagSelection
-from image_syncer.coordinator.image_outcomes import BY_JOURNAL
-from image_syncer.coordinator.publisher import Publisher
+from image_syncer.coordinator.open_image import BY_JOURNAL
+from image_syncer.discovery.publisher import Publisher
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from image_syncer.errors import JournalError
 from image_syncer.journal.file import JournalFile
@@ -110,7 +110,7 @@ def test_the_drop_of_a_record_is_on_the_disk_before_the_manifest_goes_out(
         await publish(self, *what)
 
     monkeypatch.setattr(Publisher, "publish", look_and_publish)
-    monkeypatch.setattr("image_syncer.journal.writer.BATCH_S", 60.0)  # so that it is no matter of luck
+    monkeypatch.setattr("image_syncer.journal.file.BATCH_S", 60.0)  # so that it is no matter of luck
     lab.run(lab.rule(), state_path=state)
     assert found == [0]
     assert load_status(state).images_done == 1

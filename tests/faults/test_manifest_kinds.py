@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import MissingPlatform
 from image_syncer.embedded import Behaviour, ContentBuilder, MadeManifest, StoredManifest
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.oci import (
     DOCKER_FOREIGN_LAYER,
-    OCI_ARTIFACT_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
     PlatformFilter,
     digest_of,
     parse_platform,
 )
+from image_syncer.oci.descriptor import OCI_ARTIFACT_MANIFEST
+from image_syncer.reporting.chosen_work import find_unfinished
 from support.sync_runs import REPOSITORY, TAG
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from image_syncer.coordinator import image_delivery
 from image_syncer.embedded import Behaviour, Fault
-from image_syncer.embedded.fault import FaultKind
+from image_syncer.embedded.behaviour import FaultKind
 from image_syncer.oci import ManifestFormat, PlatformFilter, parse_platform
 from support.sync_runs import REPOSITORY, TAG
 

@@ -10,10 +10,10 @@ import pytest
 from image_syncer.config import Destination, Rule, TagSelection
 from image_syncer.embedded import Behaviour, TokenService
 from image_syncer.oci import PlatformFilter, Repository, parse_platform
+from image_syncer.reporting.chosen_work import planned_work
+from image_syncer.reporting.plan_account import account_for, workload_of
+from image_syncer.reporting.plan_file import load_plan
 from image_syncer.telemetry import Outcome
-from image_syncer.telemetry.plan_account import account_for, workload_of
-from image_syncer.telemetry.plan_file import load_plan
-from image_syncer.telemetry.planned_work import planned_work
 from support.sync_runs import PASSWORD, TAG, USER, SyncLab
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import Configuration, parse_referrer_selection
 from image_syncer.config.policy import NameLists, OnRefusal, Policy, PolicyCommand, parse_name_pattern
 from image_syncer.errors import ConfigurationError
+from image_syncer.reporting.chosen_work import find_unfinished
 from image_syncer.telemetry import Outcome
 from support.signed_images import signed_image
 from support.sync_runs import REPOSITORY, TAG

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
-from image_syncer.config.catalogs import CatalogRule
 from image_syncer.config.loader import load_configuration
+from image_syncer.config.model import CatalogRule
 from image_syncer.config.pruning import Pruning
-from image_syncer.config.versions import VersionSelection
-from image_syncer.coordinator import prune, sync
-from image_syncer.coordinator.prune_plan import load_prune_plan
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.embedded import (
     DOUBLES,
     Behaviour,
@@ -30,9 +28,11 @@ from image_syncer.embedded import (
     push_to,
     serve_in_thread,
 )
-from image_syncer.embedded.catalogue import StoredManifest
-from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.call import Refusal
+from image_syncer.embedded.storage import StoredManifest
 from image_syncer.oci import Digest, Repository, digest_of
+from image_syncer.pruning.pruner import load_prune_plan
+from image_syncer.runs import prune, sync
 from image_syncer.telemetry import Outcome
 from support.signed_images import SIGNATURE, fallback_index, signed_image
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded import EmbeddedRegistry, MadeManifest, Storage
     from image_syncer.telemetry import Report
-    from image_syncer.telemetry.pruned import Pruned
+    from image_syncer.telemetry.report import Pruned
 
 APP = "team/app"
 ALL = TagSelection()
@@ -576,7 +576,7 @@ def test_a_tag_that_moves_while_others_are_deleted_is_left(lab: Lab) -> None:
 
 
 def test_what_gets_a_selected_tag_while_others_are_deleted_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.pruner.DELETED_BEFORE_A_LOOK", 1)
+    monkeypatch.setattr("image_syncer.pruning.pruner.DELETED_BEFORE_A_LOOK", 1)
     storage = Busy()
     lab.destination = lab.add(storage)
     lab.both("v1")

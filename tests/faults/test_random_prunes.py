@@ -13,9 +13,9 @@ import pytest
 
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
 from image_syncer.config.pruning import Pruning
-from image_syncer.coordinator import prune
 from image_syncer.embedded import Behaviour, ContentBuilder, MemoryStorage, push_to, serve_in_thread
 from image_syncer.oci import Repository
+from image_syncer.runs import prune
 from support.signed_images import SBOM, SIGNATURE, fallback_index
 
 if TYPE_CHECKING:

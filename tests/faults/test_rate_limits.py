@@ -105,7 +105,7 @@ def test_a_limit_of_50_a_second_is_used_and_hardly_exceeded(lab: SyncLab, retry_
 
 @pytest.mark.slow
 def test_a_limit_is_found_within_seconds(lab: SyncLab) -> None:
-    """With a clock that nothing disturbs: tests/unit/planning/test_pacing.py."""
+    """With a clock that nothing disturbs: tests/unit/scheduling/test_pacing.py."""
     watch = run_against_limit(lab, 20, RetryAfter.SECONDS)
     rate, refused = watch.between(10, 17)
     assert rate >= 0.7 * PER_S  # a pause of a second in these few is a seventh

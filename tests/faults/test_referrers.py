@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import find_unfinished, load_report
+from image_syncer import load_report
 from image_syncer.config import parse_referrer_selection
 from image_syncer.embedded import DOUBLES, Behaviour, Fault, FaultKind
 from image_syncer.registry.referrers import fallback_tag
+from image_syncer.reporting.chosen_work import find_unfinished
 from image_syncer.telemetry import Outcome
 from support.client import Client
 from support.signed_images import INDEX, SIGNATURE, described, discover, fallback_index, signed_image

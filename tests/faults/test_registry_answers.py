@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.config import TagSelection
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.embedded import Behaviour, DigestHeader, Fault, LinkForm, RateLimit, RetryAfter
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.errors import (
     IntegrityError,
     NotFoundError,
@@ -270,7 +270,7 @@ def test_a_list_whose_next_page_is_on_another_host(lab: SyncLab) -> None:
 
 @pytest.mark.extended
 def test_a_list_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_NAMES", 3)
+    monkeypatch.setattr("image_syncer.discovery.listings.MAX_NAMES", 3)
     image = lab.content.image(1)
     lab.push(image, tags=[f"v{number}" for number in range(4)])
     done = lab.run(lab.rule(tags=()), exit_code=1)

@@ -9,7 +9,13 @@ import pytest
 
 from image_syncer.embedded import Behaviour, Fault, RateLimit
 from image_syncer.errors import RateLimitedError
-from image_syncer.registry import GENERIC, PROFILES, Limit, Mounts, Operation
+from image_syncer.registry import (
+    GENERIC,
+    PROFILES,
+    Mounts,
+    Operation,
+)
+from image_syncer.registry.profiles.profile import Limit
 from support.sync_runs import PASSWORD, TRUSTING, USER
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import Destination, Rule, TagSelection
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Platform, PlatformFilter, Repository
-from image_syncer.telemetry.recorded_report import load_report
-from image_syncer.telemetry.unfinished import Unfinished, find_unfinished
+from image_syncer.reporting.chosen_work import Unfinished, find_unfinished
+from image_syncer.reporting.recorded_report import load_report
 from support.sync_runs import REPOSITORY, TAG, SyncLab
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from image_syncer.config import Only, Settings
 from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault
 from image_syncer.errors import ConfigurationError
+from image_syncer.reporting.chosen_work import find_unfinished
 from image_syncer.telemetry import Outcome
 from support.sync_runs import REPOSITORY
 
@@ -87,7 +88,7 @@ def test_too_few_repositories_fail_the_rule(lab: SyncLab, tmp_path: Path) -> Non
     assert image.outcome is Outcome.FAILED
     assert "means 1 of the 2 repositories" in (image.reason or "")
     assert lab.destination.storage.repositories() == []
-    [catalog] = image_syncer.find_unfinished(image_syncer.load_report(str(lab.report_path))).catalogs
+    [catalog] = find_unfinished(image_syncer.load_report(str(lab.report_path))).catalogs
     assert (catalog.exclude_regex, catalog.min_repositories) == ("dev$", 2)
     assert report.exit_code == 1
 
@@ -134,6 +135,6 @@ def test_only(
 def test_a_failure_is_tried_again_with_only(lab: SyncLab, images: dict[str, MadeManifest]) -> None:
     lab.source.behaviour = Behaviour(faults=(Fault("get manifest", status=403, times=None),))
     lab.run(lab.rule(tags=("other",), only=Only.CHANGED), exit_code=1, retries=0)
-    [rule] = image_syncer.find_unfinished(image_syncer.load_report(str(lab.report_path))).rules
+    [rule] = find_unfinished(image_syncer.load_report(str(lab.report_path))).rules
     assert rule.only is Only.CHANGED
     assert replace(rule, only=Only.ALL) != rule

@@ -9,7 +9,7 @@ import pytest
 
 from image_syncer.config import parse_referrer_selection
 from image_syncer.embedded import Behaviour, StoredManifest
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST, digest_of
 from image_syncer.registry.referrers import fallback_tag
 from support.client import Client

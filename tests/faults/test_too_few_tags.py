@@ -9,11 +9,11 @@ import pytest
 import image_syncer
 from image_syncer.config import Settings, TagSelection
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.embedded import Behaviour
+from image_syncer.reporting.chosen_work import find_unfinished
+from image_syncer.reporting.recorded_report import load_report
 from image_syncer.telemetry import Outcome
-from image_syncer.telemetry.recorded_report import load_report
-from image_syncer.telemetry.unfinished import find_unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator import running_jobs
+from image_syncer.dispatch import running_jobs
 from image_syncer.embedded import Behaviour, Fault, FaultKind
 from support.sync_runs import REPOSITORY, TRUSTING
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator import verify_tree
 from image_syncer.embedded import Behaviour, Fault, FaultKind, RateLimit, TokenService
 from image_syncer.errors import NotFoundError, Origin, RegistryDownError, TransportError, UnavailableError
 from image_syncer.oci import PlatformFilter
 from image_syncer.telemetry import Difference, Outcome
+from image_syncer.verification import tree_check
 from support.sync_runs import PASSWORD, REPOSITORY, TAG, USER, SyncLab, error_of
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def test_schema_1_and_other_kinds(lab: SyncLab) -> None:
 
 @pytest.mark.extended
 def test_a_verification_with_many_images_and_little_memory(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_tree, "MOST_WRONG", 1)
+    monkeypatch.setattr(tree_check, "MOST_WRONG", 1)
     for number in range(8):
         lab.push(lab.content.image(2), tags=(f"t{number}",))
     lab.run()

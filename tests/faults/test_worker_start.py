@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator.supervisor import Supervisor
+from image_syncer.dispatch.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from support.sync_runs import SyncLab

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_syncer.config.document import parse_document
+from image_syncer.config.document import MalformedText, parse_document
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.regex import RegexError, translate_regex
-from image_syncer.config.tree import MalformedText
-from image_syncer.credentials.docker_config import parse_docker_config
+from image_syncer.credentials.login_files import parse_docker_config
 from image_syncer.embedded import ContentBuilder
 from image_syncer.errors import Origin, SyncError, redact
 from image_syncer.oci import (
@@ -52,14 +51,13 @@ from image_syncer.registry import (
     parse_token,
     parse_upload_status,
     rank_challenges,
-    resolve_own_location,
-    retry_after_s,
 )
-from image_syncer.registry.catalog import parse_catalog_page
-from image_syncer.registry.tags import parse_tag_page
-from image_syncer.telemetry.recorded_report import load_report
+from image_syncer.registry.failures import retry_after_s
+from image_syncer.registry.listings import parse_catalog_page, parse_tag_page
+from image_syncer.registry.location import resolve_own_location
+from image_syncer.reporting.recorded_report import load_report
 from image_syncer.units import parse_duration, parse_size
-from image_syncer.watch.events import MalformedEvent, parse_events
+from image_syncer.watch.server import MalformedEvent, parse_events
 
 __all__ = ["TARGETS", "Target"]
 
@@ -101,7 +99,7 @@ def as_answer(data: bytes) -> Response:
     """An answer out of the first byte (a status), the lines up to an empty one (fields), and the rest (a body)."""
     status = STATUSES[data[0] % len(STATUSES)] if data else 0
     head, _, body = data[1:].partition(b"\n\n")
-    return Response(status, Headers.of_lines([line + b"\r\n" for line in head.split(b"\n")]), body, URL)
+    return Response(status, Headers(text=head.decode("latin-1")), body, URL)
 
 
 def attempt(function: Callable[..., object], *args: object, **kwargs: object) -> object:

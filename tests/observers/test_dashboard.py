@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from image_syncer.telemetry.listening import Listen
+from image_syncer.telemetry.http_server import Listen
 from image_syncer.telemetry.looking_on import look_on
 from image_syncer.telemetry.metrics import RunMetrics
-from image_syncer.watch.status import WatchStatus
+from image_syncer.watch.server import WatchStatus
 from image_syncer.watch.watcher import WatchCollector
 from support.processes import wait_until
 

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from image_syncer.embedded import Behaviour, RateLimit
 from image_syncer.errors import ConfigurationError
-from image_syncer.telemetry import configure_logging, server_thread
-from image_syncer.telemetry.listening import Listen
+from image_syncer.telemetry import configure_logging, http_server
+from image_syncer.telemetry.http_server import Listen
 from image_syncer.telemetry.looking_on import look_on
 from image_syncer.telemetry.metrics import LEAST_RENDER_S, RunMetrics
 from image_syncer.telemetry.observing import OBSERVERS, Observed, Observer
@@ -138,7 +138,7 @@ def test_a_verification_is_seen_too(lab: SyncLab) -> None:
 def test_a_port_that_is_taken_is_said_before_anything_is_done() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        words = f"nobody can listen at 127.0.0.1:{port}"
+        words = f"cannot listen at 127.0.0.1:{port}"
         with pytest.raises(ConfigurationError, match=words) as told, look_on(metrics=Listen("127.0.0.1", port)):
             pytest.fail("it was begun")
     assert told.value.exit_code == 2
@@ -200,7 +200,7 @@ def test_strangers_neither_fill_the_log_nor_keep_it_from_ending() -> None:
                 stranger.sendall(text)
             assert value(scrape(address), "runs_total") == 0
             began = time.monotonic()
-        assert time.monotonic() - began < server_thread.END_S
+        assert time.monotonic() - began < http_server.END_S
     gc.collect()  # asyncio tells of tasks that nobody ended when they go
     assert [line for line in log.getvalue().splitlines() if "metrics are served" not in line] == []
 

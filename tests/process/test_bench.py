@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import loopback
-from image_syncer.bench.host_limits import measure_host
-from image_syncer.bench.measuring import Measurer
+from image_syncer.bench.loopback import loopback, measure_host
+from image_syncer.bench.measuring import STREAMS, WINDOWS, Measurer, Setting, sweep
 from image_syncer.bench.samples import SampleMaker
-from image_syncer.bench.sweep import STREAMS, WINDOWS, Setting, sweep
 from image_syncer.values import as_dict
 
 if TYPE_CHECKING:

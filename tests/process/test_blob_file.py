@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.coordinator.known_blobs_file import CACHE_KIB
 from image_syncer.embedded import ContentBuilder
+from image_syncer.journal.known_blobs import CACHE_KIB
 from image_syncer.oci import digest_of
 
 if TYPE_CHECKING:

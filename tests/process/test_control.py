@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer import ControlClient, SyncError, control_socket_of
+from image_syncer import SyncError
+from image_syncer.control.client import ControlClient
+from image_syncer.control.paths import control_socket_of
 from support.processes import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:

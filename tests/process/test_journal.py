@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import load_status
 from image_syncer.embedded import Behaviour, ContentBuilder, Fault, FaultKind
-from image_syncer.journal.opening import open_journal
+from image_syncer.journal.journal import open_journal
+from image_syncer.journal.status import load_status
 from image_syncer.oci import Repository, digest_of
 from process.conftest import MIB, Pair
 from support.processes import wait_until
@@ -184,7 +184,7 @@ def test_a_journal_whose_writer_is_killed_has_all_that_was_flushed(tmp_path: Pat
 
 _WRITER = """
 import asyncio, sys
-from image_syncer.journal.opening import open_journal
+from image_syncer.journal.journal import open_journal
 from image_syncer.oci import Repository, digest_of
 
 async def write(path, number):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import load_status
 from image_syncer.embedded import ContentBuilder
+from image_syncer.journal.status import load_status
 from support.processes import wait_until
 from support.sync_runs import missing_parts
 

@@ -140,7 +140,7 @@ def test_what_is_left_when_whoever_started_a_gate_is_killed_is_taken_away(tmp_pa
     parent = (
         "import os, signal\n"
         "from image_syncer.layout.layout_server import LayoutServer\n"
-        "from image_syncer.layout.sockets import socket_directory\n"
+        "from image_syncer.layout.layout_server import socket_directory\n"
         "directory = socket_directory()\n"
         f"LayoutServer('oci:{tmp_path}/layout', directory.name + '/0', writes=True).start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

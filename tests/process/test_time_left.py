@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import image_syncer
-from image_syncer.bench import BenchFile, save_bench
+from image_syncer.bench.bench_file import BenchFile, save_bench
+from image_syncer.bench.prediction import Foresight
+from image_syncer.capacity.fit import USUAL
 from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
-from image_syncer.planning.fit import USUAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def test_a_run_is_foreseen_and_says_how_long_it_takes(tmp_path: Path) -> None:
         save_bench(BenchFile((USUAL,)), str(bench_path))
         settings = image_syncer.Settings(workers=1, progress_interval_s=0.05)
         control, seen = image_syncer.RunControl(), []
-        with image_syncer.Foresight(str(plan_path), str(bench_path), settings) as foresight:
+        with Foresight(str(plan_path), str(bench_path), settings) as foresight:
             until = time.monotonic() + 60
             while control.foreseen is None:
                 assert time.monotonic() < until

@@ -30,12 +30,13 @@ def never(owner, name, condition, *, stubborn=False):
         return await before(self, *args, **more)
     setattr(owner, name, call)
 if not worker:
-    from image_syncer.coordinator import loop, rules, watchdog
+    from image_syncer.coordinator import rules, run
+    from image_syncer.dispatch import watchdog
     watchdog.GRACE_S = {GRACE_S}
-    rules.END_S = loop.END_S = {GRACE_S}
-    from image_syncer.coordinator.discovery import Discovery
-    from image_syncer.coordinator.listings import Listings
-    from image_syncer.coordinator.publisher import Publisher
+    rules.END_S = run.END_S = {GRACE_S}
+    from image_syncer.discovery.discovery import Discovery
+    from image_syncer.discovery.listings import Listings
+    from image_syncer.discovery.publisher import Publisher
 else:
     from image_syncer.worker.streamed_copy import StreamedCopy
     from image_syncer.worker.upload import Upload

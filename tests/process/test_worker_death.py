@@ -148,13 +148,16 @@ def test_a_run_ends_where_no_worker_can_be_started(pair: Pair) -> None:
 _KILL_ON_BLOB = """
 import os, signal, sys
 if "image_syncer.worker.process" in " ".join(sys.orig_argv):
-    from image_syncer.worker import blob_copy
-    begin = blob_copy.BlobCopy._on_begin
-    def die(self, length):
-        if self._digest == "{digest}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return begin(self, length)
-    blob_copy.BlobCopy._on_begin = die
+    from image_syncer.worker import blob_copy, streamed_copy
+    def deadly(kind):
+        begin = kind._make_stream
+        def die(self, size):
+            if self._digest == "{digest}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return begin(self, size)
+        kind._make_stream = die
+    deadly(blob_copy.SmallBlobCopy)
+    deadly(streamed_copy.StreamedCopy)
 """
 
 _END_AT_ONCE = """

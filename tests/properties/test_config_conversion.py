@@ -11,11 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from image_syncer.config import TagSelection
-from image_syncer.config.conversion import convert_files
-from image_syncer.config.converters import ConversionOptions
-from image_syncer.config.converters.foreign_ranges import by_precedence
+from image_syncer.config.converters import ConversionOptions, convert_files
+from image_syncer.config.converters.foreign import by_precedence
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.versions import VersionSelection, check_range
+from image_syncer.config.tag_filters import VersionSelection, check_range
 from image_syncer.errors import ConfigurationError
 
 words = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)

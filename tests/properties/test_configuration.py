@@ -12,12 +12,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from image_syncer.config import RegistryBook, RegistryEntry
-from image_syncer.config.document import parse_document, parse_json
-from image_syncer.config.environment import Expansion, ExpansionError, expand
+from image_syncer.config.document import (
+    MalformedText,
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    parse_document,
+    parse_json,
+    parse_yaml,
+)
+from image_syncer.config.fields import Expansion, ExpansionError, expand
 from image_syncer.config.loader import load_configuration
 from image_syncer.config.regex import RegexError, translate_regex
-from image_syncer.config.tree import MalformedText, MappingNode, ScalarNode, SequenceNode
-from image_syncer.config.yaml_text import parse_yaml
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Repository
 from image_syncer.registry import Credential

@@ -9,14 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.config.conversion import convert_files
-from image_syncer.config.converters import AnyVariables, ConversionOptions, FileFormat
-from image_syncer.config.entry_fields import Dialect
-from image_syncer.config.environment import Expansion
+from image_syncer.config.converters import ConversionOptions, FileFormat, convert_files
+from image_syncer.config.converters.draft import AnyVariables
+from image_syncer.config.document import MappingNode, parse_yaml
+from image_syncer.config.fields import Dialect, Expansion
 from image_syncer.config.findings import Findings
 from image_syncer.config.own_format import read_own
-from image_syncer.config.tree import MappingNode
-from image_syncer.config.yaml_text import parse_yaml
 from image_syncer.errors import ConfigurationError
 
 KEYS = (

@@ -12,9 +12,8 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from image_syncer.config.conversion import Conversion, convert_files
-from image_syncer.config.converters import ConversionOptions
-from support.foreign_tools import planned_by_dregsy, planned_by_regsync, planned_by_skopeo
+from image_syncer.config.converters import Conversion, ConversionOptions, convert_files
+from support.foreign_tools import has_equal_versions, planned_by_dregsy, planned_by_regsync, planned_by_skopeo
 from support.planned_copies import planned_for_platforms
 
 DIGEST = "sha256:" + "0" * 32 + "1" * 32
@@ -159,7 +158,9 @@ def test_the_documented_file_of_skopeo(data):
 def test_the_documented_file_of_dregsy(data):
     names = ("test/image", "test/another-image", "busybox", "kept", "pinned", "myproject/webui")
     names += ("team/a", "team/b/c", "team", "jenkins/jnlp-slave", "jenkins/other")
-    compare(DREGSY, {f"source.example/{name}": data.draw(tag_lists) for name in names})
+    listed = {f"source.example/{name}": data.draw(tag_lists) for name in names}
+    assume(not has_equal_versions(listed["source.example/kept"]))
+    compare(DREGSY, listed)
 
 
 def joined(*parts):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
-from image_syncer.coordinator.known_blobs_file import KnownBlobsInFile
+from image_syncer.journal.known_blobs import KnownBlobsInFile
 from image_syncer.oci import Digest, Repository, digest_of
-from image_syncer.planning import KnownBlobsInMemory
+from image_syncer.scheduling import KnownBlobsInMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,6 @@ def test_they_know_what_they_were_told_and_nothing_else(make: Callable[[], Known
                     assert known_blobs.home(registry, one, "nobody/") is None
                 for other in REPOSITORIES:
                     assert known_blobs.has(other, one) == ((other, one) in added)
-        if isinstance(known_blobs, KnownBlobsInMemory):
+        if type(known_blobs) is KnownBlobsInMemory:
             homeless = noted - {(repository.registry, digest) for repository, digest in added}
             assert len(known_blobs) == len(added) + len(homeless)

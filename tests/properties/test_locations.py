@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image_syncer.errors import ProtocolViolation
-from image_syncer.registry import may_carry_credentials, origin_of, resolve_location, resolve_own_location
-from image_syncer.registry.location import append_query
+from image_syncer.registry import may_carry_credentials, origin_of
+from image_syncer.registry.location import append_query, resolve_location, resolve_own_location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 hosts = st.one_of(
@@ -66,6 +70,34 @@ def test_any_text_is_an_address_or_a_violation(request_url: str, location: str) 
     assert resolved.isascii()
     assert resolved.isprintable()
     assert " " not in resolved
+
+
+@given(origins, paths, st.booleans(), st.one_of(st.text(max_size=20), st.text(VISIBLE, max_size=40), urls))
+@example("https://h", "/v2/", True, "@evil/")
+@example("https://h", "/v2/", True, ".evil/")
+@example("https://h", "/v2/", True, ":443/x")
+@example("https://h:0", "/v2/", True, "/x")
+@example("http://h", "/v2/", False, "//evil/x")
+@example("http://h", "/v2/", False, "/\\evil/x")
+def test_an_address_of_the_same_registry_needs_no_other_rules(
+    origin: str, path: str, absolute: bool, text: str
+) -> None:
+    """The short way of `resolve_own_location` takes nothing that `resolve_location` refuses or reads otherwise."""
+    location = origin + text if absolute else text
+
+    def resolved(how: Callable[[str, str], str]) -> str | None:
+        try:
+            return how(origin + path, location)
+        except ProtocolViolation:
+            return None
+
+    general, own = resolved(resolve_location), resolved(resolve_own_location)
+    if origin.startswith("http://") or (general is not None and general.startswith(origin + "/")):
+        assert own == general
+    elif general is None:
+        assert own is None
+    else:
+        assert own is None or origin_of(own) in (origin_of(general), origin_of(origin))
 
 
 @given(urls, urls)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.transfer import (
+from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
     Event,

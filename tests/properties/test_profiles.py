@@ -22,7 +22,7 @@ from image_syncer.registry import (
     recognise_answer,
     recognise_host,
 )
-from image_syncer.registry.profiles import profile_from_text, profile_to_text
+from image_syncer.registry.profiles.recognition import profile_from_text, profile_to_text
 
 PROFILE = st.sampled_from(list(PROFILES.values()))
 FIELD = st.sampled_from(["Server", "WWW-Authenticate", "X-JFrog-Version", "Link"])

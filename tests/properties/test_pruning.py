@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_syncer.oci import Digest, Repository, digest_of
-from image_syncer.planning.pruning import Keep, ManifestNode, RepositoryView, named_subject, plan_prune
 from image_syncer.registry.referrers import cosign_tags, fallback_tag
+from image_syncer.scheduling.pruning import Keep, ManifestNode, RepositoryView, named_subject, plan_prune
 
 if TYPE_CHECKING:
-    from image_syncer.planning.pruning import RepositoryPrune
+    from image_syncer.scheduling.pruning import RepositoryPrune
 
 REPOSITORY = Repository("registry.example", "team/app")
 MOST = 9

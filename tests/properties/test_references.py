@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image_syncer.oci import (
-    EMPTY_DIGEST,
     Digest,
     InvalidReference,
     Reference,
@@ -21,6 +20,7 @@ from image_syncer.oci import (
     parse_reference,
     parse_repository,
 )
+from support.digests import EMPTY_DIGEST
 
 ALGORITHMS = st.sampled_from(["sha256", "sha512"])
 DIGESTS = st.builds(digest_of, st.binary(max_size=16), ALGORITHMS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from image_syncer.transfer import Ring
+from image_syncer.transfer.ring import Ring
 
 
 class RingMachine(RuleBasedStateMachine):

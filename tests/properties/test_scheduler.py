@@ -14,24 +14,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
 from image_syncer.errors import Origin, RateLimitedError, SyncError, UnavailableError, WorkerError
 from image_syncer.oci import Digest, Repository, digest_of
-from image_syncer.planning import (
+from image_syncer.scheduling import (
     Arrival,
     BlobFailed,
     BlobLanded,
     BlobNeed,
     BlobOutcome,
     BlobSet,
+    BlobTarget,
+    ConnectionLimits,
     Decision,
     Job,
     Lease,
+    LeaseLimits,
     RetryPolicy,
     Scheduler,
     StreamTuner,
-    Target,
 )
-from image_syncer.planning.job import MOST_LOSSES
-from image_syncer.planning.job_queue import JobQueue
-from image_syncer.planning.quarantine import MOST_DEATHS
+from image_syncer.scheduling.blob_set import MOST_DEATHS, MOST_LOSSES
+from image_syncer.scheduling.job_queue import JobQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,7 @@ def counts(jobs: Iterable[Job]) -> list[int]:
 
 
 def waiting_in(queue: JobQueue) -> list[Job]:
-    jobs = set(queue._alone)
+    jobs = set(queue.alone)
     for lane in queue._lanes.values():
         jobs.update([job for *_, job in lane._streamed], lane._mounts, lane._small)
     return [job for job in jobs if job.waits]
@@ -99,14 +100,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.tuner = StreamTuner(streams, start=2) if tuned else None
         self.known_blobs = BoundedKnownBlobs(self.most_in_memory)
         self.scheduler = Scheduler(
-            streams=streams,
-            workers=expected,
-            proc=proc,
-            retry=RetryPolicy(tries=tries, first_pause_s=1, factor=2),
-            chance=lambda: 0.5,
-            limit_of=most.__getitem__,
-            small_streams=small_streams,
-            small_bytes=SMALL_BYTES,
+            LeaseLimits(streams, workers=expected, proc=proc, small_streams=small_streams, small_bytes=SMALL_BYTES),
+            RetryPolicy(tries=tries, first_pause_s=1, factor=2),
+            lambda: 0.5,
+            connections=ConnectionLimits(most.__getitem__),
             tuner=self.tuner,
             blobs=BlobSet(self.known_blobs),
         )
@@ -115,7 +112,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.held: dict[int, dict[int, Job]] = {}
         self.homes: set[tuple[Repository, Digest]] = set()
         self.losses: Counter[int] = Counter()
-        self.targets: dict[int, Target] = {}  # kept, so that no two have the same id()
+        self.targets: dict[int, BlobTarget] = {}  # kept, so that no two have the same id()
         for _ in range(workers):
             self.a_worker_is_ready()
 
@@ -158,8 +155,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         jobs = self.held[worker]
         assert job.id not in jobs
         kind = [other for other in jobs.values() if other.small == job.small]
-        assert len(kind) < (self.small_streams if job.small else self.scheduler.streams_allowed)
-        assert 1 <= self.scheduler.streams_allowed <= self.streams
+        assert len(kind) < (self.small_streams if job.small else self.scheduler.stats().streams)
+        assert 1 <= self.scheduler.stats().streams <= self.streams
         # A mount is small until its registry did not mount one.
         mounts = job.targets[0].mounts and job.weight == 0
         assert job.small == (self.small_streams > 0 and (mounts or 0 <= job.size <= SMALL_BYTES))
@@ -184,7 +181,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         event(f"leased {'small' if job.small else 'streamed'}")
         event(f"leased with {len(job.targets)} targets")
 
-    def homes_at(self, target: Target) -> set[str]:
+    def homes_at(self, target: BlobTarget) -> set[str]:
         registry = target.repository.registry
         return {home.name for home, digest in self.homes if (home.registry, digest) == (registry, target.digest)}
 
@@ -254,7 +251,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.scheduler.progress(worker, {job: data.draw(st.integers(0, 2000)) for job in [*jobs, 10**6]})
         self.carry_out(self.scheduler.sample(self.now))
 
-    def result_of(self, job: Job, target: Target, ending: str) -> BlobOutcome:
+    def result_of(self, job: Job, target: BlobTarget, ending: str) -> BlobOutcome:
         if ending in ("moved", "mounted", "present"):
             self.homes.add((target.repository, target.digest))
             return BlobOutcome(Arrival(ending), bytes_moved=5 if ending == "moved" else 0)
@@ -279,20 +276,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         return [(worker, job) for worker, jobs in self.held.items() for job in jobs.values()]
 
     def end(self, worker: int, ended: list[tuple[Job, list[BlobOutcome]]]) -> None:
-        for job, _ in ended:
+        for job, results in ended:
             del self.held[worker][job.id]
-        decisions = self.scheduler.end_many(worker, [(job.id, results) for job, results in ended], self.now)
-        booked = sum(decision.bytes_moved for decision in decisions if isinstance(decision, BlobLanded))
-        assert booked <= sum(result.bytes_moved for _, results in ended for result in results)
-        self.carry_out(decisions)
+            decisions = self.scheduler.end(worker, job.id, results, self.now)
+            booked = sum(decision.bytes_moved for decision in decisions if isinstance(decision, BlobLanded))
+            assert booked <= sum(result.bytes_moved for result in results)
+            self.carry_out(decisions)
 
     # What always holds
 
     @invariant()
     def books_agree(self) -> None:
         scheduler = self.scheduler
-        assert scheduler.in_flight == sum(map(len, self.held.values()))
-        assert self.proc is None or scheduler.in_flight <= self.proc
+        assert scheduler.stats().in_flight == sum(map(len, self.held.values()))
+        assert self.proc is None or scheduler.stats().in_flight <= self.proc
         slots, queue = scheduler._slots, scheduler._queue
         for worker, jobs in self.held.items():
             assert scheduler.jobs_of(worker) == list(jobs.values())
@@ -303,14 +300,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         waiting = waiting_in(queue)
         assert [queue.streamed, queue.small] == counts(job for job in waiting if not job.alone)
         assert queue.streamed_bytes == sum(job.weight for job in waiting if not (job.alone or job.small))
-        assert scheduler.landed_blobs <= scheduler.wanted_blobs
-        assert scheduler.landed_bytes <= scheduler.wanted_bytes
+        assert scheduler.stats().landed_blobs <= scheduler.stats().wanted_blobs
+        assert scheduler.stats().landed_bytes <= scheduler.stats().wanted_bytes
         awaited = {
             number: len(delivery.missing)
             for number, delivery in self.deliveries.items()
             if delivery.missing and not delivery.dropped
         }
-        assert scheduler._deliveries._awaited == awaited
+        assert scheduler._awaited == awaited
 
     @invariant()
     def no_registry_has_more_connections_than_it_may(self) -> None:
@@ -323,9 +320,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def no_job_waits_that_could_be_leased(self) -> None:
         queue, slots = self.scheduler._queue, self.scheduler._slots
-        if self.proc is not None and self.scheduler.in_flight >= self.proc:
+        if self.proc is not None and self.scheduler.stats().in_flight >= self.proc:
             return
-        most = [self.scheduler.streams_allowed, self.small_streams]
+        most = [self.scheduler.stats().streams, self.small_streams]
         if len(self.held) < self.expected:
             waiting = (queue.streamed, queue.small)
             parts = [math.ceil((held + more) / self.expected) for held, more in zip(slots.held, waiting, strict=True)]
@@ -346,7 +343,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def no_worker_is_idle_while_a_job_waits_for_a_worker(self) -> None:
         """Nothing starves: a job that waits does so for one that is under way, or for a registry's connection."""
-        if self.scheduler.in_flight == 0 and self.held:
+        if self.scheduler.stats().in_flight == 0 and self.held:
             assert not any(
                 job.lane is not None and job.lane.has_room(small=job.small) for job in waiting_in(self.scheduler._queue)
             )
@@ -369,13 +366,14 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.books_agree()
         assert [delivery for delivery in self.deliveries.values() if delivery.missing and not delivery.dropped] == []
         scheduler, queue = self.scheduler, self.scheduler._queue
-        assert scheduler.in_flight == 0
-        assert (scheduler.landed_blobs, scheduler.landed_bytes) == (scheduler.wanted_blobs, scheduler.wanted_bytes)
-        assert len(scheduler._later) == 0
-        assert scheduler._deliveries._awaited == {}
+        stats = scheduler.stats()
+        assert stats.in_flight == 0
+        assert (stats.landed_blobs, stats.landed_bytes) == (stats.wanted_blobs, stats.wanted_bytes)
+        assert len(scheduler._retries) == 0
+        assert scheduler._awaited == {}
         assert queue.pop_alone() is queue.pop(small=False) is queue.pop(small=True) is None  # forgets what is stale
-        assert (len(queue), queue._joinable, queue._busy, queue._alone) == (0, {}, ({}, {}), [])
-        assert [(host.streamed, host.small) for host in queue._hosts.values() if host.streamed or host.small] == []
+        assert (len(queue), queue._joinable, queue._busy, queue.alone) == (0, {}, ({}, {}), [])
+        assert [host.held for host in scheduler.connections._hosts.values() if any(host.held)] == []
         assert len(scheduler._blobs) == 0
         self.known_blobs.close()
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from image_syncer.errors import SyncError
-from image_syncer.planning import BlobOutcome
+from image_syncer.scheduling import BlobOutcome
 from properties.test_scheduler import SchedulerMachine
 
 if TYPE_CHECKING:
-    from image_syncer.planning import Job, Target
+    from image_syncer.scheduling import BlobTarget, Job
 
 
 class SplitMachine(SchedulerMachine):
@@ -43,7 +43,7 @@ class SplitMachine(SchedulerMachine):
         event(f"split {len(behind)} of {number}")
         self.carry_out(self.scheduler.split(worker, job.id, behind))
 
-    def result_of(self, job: Job, target: Target, ending: str) -> BlobOutcome:
+    def result_of(self, job: Job, target: BlobTarget, ending: str) -> BlobOutcome:
         if job.targets.index(target) in job.settled:
             return BlobOutcome(None, error=SyncError("it held the others back"), behind=True)
         return super().result_of(job, target, ending)

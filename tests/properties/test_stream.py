@@ -14,7 +14,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from image_syncer.oci import digest_of
-from image_syncer.transfer import Signals, Stream
+from image_syncer.transfer.stream import Signals, Stream
 
 PAUSE_RECEIVE, PAUSE_SEND, ABORT_SEND, ABORT_RECEIVE = 101, 102, 103, 104
 SIGNALS = Signals(
@@ -40,7 +40,8 @@ class Libcurl:
         self.refused = False
         self.due = 0
         self.inside = False
-        self.stream = Stream(
+        kind = type("Pieces", (Stream,), {"largest_piece": piece})
+        self.stream: Stream = kind(
             digest_of(blob),
             len(blob),
             bytearray(capacity),
@@ -48,7 +49,6 @@ class Libcurl:
             signals=SIGNALS,
             on_due=self.on_due,
             clock=lambda: 0.0,
-            piece=piece,
         )
         self.stream._spacing = self.stream._checkpoint_at = 2 * piece
         self.uploads = [Upload() for _ in range(senders)]

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_syncer.layout.bundle_reading import check_bundle, open_bundle
-from image_syncer.layout.tar_index import index_tar
-from image_syncer.layout.tar_parts import ArchiveError, PartFiles
+from image_syncer.layout.tar_index import ArchiveError, PartFiles, index_tar
 from image_syncer.layout.tar_writer import TarWriter, numbered_parts
 from support.bundles import make_bundle, open_export, some_images
 

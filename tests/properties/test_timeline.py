@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from image_syncer.reporting.timeline import Bar, Timeline, merge_bars, pack_lanes, spread
 from image_syncer.telemetry import TransferRecord
-from image_syncer.telemetry.timeline import Bar, Timeline, merge_bars, pack_lanes, spread
 
 TICKS = 64
 """Times are multiples of 1/64 s: exact in a float, and often equal."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config.conversion import convert_files
-from image_syncer.config.converters import ConversionOptions
+from image_syncer.config.converters import ConversionOptions, convert_files
 from image_syncer.embedded import ContentBuilder, push_to, serve_in_thread
 from support.planned_copies import planned_copies
 from support.programs import TIMEOUT_S, find_program

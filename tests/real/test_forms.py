@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import push_over_http, push_to, serve_in_thread
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.oci import DOCKER_FOREIGN_LAYER, DOCKER_MANIFEST_LIST, OCI_INDEX
 from real.conftest import INSECURE
 from support.client import Client

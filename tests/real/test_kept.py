@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import push_over_http, serve_in_thread
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST
 from support.client import Client
 

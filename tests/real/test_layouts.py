@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import ContentBuilder, MadeManifest, push_over_http
-from image_syncer.embedded.made import MadeBlob, build_manifest
+from image_syncer.embedded.content import MadeBlob, build_manifest
 from image_syncer.oci import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from support.programs import run_program
 from support.skopeo import Skopeo

@@ -39,7 +39,7 @@ def test_what_was_released_arrives_behind_the_gap(recipe: Recipe, hosts: Hosts, 
     with hosts.cut_off(INSIDE):
         recipe.follow("Outside: the first delivery")
     with hosts.cut_off(OUTSIDE):
-        recipe.follow("Inside: bring it in")
+        recipe.follow("Inside: the first import")
     assert hosts.repositories(INSIDE) == [SEARCH, SHOP]
     assert hosts.digest(f"{INSIDE}/{SHOP}:2.0") == shop.digest
     for repository, image in ((SHOP, shop), (SHOP, signature), (SEARCH, search)):
@@ -63,7 +63,7 @@ def test_what_was_released_arrives_behind_the_gap(recipe: Recipe, hosts: Hosts, 
     damaged[len(damaged) // 2] ^= 1
     part.write_bytes(damaged)
     with hosts.cut_off(OUTSIDE):
-        recipe.follow("When the disk has suffered")
-        recipe.follow("When image-syncer is not inside")
+        recipe.follow("A damaged disk")
+        recipe.follow("Without image-syncer inside")
     assert hosts.digest(f"{INSIDE}/by-hand/shop:2.0") == shop.digest
     assert hosts.has_all_of(f"{INSIDE}/by-hand/shop", shop)

@@ -53,9 +53,9 @@ def test_what_was_tested_goes_out_and_nothing_else(recipe: Recipe, hosts: Hosts,
 
     another = build(recipe, hosts, content)
     sign(hosts, content, another)
-    recipe.follow("A version that is out")
+    recipe.follow("A released version")
     unsigned = build(recipe, hosts, content)
-    recipe.follow("What the policy does not let out")
+    recipe.follow("An image that the policy refuses")
     assert hosts.digest(f"{PROD}/team/shop:1.4.2") == tested.digest
     assert len(hosts.tags(f"{PROD}/team/shop")) == 2
     assert not any(hosts.digest(f"{PROD}/team/shop@{image.digest}") for image in (another, unsigned))

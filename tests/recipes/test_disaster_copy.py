@@ -50,14 +50,14 @@ def test_what_is_lost_comes_back_from_the_copy_and_from_the_disk(
 
     hosts.start(PROD)
     assert hosts.repositories(PROD) == []
-    recipe.follow("The day on which you need it")
+    recipe.follow("Restore")
     assert has(f"{PROD}/shop", shop, signature, newer)
     assert has(f"{PROD}/team/search", search)
     assert hosts.tags(f"{PROD}/shop") == hosts.tags(f"{COPY}/shop")
 
     hosts.start(PROD)
     hosts.start(COPY)
-    recipe.follow("When both registries are gone")
+    recipe.follow("Restore from the disk")
     assert has(f"{PROD}/shop", shop, signature, newer)
     assert has(f"{PROD}/team/search", search)
     assert hosts.digest(f"{PROD}/shop:latest") == newer.digest

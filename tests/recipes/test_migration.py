@@ -35,7 +35,7 @@ def test_every_image_gets_to_its_new_place_while_people_go_on_pushing(
         hosts.push(OLD, name, image, ["1.0", "latest"])
 
     recipe.follow("The file")
-    recipe.follow("Before anything moves")
+    recipe.follow("Checks before the first run")
     planned = [line for line in json.loads(recipe.read("plan.json"))["images"] if line["outcome"] == "would be copied"]
     assert len(planned) == 8
     assert hosts.repositories(NEW) == []
@@ -52,7 +52,7 @@ def test_every_image_gets_to_its_new_place_while_people_go_on_pushing(
     listed = searched.digest.replace(":", "-")
     hosts.push(OLD, "team-red/search", signature)
     hosts.push(OLD, "team-red/search", fallback_index(content, signature), [listed])
-    recipe.follow("Every night until the day")
+    recipe.follow("Nightly runs")
     assert hosts.digest(f"{NEW}/blue/shop:latest") == hosts.digest(f"{NEW}/blue/shop:1.1") == newer.digest
     assert hosts.digest(f"{NEW}/red/search:{listed}") == hosts.digest(f"{OLD}/team-red/search:{listed}")
 

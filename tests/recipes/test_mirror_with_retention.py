@@ -51,8 +51,8 @@ def test_the_newest_stay_and_nothing_else_goes(recipe: Recipe, hosts: Hosts, con
     for gone in (*oldest.manifests(), signature):
         assert hosts.digest(f"{MIRROR}/{POSTGRES}@{gone.digest}") is None
 
-    recipe.follow("When you want less")
-    recipe.follow("When somebody makes a mistake")
+    recipe.follow("Reduce the mirror")
+    recipe.follow("An error in the file")
     assert hosts.tags(f"{MIRROR}/{POSTGRES}") == ["16.0", "16.1", "team-pinned"]
     assert hosts.tags(f"{MIRROR}/{NGINX}") == ["1.26-alpine", "1.27-alpine", "latest"]
     assert hosts.digest(f"{MIRROR}/team/app:1.0") == hosts.digest(f"{MIRROR}/{POSTGRES}:team-pinned") == ours.digest

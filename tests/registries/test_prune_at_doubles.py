@@ -8,11 +8,11 @@ import pytest
 
 from image_syncer.config import Configuration, RegistryBook, Settings, TagSelection
 from image_syncer.config.pruning import Pruning
-from image_syncer.coordinator import prune
 from image_syncer.embedded import DOUBLES
 from image_syncer.oci import Digest
 from image_syncer.registry import PROFILES
 from image_syncer.registry.referrers import cosign_tags
+from image_syncer.runs import prune
 from registries.stage import OWN_APP, TAG, assert_served, set_stage
 
 if TYPE_CHECKING:

@@ -54,8 +54,9 @@ from image_syncer_cli.main import main
 
 fetch = TokenBroker._fetch
 
-async def crash(self, key, endpoint, challenge, credential, repository):
-    found = await fetch(self, key, endpoint, challenge, credential, repository)
+async def crash(self, key, endpoint, challenge, repository):
+    found = await fetch(self, key, endpoint, challenge, repository)
+    _registry, credential, _scopes = key
     raise ZeroDivisionError(f"{found!r} {key!r} {credential!r} {vars(self)!r} Authorization: {found.value}")
 
 TokenBroker._fetch = crash

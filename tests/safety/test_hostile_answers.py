@@ -15,7 +15,7 @@ import image_syncer
 from image_syncer.config import Settings, TagSelection
 from image_syncer.config.loader import load_configuration
 from image_syncer.embedded import Behaviour, Fault, LinkForm, MadeManifest
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation, SyncError, TransportError
 from image_syncer.oci import Platform
 from support.raw_server import found, serve_image, serve_raw
@@ -146,7 +146,7 @@ def test_a_page_that_links_to_itself(lab: SyncLab) -> None:
 
 
 def test_pages_that_go_on_without_anything_new(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_BARREN_PAGES", 30)
+    monkeypatch.setattr("image_syncer.discovery.listings.MAX_BARREN_PAGES", 30)
 
     def twist(_method: str, path: str) -> list[bytes] | None:
         if "/tags/" not in path:
@@ -155,12 +155,12 @@ def test_pages_that_go_on_without_anything_new(lab: SyncLab, monkeypatch: pytest
         return [page(["v1"], f"/v2/{REPOSITORY}/tags/list?last={number + 1}")]
 
     done, hostile = attack(lab, twist, tags=LISTING)
-    assert "goes on for 30 pages with nothing new in them" in str([image.error for image in done.images])
+    assert "continues for 30 pages with nothing new in them" in str([image.error for image in done.images])
     assert sum("/tags/" in path for _, path in hostile.asked) == 31
 
 
 def test_new_tags_without_end(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.listings.MAX_NAMES", 5000)
+    monkeypatch.setattr("image_syncer.discovery.listings.MAX_NAMES", 5000)
 
     def twist(_method: str, path: str) -> list[bytes] | None:
         if "/tags/" not in path:
@@ -298,7 +298,7 @@ def test_indexes_inside_indexes(lab: SyncLab) -> None:
 
 
 def test_an_index_of_too_many_manifests(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_MANIFESTS", 20)
+    monkeypatch.setattr("image_syncer.discovery.discovery.MAX_MANIFESTS", 20)
     wide = index_of(*(lab.content.image(0) for _ in range(30)))
     lab.push(wide)
     done = lab.run(exit_code=1)
@@ -307,7 +307,7 @@ def test_an_index_of_too_many_manifests(lab: SyncLab, monkeypatch: pytest.Monkey
 
 
 def test_manifests_under_an_index_that_are_too_much_together(lab: SyncLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.coordinator.discovery.MAX_TREE_BYTES", 5000)
+    monkeypatch.setattr("image_syncer.discovery.discovery.MAX_TREE_BYTES", 5000)
     lab.push(index_of(*(lab.content.image(0) for _ in range(30))))
     done = lab.run(exit_code=1)
     assert "more than 5000 bytes" in done.error.message

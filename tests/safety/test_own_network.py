@@ -16,7 +16,11 @@ import pytest
 from image_syncer.config import Destination, RegistryEntry
 from image_syncer.embedded import serve_in_thread
 from image_syncer.errors import TransportError
-from image_syncer.net import AnswerHead, CurlDriver, HandlePool, Timeouts, Transport, set_request
+from image_syncer.net import (
+    CurlDriver,
+    Timeouts,
+    Transport,
+)
 from image_syncer.oci import Repository
 from image_syncer.registry import Endpoint, Network, RedirectPolicy, build_ping
 from support.certificates import make_certificates, make_client_certificate
@@ -116,14 +120,12 @@ def test_a_client_certificate_is_shown_to_the_registry_alone(tmp_path: Path) -> 
     async def scenario(own: Listener, other: Listener) -> None:
         endpoint = Endpoint("r.test", own.url, ca_file=str(made.authority), network=network, redirects=ANYWHERE)
         transport = Transport(CurlDriver(), Timeouts())
-        pool = HandlePool()
         for server in (own, other, own):
             request = build_ping(endpoint)._replace(url=f"{server.url}/v2/")
             await transport.perform(request, endpoint)
-            easy = pool.take()  # as blobs are asked for
-            set_request(easy, request, endpoint, AnswerHead(), authorization=None, connect_timeout_s=9.0)
-            assert (await transport.driver.perform(easy))[0] == 0
-            pool.give_back(easy)
+            handle = transport.handles.take(request, endpoint, None, streamed=True)  # as blobs are asked for
+            assert (await transport.driver.perform(handle.easy))[0] == 0
+            transport.handles.give_back(handle)
 
     with listening(context) as own, listening(context) as other:
         asyncio.run(scenario(own, other))

@@ -13,7 +13,7 @@ import pytest
 
 from image_syncer.errors import ProtocolViolation
 from image_syncer.net import CurlDriver, Timeouts, Transport
-from image_syncer.net.whereabouts import AddressKind, proxy_ports
+from image_syncer.net.addresses import AddressKind, proxy_ports
 from image_syncer.registry import Endpoint, RedirectPolicy, build_ping
 from support.raw_server import found, serve_raw
 
@@ -81,7 +81,7 @@ def test_this_machine_is_not_asked_for_a_registry_elsewhere(service: Service, ho
 
 def test_a_name_is_judged_by_the_address_that_it_has(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the look at the name had seen nothing: a name of the registry's choice may have any address."""
-    monkeypatch.setattr("image_syncer.net.whereabouts.kind_of_host", lambda _host: AddressKind.ORDINARY)
+    monkeypatch.setattr("image_syncer.net.addresses.kind_of_host", lambda _host: AddressKind.ORDINARY)
 
     async def scenario() -> None:
         with pytest.raises(ProtocolViolation, match=r"sends us on to (127\.0\.0\.1|::1), which is this machine"):
@@ -94,7 +94,7 @@ def test_a_name_is_judged_by_the_address_that_it_has(service: Service, monkeypat
 def test_a_connection_that_another_registry_was_allowed_is_not_used(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("image_syncer.net.whereabouts.kind_of_host", lambda _host: AddressKind.ORDINARY)
+    monkeypatch.setattr("image_syncer.net.addresses.kind_of_host", lambda _host: AddressKind.ORDINARY)
     url = f"http://127.0.0.1:{service.port}/shared"
 
     async def scenario() -> None:
@@ -159,7 +159,7 @@ def test_what_does_not_go_through_the_proxy_is_judged_by_its_address(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "localhost")
-    monkeypatch.setattr("image_syncer.net.whereabouts.kind_of_host", lambda _host: AddressKind.ORDINARY)
+    monkeypatch.setattr("image_syncer.net.addresses.kind_of_host", lambda _host: AddressKind.ORDINARY)
 
     async def scenario() -> None:
         with pytest.raises(ProtocolViolation, match="this machine"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.embedded import ContentBuilder, push_to
-from image_syncer.layout.bundle_catalogue import read_former
+from image_syncer.layout.bundle_reading import read_former
 from image_syncer.layout.bundle_server import ExportStorage
 from image_syncer.layout.packing import UNFINISHED
 

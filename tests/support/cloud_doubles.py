@@ -29,7 +29,7 @@ from image_syncer.oci import Repository
 if TYPE_CHECKING:
     import ssl
 
-    from image_syncer.config.registry_cloud import CloudSettings
+    from image_syncer.config.registry_book import CloudSettings
     from image_syncer.registry import Credential
 
 

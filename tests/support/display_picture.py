@@ -14,8 +14,8 @@ from pathlib import Path
 import pyte
 
 from image_syncer.telemetry import Outcome, RegistryRow, Snapshot, TransferRow, WorkerRow
-from image_syncer_cli.live_display import Region
-from image_syncer_cli.screen import screen_lines
+from image_syncer_cli.display.live_display import Region
+from image_syncer_cli.display.screen import Controls, screen_lines
 
 COLUMNS, ROWS = 103, 16
 CELL_W, CELL_H, EDGE = 8.43, 19, 14
@@ -72,7 +72,7 @@ def draw() -> str:
     screen = pyte.Screen(COLUMNS, ROWS)
     written = io.StringIO()
     Region(written, lambda: (COLUMNS, ROWS), colors=True).draw(
-        screen_lines(SNAPSHOT, COLUMNS, ROWS, keys=KEYS), SNAPSHOT.elapsed_s
+        screen_lines(SNAPSHOT, COLUMNS, ROWS, Controls(keys=KEYS)), SNAPSHOT.elapsed_s
     )
     pyte.Stream(screen).feed(written.getvalue())
     rows = [index for index, line in enumerate(screen.display) if line.strip()]

@@ -56,12 +56,11 @@ class Door:
     accepted, `most_open` is the largest number at one time, `cuts` counts the connections cut by their bytes.
     """
 
-    def __init__(self, proxy: FaultProxy, upstream: str, listener: socket.socket) -> None:
+    def __init__(self, proxy: FaultProxy, upstream: str) -> None:
         self._proxy = proxy
         self._upstream = upstream
-        self._listener = listener
-        self._port = listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self._port}"
+        self._listener = _bound_listener()
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.tls: ssl.SSLContext | None = None
         self.cut_down: int | None = None
         self.cut_up: int | None = None
@@ -116,12 +115,12 @@ class Door:
         self._listener.close()
 
     async def _refuse(self) -> None:
-        self._close_listener()
-        # Bound, so that nobody else gets the port meanwhile, but nobody listens.
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self._port))
-        self._refusing = True
+        if not self._refusing:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            # Not `close`: a process that was forked meanwhile has the same socket, and listens until it executes
+            # another program. The port stays bound.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._refusing = True
         if self._connects is not None:
             asyncio.get_running_loop().call_later(_REFUSED_S, self._reopen)
 
@@ -540,6 +539,21 @@ async def _until_sent(link: Link) -> None:
             await asyncio.sleep(_DRAINED_POLL_S)
 
 
+def _bound_listener() -> socket.socket:
+    """A socket that listens, and keeps its port when it is shut down (only a port that `bind` names is kept)."""
+    with _bound_to(0) as free:
+        listener = _bound_to(free.getsockname()[1])
+    listener.listen()
+    return listener
+
+
+def _bound_to(port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
 class FaultProxy:
     """The event loop, and the doors that were opened on it."""
 
@@ -560,8 +574,7 @@ class FaultProxy:
         most_connections: int | None = None,
     ) -> Door:
         """One more address for the registry at `upstream` ("host:port")."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        door = Door(self, upstream, listener)
+        door = Door(self, upstream)
         door.tls, door.most_connections = tls, most_connections
         door.strikes = Strikes(faults, weather)
         self._doors.append(door)

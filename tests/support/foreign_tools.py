@@ -9,6 +9,7 @@ doc/design-image-matching.md, internal/pkg/tags/tagset.go, and the ranges of htt
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -254,6 +255,12 @@ def _blang(tag: str) -> Any:
 
 def _blang_order(tag: str) -> Any:
     return _blang(tag)
+
+
+def has_equal_versions(tags: Iterable[str]) -> bool:
+    """Whether dregsy takes two tags for the same version: which of them is the newer one is chance."""
+    versions = [version for tag in tags if (version := _blang(tag)) is not None]
+    return any(one == other for one, other in itertools.combinations(versions, 2))
 
 
 @functools.total_ordering

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass
 from random import Random
 
-from image_syncer.planning import Pacer
+from image_syncer.scheduling import Pacer
 
 __all__ = ["Outcome", "simulate"]
 

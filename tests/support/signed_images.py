@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import build_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from image_syncer import verify
 from image_syncer.config import Configuration, Destination, RegistryBook, RegistryEntry, Rule, Settings, TagSelection
-from image_syncer.coordinator import sync, verify
 from image_syncer.embedded import Behaviour, ContentBuilder, push_to, serve_in_thread
 from image_syncer.errors import SyncError
 from image_syncer.oci import Digest, Repository
 from image_syncer.registry import Credential
+from image_syncer.runs import sync
 from image_syncer.telemetry import Outcome, configure_logging
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from image_syncer import Settings, load_configuration, run_watch
+from image_syncer import Settings, load_configuration
 from image_syncer.watch import WatchSettings
 from image_syncer.watch.schedule import IntervalSchedule, Start
+from image_syncer.watch.watcher import run_watch
 
 FAR_S = 3600.0
 

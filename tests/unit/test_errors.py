@@ -163,7 +163,7 @@ def filled(kind: type[SyncError]) -> SyncError:
         "expected": "5 bytes",
         "actual": "4 bytes",
     }
-    names = (*SyncError._FIELDS, *kind._extra_fields())
+    names = (*SyncError._FIELDS, *kind._extra)
     return kind("it broke", origin=Origin.DESTINATION, **{name: fields[name] for name in names})
 
 
@@ -227,8 +227,9 @@ def test_an_error_says_which_side_what_and_how_often() -> None:
 
 def test_places_are_filled_in_where_they_were_not_known() -> None:
     error = SyncError("it broke", repository="r/x")
-    assert error.located(repository="other", digest="sha256:ab") is error
-    assert (error.repository, error.digest, error.reference) == ("r/x", "sha256:ab", None)
+    located = error.located(repository="other", digest="sha256:ab")
+    assert (located.repository, located.digest, located.reference) == ("r/x", "sha256:ab", None)
+    assert (error.repository, error.digest) == ("r/x", None)
 
 
 @pytest.mark.parametrize(
@@ -312,3 +313,25 @@ def test_lines_of_problems_stay_lines() -> None:
     problems = [Problem("a.yaml", 1, "k", "one\x1b"), Problem("a.yaml", 2, "k", "two")]
     assert str(ConfigurationError(problems)).splitlines() == ["a.yaml:1 [k]: one\\u001b", "a.yaml:2 [k]: two"]
     assert RefusedError("one\ntwo").message == "one\\ntwo"
+
+
+def test_a_field_of_an_error_is_set_once() -> None:
+    error = errors.TransportError("broke", phase="send")
+    for name in ("origin", "hint", "retryable", "phase"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(error, name, None)
+    error.__notes__ = ["seen by a debugger"]
+    assert error.changed(retryable=False).__notes__ == ["seen by a debugger"]
+
+
+def test_what_is_known_later_makes_a_new_error() -> None:
+    cause = OSError("reset")
+    error = errors.RegistryDownError("down", registry="one.example", since="now")
+    error.__cause__ = cause
+    located = error.located(origin=errors.Origin.SOURCE, repository="one.example/app", digest=None)
+    assert (error.origin, error.repository) == (errors.Origin.LOCAL, None)
+    assert (located.origin, located.repository) == (errors.Origin.SOURCE, "one.example/app")
+    assert (type(located), located.registry, located.__cause__) == (errors.RegistryDownError, "one.example", cause)
+    assert located.located(origin=errors.Origin.DESTINATION, repository="other") is located
+    hinted = located.changed(hint="ask https://robot:secret@one.example")
+    assert "secret" not in str(hinted.hint)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer import ControlClient, read_snapshot
+from image_syncer.control.client import ControlClient, read_snapshot
 from support.processes import wait_until
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def test_the_unit_runs_a_command_that_exists() -> None:
     assert given["every"] == "10m"
     assert given["auth"] == "%d/auth.yaml"
     assert unit_value("LoadCredential") == "auth.yaml:/etc/image-syncer/auth.yaml"
-    assert str(given["state"]).startswith(f"/var/lib/{unit_value('StateDirectory')}/")
+    assert str(given["state_path"]).startswith(f"/var/lib/{unit_value('StateDirectory')}/")
     assert unit_value("ExecReload").endswith("-HUP $MAINPID")
 
 

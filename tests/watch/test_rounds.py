@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer import Settings, load_configuration, run_watch
+from image_syncer import Settings, load_configuration
 from image_syncer.embedded import Behaviour
 from image_syncer.watch import WatchSettings
 from image_syncer.watch.schedule import IntervalSchedule
+from image_syncer.watch.watcher import run_watch
 from support import watch_driver
 from support.sync_process import SOURCE_ROOTS
 from support.watch_driver import UntilDone
@@ -23,7 +24,8 @@ from support.watch_driver import UntilDone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from image_syncer import Configuration, ImageResult, Report, Snapshot, WatchOrder
+    from image_syncer import Configuration, ImageResult, Report, Snapshot
+    from image_syncer.watch.orders import WatchOrder
     from support.watch_world import World
 
 OFTEN = IntervalSchedule("", 0.01)

@@ -14,16 +14,15 @@ import pytest
 
 from image_syncer.errors import ConfigurationError
 from image_syncer.telemetry import http_server
-from image_syncer.telemetry.listening import Listen
+from image_syncer.telemetry.http_server import Listen
 from image_syncer.watch import server as server_module
-from image_syncer.watch.server import MOST_BODY_BYTES, WatchServer
-from image_syncer.watch.status import State, WatchStatus
+from image_syncer.watch.server import MOST_BODY_BYTES, State, WatchServer, WatchStatus
 from support.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from image_syncer.watch.events import PushedRepository
+    from image_syncer.watch.server import PushedRepository
     from support.client import Answer
 
 TOKEN = "a-token-of-more-than-16-characters"
@@ -39,7 +38,6 @@ class Watched:
     status: WatchStatus = field(
         default_factory=lambda: WatchStatus(0.0, state=State.WAITING, configuration_error="images.yaml:3: no such key")
     )
-    is_ready: bool = True
     taken: list[PushedRepository] = field(default_factory=list)
 
     async def take(self, pushed: Sequence[PushedRepository]) -> int:
@@ -69,7 +67,7 @@ def serve() -> Iterator[object]:
 
     def serve(listen: Listen = HERE, token: str | None = None) -> Served:
         watched = Watched()
-        server = WatchServer(listen, watched, None, token)
+        server = WatchServer(listen, watched.status, watched.take, None, token)
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
         servers.append(server)
         return Served(watched, server)
@@ -217,7 +215,7 @@ def test_other_paths_and_methods(serve) -> None:
     assert served.ask("POST", "/healthz").status == 405
     assert served.ask("HEAD", "/healthz").status == 200
     assert served.ask("GET", "/readyz").status == 200
-    served.watched.is_ready = False
+    served.watched.status.state = State.STARTING
     assert served.ask("GET", "/readyz").status == 503
 
 
@@ -229,5 +227,5 @@ def test_without_prometheus_client_metrics_say_what_to_install(serve) -> None:
 
 def test_an_address_that_is_taken_is_told(serve) -> None:
     taken = int(serve().server.address.rpartition(":")[2])
-    with pytest.raises(ConfigurationError, match=f"nobody can listen at 127.0.0.1:{taken}"):
+    with pytest.raises(ConfigurationError, match=f"cannot listen at 127.0.0.1:{taken}"):
         serve(Listen("127.0.0.1", taken))

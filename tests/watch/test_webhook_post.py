@@ -8,9 +8,8 @@ import json
 import pytest
 import uvloop
 
-from image_syncer.watch import webhook_post
-from image_syncer.watch.webhook_post import MOST_WAITING, TRIES, WebhookPoster
-from image_syncer.watch.webhooks import Webhook
+from image_syncer.watch import webhooks
+from image_syncer.watch.webhooks import MOST_WAITING, TRIES, Webhook, WebhookPoster
 from support.watch_world import serve_hook
 
 
@@ -54,7 +53,7 @@ def test_one_that_is_not_there_keeps_no_other_from_being_told() -> None:
 
 
 def test_summaries_that_nobody_takes_do_not_pile_up(monkeypatch) -> None:
-    monkeypatch.setattr(webhook_post, "END_S", 0.1)
+    monkeypatch.setattr(webhooks, "END_S", 0.1)
     with serve_hook() as gone:
         nobody = gone.url
     poster = post(Webhook(nobody), bodies=MOST_WAITING + 5)

@@ -1,4 +1,4 @@
-"""Samples of a plan: a few of its images, on their way to repositories of the bench's own."""
+"""Samples of a plan: plan files for a few of its images, to repositories of the benchmark's own."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ import random
 from typing import TYPE_CHECKING
 
 from image_syncer.oci import Digest, Reference, parse_reference, repository_at
+from image_syncer.reporting.plan_account import workload_of
+from image_syncer.reporting.plan_file import ImageShape, PlanWriter, load_plan
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
-from image_syncer.telemetry.plan_account import workload_of
-from image_syncer.telemetry.plan_file import ImageShape, PlanWriter, load_plan
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from image_syncer.capacity.forecast import Workload
     from image_syncer.oci import Repository
-    from image_syncer.planning.workload import Workload
-    from image_syncer.telemetry.plan_file import PlanFile, PlannedImage
+    from image_syncer.reporting.plan_file import PlanFile, PlannedImage
 
-__all__ = ["FOLDER", "MOST_IMAGES", "Sample", "SampleMaker"]
 
 FOLDER = "image-syncer-bench"
-"""With what the names of the bench's repositories begin, below the namespace of the destination."""
+"""The beginning of the names of the benchmark's repositories, below the namespace of the destination."""
 ONE, LARGE, SMALL, MIXED = 0.2, 0.25, 0.1, 0.45
-"""Parts of the bytes for each kind of sample."""
+"""The part of the bytes for each kind of sample."""
 FEWEST = 2
-"""Images of a sample that is not of one alone: so that two workers have something to do."""
+"""Images of a sample that is not of one image alone, so that two workers have work."""
 MOST_IMAGES = 200
-"""Of one sample: more make no figure better, and the bench longer."""
+"""Images of one sample: more improve no figure, and take longer."""
 
 
 class Sample(Value, frozen=True):
-    """A plan file for a part of a plan, and the same as a workload. `written` is what it puts where."""
+    """A plan file for a part of a plan, the same as a workload, and the manifests that it pushes (`written`)."""
 
     path: Path
     workload: Workload
@@ -40,9 +39,9 @@ class Sample(Value, frozen=True):
 
 
 class SampleMaker:
-    """Makes samples of the images of `plan` that come from `source` (a registry's name), together of so many bytes.
+    """Makes samples of the images of `plan` from the registry `source`, of `most_bytes` together.
 
-    Which images those are is drawn by chance with a fixed seed, so that two benches of one plan measure the same.
+    The images are drawn with a fixed seed, so that two benchmarks of one plan measure the same.
     """
 
     def __init__(self, plan: PlanFile, source: str, folder: Path, name: str, most_bytes: int) -> None:
@@ -63,17 +62,17 @@ class SampleMaker:
         self._repeats = False
 
     def repeat(self) -> None:
-        """From now on, what was drawn before may be drawn again, beside the budget: of each sample, that bounds all."""
+        """From now on, images may be drawn again, and each sample may have all bytes."""
         self._repeats = True
         self._left = self._most_bytes
 
     def unchanged(self) -> Sample | None:
-        """Tags that are at their destinations as they are: nothing is written. None where there are none."""
+        """Unchanged tags: nothing is pushed. None where there are none."""
         groups = [group for group in self._groups if all(one.outcome is Outcome.UNCHANGED for one in group)]
         return self._write(groups[: 5 * MOST_IMAGES], {}) if groups else None
 
     def mixed(self) -> Sample | None:
-        """Images as they come."""
+        """Images at random."""
         return self._copy(self._changed(), MIXED)
 
     def large(self) -> Sample | None:
@@ -95,10 +94,6 @@ class SampleMaker:
         """No image at all."""
         return self._write([], {})
 
-    def again(self, sample: Sample) -> Sample:
-        """The same images once more: they are there now."""
-        return Sample(sample.path, sample.workload.unchanged())
-
     def _changed(self) -> list[list[PlannedImage]]:
         planned = [[one for one in group if one.outcome is Outcome.PLANNED] for group in self._groups]
         return [group for group in planned if group]
@@ -110,8 +105,8 @@ class SampleMaker:
         return sum(max(0, self._plan.blobs[place].size) for place in group[0].blobs)
 
     def _copy(self, groups: Iterable[list[PlannedImage]], part: float, most: int = MOST_IMAGES) -> Sample | None:
-        """Of `groups` as many as fit into their part; two even where they need twice as much, but never more than is
-        left of the budget. None where there are none, or were just these before.
+        """Take as many of `groups` as fit into their part of the bytes; two even where they need twice as much, but
+        never more than is left. None where there are none, or the same ones were drawn before.
         """
         chosen: list[list[PlannedImage]] = []
         total = 0
@@ -133,7 +128,7 @@ class SampleMaker:
         return self._write(chosen, places)
 
     def _place(self, destination: str) -> str:
-        """Where the bench writes what goes to `destination`."""
+        """The reference under which the benchmark writes what goes to `destination`."""
         reference = parse_reference(destination)
         registry, name = reference.repository.registry, reference.repository.name
         first, slash, rest = name.partition("/")

@@ -1,8 +1,9 @@
-"""Each side of a path for itself: how far away it is, what a small request takes there, and what limits were met."""
+"""The registries of a path: their latencies and limits, and the removal of what a benchmark pushed to them."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 import time
@@ -11,41 +12,108 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import field
 
-from image_syncer.bench.cleanup import open_access
-from image_syncer.coordinator.loop import run_in_loop
+from image_syncer.capacity.measured import number_in, object_in, text_in
+from image_syncer.config import Settings
+from image_syncer.coordinator.run import run_in_loop
 from image_syncer.credentials import CredentialSource
+from image_syncer.discovery.registry_access import RegistryAccess
 from image_syncer.errors import Origin, RateLimitedError, SyncError
-from image_syncer.oci import Digest
-from image_syncer.planning.measured import number_in, text_in
-from image_syncer.registry import build_head_blob, build_head_manifest, parse_allowance
+from image_syncer.oci import Digest, InvalidManifest, ManifestKind, parse_manifest
+from image_syncer.registry import build_get_manifest, build_head_blob, build_head_manifest, parse_allowance
+from image_syncer.registry.manifests import build_delete_manifest
+from image_syncer.scheduling import decide_policies
 from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from image_syncer.config import Configuration
-    from image_syncer.coordinator.registry_access import RegistryAccess
     from image_syncer.oci import Repository
     from image_syncer.registry import Endpoint, Request, Response
 
-__all__ = ["PathSide", "ask_side", "with_limits_found"]
 
+_FOUND, _TOO_MANY = 200, 429
+_GONE = (_FOUND, 202, 204, 404)
+_MAY_EXIST = (_FOUND, 404)
+_CONNECTIONS = 8
+GIVE_UP_S, STALL_S = 60.0, 20.0
+"""Shorter than those of a run, since a benchmark has nothing else to do while a registry is down."""
+_SHOWN = 5
+"""Repositories that are named where manifests could not be deleted in many."""
 ALONE = 10
-"""Requests one after another: their median is what one takes."""
-TOGETHER = 64
-AT_A_TIME = 16
-"""So many of them at a time say how many a second the registry answers, to one who does not press it."""
-_TOO_MANY = 429
-NOBODYS = Digest("sha256:" + "0" * 64)
-"""The blob and the manifest for which a destination is asked: nobody has them."""
+"""Requests one after another, of which the median counts."""
+TOGETHER, AT_A_TIME = 64, 16
+"""Requests, and how many of them at a time, for the requests per second without pressure."""
+UNKNOWN_DIGEST = Digest("sha256:" + "0" * 64)
+"""The blob and the manifest that a destination is asked for: no registry has them."""
+
+
+def delete_written(configuration: Configuration, written: Sequence[tuple[Repository, Digest]]) -> list[str]:
+    """Delete the manifests, with those that an index names; return a sentence for each repository where that failed.
+    Blobs are left to the garbage collection of the registry.
+    """
+    return run_in_loop(_delete(configuration, list(dict.fromkeys(written)))) if written else []
+
+
+@contextlib.asynccontextmanager
+async def _access_to(configuration: Configuration) -> AsyncIterator[RegistryAccess]:
+    """A way to the registries for a few small requests."""
+    settings = Settings(give_up_after_s=GIVE_UP_S, stall_timeout_s=STALL_S)
+    source = CredentialSource(os.environ)
+    access = RegistryAccess(
+        settings,
+        configuration.registries,
+        source,
+        decide_policies(settings),
+        connections=_CONNECTIONS,
+        on_pause=lambda _registry, _seconds: None,
+        on_outage=lambda _breaker: None,
+    )
+    try:
+        yield access
+    finally:
+        await access.health.close()
+        source.close()
+        access.driver.close()
+
+
+async def _delete(configuration: Configuration, written: Sequence[tuple[Repository, Digest]]) -> list[str]:
+    left: dict[str, str] = {}
+    async with _access_to(configuration) as access:
+        for repository, digest in written:
+            name = str(repository)
+            try:
+                endpoint = await access.endpoints.resolve(repository.registry, Origin.DESTINATION)
+                await _delete_tree(access, endpoint, repository, digest)
+            except SyncError as error:
+                left.setdefault(name, error.message)
+    said = [f"left at {name}: {why}" for name, why in list(left.items())[:_SHOWN]]
+    if len(left) > _SHOWN:
+        said.append(f"left in {len(left) - _SHOWN:,} repositories more, for like reasons")
+    return said
+
+
+async def _delete_tree(access: RegistryAccess, endpoint: Endpoint, repository: Repository, digest: Digest) -> None:
+    """Delete a manifest, and then what it names: some registries refuse the other order."""
+    request = build_get_manifest(endpoint, repository, str(digest))
+    answer = await access.client.send(request, endpoint, origin=Origin.DESTINATION, accept=_MAY_EXIST)
+    if answer.status != _FOUND:
+        return
+    try:
+        manifest = parse_manifest(answer.body, answer.headers.get("Content-Type"))
+        children = [each.digest for each in manifest.children] if manifest.kind is ManifestKind.INDEX else []
+    except InvalidManifest:
+        children = []
+    for one in (digest, *children):
+        request = build_delete_manifest(endpoint, repository, str(one))
+        await access.client.send(request, endpoint, origin=Origin.DESTINATION, accept=_GONE)
 
 
 class PathSide(Value, frozen=True):
-    """One registry as it was met. `first_s` is the first answer, with the connection and the token that it took;
-    `latency_s` the fastest, `request_s` the median of each kind, one at a time, and `requests_per_s` how many were
-    answered a second, some at a time. `allowance` is what its answers say of limits ("100 in 6 h"), `refused` and
-    `left_alone_s` what it refused (429) while the bench lasted, and for how long it was not asked; `connections` and
-    `paced_per_s` where a run had to hold to fewer.
+    """One registry. `first_s` is the time of the first answer, with its connection and token; `latency_s` the fastest
+    answer, `request_s` the median by kind of request, one at a time, and `requests_per_s` the rate of several at a
+    time. `allowance` is the limit that its answers name ("100 in 6 h"), `refused` the requests refused (429) during the
+    bench, `left_alone_s` the pauses after them; `connections` and `paced_per_s` are the limits that a run had to keep.
     """
 
     registry: str
@@ -62,71 +130,62 @@ class PathSide(Value, frozen=True):
     trouble: str | None = None
 
     def as_data(self) -> dict[str, Any]:
-        """For a file: what is known."""
+        """What is known, as plain data for a file."""
         return {name: value for name, value in asdict(self).items() if value not in (None, {})}
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> PathSide:
-        """What `as_data` described. Raises ValueError with a sentence for people where it is something else."""
+        """What `as_data` wrote. Raises ValueError with a sentence for people where it is something else."""
         values: dict[str, Any] = {name: text_in(data, name) for name in ("registry", "side")}
         values |= {name: text_in(data, name) for name in ("allowance", "trouble") if name in data}
         numbers = ("first_s", "latency_s", "requests_per_s", "left_alone_s", "paced_per_s")
         values |= {name: number_in(data, name, "side") for name in numbers if name in data}
         values |= {name: int(number_in(data, name, "side")) for name in ("refused", "connections") if name in data}
-        requests = data.get("request_s", {})
-        if not isinstance(requests, dict):
-            raise ValueError("request_s: it is no object")
+        requests = object_in(data, "request_s") if "request_s" in data else {}
         return cls(**values, request_s={name: number_in(requests, name, "request_s") for name in requests})
 
 
 def ask_side(
-    configuration: Configuration, origin: Origin, repository: Repository, digest: Digest = NOBODYS
+    configuration: Configuration, origin: Origin, repository: Repository, digest: Digest = UNKNOWN_DIGEST
 ) -> PathSide:
-    """A few HEADs for one manifest and one blob of `repository`, which need not be there; they cost no pulls. What goes
-    wrong is told as `trouble`: the bench goes on.
+    """Send a few HEAD requests for one manifest and one blob of `repository`, which need not exist; they cost no pulls.
+    An error is noted as `trouble`, and the bench continues.
     """
     return run_in_loop(_ask(configuration, origin, repository, digest))
 
 
 def with_limits_found(side: PathSide, reports: Iterable[Mapping[str, Any]]) -> PathSide:
-    """`side`, and what the `limits` of reports say of its registry."""
+    """`side` with what the `limits` of reports say of its registry."""
     for limits in reports:
         data = limits.get(side.registry)
         if data is None:
             continue
-        connections = [int(value) for _, value in data.get("connections", ()) if value is not None]
-        rates = [float(value) for _, value in data.get("requests_per_s", ()) if value is not None]
+        pairs = [*data.get("connections", ()), (0, side.connections)]
+        connections = [int(value) for _, value in pairs if value is not None]
+        rates = [*data.get("requests_per_s", ()), (0, side.paced_per_s)]
+        rates = [float(value) for _, value in rates if value is not None]
         side = replace(
             side,
             refused=side.refused + data["refused"],
             left_alone_s=side.left_alone_s + data["left_alone_s"],
-            connections=min([*connections, *_known(side.connections)], default=None),
-            paced_per_s=min([*rates, *_known(side.paced_per_s)], default=None),
+            connections=min(connections, default=None),
+            paced_per_s=min(rates, default=None),
         )
     return side
 
 
-def _known(value: float | None) -> list[Any]:
-    return [] if value is None else [value]
-
-
 async def _ask(configuration: Configuration, origin: Origin, repository: Repository, digest: Digest) -> PathSide:
-    source = CredentialSource(os.environ)
-    access = open_access(configuration, source)
     side = PathSide(repository.registry, origin.value)
-    try:
-        endpoint = await access.endpoints.resolve(repository.registry, origin)
-        return await _Asking(access, endpoint, origin).about(side, repository, digest)
-    except SyncError as error:
-        return replace(side, trouble=error.message)
-    finally:
-        await access.health.close()
-        source.close()
-        access.driver.close()
+    async with _access_to(configuration) as access:
+        try:
+            endpoint = await access.endpoints.resolve(repository.registry, origin)
+            return await _Asking(access, endpoint, origin).about(side, repository, digest)
+        except SyncError as error:
+            return replace(side, trouble=error.message)
 
 
 class _Asking:
-    """Requests, each once: what is refused is counted, and ends the asking."""
+    """Sends each request once; a refusal is counted, and ends the requests."""
 
     def __init__(self, access: RegistryAccess, endpoint: Endpoint, origin: Origin) -> None:
         self._access = access
@@ -138,7 +197,7 @@ class _Asking:
     async def about(self, side: PathSide, repository: Repository, digest: Digest) -> PathSide:
         kinds = {
             "head manifest": build_head_manifest(self._endpoint, repository, str(digest)),
-            "head blob": build_head_blob(self._endpoint, repository, NOBODYS),
+            "head blob": build_head_blob(self._endpoint, repository, UNKNOWN_DIGEST),
         }
         first_s = await self._time(kinds["head manifest"])
         request_s: dict[str, float] = {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from image_syncer.cluster.address import ClusterAddress, parse_cluster_address
-from image_syncer.cluster.local_things import check_cluster_run
-from image_syncer.cluster.run import sync_on_cluster
+from image_syncer.cluster.connection import ClusterAddress, parse_cluster_address
+from image_syncer.cluster.run import check_cluster_run, sync_on_cluster
 
 __all__ = ["ClusterAddress", "check_cluster_run", "parse_cluster_address", "sync_on_cluster"]

@@ -1,7 +1,7 @@
-"""What runs in a Dask worker's process: the engine's worker, on a thread and an event loop of its own.
+"""The part in a Dask worker's process: a worker of the engine on its own thread and event loop.
 
-The worker is the one that a local run has, and speaks the same frames over a socket pair. Its other end is tied to one
-connection of Dask, over which the coordinator speaks: whatever ends that connection ends the worker.
+It is the worker of a local run, with the same frames over a socket pair. The other end of the pair is bound to one
+Dask connection to the coordinator: when that ends, the worker ends.
 """
 
 from __future__ import annotations
@@ -19,31 +19,28 @@ import uvloop
 from distributed import get_worker
 from distributed.core import Status
 
-from image_syncer.coordinator.machine import raise_open_files
+from image_syncer.dispatch.machine import raise_open_files
 from image_syncer.worker.process import work
 
-__all__ = ["EngineActor"]
-
 ATTACHED_WITHIN_S = 60.0
-"""A coordinator that has not come by then is gone."""
+"""A coordinator that has not connected by then is gone."""
 ENDED_WITHIN_S = 10.0
-"""A worker whose coordinator is gone ends within so long; where it does not, the process does, since nobody could end
-it otherwise, and it has tokens."""
+"""A worker whose coordinator is gone must end within this time. Else the process ends, since the worker has tokens."""
 CHUNK_BYTES = 256 * 1024
 _STUCK = 70  # EX_SOFTWARE of sysexits.h
 
 _log = logging.getLogger("distributed.image-syncer")
-"""Dask's own logs are where the operator of a cluster looks."""
+"""Among Dask's own logs, where the operator of a cluster looks."""
 
 
 class EngineActor:
-    """Waits in a Dask worker for the one connection that says `operation`; then a worker of the engine is there."""
+    """Waits in a Dask worker for the one connection with `operation`, and then runs a worker of the engine."""
 
     def __init__(self, operation: str, open_files: int) -> None:
         worker = get_worker()
         self._operation = operation
         self._handlers: dict[str, Any] = worker.handlers
-        # A core file of this process would have tokens in it, as one of a local worker would.
+        # A core file would hold tokens.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         raise_open_files(open_files)
         self._handlers[operation] = self._attach
@@ -53,7 +50,7 @@ class EngineActor:
         self._handlers.pop(self._operation, None)
 
     async def _attach(self, comm: Any) -> Status:
-        """A handler of Dask's worker: the coordinator is there. Nobody can come a second time."""
+        """Serve the coordinator, as a handler of Dask's worker. It can connect only once."""
         self._forget()
         ours, theirs = socket.socketpair()
         fd = theirs.detach()
@@ -71,7 +68,7 @@ def _work(fd: int) -> None:
 
 
 async def _relay(comm: Any, ours: socket.socket) -> None:
-    """Bytes both ways until both are at their end; an empty message is the end of one."""
+    """Relay bytes both ways until both directions end; an empty message ends a direction."""
     reader, writer = await asyncio.open_connection(sock=ours)
 
     async def down() -> None:
@@ -80,7 +77,7 @@ async def _relay(comm: Any, ours: socket.socket) -> None:
                 writer.write(frames)
                 await writer.drain()
         except OSError:
-            pass  # the coordinator is gone, or the worker is: the end of the socket says so to the one that is left
+            pass  # the coordinator or the worker is gone: the other one sees the end of the socket
         finally:
             writer.close()
 

@@ -1,21 +1,18 @@
-"""Conflicts: what is done where the destination has other content under the tag."""
+"""Conflicts: what a run does where the destination has other content under the tag."""
 
 from __future__ import annotations
 
 import re
-from enum import Enum
 
 from image_syncer.oci import is_tag
-from image_syncer.values import Value
-
-__all__ = ["DEFAULT_BACKUP_TAG", "ConflictPolicy", "OnConflict", "parse_on_conflict"]
+from image_syncer.values import TextEnum, Value
 
 DEFAULT_BACKUP_TAG = "{tag}-{digest}"
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _EXAMPLES = {"tag": "t", "digest": "0" * 12, "date": "20200101", "time": "000000"}
 
 
-class ConflictPolicy(str, Enum):
+class ConflictPolicy(TextEnum):
     """What happens to a tag that has other content; the values are the words of the command line."""
 
     OVERWRITE = "overwrite"
@@ -23,13 +20,10 @@ class ConflictPolicy(str, Enum):
     FAIL = "fail"
     BACKUP = "backup"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 class OnConflict(Value, frozen=True):
-    """`backup_tag` is the tag under which what was there is kept: `{tag}`, `{digest}` (twelve characters of it),
-    `{date}` and `{time}` (of the run's beginning, UTC) are filled in.
+    """A policy, and the tag under which a backup keeps the old content: `{tag}`, `{digest}` (its first twelve
+    characters), `{date}` and `{time}` (of the start of the run, UTC) are filled in.
     """
 
     policy: ConflictPolicy = ConflictPolicy.OVERWRITE
@@ -39,7 +33,7 @@ class OnConflict(Value, frozen=True):
         return f"backup:{self.backup_tag}" if self.policy is ConflictPolicy.BACKUP else self.policy.value
 
     def name_backup(self, *, tag: str, digest: str, date: str, time: str) -> str:
-        """The tag for what is overwritten. Raises ValueError where that is none: it may be too long."""
+        """Return the tag of a backup. Raises ValueError where it is no tag: it may be too long."""
         name = self.backup_tag.format(tag=tag, digest=digest, date=date, time=time)
         if not is_tag(name):
             raise ValueError(f"“{name}” is no tag")
@@ -47,7 +41,7 @@ class OnConflict(Value, frozen=True):
 
 
 def parse_on_conflict(text: str) -> OnConflict:
-    """The policy that `text` names: `overwrite`, `skip`, `fail`, `backup` or `backup:TAG`. Raises ValueError.
+    """Parse a policy: `overwrite`, `skip`, `fail`, `backup` or `backup:TAG`. Raises ValueError.
 
     >>> str(parse_on_conflict("backup"))
     'backup:{tag}-{digest}'

@@ -1,4 +1,4 @@
-"""Files that the user names, read with a bound on their size, and pipes with a bound on their silence too."""
+"""Reading of files that the user names, with bounds on size and silence, and checks of their mode."""
 
 from __future__ import annotations
 
@@ -6,34 +6,51 @@ import os
 import select
 import stat
 from pathlib import Path
+from shlex import quote
 
 from image_syncer.config.document import MAX_FILE_BYTES
 from image_syncer.config.findings import shown
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.units import format_size
 
-__all__ = ["PIPE_TIMEOUT_S", "directory_of", "find_readable", "read_file"]
-
 PIPE_TIMEOUT_S = 120.0
-"""What decrypts a file into a pipe may ask a person for a passphrase; one into which nobody writes for so long is
-forgotten.
-"""
+"""How long a pipe may be silent: a program that decrypts a file into it may ask for a passphrase."""
 _CHUNK_BYTES = 1 << 16
-_REASONS = {
+_REASONS: dict[type[OSError], tuple[str, str | None]] = {
     FileNotFoundError: ("the file does not exist", "check the path"),
     IsADirectoryError: ("a directory, where a file is wanted", "name a file in it"),
     NotADirectoryError: ("the file does not exist", "check the path"),
     PermissionError: ("the file may not be read by this user", "chmod or chown it"),
 }
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def mode_warning(mode: int, path: str, *, holds_secret: bool) -> tuple[str, str] | None:
+    """Return what is wrong with the mode of a regular file, and the mend; None where nothing is wrong.
+
+    A file that `holds_secret` is for its owner alone. All users may read other files, and must not write them: they say
+    where images come from and go. Groups may write them, because the umask of many systems allows that.
+    """
+    if not stat.S_ISREG(mode):
+        return None
+    shown = f"mode {stat.S_IMODE(mode):04o}"
+    if holds_secret and mode & _OTHERS:
+        verb = "read" if mode & (stat.S_IRGRP | stat.S_IROTH) else "change"
+        return f"it holds a password, and others on this machine may {verb} it ({shown})", f"chmod 600 {quote(path)}"
+    if mode & stat.S_IWOTH:
+        return f"everybody on this machine may change it ({shown})", f"chmod o-w {quote(path)}"
+    return None
 
 
 def read_file(path: str, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
-    """The content of a file of at most MAX_FILE_BYTES: asked before anything is read, and for pipes while reading.
+    """Return the content of a file of at most MAX_FILE_BYTES; the size is checked before the read, and for pipes during
+    it.
 
-    Raises ConfigurationError, also where nothing comes out of a pipe for `pipe_timeout_s` seconds.
+    Raises ConfigurationError, also where a pipe is silent for `pipe_timeout_s` seconds.
     """
+    mend: str | None
     try:
-        # Without waiting: the opening of a pipe that nobody writes into would never end.
+        # Without O_NONBLOCK, the open of a pipe without a writer never returns.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
@@ -42,36 +59,35 @@ def read_file(path: str, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
         finally:
             os.close(descriptor)
     except _SilentPipeError:
-        what = f"nobody has written into this pipe for {pipe_timeout_s:g} s"
-        raise ConfigurationError([Problem(shown(path), None, None, what, "name a file")]) from None
+        what, mend = f"nobody has written into this pipe for {pipe_timeout_s:g} s", "name a file"
     except OSError as error:
         what, mend = _REASONS.get(type(error), (f"the file cannot be read: {error.strerror}", None))
-        raise ConfigurationError([Problem(shown(path), None, None, what, mend)]) from None
     except ValueError:
-        raise ConfigurationError([Problem(shown(path), None, None, "this cannot be the name of a file")]) from None
-    if max(size, len(content)) > MAX_FILE_BYTES:
-        what = f"the file has more than {format_size(MAX_FILE_BYTES)}"
-        raise ConfigurationError([Problem(shown(path), None, None, what, "is it the right file?")])
-    return content
+        what, mend = "this cannot be the name of a file", None
+    else:
+        if max(size, len(content)) <= MAX_FILE_BYTES:
+            return content
+        what, mend = f"the file has more than {format_size(MAX_FILE_BYTES)}", "is it the right file?"
+    raise ConfigurationError([Problem(shown(path), None, None, what, mend)])
 
 
 def find_readable(directory: str, name: str) -> tuple[str, bool]:
-    """The full path of a file that is named from a directory, and whether it can be read."""
+    """Return the full path of a file that is named from a directory, and whether it can be read."""
     path = str(Path(directory) / name)
     return path, Path(path).is_file() and os.access(path, os.R_OK)
 
 
 def directory_of(path: str) -> str:
-    """The full path of the directory from which a file means others; for a pipe it is the one we are in."""
+    """Return the full path of the directory for relative paths in a file; for a pipe, the current one."""
     return str(Path(path).parent.absolute() if Path(path).is_file() else Path.cwd())
 
 
 class _SilentPipeError(Exception):
-    """Nothing came, and no end either."""
+    """Neither content nor an end came in time."""
 
 
 def _read(descriptor: int, timeout_s: float) -> bytes:
-    """Until the end, or one byte more than is allowed. A pipe whose writer has yet to come is at no end."""
+    """Read until the end, or one byte more than is allowed. A pipe without a writer yet is not at its end."""
     content = bytearray()
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)

@@ -1,44 +1,53 @@
-"""Findings: the errors and warnings of one file, gathered so that all of them are told at once."""
+"""The errors and warnings of one file, collected so that a run reports all of them at once."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from image_syncer.errors import Problem, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Findings", "has_userinfo", "key_path", "nearest", "shown"]
 
 _SHOWN_CHARACTERS = 100
-_LOOKED_AT_CHARACTERS = 1000  # what is cut off afterwards need not be searched for secrets, which is slow
-# What stands before an @ is a user name and password, unless a digest comes after it.
+_SEARCHED_CHARACTERS = 1000  # the search for secrets is slow, and only the first 100 characters are shown
+# Text before an @ is a user name and password, unless a digest follows.
 _USERINFO = re.compile(r"^.*@(?![a-z0-9+._-]+:[0-9a-fA-F]{6,}(?:,|$))", re.DOTALL)
 _LONGEST_GUESS = 64
+_Parsed = TypeVar("_Parsed")
+
+
+class RuleError(ValueError):
+    """A text that cannot be used: what is wrong, and what to write instead."""
+
+    def __init__(self, what: str, mend: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.mend = mend
 
 
 def has_userinfo(text: str) -> bool:
-    """Whether the name of an image or registry holds what may be a user name and password: `user:password@…`."""
+    """Return whether the name of an image or registry may hold a user name and password: `user:password@…`."""
     return _USERINFO.match(text) is not None
 
 
 def shown(text: str) -> str:
-    """`text` as it may stand in a message: on one line, not too long, without a password before an @."""
-    text = redact(_USERINFO.sub("…@", text)[:_LOOKED_AT_CHARACTERS])
+    """Return `text` for a message: on one line, shortened, without a password before an @."""
+    text = redact(_USERINFO.sub("…@", text)[:_SEARCHED_CHARACTERS])
     if not text.isprintable():
         text = "".join(character if character.isprintable() else "�" for character in text)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def key_path(*parts: str) -> str:
-    """The path of a key inside a file: `auth › quay.io › username`."""
+    """Return the path of a key inside a file: `auth › quay.io › username`."""
     return " › ".join(shown(part) for part in parts if part)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, or None."""
+    """Return the known word that the user probably meant, or None."""
     if len(word) > _LONGEST_GUESS:
         return None
     lowered = {name.lower(): name for name in known}
@@ -49,23 +58,35 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 class Findings:
-    """What was found in one file."""
+    """The errors and warnings of one file. Line 0 means no line: the values come from a program."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.holds_secret = False
-        """Whether a password stands in the file itself, and not in a variable that it refers to."""
+        """Whether the file itself holds a password, not only a variable that refers to one."""
 
-    def place(self, line: int, key: str) -> str:
-        """Where something stands, as one text: "images.yaml:3"."""
+    def place(self, line: int | None, key: str) -> str:
+        """Return the place of a value as text: "images.yaml:3"."""
         return f"{self.file}:{line}" if line else f"{self.file} {key}"
 
     def error(self, line: int | None, key: str | None, what: str, mend: str | None = None) -> None:
-        """Something that keeps a run from starting. Line 0 is none, as what a program made has it."""
+        """Add a mistake that prevents the run."""
         self.errors.append(Problem(self.file, line or None, key or None, what, mend))
 
     def warn(self, line: int | None, key: str | None, what: str, mend: str | None = None) -> None:
-        """Something that is probably not meant."""
+        """Add a warning."""
         self.warnings.append(Problem(self.file, line or None, key or None, what, mend))
+
+    def attempt(
+        self, parse: Callable[[str], _Parsed], text: str, line: int | None, key: str | None, mend: str | None = None
+    ) -> _Parsed | None:
+        """Return `parse(text)`. A ValueError becomes an error at `line` and `key`, and the result is None."""
+        try:
+            return parse(text)
+        except RuleError as error:
+            self.error(line, key, error.what, error.mend)
+        except ValueError as error:
+            self.error(line, key, str(error), mend)
+        return None

@@ -1,44 +1,43 @@
-"""The loader: reads the files that the user names, and tells every mistake in all of them at once.
-
-With `file_reading.py` and `making.py`, which does the same for values of a program, the only module here that does I/O.
-"""
+"""The loader: reads the files that the user names, and reports every mistake in all of them at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from image_syncer.config.catalogs import CatalogRule
-from image_syncer.config.collisions import find_collisions
-from image_syncer.config.document import parse_document
-from image_syncer.config.entry_fields import Dialect
-from image_syncer.config.environment import Expansion
-from image_syncer.config.file_modes import mode_warning
-from image_syncer.config.file_reading import directory_of, find_readable, read_file
+from image_syncer.config.document import MalformedText, MappingNode, parse_document
+from image_syncer.config.fields import Dialect, Expansion
+from image_syncer.config.file_reading import directory_of, find_readable, mode_warning, read_file
 from image_syncer.config.findings import Findings, shown
-from image_syncer.config.go_format import is_go_config, read_go_auth, read_go_config, read_go_images
-from image_syncer.config.model import Configuration
-from image_syncer.config.own_format import is_own_format, lacks_version, read_own
-from image_syncer.config.place_rules import rule_from
+from image_syncer.config.model import CatalogRule, Configuration
+from image_syncer.config.own_format import (
+    find_collisions,
+    is_go_config,
+    is_own_format,
+    lacks_version,
+    read_go_config,
+    read_go_images,
+    read_own,
+)
+from image_syncer.config.registries import read_registries
 from image_syncer.config.registry_book import RegistryBook
-from image_syncer.config.tree import MalformedText, MappingNode
+from image_syncer.config.rules import PlacedRule, resolve_paths
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from image_syncer.config.images import PlacedRule
+    from image_syncer.config.document import Node, Tree
     from image_syncer.config.policy import Policy
     from image_syncer.config.registry_book import RegistryEntry
-    from image_syncer.config.tree import Node, Tree
 
-__all__ = ["MAX_PROBLEMS", "checked_configuration", "load_configuration", "load_registries"]
 
 MAX_PROBLEMS = 100
-"""Problems that are told; of more, only the number."""
+"""Problems that are reported; of more, only the number."""
 
 _CONFIG, _AUTH, _IMAGES = "config", "auth", "images"
+_Found = tuple[tuple["RegistryEntry", ...], list[PlacedRule | CatalogRule]]
 
 
 def load_configuration(
@@ -48,7 +47,7 @@ def load_configuration(
     images: str | None = None,
     environ: Mapping[str, str],
 ) -> Configuration:
-    """Everything the user wrote: one file (`config`), or rules (`images`) and perhaps registries (`auth`).
+    """Load the configuration: one file (`config`), or rules (`images`) and perhaps registries (`auth`).
 
     Each file may be in the Go tool's format or in ours. Raises ConfigurationError with all problems of all files.
     """
@@ -83,8 +82,8 @@ def checked_configuration(
     *,
     nothing: Problem | None = None,
 ) -> Configuration:
-    """The configuration of what was read, or ConfigurationError with what was found, in it and between its rules.
-    `nothing`: the mistake where there is no other.
+    """Return the configuration. Raises ConfigurationError with the errors, and those between rules; `nothing` is the
+    error where there is no other.
     """
     catalogs = tuple(rule for rule in rules if isinstance(rule, CatalogRule))
     placed_rules = [rule for rule in rules if not isinstance(rule, CatalogRule)]
@@ -105,10 +104,7 @@ def checked_configuration(
 
 
 def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
-    """The registries of an auth file alone, as a configuration without rules, for a copy without files.
-
-    Raises ConfigurationError with all problems of the file.
-    """
+    """Load an auth file alone, as a configuration without rules. Raises ConfigurationError with all its problems."""
     reader = _Reader(environ)
     entries, rules = reader.read(auth, _AUTH)
     reader.warn_of_unused(auth, rules, "rules", "give the file to `sync` as --config")
@@ -118,7 +114,7 @@ def load_registries(auth: str, *, environ: Mapping[str, str]) -> Configuration:
 
 
 def _with_warnings(errors: list[Problem], warnings: list[Problem]) -> tuple[Problem, ...]:
-    """What keeps a run from beginning, and after it what deserves a warning."""
+    """Return the errors, and the warnings after them."""
     return _bounded([*errors, *(replace(warning, what=f"warning: {warning.what}") for warning in warnings)])
 
 
@@ -130,41 +126,31 @@ def _bounded(problems: list[Problem]) -> tuple[Problem, ...]:
 
 
 class _Reader:
-    """Reads files, and gathers what was found in them."""
+    """Reads files and collects their problems."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.policies: dict[Policy, None] = {}
-        """Of every file, whatever it is given for, each once."""
+        """Of all files, each once."""
         self._environ = environ
         self._with_registries: set[str] = set()
-        """Files that say how registries are reached: whoever may write these is trusted."""
+        """Files that say how registries are reached, and may therefore name programs."""
         self._trees: dict[str, Tree | None] = {}
 
-    def read(self, path: str, role: str) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
-        """The registries and rules of the file that stands for a role. A file given twice is opened once: it may be a
-        pipe.
-        """
+    def read(self, path: str, role: str) -> _Found:
+        """Return the registries and rules of a file. A file given twice is opened once: it may be a pipe."""
         findings = Findings(shown(path))
         if role != _IMAGES:
             self._with_registries.add(path)
         if path not in self._trees:
             self._trees[path] = self._parse(path, findings)
         tree = self._trees[path]
-        found: tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]] = ((), [])
+        found: _Found = ((), [])
         if tree is not None and tree.root is not None:
             entries, rules = self._read_root(tree.root, role, findings, path, any_case=tree.is_json)
             directory = directory_of(path)
-            found = (
-                entries,
-                [
-                    rule_from(directory, rule)
-                    if isinstance(rule, CatalogRule)
-                    else replace(rule, rule=rule_from(directory, rule.rule))
-                    for rule in rules
-                ],
-            )
+            found = entries, [resolve_paths(directory, rule) for rule in rules]
             self._check_mode(path, findings)
         self.errors += sorted(findings.errors, key=lambda problem: problem.line or 0)
         self.warnings += findings.warnings
@@ -180,7 +166,7 @@ class _Reader:
             findings.warn(None, None, *warning)
 
     def warn_of_unused(self, path: str | None, unused: Sequence[object], key: str, mend: str) -> None:
-        """Warn of a part of a file that its role leaves aside."""
+        """Warn of a part of a file that its role ignores."""
         if unused:
             self.warnings.append(Problem(shown(str(path)), None, key, "not read from this file", mend))
 
@@ -209,14 +195,12 @@ class _Reader:
             report(tree.rest_line, None, what, "remove it, or use two files")
         return tree
 
-    def _read_root(
-        self, root: Node, role: str, findings: Findings, path: str, *, any_case: bool
-    ) -> tuple[tuple[RegistryEntry, ...], list[PlacedRule | CatalogRule]]:
+    def _read_root(self, root: Node, role: str, findings: Findings, path: str, *, any_case: bool) -> _Found:
         if isinstance(root, MappingNode) and is_own_format(root):
             dialect = self._dialect(path, strict=True, secrets=Expansion.BRACED)
             if (policy := root.get("policy")) is not None:
                 runs_programs = path in self._with_registries
-                from image_syncer.config.policy_fields import read_policies
+                from image_syncer.config.policy import read_policies
 
                 found = read_policies(policy, findings, dialect, runs_programs=runs_programs)
                 self.policies |= dict.fromkeys(found)
@@ -233,7 +217,7 @@ class _Reader:
             return (), []
         dialect = self._dialect(path, any_case=any_case, secrets=Expansion.ANYWHERE)
         if role == _AUTH:
-            return read_go_auth(root, findings, dialect), []
+            return read_registries(root, "", findings, dialect), []
         return (), [*read_go_images(root, findings, dialect)]
 
     def _dialect(self, path: str, *, secrets: Expansion, strict: bool = False, any_case: bool = False) -> Dialect:

@@ -1,57 +1,50 @@
-"""Policies: what may go out, by the names of sources and destinations, by what refers to an image, by its size and
-age, and by what a program of the user's says.
-"""
+"""Policies: what may go out, by names, by referrers, by size and age, and by the answer of the user's own program."""
 
 from __future__ import annotations
 
 import re
-from enum import Enum
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from image_syncer.config.automaton import automaton_of
-from image_syncer.config.findings import shown
-from image_syncer.config.rules import RuleError, parse_expression
+from image_syncer.config.document import MappingNode, SequenceNode
+from image_syncer.config.fields import Fields, read_fields
+from image_syncer.config.findings import Findings, RuleError, key_path, shown
+from image_syncer.config.referrers import check_artifact
+from image_syncer.config.regex import matcher_of, translate_glob, translate_regex
 from image_syncer.oci import InvalidReference, canonical_registry, is_place, registry_names
-from image_syncer.units import format_duration, format_size
-from image_syncer.values import Value, replace
+from image_syncer.units import format_duration, format_size, parse_duration
+from image_syncer.values import TextEnum, Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from image_syncer.config.document import Node
+    from image_syncer.config.fields import Dialect
     from image_syncer.oci import Reference
 
-__all__ = [
-    "DEFAULT_COMMAND_TIMEOUT_S",
-    "NameLists",
-    "NamePattern",
-    "OnRefusal",
-    "Policy",
-    "PolicyCommand",
-    "format_age",
-    "parse_name_pattern",
-    "refusal_by_name",
-]
+
+_CONDITIONS = ("sources", "destinations", "require", "max_size", "max_age", "command")
+POLICY_KEYS = ("name", "to", *_CONDITIONS, "timeout", "environment", "on_refusal")
+LIST_KEYS = ("allow", "deny")
+"""Keys of `sources` and `destinations` in a policy."""
 
 DEFAULT_COMMAND_TIMEOUT_S = 30.0
-"""A program may ask a service; one that says nothing for so long will not."""
+"""A program may ask a service; this is long for one."""
 
 _DAY_S = 86_400
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PATTERN = re.compile(r"[\w.:/@*?\[\]!-]+", re.ASCII)
-_PARTS = re.compile(r"(\*\*|\*|\?)")
 _WRITTEN = {"**": "[^@]+", "*": "[^/@]*", "?": "[^/:@]"}
 _ANY_MANIFEST = "([:@].+)?"
 
 
-class OnRefusal(str, Enum):
+class OnRefusal(TextEnum):
     """What to do with an image that a policy refuses; the values are those of the file."""
 
     FAIL = "fail"
     SKIP = "skip"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class NamePattern(Value, frozen=True):
@@ -63,22 +56,22 @@ class NamePattern(Value, frozen=True):
     regex: str
 
     def fits(self, reference: Reference) -> bool:
-        """Whether the name of `reference` is meant."""
-        return automaton_of(self.regex).fullmatch(_name(reference))
+        """Return whether the name of `reference` matches."""
+        return matcher_of(self.regex).fullmatch(_name(reference))
 
     def fits_any(self, references: Iterable[Reference]) -> bool:
-        """Whether the name of one of them is meant."""
+        """Return whether the name of one of them matches."""
         return any(self.fits(each) for each in references)
 
 
 class NameLists(Value, frozen=True):
-    """What `allow` does not have is refused, if it has anything; and what `deny` has, always."""
+    """Names that are allowed (none: all), and names that are denied in any case."""
 
     allow: tuple[NamePattern, ...] = ()
     deny: tuple[NamePattern, ...] = ()
 
     def refusal(self, side: str, reference: Reference) -> str | None:
-        """Why `reference`, which is the `side` ("source"), is refused; None where it is not."""
+        """Return why `reference`, the `side` ("source") of an image, is refused; None where it is not."""
         names = _all_names(reference) if self.deny else ()
         denied = next((pattern for pattern in self.deny if pattern.fits_any(names)), None)
         if denied is not None:
@@ -89,8 +82,8 @@ class NameLists(Value, frozen=True):
 
 
 class PolicyCommand(Value, frozen=True):
-    """A program that is asked about each image: its whole command line, run without a shell. It has `timeout_s` to
-    answer, and sees of our environment what every program needs, and the variables named in `environment`.
+    """A program that decides about each image: its whole command line, run without a shell. It has `timeout_s` to
+    answer, and sees the environment variables that every program needs, and those of `environment`.
     """
 
     words: tuple[str, ...]
@@ -99,10 +92,10 @@ class PolicyCommand(Value, frozen=True):
 
 
 class Policy(Value, frozen=True):
-    """Conditions for every image that goes to one of the places that `to` means (none: to any place). All have to hold.
+    """Conditions for every image that goes to a destination of `to` (none: to any destination). All must hold.
 
-    `require` are types of what has to refer to the image, as in `ReferrerSelection`. An image may have `max_bytes` in
-    all its blobs, and may have been created `max_age_s` ago at most; None: no such bound.
+    `require` are types of referrers that the image must have, as in `ReferrerSelection`. Its blobs together may have
+    `max_bytes`, and it may have been created `max_age_s` ago at most; None: no such bound.
     """
 
     name: str
@@ -116,15 +109,15 @@ class Policy(Value, frozen=True):
     on_refusal: OnRefusal = OnRefusal.FAIL
 
     def holds_for(self, destination: Reference) -> bool:
-        """Whether what goes there is subject to it."""
+        """Return whether the policy applies to images that go there."""
         return not self.to or any(pattern.fits_any(_all_names(destination)) for pattern in self.to)
 
     def refusal(self, source: Reference, destination: Reference) -> str | None:
-        """Why names alone are reason enough to refuse the image; None where they are not."""
+        """Return why the policy refuses the image by its names alone; None where it does not."""
         return self.sources.refusal("source", source) or self.destinations.refusal("destination", destination)
 
     def conditions(self) -> Iterator[str]:
-        """What names do not tell: what an image is looked at for before it is copied, each in a few words."""
+        """Yield each condition that needs the image itself, in a few words."""
         yield from (f"it has {_article(name)} {name}" for name in self.require)
         if self.max_bytes is not None:
             yield f"it has no more than {format_size(self.max_bytes)}"
@@ -135,7 +128,7 @@ class Policy(Value, frozen=True):
 
 
 def format_age(seconds: float) -> str:
-    """How old an image is, or may be, as people read it: in days from two days on."""
+    """Format the age of an image: in days from two days on."""
     days = int(seconds // _DAY_S)
     return f"{days} days" if days > 1 else format_duration(seconds)
 
@@ -145,7 +138,7 @@ def _article(word: str) -> str:
 
 
 def refusal_by_name(policies: Sequence[Policy], source: Reference, destination: Reference) -> tuple[Policy, str] | None:
-    """The first policy that refuses the image for its names, and why."""
+    """Return the first policy that refuses the image by its names, and why."""
     for policy in policies:
         if policy.holds_for(destination) and (why := policy.refusal(source, destination)) is not None:
             return policy, why
@@ -153,11 +146,11 @@ def refusal_by_name(policies: Sequence[Policy], source: Reference, destination: 
 
 
 def parse_name_pattern(text: str) -> NamePattern:
-    """A pattern over names: `registry.example/team/**`, with a tag or without (any), or a regular expression between
-    slashes, which has to match the whole name. Raises RuleError.
+    """Parse a pattern over names: `registry.example/team/**`, with a tag or without (any), or a regular expression
+    between slashes, which must match the whole name. Raises RuleError.
     """
     if len(text) > 1 and text.startswith("/") and text.endswith("/"):
-        return NamePattern(text, parse_expression(text[1:-1]))
+        return NamePattern(text, translate_regex(text[1:-1]))
     host, slash, rest = text.partition("/")
     begins = rest and (host == "localhost" or re.search(r"[.:*?]", host))
     if not _PATTERN.fullmatch(text) or not (begins or (not slash and text.startswith("**"))):
@@ -170,17 +163,13 @@ def parse_name_pattern(text: str) -> NamePattern:
             host = canonical_registry(host)
         except InvalidReference as error:
             raise RuleError(str(error)) from None
-    # At a place, the colon of a short name stands before the name.
+    # In a layout, the colon of a short name precedes the name.
     tagged = not is_place(text) and re.search(r"[:@]", text.rpartition("/")[2]) is not None
-    return NamePattern(text, _translate(f"{host}{slash}{rest}") + ("" if tagged else _ANY_MANIFEST))
-
-
-def _translate(pattern: str) -> str:
-    return "".join(_WRITTEN.get(part) or re.escape(part) for part in _PARTS.split(pattern))
+    return NamePattern(text, translate_glob(f"{host}{slash}{rest}", _WRITTEN) + ("" if tagged else _ANY_MANIFEST))
 
 
 def _all_names(reference: Reference) -> list[Reference]:
-    """The reference by every name of its registry: who writes `:443` behind it gets around no list."""
+    """Return the reference under every name of its registry, so that `:443` behind the host evades no list."""
     at = reference.repository
     return [replace(reference, repository=replace(at, registry=name)) for name in registry_names(at.registry)]
 
@@ -189,3 +178,91 @@ def _name(reference: Reference) -> str:
     if reference.tag is not None:
         return str(replace(reference, digest=None))
     return str(reference)
+
+
+def read_policies(node: Node, findings: Findings, dialect: Dialect, *, runs_programs: bool) -> tuple[Policy, ...]:
+    """Return the policies of a file: one mapping, or a list. Unless it `runs_programs`, the file may name none: it may
+    come from others.
+    """
+    is_list = isinstance(node, SequenceNode)
+    items = node.items if isinstance(node, SequenceNode) else (node,)
+    if not items:
+        findings.error(node.line, "policy", "the list is empty, so everything may go out", "leave the key out")
+    policies = []
+    for index, item in enumerate(items):
+        fields = read_fields(item, POLICY_KEYS, f"policy[{index}]" if is_list else "policy", findings, dialect)
+        policies.append(None if fields is None else _read_policy(fields))
+        command = item.get("command") if isinstance(item, MappingNode) and not runs_programs else None
+        if command is not None:
+            what = "a file that is given for its rules alone runs no program"
+            mend = "write the policy into the file of --auth, or give this one as --config"
+            findings.error(command.line, key_path("policy", "command"), what, mend)
+    return tuple(policy for policy in policies if policy is not None)
+
+
+def _read_policy(fields: Fields) -> Policy | None:
+    findings = fields.findings
+    errors_before = len(findings.errors)
+    if not any(name in fields for name in _CONDITIONS):
+        what = "the policy asks for nothing, so everything may go out"
+        findings.error(fields.line, fields.path, what, f"write at least one of {', '.join(_CONDITIONS)}")
+    on_refusal = fields.choice("on_refusal", [each.value for each in OnRefusal])
+    policy = Policy(
+        name=fields.text("name") or findings.place(fields.line, fields.path),
+        to=_read_patterns(fields, "to"),
+        sources=_read_lists(fields, "sources"),
+        destinations=_read_lists(fields, "destinations"),
+        require=tuple(dict.fromkeys(fields.parsed_items("require", check_artifact))),
+        max_bytes=fields.size("max_size"),
+        max_age_s=_read_duration(fields, "max_age"),
+        command=_read_command(fields),
+        on_refusal=OnRefusal(on_refusal or OnRefusal.FAIL),
+    )
+    return None if len(findings.errors) > errors_before else policy
+
+
+def _read_patterns(fields: Fields, name: str) -> tuple[NamePattern, ...]:
+    return tuple(dict.fromkeys(fields.parsed_items(name, parse_name_pattern)))
+
+
+def _read_lists(fields: Fields, name: str) -> NameLists:
+    lists = fields.fields(name, LIST_KEYS)
+    if lists is None:
+        return NameLists()
+    if not lists.nodes:
+        fields.findings.error(lists.line, lists.path, "neither allow nor deny", "write allow: registry.example.com/**")
+    return NameLists(_read_patterns(lists, "allow"), _read_patterns(lists, "deny"))
+
+
+def _read_duration(fields: Fields, name: str) -> float | None:
+    if name not in fields:
+        return None
+    text = fields.text(name)
+    with suppress(ValueError):
+        if text[-1:].isalpha() and (seconds := parse_duration(text)) > 0:  # a number alone would be seconds
+            return seconds
+    fields.error(name, f"“{shown(text)}” is no time", "write such as 90d or 30s")
+    return None
+
+
+def _read_command(fields: Fields) -> PolicyCommand | None:
+    timeout_s = _read_duration(fields, "timeout")
+    environment = fields.texts("environment")
+    for name in environment:
+        if not _VARIABLE.fullmatch(name):
+            fields.error("environment", f"“{shown(name)}” is no name of a variable", "write the name alone")
+    if "command" not in fields:
+        for name in ("timeout", "environment"):
+            if name in fields:
+                fields.error(name, f"`{name}` without `command`")
+        return None
+    words = fields.texts("command")
+    if words and not words[0].strip():
+        fields.error("command", "no program", "write [/path/of/program, …]")
+        return None
+    if len(words) == 1 and any(character.isspace() for character in words[0]):
+        what = "the command is one word with blanks, and no shell takes it apart"
+        fields.error("command", what, "write a list: [program, argument]")
+    if words and "/" in words[0]:
+        words = (fields.dialect.find_file(words[0])[0], *words[1:])
+    return PolicyCommand(words, timeout_s or DEFAULT_COMMAND_TIMEOUT_S, environment) if words else None

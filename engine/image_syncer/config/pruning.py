@@ -1,4 +1,4 @@
-"""Pruning, as the user wants it: whether anything is deleted, how much at most, and what stays in any case."""
+"""The settings of pruning: whether anything is deleted, how much at most, and what stays in any case."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from image_syncer.values import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_MOST", "Pruning", "is_backup", "parse_share"]
 
 DEFAULT_MOST = 0.2
-"""Of the tags of a repository, and of all tags: what retention takes in a day is less, and a mistake takes more."""
+"""Of the tags of a repository, and of all tags: daily retention deletes less, and a mistake more."""
 
 _BACKUP_DIGITS = 12
 _FIELD = re.compile(r"\{(tag|digest|date|time)\}")
@@ -27,12 +26,12 @@ _PERCENT = 100.0
 class Pruning(Value, frozen=True):
     """What may be deleted at destinations because no rule selects it any more.
 
-    Nothing is where `delete` is not set: then it is told what would be. `most` is the share (0 to 1) of the tags of a
-    repository, and of all, that may go; None: any. `keep` are patterns of tags that stay. Backups, which
-    `--on-conflict backup` made under `backup_tag`, stay where `keep_backups`. With `empty_sources`, a source that has
-    nothing the rule means counts; else nothing is pruned where it goes. `plan` has what may go at most, by
-    repository: tags with their digests, and digests of manifests. With `orphans`, tags of cosign's and of lists of
-    referrers may go that are about a manifest which is not in the repository.
+    Without `delete`, the run only reports it. `most` is the largest share (0 to 1) of the tags of a repository, and of
+    all tags, that is deleted; None: any. `keep` are patterns of tags that stay. Backups, which `--on-conflict backup`
+    made under `backup_tag`, stay where `keep_backups`. Without `empty_sources`, nothing is pruned at the destinations
+    of a source in which the rule selects nothing. `plan` bounds what is deleted, by repository: tags with their
+    digests, and digests of manifests. With `orphans`, cosign's tags and lists of referrers are deleted whose manifest
+    is not in the repository.
     """
 
     delete: bool = False
@@ -46,7 +45,7 @@ class Pruning(Value, frozen=True):
     save_path: str | None = None
 
     def as_data(self) -> dict[str, object]:
-        """What the report says of it."""
+        """Return the settings for the report."""
         return {
             "most": self.most,
             "keep": list(self.keep),
@@ -58,7 +57,7 @@ class Pruning(Value, frozen=True):
         }
 
     def why_kept(self, tag: str, digest_hex: str) -> str | None:
-        """The reason for which a tag that no rule selects stays, or None; `digest_hex` is that of what it points at."""
+        """Return why a tag that no rule selects stays, or None; `digest_hex` is that of its manifest."""
         for pattern in self.keep:
             if fnmatchcase(tag, pattern):
                 return f"--prune-keep {pattern}"
@@ -68,7 +67,7 @@ class Pruning(Value, frozen=True):
 
 
 def parse_share(text: str) -> float:
-    """The share that `text` says: "20%". Raises ValueError.
+    """Parse a share: "20%". Raises ValueError.
 
     >>> parse_share("12.5%")
     0.125
@@ -81,7 +80,7 @@ def parse_share(text: str) -> float:
 
 
 def is_backup(tag: str, digest_hex: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a tag has one of the forms that backups are given; where that has a digest in it, it is the tag's own.
+    """Return whether a tag has one of the forms of backups; a digest in it must be that of the tag's manifest.
 
     >>> [is_backup(f"v1-{end}", "a" * 64, ("{tag}-{digest}",)) for end in ("a" * 12, "b" * 12, "alpine")]
     [True, False, False]

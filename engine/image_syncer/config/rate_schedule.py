@@ -1,13 +1,13 @@
-"""How many bytes a second may be moved, and when: one rate, or several by the time of day. Pure: the time comes in.
+"""Rates by the time of day: how many bytes a second a run may move, and when.
 
-As text it is what `--rate` takes: items with commas between them, of which the first that covers the moment counts.
+As text, a schedule is the value of `--rate`: items with commas between them; the first that covers the moment counts.
 
     200MB/s
     mon-fri 08:00-18:00=50MB/s,500MB/s
     22:00-06:00=none,sat-sun=100MB/s,20MB/s
 
-An item is a rate, or days and hours (either may be left out) with their rate. Hours that end before they begin go on
-into the next day. At a moment that no item covers there is no limit.
+An item is a rate, or days and hours (either may be missing) with their rate. Hours that end before they begin extend
+into the next day. A moment that no item covers has no limit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-__all__ = ["RateSchedule", "RateWindow", "build_window"]
 
 _NOT_NOTHING = re.compile(r"[1-9]")
 LEAST_BYTES_PER_S = 1000
-"""With less, a layer takes days: it is meant for a mistake."""
+"""With less, a layer takes days: it is probably a mistake."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERY_DAY = (0, 6)
 _UNITS = (("GB", 10**9), ("GiB", 2**30), ("MB", 10**6), ("MiB", 2**20), ("KB", 10**3), ("KiB", 2**10))
@@ -47,11 +46,11 @@ class RateWindow(Value, frozen=True):
 
     @property
     def is_always(self) -> bool:
-        """Whether no moment is outside of it."""
+        """Whether it covers every moment."""
         return (self.begin, self.end, self.days) == (0, _DAY_MIN, _EVERY_DAY)
 
     def covers(self, weekday: int, minute: int) -> bool:
-        """Whether it holds at that minute of that day of the week."""
+        """Return whether it covers that minute of that day of the week."""
         if self.begin < self.end:
             return self._has(weekday) and self.begin <= minute < self.end
         if minute >= self.begin:
@@ -74,25 +73,25 @@ class RateWindow(Value, frozen=True):
 
 
 class RateSchedule(Value, frozen=True):
-    """The windows in the order in which they count."""
+    """Windows, of which the first that covers the moment counts."""
 
     windows: tuple[RateWindow, ...]
 
     @classmethod
     def parse(cls, text: str) -> RateSchedule | None:
-        """From what `--rate` takes; None where it says that there is no limit. Raises ValueError with a sentence."""
+        """Parse the value of `--rate`; None where it means no limit. Raises ValueError with a sentence."""
         return cls.of([_parse_item(item.strip()) for item in text.split(",")])
 
     @classmethod
     def of(cls, windows: Sequence[RateWindow]) -> RateSchedule | None:
-        """From `windows`; None where none of them limits anything. Raises ValueError where one can never count."""
+        """Return the schedule of `windows`, None where none limits. Raises ValueError where one can never count."""
         for at, window in enumerate(windows[:-1]):
             if window.is_always:
                 raise ValueError(f"what comes after {str(windows[at])!r} never counts, because that is for any time")
         return cls(tuple(windows)) if any(window.bytes_per_s is not None for window in windows) else None
 
     def rate_at(self, local: datetime) -> float | None:
-        """Bytes a second at that local time; None: no limit."""
+        """Return the bytes per second at that local time; None: no limit."""
         weekday, minute = local.weekday(), local.hour * 60 + local.minute
         for window in self.windows:
             if window.covers(weekday, minute):
@@ -100,12 +99,12 @@ class RateSchedule(Value, frozen=True):
         return None
 
     def __str__(self) -> str:
-        """What `parse` reads."""
+        """Return the text that `parse` reads."""
         return ",".join(map(str, self.windows))
 
 
 def _parse_limit(text: str) -> float | None:
-    """Bytes a second from "200MB/s"; None from "none" and "0". Raises ValueError with a sentence for people."""
+    """Return the bytes per second of "200MB/s", None of "none" and "0". Raises ValueError with a sentence."""
     if text.strip().lower() == "none":
         return None
     rate = parse_rate(text)
@@ -115,7 +114,7 @@ def _parse_limit(text: str) -> float | None:
 
 
 def _parse_time(text: str) -> int:
-    """The minute of the day from "08:00"; "24:00" is its end. Raises ValueError with a sentence for people."""
+    """Return the minute of the day of "08:00"; "24:00" is its end. Raises ValueError with a sentence."""
     match = _TIME.fullmatch(text.strip())
     minute = int(match[1]) * 60 + int(match[2]) if match else _DAY_MIN + 1
     if minute > _DAY_MIN:
@@ -124,7 +123,7 @@ def _parse_time(text: str) -> int:
 
 
 def _parse_days(text: str) -> tuple[int, int]:
-    """The first and the last day (Monday is 0) from "mon-fri" or "sun". Raises ValueError with a sentence."""
+    """Return the first and the last day (Monday is 0) of "mon-fri" or "sun". Raises ValueError with a sentence."""
     first, dash, last = text.strip().lower().partition("-")
     if first not in _DAYS or (dash and last not in _DAYS):
         raise ValueError(f"{text!r} is not a range of days: write mon-fri, or sun")
@@ -133,7 +132,7 @@ def _parse_days(text: str) -> tuple[int, int]:
 
 
 def build_window(rate: str, begin: str = "", end: str = "", days: str = "") -> RateWindow:
-    """A window from the texts of its parts, of which only the rate is needed. Raises ValueError with a sentence."""
+    """Return a window from the texts of its parts; only the rate is required. Raises ValueError with a sentence."""
     if bool(begin) != bool(end):
         raise ValueError("hours have a beginning and an end: write both")
     window = RateWindow(
@@ -148,7 +147,7 @@ def build_window(rate: str, begin: str = "", end: str = "", days: str = "") -> R
 
 
 def _exactly(bytes_per_s: float) -> str:
-    """In the largest unit in which it is a whole number."""
+    """Format a rate in the largest unit in which it is a whole number."""
     for name, factor in _UNITS:
         if bytes_per_s % factor == 0:
             return f"{bytes_per_s // factor:.0f}{name}/s"

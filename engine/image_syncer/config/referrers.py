@@ -1,4 +1,4 @@
-"""Referrers: which of the signatures, SBOMs and attestations that belong to an image are carried along with it."""
+"""Referrers: which signatures, SBOMs and attestations of an image are copied with it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,22 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from image_syncer.errors import ConfigurationError
-from image_syncer.oci import ManifestFormat
+from image_syncer.config.document import ScalarNode
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from image_syncer.config.model import Configuration
-    from image_syncer.config.settings import Settings
+    from image_syncer.config.fields import Fields
 
-__all__ = [
-    "ARTIFACT_WORDS",
-    "DEFAULT_DEPTH",
-    "MAX_DEPTH",
-    "NO_REFERRERS",
-    "ReferrerSelection",
-    "check_annotation",
-    "check_artifact",
-    "check_depth",
-    "check_form",
-    "is_of",
-    "parse_referrer_selection",
-]
+
+REFERRER_KEYS = ("depth", "types", "exclude", "annotations", "require", "cosign")
+"""Keys of `referrers` in a rule."""
 
 DEFAULT_DEPTH = 3
 """Real ones have two: the signature of an SBOM of an image."""
 MAX_DEPTH = 16
-"""A bound against registries whose referrers have referrers without end."""
+"""Bounds the requests to a registry whose referrers have endless referrers."""
 
 ARTIFACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "signature": (
@@ -64,11 +52,11 @@ _ANNOTATION = re.compile(r"([^=,\s]+)=([^,]*)")
 
 
 class ReferrerSelection(Value, frozen=True):
-    """Referrers are followed for `depth` steps: those of the image, those of these, and so on; 0: none of them.
+    """Referrers are followed for `depth` steps: those of the image, then their referrers, and so on; 0: none.
 
-    One belongs where its artifact type is among `types` (none: every type) and not among `exclude`, and every one of
-    `annotations` (names and patterns) fits. Types are words of `ARTIFACT_WORDS`, artifact types, or patterns with `*`.
-    Of each of `require`, the image has to have one. `cosign`: tags such as `sha256-….sig` count too.
+    A referrer is copied where its artifact type is among `types` (none: every type) and not among `exclude`, and all
+    `annotations` (names and patterns) match. Types are words of `ARTIFACT_WORDS`, artifact types, or patterns with `*`.
+    The image must have one referrer of each type in `require`. `cosign`: tags such as `sha256-….sig` count too.
     """
 
     depth: int = DEFAULT_DEPTH
@@ -79,7 +67,7 @@ class ReferrerSelection(Value, frozen=True):
     cosign: bool = True
 
     def takes(self, artifact_type: str | None, annotations: Mapping[str, str]) -> bool:
-        """Whether a referrer like this is carried along."""
+        """Return whether such a referrer is copied."""
         name = artifact_type or ""
         return (
             (not self.types or is_of(name, self.types))
@@ -89,17 +77,17 @@ class ReferrerSelection(Value, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is carried along."""
+        """Whether no referrer is copied."""
         return self.depth == 0
 
     def missing(self, artifact_types: Iterable[str]) -> list[str]:
-        """What is required, and is not among `artifact_types`."""
+        """Return the required types that are not among `artifact_types`."""
         there = list(artifact_types)
         return [name for name in self.require if not any(is_of(each, (name,)) for each in there)]
 
     @property
     def only_type(self) -> str | None:
-        """The one artifact type that matters, where there is just one: registries can be asked for it alone."""
+        """The only artifact type of the selection, which a registry can filter by; None where there are several."""
         if len(self.types) != 1 or self.require or self.types[0] in ARTIFACT_WORDS:
             return None
         return None if re.search(r"[*?\[]", self.types[0]) else self.types[0]
@@ -119,7 +107,7 @@ class ReferrerSelection(Value, frozen=True):
 
 
 def is_of(artifact_type: str, names: Iterable[str]) -> bool:
-    """Whether an artifact type is among `names`: words, types and patterns."""
+    """Return whether an artifact type is among `names`: words, types and patterns."""
     return any(
         fnmatchcase(artifact_type.lower(), pattern.lower())
         for name in names
@@ -127,27 +115,15 @@ def is_of(artifact_type: str, names: Iterable[str]) -> bool:
     )
 
 
-def check_form(configuration: Configuration, settings: Settings) -> None:
-    """Raises ConfigurationError where manifests are to be converted, and to bring along what refers to them."""
-    wanted = [settings.referrers, *(rule.referrers for rule in configuration.rules)]
-    wanted += (catalog.referrers for catalog in configuration.catalogs)
-    if settings.manifest_format is ManifestFormat.KEEP or all(each is None or each.is_empty for each in wanted):
-        return
-    raise ConfigurationError(
-        f"--format {settings.manifest_format} gives images other digests, and what refers to them names the old ones",
-        hint="Leave out --format, or --referrers and the `referrers` of rules.",
-    )
-
-
 def check_artifact(text: str) -> str:
-    """`text` itself, where it is a word, an artifact type or a pattern of them. Raises ValueError."""
+    """Return `text` where it is a word, an artifact type or a pattern of them. Raises ValueError."""
     if text not in ARTIFACT_WORDS and not _TYPE.fullmatch(text):
         raise ValueError(f"“{text}” is no artifact type: write signature, sbom, attestation, or such as application/*")
     return text
 
 
 def check_annotation(text: str) -> tuple[str, str]:
-    """Name and pattern of `name=pattern`. Raises ValueError."""
+    """Return name and pattern of `name=pattern`. Raises ValueError."""
     match = _ANNOTATION.fullmatch(text)
     if match is None:
         raise ValueError(f"“{text}” is no annotation with its value: write org.example.stage=release, or =* for any")
@@ -158,7 +134,7 @@ NO_REFERRERS = ReferrerSelection(depth=0)
 
 
 def parse_referrer_selection(text: str) -> ReferrerSelection:
-    """What `--referrers` says: `none`, or `all`, or which of them, with commas: `sbom,exclude=application/x,depth=2,
+    """Parse `--referrers`: `none`, or `all`, or which of them, with commas: `sbom,exclude=application/x,depth=2,
     require=signature,annotation=name=pattern,cosign=false`. Raises ValueError.
 
     >>> str(parse_referrer_selection("signature,require=signature"))
@@ -193,7 +169,27 @@ def parse_referrer_selection(text: str) -> ReferrerSelection:
 
 
 def check_depth(text: str) -> int:
-    """A depth from 1 to `MAX_DEPTH`. Raises ValueError."""
+    """Return a depth from 1 to `MAX_DEPTH`. Raises ValueError."""
     if text not in {str(depth) for depth in range(1, MAX_DEPTH + 1)}:
         raise ValueError(f"the depth “{text}” is no whole number from 1 to {MAX_DEPTH}")
     return int(text)
+
+
+def read_referrer_selection(rule: Fields) -> ReferrerSelection:
+    """Return what the key `referrers` of a rule says: a text as that of `--referrers`, or a mapping."""
+    node = rule.nodes["referrers"]
+    if isinstance(node, ScalarNode):
+        key, mend = rule.key("referrers"), "write all, none, or a mapping with types, require and others"
+        found = rule.findings.attempt(parse_referrer_selection, node.text, node.line, key, mend)
+        return ReferrerSelection() if found is None else found
+    fields = rule.fields("referrers", REFERRER_KEYS)
+    if fields is None:
+        return ReferrerSelection()
+    return ReferrerSelection(
+        depth=fields.parsed("depth", check_depth) or DEFAULT_DEPTH,
+        types=fields.parsed_items("types", check_artifact),
+        exclude=fields.parsed_items("exclude", check_artifact),
+        annotations=fields.parsed_items("annotations", check_annotation),
+        require=fields.parsed_items("require", check_artifact),
+        cosign=fields.flag("cosign") if "cosign" in fields else True,
+    )

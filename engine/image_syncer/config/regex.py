@@ -1,18 +1,21 @@
-r"""The regular expressions of rules: Go's dialect (RE2), carried over to Python's `re`, or refused with a reason.
+r"""The regular expressions of rules: Go's dialect (RE2) in Python's spelling, matched by RE2 in linear time.
 
-The Go tool compiles them with `regexp.Compile` and looks for a match anywhere in the tag (`MatchString`). The two
-dialects differ in what this module goes through: RE2 has `\z`, `\Q…\E`, `[[:digit:]]`, `(?<name>`, and a literal
-`{,n}`; Python has look-around, references back, possessive repetition, conditions and comments, which would not be
-understood by the Go tool and can take exponential time. https://github.com/google/re2/wiki/Syntax
+The Go tool compiles them with `regexp.Compile` and searches the tag for a match (`MatchString`). RE2 has `\z`, `\Q…\E`,
+`[[:digit:]]`, `(?<name>` and a literal `{,n}`, which Python spells otherwise. Python has look-around, back references,
+possessive repetition, conditions and comments, which RE2 does not have. https://github.com/google/re2/wiki/Syntax
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from image_syncer.config.automaton import automaton_of
+from image_syncer.config.findings import RuleError
 
-__all__ = ["MAX_REGEX_CHARACTERS", "RegexError", "translate_regex"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 MAX_REGEX_CHARACTERS = 1000
 """A tag has at most 128 characters; a longer expression is a mistake."""
@@ -20,7 +23,13 @@ MAX_REGEX_CHARACTERS = 1000
 _SAME_ESCAPES = frozenset("afnrtvdDsSwWbBA")
 _HEX = re.compile(r"\\x[0-9a-fA-F]{2}")
 _FLAGS = re.compile(r"\(\?(?P<on>[ims]*)(?P<off>-[ims]+)?(?P<end>[:)])")
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
 _REPETITION = re.compile(r"[*+?]|\{[0-9]+(?:,[0-9]*)?\}")
+_RANGE = re.compile(r"-[^\]]")
+_RESERVED = re.compile(r"[\[&|~]|-(?=-)|(?<=-)-|(?<=:\])-")
+"""Literals in a class that Python takes for set operations, of which it warns on stderr, or after a POSIX class for a
+range.
+"""
 _POSIX = re.compile(r"\[:(?P<name>\^?[a-z]+):\]")
 _POSIX_CLASSES = {
     "alnum": "0-9A-Za-z",
@@ -39,16 +48,20 @@ _POSIX_CLASSES = {
     "xdigit": "0-9A-Fa-f",
 }
 
+_WRITTEN = {"**": "(.+)", "*": "([^/]*)", "?": "[^/]"}
+"""Wildcards of repositories and their regular expressions."""
 
-class RegexError(ValueError):
-    """An expression that cannot be used. `position` counts characters from 1, None where it is not known."""
 
-    def __init__(self, what: str, position: int | None = None) -> None:
-        super().__init__(what if position is None else f"{what} (at character {position})")
+class RegexError(RuleError):
+    """An expression that cannot be used, and the `reason`. `position` counts characters from 1; None: unknown."""
+
+    def __init__(self, reason: str, position: int | None = None) -> None:
+        self.reason = reason if position is None else f"{reason} (at character {position})"
+        super().__init__(f"the regular expression cannot be used: {self.reason}", "see https://golang.org/s/re2syntax")
 
 
 class _Translator:
-    """Walks through one expression."""
+    """The translation of one expression, character by character."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -86,7 +99,7 @@ class _Translator:
 
     def _repetition(self, repetition: str, repeated: bool) -> bool:
         if repeated and repetition == "?":
-            # A lazy repetition, which ends here.
+            # A lazy repetition.
             self._take(1)
             if _REPETITION.match(self.text, self.at):
                 raise self._fail("a repetition of a repetition")
@@ -124,20 +137,24 @@ class _Translator:
         while not self.text.startswith("]", self.at):
             if self.at >= len(self.text):
                 raise RegexError("a [ that is not closed", opening + 1)
-            character = self.text[self.at]
             posix = _POSIX.match(self.text, self.at)
             if posix:
                 if posix["name"] not in _POSIX_CLASSES:
                     raise self._fail(f"the class {posix.group()} is not supported")
                 self._take(len(posix.group()), _POSIX_CLASSES[posix["name"]])
-            elif character == "\\":
-                self._escape(in_class=True)
-            elif character in "[&|~":
-                # Literal today, but Python means to give doubled ones a meaning.
-                self._take(1, f"\\{character}")
-            else:
+                continue
+            self._class_character()
+            if _RANGE.match(self.text, self.at):
                 self._take(1)
+                self._class_character()
         self._take(1)
+
+    def _class_character(self) -> None:
+        if self.text.startswith("\\", self.at):
+            self._escape(in_class=True)
+        else:
+            reserved = _RESERVED.match(self.text, self.at)
+            self._take(1, f"\\{reserved.group()}" if reserved else None)
 
     def _group(self) -> None:
         flags = _FLAGS.match(self.text, self.at)
@@ -155,8 +172,34 @@ class _Translator:
             raise self._fail("only (?:…), (?P<name>…), (?i:…) and flags are supported after (?, no look-around")
 
 
+class Matcher:
+    """A compiled expression in Python's spelling. Texts are names: ASCII, without line ends."""
+
+    def __init__(self, pattern: str) -> None:
+        import re2
+
+        options = re2.Options()
+        options.log_errors = False  # on stderr
+        spelling = _ESCAPED.sub(lambda match: r"\z" if match.group() == r"\Z" else match.group(), pattern)
+        self._compiled = re2.compile(spelling, options)
+
+    def search(self, text: str) -> bool:
+        """Return whether the expression matches anywhere in `text`."""
+        return self._compiled.search(text.encode("ascii", "replace")) is not None
+
+    def fullmatch(self, text: str) -> bool:
+        """Return whether it matches the whole of `text`."""
+        return self._compiled.fullmatch(text.encode("ascii", "replace")) is not None
+
+
+@lru_cache(maxsize=1024)
+def matcher_of(pattern: str) -> Matcher:
+    """Return the matcher of `pattern`, compiled once."""
+    return Matcher(pattern)
+
+
 def translate_regex(text: str) -> str:
-    r"""The Python spelling of an expression in Go's dialect; raises RegexError with a sentence for people.
+    r"""Return the Python spelling of an expression in Go's dialect. Raises RegexError.
 
     >>> translate_regex(r"^v[[:digit:]]+\z")
     '^v[0-9]+\\Z'
@@ -166,10 +209,37 @@ def translate_regex(text: str) -> str:
     pattern = _Translator(text).translate()
     try:
         re.compile(pattern)
-        automaton_of(pattern)
     except re.error as error:
         position = error.pos + 1 if error.pos is not None and pattern == text else None
         raise RegexError(error.msg, position) from None
     except (OverflowError, RecursionError):
         raise RegexError("too large") from None
+    import re2
+
+    try:
+        matcher_of(pattern)
+    except re2.error as error:
+        said = error.args[0].decode("utf-8", "replace")
+        raise RegexError("too large" if re.search("size|too large|too deep", said) else said) from None
     return pattern
+
+
+def translate_glob(pattern: str, wildcards: Mapping[str, str] = _WRITTEN) -> str:
+    r"""Return the regular expression of a pattern over the whole name, with a group for each `*` and `**`.
+
+    >>> translate_glob("team-*/**")
+    'team\\-([^/]*)/(.+)'
+    """
+    parts = re.split(r"(\*\*|\*|\?)", pattern)
+    return "".join(wildcards.get(part) or re.escape(part) for part in parts)
+
+
+def written_glob(pattern: str) -> str:
+    r"""Return the pattern that `translate_glob` translated to `pattern`.
+
+    >>> written_glob(translate_glob("team-*/**"))
+    'team-*/**'
+    """
+    for wildcard, regex in _WRITTEN.items():
+        pattern = pattern.replace(regex, wildcard)
+    return re.sub(r"\\(.)", r"\1", pattern)

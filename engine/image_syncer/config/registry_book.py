@@ -1,33 +1,76 @@
-"""How registries are reached: what was written for each of them, and the book in which it is looked up."""
+"""How registries are reached: the settings of each registry and namespace, and the book that looks them up."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import force_setattr
 
-from image_syncer.config.registry_cloud import CloudSettings, merge_clouds
-from image_syncer.config.registry_limits import NO_LIMITS, Limits, merge_limits
-from image_syncer.config.registry_network import merge_networks
-from image_syncer.config.registry_profile import merge_profiles
-from image_syncer.config.registry_safety import merge_redirects
 from image_syncer.oci import InvalidReference, Repository, canonical_registry, is_place
 from image_syncer.registry import DIRECT, STRICT, Network, Profile, RedirectPolicy
-from image_syncer.values import Value
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from image_syncer.config.registry_creation import RepositoryTemplate
+    from image_syncer.config.rate_schedule import RateSchedule
     from image_syncer.registry import Credential
 
-__all__ = ["HostSettings", "RegistryBook", "RegistryEntry", "canonical_prefix"]
+
+NO_CLOUD = "off"
+"""The name of a cloud that means: ask no cloud for this registry."""
+
+_Set = TypeVar("_Set")
+
+
+class RepositoryTemplate(Value, frozen=True):
+    """How a missing repository or project is created; None leaves it to the registry.
+
+    `tags` (names and values), `immutable` (tags cannot be moved) and `kms_key` (name or ARN of the encryption key) are
+    for Amazon ECR, `public` (anybody may read) is for Harbor, `scan_on_push` for both.
+    """
+
+    create: bool = True
+    """False: no repository is created, whatever other entries of the registry say."""
+    tags: tuple[tuple[str, str], ...] = ()
+    immutable: bool | None = None
+    scan_on_push: bool | None = None
+    kms_key: str | None = None
+    public: bool | None = None
+
+
+class CloudSettings(Value, frozen=True):
+    """The cloud of a registry, beyond what its host name says.
+
+    `name` is one of `CLOUDS`, `NO_CLOUD`, or None where the host name says it. `region` and `instance` (of Alibaba
+    Cloud) are needed where the host name lacks them. `profile` is a profile of AWS's configuration files; `endpoint` is
+    the address of the cloud's API where it is not the public one.
+    """
+
+    name: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    instance: str | None = None
+    endpoint: str | None = None
+
+
+class Limits(Value, frozen=True):
+    """What the user allows at one registry: at most `requests_per_s` (None: only what it refuses is a bound), and a
+    `rate` of bytes in each direction (None: no bound).
+    """
+
+    requests_per_s: float | None = None
+    rate: RateSchedule | None = None
+
+
+NO_LIMITS = Limits()
 
 
 def canonical_prefix(text: str) -> str:
-    """The one spelling of `registry` or `registry/namespace`: no scheme, no API version, no slash at the end,
-    lower-case host, and one name for Docker Hub.
+    """Return the canonical spelling of `registry` or `registry/namespace`: no scheme, no API version, no slash at the
+    end, lower-case host, and one name for Docker Hub.
 
     >>> canonical_prefix("https://index.docker.io/v1/")
     'docker.io'
@@ -46,7 +89,7 @@ def canonical_prefix(text: str) -> str:
 
 
 class RegistryEntry(Value, frozen=True):
-    """What was written for one `registry` or `registry/namespace`. The credential's repr hides its secret."""
+    """The settings of one `registry` or `registry/namespace`. The credential's repr hides its secret."""
 
     prefix: str
     credential: Credential | None = None
@@ -65,9 +108,9 @@ class RegistryEntry(Value, frozen=True):
 
 
 class HostSettings(Value, frozen=True):
-    """How one registry host is reached, merged over all entries that name the host.
+    """How one registry host is reached, merged over all entries of the host.
 
-    `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file. Larger blobs than
+    `insecure`: TLS without verification first, then plain HTTP. `ca_file`: path of a PEM file. Blobs larger than
     `pieces_above` (bytes) are uploaded in pieces. Without a `profile`, the registry is recognised.
     """
 
@@ -89,7 +132,7 @@ class RegistryBook(Value, frozen=True, dict=True):
     entries: Sequence[RegistryEntry] = ()
 
     def __post_init__(self) -> None:
-        force_setattr(self, "entries", tuple(self.entries))  # any iterable will do, and they are gone through again
+        force_setattr(self, "entries", tuple(self.entries))  # an iterator would be empty after the first use
 
     @cached_property
     def _by_prefix(self) -> dict[str, RegistryEntry]:
@@ -111,15 +154,14 @@ class RegistryBook(Value, frozen=True, dict=True):
         return any(entry.mirrors for entry in self.entries)
 
     def entry_for(self, repository: Repository) -> RegistryEntry | None:
-        """The entry with the longest prefix of `registry/name`, or None."""
+        """Return the entry with the longest prefix of `registry/name`, or None."""
         return next(self._entries_for(repository), None)
 
     def template_for(self, repository: Repository) -> RepositoryTemplate | None:
-        """How the repository is created where it is missing: what the entry with the longest prefix says that says
-        anything; None where it is not to be created.
+        """Return how to create a missing repository, from the entry with the longest prefix that says it; None where it
+        must not be created.
         """
-        said = (entry.creation for entry in self._entries_for(repository))
-        found = next((template for template in said if template is not None), None)
+        found = _first(entry.creation for entry in self._entries_for(repository))
         return found if found is not None and found.create else None
 
     def _entries_for(self, repository: Repository) -> Iterator[RegistryEntry]:
@@ -131,28 +173,23 @@ class RegistryBook(Value, frozen=True, dict=True):
             prefix = prefix.rpartition("/")[0]
 
     def host_settings(self, registry: str) -> HostSettings:
-        """How the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first
+        """Return how the host is reached: `insecure` and `skip_tls_verify` if any entry of the host says so, the first
         `ca_file` and `profile`, the smallest `max_connections` and `pieces_above`.
         """
         return self._by_host.get(canonical_prefix(registry), HostSettings())
 
     def mirrors_of(self, repository: Repository) -> tuple[Repository, ...]:
-        """Where the same images can be had, in the order of trial."""
+        """Return the mirrors of a repository, in the order of trial."""
         parts = [mirror.partition("/") for mirror in self.mirrors_written(repository)]
         return tuple(Repository(host, f"{path}{slash}{repository.name}") for host, slash, path in parts)
 
     def mirrors_written(self, repository: Repository) -> tuple[str, ...]:
-        """The mirrors of the entry with the longest prefix that has any, each with what the names there begin with."""
-        prefix = f"{repository.registry}/{repository.name}" if self._has_mirrors else ""
-        while prefix:
-            entry = self._by_prefix.get(prefix)
-            if entry is not None and entry.mirrors:
-                return entry.mirrors
-            prefix = prefix.rpartition("/")[0]
-        return ()
+        """Return the mirrors of the entry with the longest prefix that has any, each with the prefix of its names."""
+        entries = self._entries_for(repository) if self._has_mirrors else ()
+        return next((entry.mirrors for entry in entries if entry.mirrors), ())
 
     def limits(self) -> dict[str, Limits]:
-        """What the user allows at each host of which an entry bounds something."""
+        """Return the limits of each host that has some."""
         return {host: one.limits for host, one in self._by_host.items() if one.limits != NO_LIMITS}
 
 
@@ -160,12 +197,43 @@ def _merge(entries: Sequence[RegistryEntry]) -> HostSettings:
     return HostSettings(
         insecure=any(entry.insecure for entry in entries),
         skip_tls_verify=any(entry.skip_tls_verify for entry in entries),
-        ca_file=next((entry.ca_file for entry in entries if entry.ca_file), None),
-        max_connections=min((n for entry in entries if (n := entry.max_connections)), default=None),
-        pieces_above=min((n for entry in entries if (n := entry.pieces_above) is not None), default=None),
-        limits=merge_limits([entry.limits for entry in entries]),
+        ca_file=_first(entry.ca_file or None for entry in entries),
+        max_connections=_least(entry.max_connections or None for entry in entries),
+        pieces_above=_least(entry.pieces_above for entry in entries),
+        limits=Limits(
+            requests_per_s=_least(entry.limits.requests_per_s for entry in entries),
+            rate=_first(entry.limits.rate for entry in entries),
+        ),
         network=merge_networks(entry.network for entry in entries),
-        redirects=merge_redirects(entry.redirects for entry in entries),
-        profile=merge_profiles(entry.profile for entry in entries),
-        cloud=merge_clouds(entry.cloud for entry in entries),
+        redirects=RedirectPolicy(
+            local=any(entry.redirects.local for entry in entries), plain=any(entry.redirects.plain for entry in entries)
+        ),
+        profile=_first(entry.profile for entry in entries),
+        cloud=_first(entry.cloud for entry in entries),
     )
+
+
+def _first(values: Iterable[_Set | None]) -> _Set | None:
+    return next((value for value in values if value is not None), None)
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _least(values: Iterable[_Number | None]) -> _Number | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def merge_networks(networks: Iterable[Network]) -> Network:
+    """Return the first value of each setting; a key goes with its certificate."""
+    merged = DIRECT
+    for network in networks:
+        new = {
+            field.name: getattr(network, field.name)
+            for field in fields(Network)
+            if getattr(merged, field.name) == field.default
+        }
+        if merged.client_cert is not None:
+            new = {name: value for name, value in new.items() if not name.startswith("client_")}
+        merged = replace(merged, **new)
+    return DIRECT if merged.is_default else merged

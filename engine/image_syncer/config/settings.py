@@ -1,57 +1,45 @@
-"""Settings: how a run goes, as opposed to what it copies (that is `Configuration`).
-
-Forms: what is done about layers that images name and registries need not have.
-"""
+"""Settings: how a run works, as opposed to what it copies (that is `Configuration`)."""
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from msgspec import field
 
 from image_syncer.config.conflicts import OnConflict
 from image_syncer.config.referrers import NO_REFERRERS, ReferrerSelection
+from image_syncer.errors import ConfigurationError
 from image_syncer.oci import ManifestFormat, PlatformFilter
-from image_syncer.values import Value
+from image_syncer.values import TextEnum, Value
 
 if TYPE_CHECKING:
+    from image_syncer.config.model import Configuration
     from image_syncer.config.pruning import Pruning
     from image_syncer.config.rate_schedule import RateSchedule
 
-__all__ = ["ForeignLayers", "MissingPlatform", "Settings"]
 
-
-class ForeignLayers(str, Enum):
-    """What becomes of non-distributable layers, which name the URLs where everyone is to get them; the values are those
-    of the command line.
-    """
+class ForeignLayers(TextEnum):
+    """What to do with non-distributable layers, which name URLs; the values are those of the command line."""
 
     LEAVE = "leave"
-    """They are not moved: the manifest says where they are, as it did."""
+    """They are not copied: the manifest keeps their URLs."""
     COPY = "copy"
-    """They are moved as other layers are, from the source registry and from nowhere else."""
+    """They are copied as other layers are, only from the source registry."""
     REFUSE = "refuse"
     """The image fails before anything moves."""
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class MissingPlatform(str, Enum):
+class MissingPlatform(TextEnum):
     """What to do with an image that has none of the wanted platforms; the values are those of the command line."""
 
     SKIP = "skip"
     FAIL = "fail"
     COPY = "copy"
-    """All of it, as if no platform had been asked for."""
-
-    def __str__(self) -> str:
-        return self.value
+    """All of it, as without a platform filter."""
 
 
 class Settings(Value, frozen=True):
-    """How a run goes. `None` means: decided from the machine when the run starts, and told in the report.
+    """How a run works. `None` means: derived from the machine at the start of the run, and shown in the report.
 
     Sizes are bytes, times are seconds.
     """
@@ -59,7 +47,7 @@ class Settings(Value, frozen=True):
     workers: int | None = None
     """Worker processes; default: the CPUs this process may use, at most 8."""
     streams: int | None = None
-    """Most blobs that one worker streams at a time; as many of them are used as pay."""
+    """Maximum of blobs that one worker streams at a time; the run uses as many as are worthwhile."""
     window_bytes: int | None = None
     """The ring of one pipe."""
     small_bytes: int | None = None
@@ -95,39 +83,51 @@ class Settings(Value, frozen=True):
     missing_platform: MissingPlatform = MissingPlatform.SKIP
     """What to do with an image that has none of the wanted platforms."""
     foreign_layers: ForeignLayers = ForeignLayers.LEAVE
-    """What becomes of layers that images name by URLs."""
+    """What to do with layers that have URLs."""
     manifest_format: ManifestFormat = ManifestFormat.KEEP
     """The form in which manifests arrive."""
     referrers: ReferrerSelection = NO_REFERRERS
     """Which signatures, SBOMs and attestations are carried along; a rule's own `referrers` come before it."""
     pruning: Pruning | None = None
-    """What is deleted at destinations when everything is there, since no rule selects it any more; None: nothing."""
+    """What is deleted at destinations after the copies, because no rule selects it any more; None: nothing."""
     report_path: str | None = None
     """Where the JSON report goes."""
     plan_path: str | None = None
     """Where the plan of a dry run goes: every image with its blobs, and what is there already."""
     state_path: str | None = None
-    """The journal: what was done in earlier runs is read from it, what this one does is written to it."""
+    """The journal, which holds what earlier runs have done; this run adds to it."""
     trust_state: bool = False
-    """Ask nobody about images that are done according to the journal, not even whether the source has changed."""
+    """Skip images that are done according to the journal, without a request to source or destination."""
     rate: RateSchedule | None = None
-    """How many bytes a second come from all sources, and go to all destinations; None: as many as can."""
+    """Maximum bytes per second from all sources, and to all destinations; None: no bound."""
     connect_timeout_s: float = 15.0
     """For name resolution, TCP and TLS together (CURLOPT_CONNECTTIMEOUT_MS)."""
     stall_timeout_s: float = 60.0
-    """A transfer that moves nothing for so long, while we wait for the peer, is given up."""
+    """Idle timeout of a transfer while the peer has to act."""
     answer_timeout_s: float = 300.0
-    """How long a destination may take to commit a blob of which it has every byte."""
+    """Timeout for the commit of a blob after its last byte."""
     longest_wait_s: float = 600.0
-    """A registry that asks to be left alone for longer (`Retry-After`) is not waited for; nor is one that lets an
-    operation through nowhere for so long, and answers 429."""
+    """Longest `Retry-After` of a registry that the run obeys, and longest time in which it answers every request of an
+    operation with 429; after that the operation fails."""
     fan_out_lag_s: float = 10.0
-    """How long the other destinations of a blob may wait for the slowest before it gets a download of its own."""
+    """How long the other destinations of a blob wait for the slowest before its copy continues on its own."""
     silence_s: float = 15.0
-    """A worker process says twice a second that it is alive; one that is silent for so long is killed and replaced."""
+    """A worker process reports twice a second; one that is silent for so long is killed and replaced."""
     watchdog_s: float | None = None
-    """What gives no sign of progress for so long is given up; None: longer than all time-outs and tries together."""
+    """Without progress for so long, a job is given up; None: longer than all time-outs and tries together."""
     deadline_s: float | None = None
-    """When the run has lasted so long, nothing new begins and what is under way is given up; None: no such bound."""
+    """After so long nothing new begins, and running copies are given up; None: no such bound."""
     progress_interval_s: float = 0.25
     """How often `on_progress` is called."""
+
+
+def check_form(configuration: Configuration, settings: Settings) -> None:
+    """Raises ConfigurationError where manifests are to be converted, and to bring along what refers to them."""
+    wanted = [settings.referrers, *(rule.referrers for rule in configuration.rules)]
+    wanted += (catalog.referrers for catalog in configuration.catalogs)
+    if settings.manifest_format is ManifestFormat.KEEP or all(each is None or each.is_empty for each in wanted):
+        return
+    raise ConfigurationError(
+        f"--format {settings.manifest_format} gives images other digests, and what refers to them names the old ones",
+        hint="Leave out --format, or --referrers and the `referrers` of rules.",
+    )

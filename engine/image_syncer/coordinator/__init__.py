@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from image_syncer.coordinator.sync import plan, prune, sync, verify
-
-__all__ = ["plan", "prune", "sync", "verify"]
+__all__: list[str] = []

@@ -1,7 +1,4 @@
-"""The ledger: every image of the run is entered once, with its outcome, and streamed to the report.
-
-What was planned is counted on its own, so that an image that got lost on the way is found before the run ends.
-"""
+"""The ledger: every image of the run is entered once, with its outcome, and streamed to the report."""
 
 from __future__ import annotations
 
@@ -18,19 +15,17 @@ if TYPE_CHECKING:
     from image_syncer.journal.journal import Journal
     from image_syncer.oci import Reference
 
-__all__ = ["Ledger", "Tally", "failed", "not_begun"]
 
 MOST_MOVED_TOLD = 5
-"""Tags that moved meanwhile of which the warnings say each; many of them make one line."""
+"""Moved tags with a warning of their own; the others share one."""
 
 _log = get_logger(__name__)
 
 
 class Tally:
-    """How many images there are, and a sum over their names: in constant memory, and in whatever order they come.
+    """A count of images and a sum over the hashes of their names: constant memory, any order.
 
-    Two tallies of the same images are equal. Of others they differ, but for a chance of one in 2**61 where as many were
-    counted.
+    Tallies of the same images are equal. Others with the same count are equal with a chance of one in 2**61.
     """
 
     __slots__ = ("_sum", "count")
@@ -40,17 +35,20 @@ class Tally:
         self._sum = 0
 
     def add(self, source: str, destination: str) -> None:
-        """Counts one more image and destination."""
+        """Count one more image and destination."""
         self.count += 1
         self._sum += hash((source, destination))
 
     def agrees(self, other: Tally) -> bool:
-        """Whether both have counted the same."""
+        """Return whether both have counted the same images."""
         return (self.count, self._sum) == (other.count, other._sum)
 
 
 class Ledger:
-    """Takes results, keeps the sums and the first failures, and nothing else of a finished image."""
+    """Takes results; keeps the sums and the first failures, and nothing else of a finished image.
+
+    Planned images are counted on their own, so that `check` finds one that was lost.
+    """
 
     def __init__(
         self,
@@ -70,15 +68,15 @@ class Ledger:
 
     @property
     def planned(self) -> int:
-        """How many images and destinations have come up so far."""
+        """The number of images and destinations planned so far."""
         return self._planned.count
 
     def plan(self, source: Reference | str, destination: Reference | str) -> None:
-        """One image and destination has come up, and is owed an outcome."""
+        """Count an image and destination that is owed an outcome."""
         self._planned.add(str(source), str(destination))
 
     def enter(self, result: ImageResult, *, planned_as: str | None = None) -> None:
-        """One image and destination has ended. `planned_as`: the destination's name in the plan, if it was another."""
+        """Enter the end of an image at a destination. `planned_as` is the destination's former name, if it changed."""
         self._entered.add(result.source, planned_as or result.destination)
         self.totals.add(result)
         if result.outcome.is_failure and len(self.failures) < MAX_FAILURES:
@@ -94,14 +92,12 @@ class Ledger:
         if is_logged("info"):
             _log.info("image", **result.as_data())
         if (on_image := self._on_image) is not None:
-            self._on_image = None  # who fails here is not asked again while the run is brought to its end
+            self._on_image = None  # a listener that raises is not called again while the run ends
             on_image(result)
             self._on_image = on_image
 
     def warnings(self) -> Iterator[str]:
-        """Tags that moved at the source while they were copied, or since they were planned: the first of them, and how
-        many more there are.
-        """
+        """Yield the tags that moved at the source while they were copied, or since they were planned."""
         for result in self._moved:
             copied = f"{result.destination} has what was planned, {result.source_digest}"
             yield f"{result.source} has moved on, and is now {result.source_moved}; {copied}"
@@ -109,7 +105,7 @@ class Ledger:
             yield f"{more:,} more have moved on: the report has them (source_moved)"
 
     def check(self) -> None:
-        """Raises InternalError where the images that were planned are not those that have an outcome."""
+        """Raise InternalError where the planned images are not those that have an outcome."""
         if self._entered.agrees(self._planned):
             return
         planned, entered = self._planned.count, self._entered.count
@@ -120,21 +116,16 @@ class Ledger:
         )
 
 
-def failed(source: Reference | str, destination: Reference | str, error: SyncError, **facts: Any) -> ImageResult:
-    """The result of an image that could not be brought to a destination."""
-    return _result(source, destination, Outcome.FAILED, error, **facts)
-
-
-def not_begun(source: Reference | str, destination: Reference | str, error: SyncError, **facts: Any) -> ImageResult:
-    """The result of an image that was not begun, since by `error` it could not succeed."""
-    return _result(source, destination, Outcome.NOT_TRIED, error, **facts)
-
-
-def _result(
-    source: Reference | str, destination: Reference | str, outcome: Outcome, error: SyncError, **facts: Any
+def failed(
+    source: Reference | str,
+    destination: Reference | str,
+    error: SyncError,
+    outcome: Outcome = Outcome.FAILED,
+    **facts: Any,
 ) -> ImageResult:
+    """Return the result of an image that could not be copied to a destination, or was not begun, because of `error`."""
     if isinstance(error, RegistryDownError):
-        error.located(operation=Operation.PING.value)  # it is what was asked last
+        error = error.located(operation=Operation.PING.value)  # it is what was asked last
     return ImageResult(
         source=str(source),
         destination=str(destination),

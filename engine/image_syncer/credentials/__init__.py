@@ -1,13 +1,11 @@
-"""Where a user name and password come from: the auth file, the files of docker and podman with their helpers, clouds,
-or nowhere.
+"""Credentials: user names and passwords from the auth file, docker's and podman's files with their helpers, and clouds.
 
-Blocking: files are read and helper processes run where they are asked.
+Blocking: files are read and helper processes run in the calling thread.
 """
 
 from __future__ import annotations
 
-from image_syncer.credentials.failure import CredentialError
-from image_syncer.credentials.found import NEVER, Described, Found, Source
+from image_syncer.credentials.found import NEVER, CredentialError, Described, Found, Source
 from image_syncer.credentials.source import CredentialSource
 
 __all__ = [

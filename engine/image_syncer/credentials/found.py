@@ -1,9 +1,10 @@
-"""What a source of credentials is, and what it says."""
+"""Found credentials: what a source of credentials is, and what it returns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from image_syncer.errors import SyncError
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
@@ -11,17 +12,24 @@ if TYPE_CHECKING:
     from image_syncer.oci import Repository
     from image_syncer.registry import Credential
 
-__all__ = ["NEVER", "Described", "Found", "Source"]
 
 NEVER = float("-inf")
-"""Before everything: whatever is remembered counts."""
+"""Before every time: any remembered answer counts."""
+
+
+class CredentialError(SyncError):
+    """Docker's configuration or a cloud should have a credential for this registry, and gives none: a helper is
+    missing, failed or did not answer, or an entry cannot be decoded. Never holds what the helper or the entry said.
+    """
+
+    kind = "credential"
 
 
 class Found(Value, frozen=True):
-    """A credential, None for anonymous access, and where it comes from, for messages.
+    """A credential, None for anonymous access, and its source, for messages.
 
-    Times are seconds of `time.monotonic()`, which no clock that is set can change: `learnt_at_s` when the source was
-    really asked, `good_until_s` from when on it should be asked again (None: not before somebody refuses what it said).
+    Times are seconds of `time.monotonic()`: `learnt_at_s` when the source was asked, `good_until_s` when it should be
+    asked again (None: not before a registry refuses the credential).
     """
 
     credential: Credential | None
@@ -38,17 +46,17 @@ class Described(Value, frozen=True):
 
 
 class Source(Protocol):
-    """One kind of place that may know a credential. May be asked from several threads at once, and may block."""
+    """A source that may know a credential. Several threads may ask it at once, and it may block."""
 
     def find(self, repository: Repository, book: RegistryBook, *, after: float) -> Found | None:
-        """What it knows for a repository; None: ask the next one. `book` has what is set for the registry.
+        """Return the credential for a repository; None: ask the next source. `book` has the settings of the registry.
 
-        What it learnt at `after` or before (`time.monotonic()`) was refused, or may have ended, and is not told from
-        memory. Raises ConfigurationError or CredentialError where there should be a credential, and it cannot be had.
+        Answers learnt at `after` (`time.monotonic()`) or before were refused, or may have expired, and do not count.
+        Raises ConfigurationError or CredentialError where there should be a credential, and none can be had.
         """
 
     def describe(self, repository: Repository, book: RegistryBook) -> Described | None:
-        """Where `find` would have it from, as far as that is known without a process and without a network."""
+        """Return where `find` would look, as far as that is known without a process and without a network."""
 
     def close(self) -> None:
-        """Nobody wants an answer any more: whoever still waits for one has an error at once."""
+        """End all questions: callers that still wait get an error at once."""

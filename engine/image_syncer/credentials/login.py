@@ -1,10 +1,8 @@
-"""Logins, kept and forgotten as `docker login` and `docker logout` do: in docker's format, or by the helper that the
-file names.
+"""Logins: stored and erased as `docker login` and `docker logout` do, in docker's format or by the helper of the file.
 
-One file of logins, changed: what else is in it stays, no other login is lost, and nobody else may read it.
-
-The file is written beside itself and put in its place at once. Logins of image-syncer go one after the other, by a lock
-on the folder, which leaves nothing behind; what another program has written meanwhile is read again.
+The file is written beside itself and renamed into its place. Logins of image-syncer run one after the other, by a lock
+on the folder, which leaves nothing behind; when another program has changed the file meanwhile, it is read again.
+Everything else in the file stays, and only its owner may read it.
 """
 
 from __future__ import annotations
@@ -24,10 +22,8 @@ from typing import TYPE_CHECKING, Any
 from image_syncer.config import RegistryBook, canonical_prefix
 from image_syncer.config.file_reading import read_file
 from image_syncer.config.findings import shown
-from image_syncer.credentials.auth_places import login_place
-from image_syncer.credentials.docker_config import DockerConfig, parse_docker_config
-from image_syncer.credentials.helper import erase_in_helper, server_name, store_in_helper
-from image_syncer.credentials.login_files import LoginFiles
+from image_syncer.credentials.helper import Helper, server_name
+from image_syncer.credentials.login_files import DockerConfig, LoginFiles, login_place, parse_docker_config
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.oci import InvalidReference, Repository, parse_repository
 from image_syncer.values import Value
@@ -37,32 +33,20 @@ if TYPE_CHECKING:
 
     from image_syncer.registry import Credential
 
-__all__ = [
-    "LOCK_TIMEOUT_S",
-    "ErasedLogin",
-    "KeptLogin",
-    "LoginPlace",
-    "change_logins",
-    "check_kind",
-    "erase_login",
-    "parse_login_place",
-    "store_login",
-]
-
 
 LOCK_TIMEOUT_S = 10.0
-"""Another login holds the lock for milliseconds."""
+"""A login holds the lock for milliseconds."""
 _LOCK_PAUSE_S = 0.02
 _MOST_TRIES = 50
-"""So often may another program change the file just while we do."""
+"""Of writes that find the file changed by another program."""
 _OWNER_ONLY = 0o700
 
 
 def change_logins(path: str, change: Callable[[dict[str, Any]], None]) -> bool:
-    """Have `change` alter the logins (`auths`, by key) of the file at `path`; whether anything is another than before.
+    """Let `change` edit the logins (`auths`, by key) of the file at `path`; return whether anything changed.
 
-    A link stays a link. The file, and folders that are not there, are made for their owner alone. Raises
-    ConfigurationError where the file or its folder cannot be used; then everything is as it was.
+    A link stays a link. The file and missing folders are created for their owner alone. Raises ConfigurationError where
+    the file or its folder cannot be used; then nothing has changed.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -84,8 +68,8 @@ def change_logins(path: str, change: Callable[[dict[str, Any]], None]) -> bool:
 
 
 def check_kind(path: str) -> None:
-    """Raises ConfigurationError for a device or a pipe, in whose place a file would be put (/dev/null would be one for
-    everybody on the machine), and for what cannot be looked at.
+    """Raise ConfigurationError for a device or a pipe, which the new file would replace (even /dev/null), and for a
+    path that cannot be read.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -108,7 +92,7 @@ def _content(real: Path) -> bytes:
 
 
 def _parsed(content: bytes, path: str) -> dict[str, Any]:
-    parse_docker_config(content, path)  # which tells what is wrong with it, and where
+    parse_docker_config(content, path)  # it reports mistakes with their line
     data: dict[str, Any] = json.loads(content or b"{}")
     if data.get("auths") is None:
         data["auths"] = {}
@@ -118,7 +102,7 @@ def _parsed(content: bytes, path: str) -> dict[str, Any]:
 
 
 def _try_put(real: Path, data: dict[str, Any], before: bytes) -> bool:
-    """Put the new content in the place of the old; False where the old is no longer what it was."""
+    """Replace the old content with the new; return False where another program has changed it."""
     descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)  # with mode 600
     temporary = Path(name)
     try:
@@ -127,7 +111,7 @@ def _try_put(real: Path, data: dict[str, Any], before: bytes) -> bool:
             file.write(json.dumps(data, indent="\t"))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(OSError):  # root may log in for somebody else, whose file it stays
+        with suppress(OSError):  # root may log in for another user, who stays the owner
             owner = real.stat()
             os.chown(temporary, owner.st_uid, owner.st_gid)
         if _content(real) != before:
@@ -157,7 +141,7 @@ def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # On a file system without locks, what others write is still noticed.
+        # On a file system without locks, changes by others are still noticed.
         return error.errno not in (errno.EAGAIN, errno.EACCES)
     return True
 
@@ -168,13 +152,13 @@ _NO_BOOK = RegistryBook()
 
 
 class LoginPlace(Value, frozen=True):
-    """What a login is for: a registry, or a namespace in it (`prefix` is `registry/namespace`)."""
+    """A registry, or a namespace in it (`prefix` is `registry/namespace`), that a login is for."""
 
     prefix: str
 
     @property
     def registry(self) -> str:
-        """The registry, as references name it."""
+        """The registry's name in references."""
         return self.prefix.partition("/")[0]
 
     @property
@@ -183,13 +167,13 @@ class LoginPlace(Value, frozen=True):
         return server_name(self.registry) if self.prefix == self.registry else self.prefix
 
     def spellings(self, auths: Mapping[str, Any]) -> list[str]:
-        """The keys of a file that stand for this place."""
+        """Return the keys of a file that name this place."""
         return [key for key in auths if canonical_prefix(key) == self.prefix]
 
 
 class KeptLogin(Value, frozen=True):
-    """Where a login was put: the file, and the helper that the file names, if it has the password. `shadowed_by` says
-    where another login for the same place is found first.
+    """Where a login was stored: the file, and its helper, if that has the password. `shadowed_by` is where another
+    login for the same place is found first.
     """
 
     file: str
@@ -198,7 +182,7 @@ class KeptLogin(Value, frozen=True):
 
 
 class ErasedLogin(Value, frozen=True):
-    """Whether there was a login in `file` (or at the helper that it names), and where another is still found."""
+    """Whether there was a login in `file` or its helper, and where another is still found."""
 
     file: str
     helper: str | None
@@ -207,9 +191,7 @@ class ErasedLogin(Value, frozen=True):
 
 
 def parse_login_place(text: str) -> LoginPlace:
-    """The place that people write as `quay.io`, `quay.io/team` or `https://index.docker.io/v1/`. Raises
-    ConfigurationError.
-    """
+    """Parse `quay.io`, `quay.io/team` or `https://index.docker.io/v1/`. Raises ConfigurationError."""
     prefix = canonical_prefix(text)
     try:
         fits = "@" not in text and parse_repository(f"{prefix}/image").registry == prefix.partition("/")[0]
@@ -226,7 +208,7 @@ def parse_login_place(text: str) -> LoginPlace:
 def store_login(
     place: LoginPlace, credential: Credential, *, environ: Mapping[str, str], authfile: str | None = None
 ) -> KeptLogin:
-    """Keep a credential for a place in `authfile`, else in the file that the environment names, else in docker's.
+    """Store a credential for a place in `authfile`, else in the file that the environment names, else in docker's.
 
     Raises ConfigurationError where the file or the credential cannot be used, CredentialError where the helper fails.
     """
@@ -244,7 +226,7 @@ def store_login(
             what = f"docker-credential-{helper} would keep the login, and helpers know no namespaces"
             mend = f"log in to {place.registry}, or name another file with --authfile"
             raise ConfigurationError([Problem(path, None, None, what, mend)])
-        store_in_helper(helper, place.key, credential, environ=environ, named_in=path)
+        Helper(helper, place.key, environ, path).store(credential)
 
     def put(auths: dict[str, Any]) -> None:
         spellings = place.spellings(auths)
@@ -261,17 +243,17 @@ def store_login(
 
 
 def erase_login(place: LoginPlace, *, environ: Mapping[str, str], authfile: str | None = None) -> ErasedLogin:
-    """Forget what `store_login` keeps. Raises ConfigurationError and CredentialError."""
+    """Erase what `store_login` stores. Raises ConfigurationError and CredentialError."""
     path = authfile or login_place(environ).path
     check_kind(path)
     helper = _helper(place, path) if place.prefix == place.registry else None
-    was_there = helper is not None and erase_in_helper(helper, place.key, environ=environ, named_in=path)
+    was_there = helper is not None and Helper(helper, place.key, environ, path).erase()
 
     def remove(auths: dict[str, Any]) -> None:
         for key in place.spellings(auths):
             del auths[key]
 
-    if _exists(path):
+    if Path(path).exists():
         was_there |= change_logins(path, remove)
     return ErasedLogin(path, helper, was_there, _other(place, path, environ) if authfile is None else None)
 
@@ -283,21 +265,17 @@ def _entry(credential: Credential) -> dict[str, str]:
 
 
 def _helper(place: LoginPlace, path: str) -> str | None:
-    config = parse_docker_config(read_file(path), path) if _exists(path) else DockerConfig(path)
+    config = parse_docker_config(read_file(path), path) if Path(path).exists() else DockerConfig(path)
     return config.find_helper(_any_repository(place)) or config.store
 
 
 def _other(place: LoginPlace, path: str, environ: Mapping[str, str]) -> str | None:
-    """The file other than `path` where a login for the place is found first, if one is."""
+    """Return the file other than `path` where a login for the place is found first, if there is one."""
     try:
         described = LoginFiles(environ).describe(_any_repository(place), _NO_BOOK)
     except ConfigurationError:
-        return None  # a run will tell
+        return None  # a run reports it
     return described.file if described is not None and described.file != path else None
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()
 
 
 def _any_repository(place: LoginPlace) -> Repository:

@@ -1,6 +1,4 @@
-"""The sources of credentials, asked per repository, one after the other: the auth file, what docker and podman have,
-clouds, and then nobody.
-"""
+"""The source of credentials: the auth file, docker's and podman's files, clouds, then anonymous access."""
 
 from __future__ import annotations
 
@@ -21,13 +19,11 @@ if TYPE_CHECKING:
     from image_syncer.credentials.found import Source
     from image_syncer.oci import Repository
 
-__all__ = ["CredentialSource"]
-
 
 class CredentialSource:
-    """Finds credentials, and remembers what files and helpers said, or that they failed.
+    """Finds credentials, and remembers what files and helpers said, and that they failed.
 
-    `environ` holds DOCKER_CONFIG, HOME, PATH and the like. May be asked from several threads at once.
+    `environ` holds DOCKER_CONFIG, HOME, PATH and the like. Several threads may ask at once.
     """
 
     def __init__(
@@ -39,13 +35,13 @@ class CredentialSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._files = LoginFiles(environ, helper_timeout_s=helper_timeout_s, clock=clock)
-        # In this order, after the auth file and before access is anonymous.
         self.clouds = CloudSource(environ) if clouds is None else clouds
         self._sources: tuple[Source, ...] = (self._files, self.clouds)
+        self.take_warnings = self._files.take_warnings
 
     def find_credential(self, repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found:
-        """The credential for a repository: of the auth file's entry, if it has a user name; of the first other source
-        that knows one, docker's and podman's files before the clouds; anonymous. For `after` see `Source.find`.
+        """Return the credential for a repository: of the auth file's entry, if it has a user name; of the first other
+        source that has one; anonymous. For `after` see `Source.find`.
 
         Raises ConfigurationError where a file cannot be read, CredentialError where one names a credential that cannot
         be had, or a cloud refuses one.
@@ -60,30 +56,18 @@ class CredentialSource:
         entry = book.entry_for(repository)
         if entry is not None and entry.credential is not None:
             return Found(entry.credential, f"auth file, {entry.prefix}")
-        for source in self._sources:
-            found = source.find(repository, book, after=after)
-            if found is not None:
-                return found
-        return Found(None, "anonymous")
+        found = (source.find(repository, book, after=after) for source in self._sources)
+        return next((each for each in found if each is not None), Found(None, "anonymous"))
 
     def describe(self, repository: Repository, book: RegistryBook) -> Described:
-        """Where `find_credential` would look first, in its words; no helper and no cloud is asked."""
+        """Return where `find_credential` would look first; asks no helper and no cloud."""
         entry = book.entry_for(repository)
         if entry is not None and entry.credential is not None:
             return Described(f"auth file, {entry.prefix}")
-        for source in self._sources:
-            described = source.describe(repository, book)
-            if described is not None:
-                return described
-        return Described("anonymous")
-
-    def take_warnings(self) -> list[str]:
-        """What people should know of the files that were read; each is told once."""
-        return self._files.take_warnings()
+        described = (source.describe(repository, book) for source in self._sources)
+        return next((each for each in described if each is not None), Described("anonymous"))
 
     def close(self) -> None:
-        """Nobody wants an answer any more: helpers that have not answered are killed, and whoever waits in a thread for
-        one has an error at once.
-        """
+        """End all questions: helpers that have not answered are killed, and callers that wait get an error at once."""
         for source in self._sources:
             source.close()

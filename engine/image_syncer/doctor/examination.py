@@ -1,7 +1,4 @@
-"""The examination: every probe in its order. What stands on something that is broken is not tried; time is bounded.
-
-What is to be examined: a registry by its host, or one of its repositories, perhaps with a tag or a digest.
-"""
+"""The examination of a registry: every probe in its order, within a time limit."""
 
 from __future__ import annotations
 
@@ -13,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from image_syncer.config import RegistryBook, Settings
-from image_syncer.doctor.access import probe_challenge, probe_clock, probe_credential, probe_login, probe_ping
-from image_syncer.doctor.addresses import probe_addresses, probe_listening, probe_way
-from image_syncer.doctor.certificates import probe_certificate, probe_tls
-from image_syncer.doctor.check import Check, CheckState, failed
-from image_syncer.doctor.examined import Subject
-from image_syncer.doctor.kinds import probe_profile
+from image_syncer.doctor.access import (
+    probe_challenge,
+    probe_clock,
+    probe_credential,
+    probe_login,
+    probe_ping,
+    probe_push,
+    probe_scopes,
+)
+from image_syncer.doctor.checks import Check, CheckState, Subject, failed, probe_profile
+from image_syncer.doctor.network import probe_addresses, probe_certificate, probe_listening, probe_tls, probe_way
 from image_syncer.doctor.reading import (
     probe_blob,
     probe_catalog,
@@ -28,7 +30,6 @@ from image_syncer.doctor.reading import (
     probe_range,
     probe_tags,
 )
-from image_syncer.doctor.rights import probe_push, probe_scopes
 from image_syncer.doctor.writing import Writing
 from image_syncer.errors import ConfigurationError, Problem, SyncError
 from image_syncer.oci import InvalidReference, canonical_registry, is_place, parse_reference
@@ -38,25 +39,26 @@ from image_syncer.values import Value, replace
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Examination", "examine", "parse_subject"]
-
 
 _HOST_ALONE = re.compile(r"(?:localhost|[^/@:]*\.[^/@:]*|\[[^/]*\])(?::[0-9]+)?|[^/@:]+:[0-9]{2,5}")
-"""Without a slash: what has a dot before its colon, or a port after it, is a host, and everything else an image of
-Docker Hub, as it is everywhere.
-"""
+"""Without a slash, a name with a dot before its colon, or with a port, is a host; others are images of Docker Hub."""
+LONGEST_S = 300.0
+"""The limit of an examination without a deadline in the settings."""
+CLEAN_UP_S = 30.0
+"""For the deletions, even after the limit; a little more than `writing` takes."""
+_UNTIMED = (CheckState.NOT_TRIED, CheckState.SKIPPED)
 
 
 def parse_subject(text: str, *, write: bool = False) -> tuple[str, str | None, str | None]:
-    """Registry, the name of the repository (None for the registry as a whole), and tag or digest (None: none named).
+    """Return the registry, the repository (None: the whole registry), and the tag or digest, or None.
 
-    "registry.example" and "registry:5000" are hosts, "nginx" and "nginx:1.27" images of Docker Hub; a slash at the end
-    makes a host of any word. Raises ConfigurationError.
+    "registry.example" and "registry:5000" are hosts, "nginx" and "nginx:1.27" images of Docker Hub; a word with a
+    slash at the end is a host. Raises ConfigurationError.
     """
     given = text.strip()
     if is_place(given):
         what, mend = f"{given} is no registry, and has no network to look at", "copy says what is wrong with it"
-        raise ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, mend)])
+        raise _misuse(what, mend)
     try:
         if given.endswith("/") or _HOST_ALONE.fullmatch(given):
             registry, name, target = canonical_registry(given.rstrip("/")), None, None
@@ -65,22 +67,19 @@ def parse_subject(text: str, *, write: bool = False) -> tuple[str, str | None, s
             registry, name = reference.repository.registry, reference.repository.name
             target = reference.digest or reference.tag
     except InvalidReference as error:
-        problem = Problem("command line", None, "HOST[/REPO]", str(error), None)
-        raise ConfigurationError([problem]) from None
+        raise _misuse(str(error), None) from None
     if write and name is None:
         what = f"--write needs a repository to write to, and {text!r} is a registry"
-        raise ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, f"write {registry}/REPO")])
+        raise _misuse(what, f"write {registry}/REPO")
     return registry, name, target
 
 
-LONGEST_S = 300.0
-"""A whole examination, where the settings name no deadline: somebody waits for it."""
-CLEAN_UP_S = 30.0
-"""For taking away what was written, which is tried even when the time is over; a little more than `writing` takes."""
+def _misuse(what: str, mend: str | None) -> ConfigurationError:
+    return ConfigurationError([Problem("command line", None, "HOST[/REPO]", what, mend)])
 
 
 class Examination(Value, frozen=True):
-    """What `examine` found: every check, in order. `subject` is what was examined, `seconds` how long it took."""
+    """The result of `examine`: the subject, every check in order, and the duration in seconds."""
 
     subject: str
     checks: tuple[Check, ...]
@@ -89,16 +88,16 @@ class Examination(Value, frozen=True):
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """What is broken; what was not tried because of it is left out."""
+        """The failed checks, without those that were not tried because of them."""
         return tuple(check for check in self.checks if check.state is CheckState.FAILED)
 
     @property
     def exit_code(self) -> int:
-        """1 where something is broken or was not tried, else 0."""
+        """1 if a check failed or was not tried, else 0."""
         return int(any(check.is_broken for check in self.checks))
 
     def as_data(self) -> dict[str, Any]:
-        """For programs."""
+        """Return plain data for programs."""
         return {
             "subject": self.subject,
             "write": self.write,
@@ -109,12 +108,14 @@ class Examination(Value, frozen=True):
 
 
 class _Probe(Value, frozen=True):
-    """`needs` are the checks that must not be broken; `of_repository` says that a repository must be named; one that is
-    not `timed` looks at what another has learnt.
+    """A probe that runs if the checks it `needs` are not broken; with `of_repository`, it needs a repository.
+
+    `run` gets the subject or, where it writes, the `Writing`. One without `timed` only evaluates what another has
+    learnt.
     """
 
     name: str
-    run: Callable[[Subject], Awaitable[Check]]
+    run: Callable[[Any], Awaitable[Check]]
     needs: tuple[str, ...] = ()
     of_repository: bool = False
     timed: bool = True
@@ -140,7 +141,20 @@ _PROBES = (
     _Probe("range", probe_range, ("manifest GET",), of_repository=True),
     _Probe("push", probe_push, ("login",), of_repository=True),
 )
-_CLEAN_UP = "clean up"
+_WRITING_PROBES = (
+    _Probe("upload", Writing.put_small, ("push",)),
+    _Probe("upload of 1 MiB", Writing.put_large, ("upload",)),
+    _Probe("blob HEAD", Writing.head_blob, ("upload of 1 MiB",)),
+    _Probe("upload as a stream", Writing.stream, ("upload",)),
+    _Probe("upload in pieces", Writing.pieces, ("upload",)),
+    _Probe("upload in one POST", Writing.single_post, ("upload",)),
+    _Probe("mount", Writing.mount, ("upload",)),
+    _Probe("giving up", Writing.cancel, ("upload",)),
+    _Probe("manifest PUT", Writing.put_manifest, ("upload of 1 MiB",)),
+)
+_MIRRORS = _Probe("mirrors", probe_mirrors, timed=False)
+_CLEAN_UP = _Probe("clean up", Writing.clean_up)
+_KIND = _Probe("kind", probe_profile, ("ping",), timed=False)
 
 
 def examine(
@@ -151,13 +165,13 @@ def examine(
     write: bool = False,
     on_check: Callable[[Check], None] | None = None,
 ) -> Examination:
-    """Look at a registry, or at one repository of it, from its name to the last byte, as a run would meet it.
+    """Examine a registry, or one repository of it, with the requests of a run, from its name to the last byte.
 
     `subject` is "registry.example", "registry.example/team/app" or "nginx:1.27"; `registries` are the entries of the
-    auth file. With `write`, small blobs, a tag and their deletion are tried in the repository, which then must be
-    named. Of `settings` the time-outs count, and `deadline_s` for the whole. `on_check` is told each check when it has
-    ended. Every request goes out once. Runs a loop of its own in the calling thread. What is broken is in the result;
-    raises ConfigurationError where `subject` or a file cannot be used.
+    auth file. With `write`, which needs a repository, small blobs and a tag are written and deleted. Of `settings`, the
+    timeouts count, and `deadline_s` for the examination. `on_check` gets each check when it has ended. Requests are not
+    repeated. Runs its own event loop in the calling thread. Broken checks are in the result; raises ConfigurationError
+    if `subject` or a file cannot be used.
     """
     registry, name, target = parse_subject(subject, write=write)
     entries, settings = registries or RegistryBook(), settings or Settings()
@@ -173,10 +187,10 @@ def examine(
 
 
 class _Round:
-    """One examination under way."""
+    """A running examination."""
 
-    def __init__(self, examined: Subject, longest_s: float, on_check: Callable[[Check], None] | None) -> None:
-        self._examined = examined
+    def __init__(self, subject: Subject, longest_s: float, on_check: Callable[[Check], None] | None) -> None:
+        self._subject = subject
         self._on_check = on_check
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -185,43 +199,40 @@ class _Round:
         self._checks: dict[str, Check] = {}
 
     async def execute(self) -> Examination:
-        """Every probe; with `write` those that write too, and then the clean-up, come what may."""
-        examined = self._examined
-        for probe in _PROBES:
-            await self._try(probe)
-        if examined.repository is not None and examined.registries.mirrors_of(examined.repository):
-            await self._try(_Probe("mirrors", probe_mirrors, timed=False))
-        if examined.write:
-            writing = Writing(examined)
+        """Run every probe, with `write` also those that write, and then the clean-up in any case."""
+        subject = self._subject
+        await self._try(subject, *_PROBES)
+        if subject.repository is not None and subject.registries.mirrors_of(subject.repository):
+            await self._try(subject, _MIRRORS)
+        if subject.write:
+            writing = Writing(subject)
             try:
-                for probe in _writing_probes(writing):
-                    await self._try(probe)
+                await self._try(writing, *_WRITING_PROBES)
             finally:
                 self._ended_by = max(self._ended_by, self._loop.time() + CLEAN_UP_S)
-                await self._try(_Probe(_CLEAN_UP, lambda _examined: writing.clean_up()))
-        await self._try(_Probe("kind", probe_profile, ("ping",), timed=False))
-        subject = str(examined.repository or examined.registry)
-        checks = tuple(self._checks.values())
-        return Examination(subject, checks, self._loop.time() - self._began, examined.write)
+                await self._try(writing, _CLEAN_UP)
+        await self._try(subject, _KIND)
+        name, seconds = str(subject.repository or subject.registry), self._loop.time() - self._began
+        return Examination(name, tuple(self._checks.values()), seconds, subject.write)
 
-    async def _try(self, probe: _Probe) -> None:
-        began = time.perf_counter()
-        check = self._not_wanted(probe) or await self._run(probe)
-        took = time.perf_counter() - began
-        if probe.timed and check.state not in _UNTIMED:
-            check = replace(check, seconds=took)
-        check = replace(check, name=probe.name)
-        self._checks[probe.name] = check
-        if self._on_check is not None:
-            self._on_check(check)
+    async def _try(self, of: Subject | Writing, *probes: _Probe) -> None:
+        for probe in probes:
+            began = time.perf_counter()
+            check = self._not_wanted(probe) or await self._run(probe, of)
+            took = time.perf_counter() - began
+            if probe.timed and check.state not in _UNTIMED:
+                check = replace(check, seconds=took)
+            check = self._checks[probe.name] = replace(check, name=probe.name)
+            if self._on_check is not None:
+                self._on_check(check)
 
-    async def _run(self, probe: _Probe) -> Check:
+    async def _run(self, probe: _Probe, of: Subject | Writing) -> Check:
         left_s = self._ended_by - self._loop.time()
         if left_s <= 0:
             what = f"the {format_duration(self._longest_s)} for the whole examination were over"
             return Check("", CheckState.NOT_TRIED, what)
         try:
-            return await asyncio.wait_for(probe.run(self._examined), left_s)
+            return await asyncio.wait_for(probe.run(of), left_s)
         except asyncio.TimeoutError:
             text = f"no end after {format_duration(left_s)}, when the time for the whole examination was over"
             return failed(text, "The registry, or the way to it, is too slow or silent.")
@@ -229,29 +240,9 @@ class _Round:
             return failed(error)
 
     def _not_wanted(self, probe: _Probe) -> Check | None:
-        if probe.of_repository and self._examined.repository is None:
+        if probe.of_repository and self._subject.repository is None:
             return Check("", CheckState.SKIPPED, "no repository was named: give HOST/REPO")
         broken = next((need for need in probe.needs if self._checks[need].is_broken), None)
         if broken is None:
             return None
         return Check("", CheckState.NOT_TRIED, f"it stands on: {broken}")
-
-
-_UNTIMED = (CheckState.NOT_TRIED, CheckState.SKIPPED)
-
-
-def _writing_probes(writing: Writing) -> tuple[_Probe, ...]:
-    def probe(name: str, run: Callable[[], Awaitable[Check]], *needs: str) -> _Probe:
-        return _Probe(name, lambda _examined: run(), needs)
-
-    return (
-        probe("upload", writing.put_small, "push"),
-        probe("upload of 1 MiB", writing.put_large, "upload"),
-        probe("blob HEAD", writing.head_blob, "upload of 1 MiB"),
-        probe("upload as a stream", writing.stream, "upload"),
-        probe("upload in pieces", writing.pieces, "upload"),
-        probe("upload in one POST", writing.single_post, "upload"),
-        probe("mount", writing.mount, "upload"),
-        probe("giving up", writing.cancel, "upload"),
-        probe("manifest PUT", writing.put_manifest, "upload of 1 MiB"),
-    )

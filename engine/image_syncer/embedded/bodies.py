@@ -1,7 +1,6 @@
-"""Bodies of blobs: from the connection into an upload, and from a reader into the connection, in constant
-memory.
+"""Blob bodies: from the connection into an upload, and from a reader into the connection, in constant memory.
 
-Faults in mid-stream, bandwidth and idle timeouts live here, because here the bytes go by.
+Faults in mid-stream, bandwidth and idle timeouts apply here.
 """
 
 from __future__ import annotations
@@ -15,20 +14,19 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
 
-from image_syncer.embedded.fault import FaultKind
-from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.behaviour import FaultKind
+from image_syncer.embedded.call import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import TypeVar
 
+    from image_syncer.embedded.behaviour import Fault
     from image_syncer.embedded.call import Call
-    from image_syncer.embedded.fault import Fault
-    from image_syncer.embedded.upload import BlobReader, Upload
+    from image_syncer.embedded.storage import BlobReader, StorageUpload
 
     _T = TypeVar("_T")
 
-__all__ = ["abort", "continue_body", "read_small_body", "receive_body", "refusal_of", "send_body", "stall"]
 
 _BATCH_BYTES = 2**20  # hashed and written at once, in a thread: large enough to make the switch of threads cheap
 _INLINE_BYTES = 64 * 1024  # below it the switch costs more than the work
@@ -42,7 +40,7 @@ _CUT = (ConnectionError, ClientError, asyncio.TimeoutError, web.RequestPayloadEr
 
 
 def abort(request: web.BaseRequest) -> ConnectionResetError:
-    """Cut the connection with a reset; returns the exception to raise, which ends the request quietly."""
+    """Reset the connection, and return the exception that ends the request without a log entry."""
     transport = request.transport
     if transport is not None:
         connection = transport.get_extra_info("socket")
@@ -53,15 +51,15 @@ def abort(request: web.BaseRequest) -> ConnectionResetError:
 
 
 async def stall(request: web.BaseRequest) -> ConnectionResetError:
-    """Do nothing until the client has gone; returns the exception to raise."""
-    # Polled, because aiohttp tells a handler nothing of a lost connection.
+    """Wait until the client has closed the connection, and return the exception to raise."""
+    # Polled, because aiohttp does not report a lost connection to a handler.
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(_GONE_POLL_S)
     return ConnectionResetError("the client has gone")
 
 
 async def continue_body(request: web.BaseRequest) -> None:
-    """Send "100 Continue" where the client waits for it (RFC 9110, section 10.1.1)."""
+    """Send "100 Continue" if the client waits for it (RFC 9110, section 10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         transport = request.transport
         if transport is not None:
@@ -69,7 +67,7 @@ async def continue_body(request: web.BaseRequest) -> None:
 
 
 async def read_small_body(call: Call, limit_bytes: int) -> bytes:
-    """A body that is held whole. Refuses the request with 413 where it is longer than `limit_bytes`."""
+    """Return the whole body. Refuses the request with 413 if it is longer than `limit_bytes`."""
     await continue_body(call.request)
     body = bytearray()
     while piece := await call.request.content.readany():
@@ -79,15 +77,14 @@ async def read_small_body(call: Call, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def receive_body(call: Call, upload: Upload) -> None:
+async def receive_body(call: Call, upload: StorageUpload) -> None:
     """Append the body of the request to `upload`.
 
-    Raises a ConnectionError where it is cut; what had come by then is kept or forgotten as the behaviour
-    says. Hashing and writing happen in a thread while the next bytes arrive, never more than two batches in
-    memory.
+    Raises a ConnectionError if it is cut; the behaviour says whether the bytes so far are kept. A thread hashes and
+    writes while the next bytes arrive; at most two batches are in memory.
     """
     await continue_body(call.request)
-    sink = _Sink(call, upload)
+    sink = _BodySink(call, upload)
     fault = call.stream_fault(FaultKind.RESET)
     pace = _Pace(call.behaviour.bandwidth_bytes_per_s)
     content = call.request.content
@@ -101,10 +98,14 @@ async def receive_body(call: Call, upload: Upload) -> None:
             await sink.add(piece)
             await pace.wait(len(piece))
         await sink.finish()
-        if fault is not None:  # the body was shorter than the fault is deep: cut all the same
+        if fault is not None:  # the body ended before the offset of the fault: cut all the same
             raise ConnectionResetError("cut on purpose")
-    except _CUT as error:  # the client learns of it only after the upload is as it will stay
-        await _end_cut(call, upload, sink)
+    except _CUT as error:  # cut only when the upload has its final state
+        if call.behaviour.keep_partial:
+            await sink.finish()
+        else:
+            await sink.settle()
+            call.storage.discard_upload(upload)
         raise abort(call.request) from error
     except (asyncio.CancelledError, Refusal, OSError):
         await sink.settle()
@@ -112,18 +113,10 @@ async def receive_body(call: Call, upload: Upload) -> None:
         raise
 
 
-async def _end_cut(call: Call, upload: Upload, sink: _Sink) -> None:
-    if call.behaviour.keep_partial:
-        await sink.finish()
-    else:
-        await sink.settle()
-        call.storage.discard_upload(upload)
+class _BodySink:
+    """Collects pieces into batches and appends them to an upload."""
 
-
-class _Sink:
-    """Batches of pieces on their way into an upload."""
-
-    def __init__(self, call: Call, upload: Upload) -> None:
+    def __init__(self, call: Call, upload: StorageUpload) -> None:
         self._call = call
         self._upload = upload
         self._batch: list[bytes] = []
@@ -143,13 +136,13 @@ class _Sink:
             await self._flush()
 
     async def finish(self) -> None:
-        """All that was added is in the upload afterwards."""
+        """Append all pieces to the upload."""
         if self._batch:
             await self._flush()
         await self.settle()
 
     async def settle(self) -> None:
-        """Nothing of this sink is under way afterwards."""
+        """Wait for the running append."""
         running, self._running = self._running, None
         if running is not None:
             try:
@@ -168,7 +161,7 @@ class _Sink:
 
 
 def refusal_of(call: Call, error: OSError) -> Refusal:
-    """What a client is told where the storage cannot be read or written."""
+    """Return the refusal for a storage that cannot be read or written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(call)
     return Refusal(500, "UNKNOWN", f"the storage failed: {error.strerror or error}")
@@ -179,7 +172,7 @@ def _no_space(call: Call) -> Refusal:
 
 
 async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader, begin: int, end: int) -> None:
-    """Send the bytes `begin` … `end` (without) of a blob as the body of `response`."""
+    """Send the bytes from `begin` to before `end` of a blob as the body of `response`."""
     untold = call.stream_fault(FaultKind.UNTOLD_LENGTH)
     if untold is None:
         response.content_length = end - begin
@@ -205,10 +198,10 @@ async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader
             reader.read(offset, limit) if reader.file is None else await asyncio.to_thread(reader.read, offset, limit)
         )
         if not piece:
-            raise abort(call.request)  # the file was cut behind our back
+            raise abort(call.request)  # the file was truncated meanwhile
         if fault is not None:
             piece = await _strike(call, response, fault, piece, depth - (offset - begin))
-        call.counters.add_bytes_out(len(piece))  # before the client has them: it may look at the counters then
+        call.counters.add_bytes_out(len(piece))  # before the client has them and may read the counters
         try:
             await _within(behaviour.idle_timeout_s, response.write(piece))
         except asyncio.TimeoutError:
@@ -223,7 +216,7 @@ async def send_body(call: Call, response: web.StreamResponse, reader: BlobReader
 async def _strike(
     call: Call, response: web.StreamResponse, fault: Fault, piece: bytes | memoryview, depth: int
 ) -> bytes | memoryview:
-    """The piece as the fault at `depth` leaves it; raises where the fault ends the body within it."""
+    """Return the piece after the fault at `depth`; raises if the fault ends the body within it."""
     if not 0 <= depth < len(piece):
         return piece
     if fault.kind is FaultKind.WRONG_BYTES:
@@ -240,14 +233,14 @@ async def _strike(
 
 
 async def _try_sendfile(call: Call, reader: BlobReader, begin: int, end: int) -> bool:
-    """Let the kernel copy a file into the connection; False where it cannot (TLS, uvloop, no file)."""
+    """Let the kernel copy a file into the connection; False if it cannot (TLS, uvloop, no file)."""
     transport = call.request.transport
     if reader.file is None or transport is None or transport.get_extra_info("sslcontext") is not None:
         return False
     loop = asyncio.get_running_loop()
     offset = begin
     while offset < end:
-        if transport.is_closing():  # asyncio takes it for an internal error
+        if transport.is_closing():  # sendfile on it is an internal error of asyncio
             raise ConnectionResetError("the client has gone")
         count = min(_SENDFILE_BYTES, end - offset)
         call.counters.add_bytes_out(count)
@@ -267,7 +260,7 @@ async def _try_sendfile(call: Call, reader: BlobReader, begin: int, end: int) ->
 
 
 class _Pace:
-    """Holds a stream to a rate: `wait` returns when the bytes so far are due."""
+    """Limits the rate of a stream: `wait` returns when the bytes so far are due."""
 
     def __init__(self, bytes_per_s: float | None) -> None:
         self._bytes_per_s = bytes_per_s

@@ -1,6 +1,6 @@
-"""Demo: made-up images of every shape that matters, and a reader that checks what arrived of them.
+"""The demo: images of every form that matters, and an audit of what arrived of them.
 
-The reader is Python's own HTTP client and hashlib: it shares nothing with the engine, whose work it judges.
+The audit uses Python's HTTP client and hashlib: it shares nothing with the engine, whose work it checks.
 """
 
 from __future__ import annotations
@@ -8,22 +8,21 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
-from image_syncer.embedded.content import ContentBuilder
-from image_syncer.embedded.made import build_manifest
+from image_syncer.embedded.content import ContentBuilder, build_manifest
 from image_syncer.oci import OCI_INDEX
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from image_syncer.embedded.made import MadeManifest
+    from image_syncer.embedded.content import MadeManifest
 
-__all__ = ["Audit", "DemoImage", "audit_registry", "build_demo_images"]
 
 MIB = 2**20
 _BASE_LAYER_BYTES = 4 * MIB
@@ -37,7 +36,7 @@ _ACCEPT = (
 
 
 class DemoImage(Value, frozen=True):
-    """One tag of the demo, and what stands under it."""
+    """One tag of the demo with its manifest."""
 
     repository: str
     tag: str
@@ -45,10 +44,10 @@ class DemoImage(Value, frozen=True):
 
 
 def build_demo_images(big_blob_bytes: int = 256 * MIB) -> tuple[DemoImage, ...]:
-    """The images of the demo, the same each time, with one blob of `big_blob_bytes`.
+    """Return the images of the demo, always the same ones, with one blob of `big_blob_bytes`.
 
-    Among them: indexes for several platforms, an attestation without a platform, an index in an index, a
-    pretty printed index, an artifact, an empty layer, and layers that repositories share.
+    They have indexes for several platforms, an attestation without a platform, an index in an index, a formatted index,
+    an artifact, an empty layer, and layers that repositories share.
     """
     builder = ContentBuilder(seed=1)
     base = builder.layer(_BASE_LAYER_BYTES)
@@ -70,7 +69,7 @@ def build_demo_images(big_blob_bytes: int = 256 * MIB) -> tuple[DemoImage, ...]:
 
 
 def _attested_index(builder: ContentBuilder, image: MadeManifest) -> MadeManifest:
-    """An index of one image and its attestation, whose entry has no platform: where the Go tool breaks."""
+    """Return an index of an image and its attestation, whose entry has no platform: a bug of the Go tool."""
     attestation = builder.attestation()
     about = {
         "vnd.docker.reference.type": "attestation-manifest",
@@ -85,7 +84,7 @@ def _attested_index(builder: ContentBuilder, image: MadeManifest) -> MadeManifes
 
 
 class Audit(Struct):
-    """What a reader found: how much it looked at (sizes in bytes), and every mistake as a sentence."""
+    """The result of an audit: what it read (sizes in bytes), and every mistake as a sentence."""
 
     manifests: int = 0
     blobs: int = 0
@@ -94,24 +93,22 @@ class Audit(Struct):
 
 
 def audit_registry(base_url: str, images: Iterable[DemoImage]) -> Audit:
-    """Reads `images` and everything under them from the registry at `base_url`, and checks every byte.
+    """Read `images` with everything below them from the registry at `base_url`, and check every byte.
 
-    A tag must hold the bytes that were made for it, whatever is under it the bytes of its digest and size.
-    Raises OSError or `http.client.HTTPException` where the registry cannot be read.
+    A tag must have the bytes of its manifest, everything below it those of its digest and size. Raises OSError or
+    `http.client.HTTPException` if the registry cannot be read.
     """
     parts = urlsplit(base_url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
-    try:
-        reader = _Reader(connection)
+    with closing(connection):
+        reader = _DemoReader(connection)
         for image in images:
             reader.check_tag(image)
-        return reader.audit
-    finally:
-        connection.close()
+    return reader.audit
 
 
-class _Reader:
-    """Walks from tags to blobs; what a repository names twice is read once."""
+class _DemoReader:
+    """Reads from tags to blobs, each content of a repository once."""
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self.audit = Audit()
@@ -119,56 +116,56 @@ class _Reader:
         self._seen: set[tuple[str, str]] = set()
 
     def check_tag(self, image: DemoImage) -> None:
-        place = f"{image.repository}:{image.tag}"
-        body = self._read_manifest(place, image.repository, image.tag)
+        name = f"{image.repository}:{image.tag}"
+        body = self._read_manifest(name, image.repository, image.tag)
         if body == image.manifest.raw:
             self._check_below(image.repository, body)
         elif body is not None:
-            self.audit.mistakes.append(f"{place} is not the manifest that was made for it")
+            self.audit.mistakes.append(f"{name} is not the manifest that was made for it")
 
     def _check_below(self, repository: str, body: bytes) -> None:
         document: dict[str, Any] = json.loads(body)
         for child in document.get("manifests", ()):
             if self._is_new(repository, child["digest"]):
-                place = f"{repository}@{child['digest']}"
-                content = self._read_manifest(place, repository, child["digest"])
+                name = f"{repository}@{child['digest']}"
+                content = self._read_manifest(name, repository, child["digest"])
                 if content is None:
                     continue
                 actual = hashlib.new(_algorithm(child), content).hexdigest()
-                if self._is_right(place, child, actual, len(content)):
+                if self._is_right(name, child, actual, len(content)):
                     self._check_below(repository, content)
         for blob in filter(None, (document.get("config"), *document.get("layers", ()))):
             if self._is_new(repository, blob["digest"]):
                 self._check_blob(repository, blob)
 
-    def _read_manifest(self, place: str, repository: str, reference: str) -> bytes | None:
+    def _read_manifest(self, name: str, repository: str, reference: str) -> bytes | None:
         answer = self._get(f"/v2/{repository}/manifests/{reference}", {"Accept": _ACCEPT})
         body = answer.read()
         self.audit.manifests += 1
         if answer.status != http.client.OK:
-            self.audit.mistakes.append(f"{place} is not there ({answer.status})")
+            self.audit.mistakes.append(f"{name} is not there ({answer.status})")
             return None
         return body
 
     def _check_blob(self, repository: str, blob: dict[str, Any]) -> None:
-        place = f"{repository}@{blob['digest']}"
+        name = f"{repository}@{blob['digest']}"
         answer = self._get(f"/v2/{repository}/blobs/{blob['digest']}", {})
         running, size_bytes = hashlib.new(_algorithm(blob)), 0
-        for piece in _pieces(answer):
+        while piece := answer.read(_PIECE_BYTES):
             running.update(piece)
             size_bytes += len(piece)
         self.audit.blobs += 1
         self.audit.size_bytes += size_bytes
         if answer.status != http.client.OK:
-            self.audit.mistakes.append(f"{place} is not there ({answer.status})")
+            self.audit.mistakes.append(f"{name} is not there ({answer.status})")
             return
-        self._is_right(place, blob, running.hexdigest(), size_bytes)
+        self._is_right(name, blob, running.hexdigest(), size_bytes)
 
-    def _is_right(self, place: str, descriptor: dict[str, Any], actual: str, size_bytes: int) -> bool:
+    def _is_right(self, name: str, descriptor: dict[str, Any], actual: str, size_bytes: int) -> bool:
         if descriptor["digest"].partition(":")[2] != actual:
-            self.audit.mistakes.append(f"{place} has other bytes than its digest says")
+            self.audit.mistakes.append(f"{name} has other bytes than its digest says")
         elif descriptor["size"] != size_bytes:
-            self.audit.mistakes.append(f"{place} has {size_bytes} bytes, not {descriptor['size']}")
+            self.audit.mistakes.append(f"{name} has {size_bytes} bytes, not {descriptor['size']}")
         else:
             return True
         return False
@@ -187,8 +184,3 @@ class _Reader:
 
 def _algorithm(descriptor: dict[str, Any]) -> str:
     return str(descriptor["digest"]).partition(":")[0]
-
-
-def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    while piece := answer.read(_PIECE_BYTES):
-        yield piece

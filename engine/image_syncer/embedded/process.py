@@ -1,7 +1,7 @@
-"""The embedded registry in a process of its own, so that what it costs is not counted against the engine.
+"""The embedded registry in its own process, so that its costs are not those of the engine.
 
-The settings travel over the child's standard input, never in its arguments (they hold passwords). The child
-ends when that input ends, which happens at the latest when its parent dies, however it dies.
+The settings come over the child's standard input, never in its arguments (they hold passwords). The child ends when
+that input ends, at the latest when its parent dies.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from image_syncer.embedded.behaviour import Behaviour
-from image_syncer.embedded.behaviour_data import behaviour_to_data, parse_behaviour
+from image_syncer.embedded.behaviour import Behaviour, behaviour_to_data
+from image_syncer.embedded.catalogue_storage import DirectoryStorage, MemoryStorage
 from image_syncer.embedded.counters import CounterValues
-from image_syncer.embedded.directory import DirectoryStorage
-from image_syncer.embedded.memory import MemoryStorage
+from image_syncer.embedded.doubles import parse_behaviour
 from image_syncer.embedded.server import EmbeddedRegistry
 
 if TYPE_CHECKING:
@@ -35,13 +34,12 @@ if TYPE_CHECKING:
 
     from image_syncer.embedded.storage import Storage
 
-__all__ = ["FINISH", "SOCKETS_PREFIX", "RegistryProcess", "serve_child"]
 
 FINISH = b"finish"
-"""What a parent says before it closes the input of a child whose storage is to finish; one that dies says nothing."""
+"""Sent to the child before its input is closed, so that its storage finishes; a parent that dies sends nothing."""
 
 SOCKETS_PREFIX = "image-syncer-"
-"""What the names of directories begin with that are made for sockets alone."""
+"""The prefix of directories that hold only sockets."""
 
 _SOURCE_ROOT = str(Path(__file__).parents[2])
 _STOP_S = 5.0  # a child that has not ended by then is killed
@@ -52,18 +50,17 @@ _BACKLOG = 1024
 
 
 class RegistryProcess:
-    """A registry that runs in a child process until `stop`, or until the block is left.
+    """A registry that runs in a child process until `stop`, or until the end of the block.
 
-    With `root` it keeps everything below that directory, else in memory. `certificate` is the paths of a
+    With `root` it keeps everything below that directory, else in memory. `certificate` holds the paths of a
     certificate chain and its key (PEM): with it, the registry speaks TLS only. With `unix_socket`, it listens at that
-    path only (mode 600). `storage` is for child classes whose `program` opens another storage: what to open, as plain
-    data.
+    path only (mode 600). `storage` describes the storage that the `program` of a child class opens, as plain data.
     """
 
     program = "from image_syncer.embedded.process import serve_child; serve_child()"
-    """What the child runs."""
+    """The Python code of the child."""
     keeps_listening = False
-    """Whether the Unix socket is ours as well as the child's: then whoever connects while no child runs waits."""
+    """Whether this process keeps the Unix socket open, so that clients wait while no child runs."""
 
     def __init__(
         self,
@@ -91,11 +88,11 @@ class RegistryProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._listener: socket.socket | None = None
         self.address = ""
-        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
+        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty before `start`."""
         self.companion_address = ""
-        """Host and port of the second address; empty where there is none."""
+        """Host and port of the second address; empty without one."""
         self.described: dict[str, Any] = {}
-        """What its storage says of itself (`Storage.described`)."""
+        """The description of its storage (`Storage.described`)."""
 
     @property
     def url(self) -> str:
@@ -108,30 +105,28 @@ class RegistryProcess:
         return self._running().pid
 
     def start(self) -> None:
-        """Start the child and wait until it answers. Raises OSError where it cannot have its address or
-        directory.
-        """
+        """Start the child and wait until it answers. Raises OSError if it cannot use its address or directory."""
         environment = dict(os.environ)
         paths = [_SOURCE_ROOT, environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        handed_on: tuple[int, ...] = ()
-        if self._settings["unix_socket"] is not None:
-            self._listener = self._listener or _listen(str(self._settings["unix_socket"]))
-            handed_on = (self._listener.fileno(),)
+        unix_socket, descriptors = self._settings["unix_socket"], []
+        if unix_socket is not None:
+            self._listener = self._listener or _listen(str(unix_socket))
+            descriptors = [self._listener.fileno()]
         child = subprocess.Popen(
             [sys.executable, "-c", self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            pass_fds=handed_on,
+            pass_fds=descriptors,
         )
         if not self.keeps_listening:
             self._stop_listening()
         self._child = child
         assert child.stdin is not None
         assert child.stdout is not None
-        told = {**self._settings, "listener": next(iter(handed_on), None), "parent": os.getpid()}
-        child.stdin.write(orjson.dumps(told) + b"\n")
+        settings = {**self._settings, "listener": next(iter(descriptors), None), "parent": os.getpid()}
+        child.stdin.write(orjson.dumps(settings) + b"\n")
         child.stdin.flush()
         line = child.stdout.readline()
         started: dict[str, Any] = (
@@ -145,7 +140,7 @@ class RegistryProcess:
         self.described = started["storage"]
 
     def stop(self) -> None:
-        """End the child; nothing happens where none runs."""
+        """Stop the child if it runs."""
         child, self._child = self._child, None
         self._stop_listening()
         if child is None:
@@ -166,11 +161,11 @@ class RegistryProcess:
             listener.close()
 
     def counters(self) -> CounterValues:
-        """What was counted so far."""
+        """Return the current counts."""
         return CounterValues(**orjson.loads(self._control("GET", "/_counters")))
 
     def set_behaviour(self, behaviour: Behaviour) -> None:
-        """Behave like this from the next request on."""
+        """Use `behaviour` from the next request on."""
         self._control("PUT", "/_behaviour", orjson.dumps(behaviour_to_data(behaviour)))
 
     def __enter__(self) -> RegistryProcess:  # noqa: PYI034 - Self came with Python 3.11
@@ -233,7 +228,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _trusting(certificate_path: str) -> ssl.SSLContext:
-    """Trusts exactly the certificate that we gave the child, under whatever name it is reached."""
+    """Return a context that trusts exactly the child's certificate, under any host name."""
     context = ssl.create_default_context(cafile=certificate_path)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -241,14 +236,14 @@ def _trusting(certificate_path: str) -> ssl.SSLContext:
 
 
 def serve_child(open_storage: Callable[[dict[str, Any]], Storage] | None = None) -> None:
-    """What the child runs: reads its settings from standard input, tells its address on standard output,
-    serves. `open_storage` is given the settings and returns what is served; an OSError that it raises is told to the
-    parent.
+    """Run the child: read the settings from standard input, write the address to standard output, and serve.
+
+    `open_storage` opens the storage for the settings; the parent gets the text of an OSError that it raises.
     """
     settings = orjson.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
     _raise_descriptor_limit()
-    asyncio.run(_serve(settings, open_storage or _open_own))  # not uvloop: it knows no sendfile, and saves nothing here
+    asyncio.run(_serve(settings, open_storage or _open_own))  # not uvloop: it has no sendfile
 
 
 def _open_own(settings: dict[str, Any]) -> Storage:
@@ -260,17 +255,17 @@ async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any
     loop = asyncio.get_running_loop()
     parent = settings["parent"]
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    said = bytearray()
-    threading.Thread(target=_watch_input, args=(loop, ended, said), daemon=True).start()
+    received = bytearray()
+    threading.Thread(target=_watch_input, args=(loop, ended, received), daemon=True).start()
     try:
         registry = _build_registry(settings, open_storage)
         await registry.start()
     except OSError as error:
-        _tell({"error": str(error)})
+        _send({"error": str(error)})
         return
     described = dict(registry.storage.described())
     try:
-        _tell({"address": registry.address, "companion_address": registry.companion_address, "storage": described})
+        _send({"address": registry.address, "companion_address": registry.companion_address, "storage": described})
     except BrokenPipeError:  # the parent is gone already
         ended.set()
     while not ended.is_set() and os.getppid() == parent:
@@ -278,14 +273,14 @@ async def _serve(settings: dict[str, Any], open_storage: Callable[[dict[str, Any
             await asyncio.wait_for(ended.wait(), _PARENT_POLL_S)
     await registry.stop()
     try:
-        _tell(_end(registry.storage, finishes=said.startswith(FINISH)))
-    except BrokenPipeError:  # the parent is gone: its files are closed before its children get another one
+        _send(_end(registry.storage, finishes=received.startswith(FINISH)))
+    except BrokenPipeError:  # the parent died; its files are closed before its children get a new parent
         if settings["unix_socket"] is not None:
-            _forget_socket(Path(settings["unix_socket"]))
+            _delete_socket(Path(settings["unix_socket"]))
 
 
-def _forget_socket(path: Path) -> None:
-    """Of a parent that was killed: else nobody takes its directory away."""
+def _delete_socket(path: Path) -> None:
+    """Delete the socket of a killed parent, with its directory."""
     with suppress(OSError):
         path.unlink()
         if path.parent.name.startswith(SOCKETS_PREFIX):
@@ -293,7 +288,7 @@ def _forget_socket(path: Path) -> None:
 
 
 def _end(storage: Storage, *, finishes: bool) -> dict[str, str]:
-    """What the parent is told at the end."""
+    """Close the storage, and return the last message to the parent."""
     try:
         if finishes:
             storage.finish()
@@ -320,15 +315,15 @@ def _build_registry(settings: dict[str, Any], open_storage: Callable[[dict[str, 
     )
 
 
-def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, said: bytearray) -> None:
-    # Not through sys.stdin: its lock, held by a thread that waits, is fatal to an interpreter that ends.
+def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, received: bytearray) -> None:
+    # Not sys.stdin: an interpreter that ends while a waiting thread holds its lock aborts.
     while piece := os.read(0, _PIECE_BYTES):
-        said += piece
-    with suppress(RuntimeError):  # it has ended by itself
+        received += piece
+    with suppress(RuntimeError):  # the loop has ended already
         loop.call_soon_threadsafe(ended.set)
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -1,7 +1,6 @@
-"""Routes: what a request of the distribution API asks for, read from its method and path alone.
+"""Routes: the kind of a request, its repository and its reference, from its method and path alone.
 
-OCI distribution specification 1.1, "Endpoints". Repository names hold slashes, so a path is read from its
-end.
+OCI distribution specification 1.1, "Endpoints". Repository names contain slashes, so a path is parsed from its end.
 """
 
 from __future__ import annotations
@@ -13,20 +12,16 @@ from typing import TypeAlias
 from image_syncer.registry import Operation
 from image_syncer.values import Value
 
-__all__ = ["ALL_KINDS", "TOKEN_PATH", "ExtraOperation", "RequestKind", "Route", "is_repository_name", "parse_route"]
-
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_LIMIT = 255  # characters, as in distribution; the specification asks clients to stay below it
 
 
 TOKEN_PATH = "/token"  # noqa: S105 - a path
-"""Where tokens are asked for, where no behaviour says otherwise."""
+"""The default path of the token service."""
 
 
 class ExtraOperation(str, Enum):
-    """What a registry is asked for beyond `Operation`: requests that the engine itself seldom or never
-    makes.
-    """
+    """Kinds of requests beyond `Operation`, which the engine seldom or never makes."""
 
     PATCH_UPLOAD = "patch upload"
     DELETE_MANIFEST = "delete manifest"
@@ -41,16 +36,14 @@ class ExtraOperation(str, Enum):
 
 
 RequestKind: TypeAlias = "Operation | ExtraOperation"
-"""The kind of a request, as the counters know it."""
+"""The kind of a request in the counters."""
 
 ALL_KINDS: tuple[RequestKind, ...] = (*Operation, *ExtraOperation)
-"""Every kind of request that is counted."""
+"""Every kind of request."""
 
 
 class Route(Value, frozen=True):
-    """What is asked for: `reference` is a tag, a digest or the id of an upload session, as it stands in the
-    path.
-    """
+    """The parsed path; `reference` is a tag, a digest or the id of an upload session."""
 
     kind: RequestKind
     repository: str = ""
@@ -79,18 +72,19 @@ _BY_METHOD: dict[tuple[str, str], RequestKind] = {
     ("token", "GET"): Operation.GET_TOKEN,
     ("token", "POST"): Operation.GET_TOKEN,
 }
+_ENDINGS = {"/blobs/uploads": "session", "/blobs": "blobs", "/manifests": "manifests", "/referrers": "referrers"}
 _PLAIN = {"/v2/": "ping", "/v2": "ping", "/v2/_catalog": "catalog"}
 
 
 def is_repository_name(name: str) -> bool:
-    """Whether `name` fits the grammar of the specification ("Pulling manifests", `<name>`)."""
+    """Return whether `name` matches the grammar of the specification ("Pulling manifests", `<name>`)."""
     return len(name) <= _NAME_LIMIT and _REPOSITORY.fullmatch(name) is not None
 
 
 def parse_route(method: str, path: str, token_path: str = TOKEN_PATH, upload_prefix: str = "") -> Route:
-    """What `method` and `path` (decoded, without query) ask for; an unknown pair is of the kind "other".
+    """Return the route of `method` and `path` (decoded, without query); an unknown pair has the kind "other".
 
-    Tokens are at `token_path`; upload sessions below `upload_prefix` where they have a place of their own.
+    Upload sessions are below `upload_prefix`, if it is not empty.
     """
     if path == token_path:
         noun, repository, reference = "token", "", ""
@@ -117,12 +111,7 @@ def _parse_path(path: str) -> tuple[str, str, str]:
     if rest.endswith(("/blobs/uploads/", "/blobs/uploads")):
         return "uploads", rest.rstrip("/")[: -len("/blobs/uploads")], ""
     head, _, reference = rest.rpartition("/")
-    for ending, noun in (
-        ("/blobs/uploads", "session"),
-        ("/blobs", "blobs"),
-        ("/manifests", "manifests"),
-        ("/referrers", "referrers"),
-    ):
+    for ending, noun in _ENDINGS.items():
         if head.endswith(ending) and reference:
             return noun, head[: -len(ending)], reference
     return "", "", ""

@@ -1,59 +1,93 @@
-"""The embedded registry: an OCI distribution 1.1 registry for tests, demos and benchmarks.
+"""The embedded registry: an OCI distribution 1.1 registry for tests, demos and benchmarks, not for production.
 
-It keeps to the specification where its behaviour says nothing else. Not meant for production: it knows no
-garbage collection, no replication and no audit.
+It follows the specification unless its behaviour says otherwise. It has no garbage collection, replication or audit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from concurrent.futures import Future
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
 
-from image_syncer.embedded.access import check_access
-from image_syncer.embedded.behaviour import Behaviour
-from image_syncer.embedded.behaviour_data import parse_behaviour
-from image_syncer.embedded.blobs import delete_blob, get_blob, get_redirected_blob, head_blob
+from image_syncer.embedded import blobs, manifests
+from image_syncer.embedded.behaviour import Behaviour, FaultKind, RetryAfter
 from image_syncer.embedded.bodies import abort, read_small_body, refusal_of, stall
-from image_syncer.embedded.call import Call, Service
+from image_syncer.embedded.call import Call, Refusal, Service, build_refusal_response
+from image_syncer.embedded.catalogue_storage import MemoryStorage
 from image_syncer.embedded.counters import Counters, Seen
-from image_syncer.embedded.doubles import double_of
-from image_syncer.embedded.fault import FaultKind, RetryAfter
-from image_syncer.embedded.listings import list_catalog, list_referrers, list_tags
-from image_syncer.embedded.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
-from image_syncer.embedded.refusal import Refusal, build_refusal_response
+from image_syncer.embedded.doubles import double_of, parse_behaviour
 from image_syncer.embedded.route import TOKEN_PATH, ExtraOperation, parse_route
-from image_syncer.embedded.tokens import TokenBook, get_token
-from image_syncer.embedded.uploads import cancel_upload, get_upload, patch_upload, put_upload, start_upload
+from image_syncer.embedded.tokens import check_access, get_token
 from image_syncer.registry import Operation
 from image_syncer.values import replace
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from image_syncer.embedded.fault import Fault, RateLimit
+    from image_syncer.embedded.behaviour import Fault, RateLimit
     from image_syncer.embedded.route import RequestKind
     from image_syncer.embedded.storage import Storage
 
-__all__ = ["EmbeddedRegistry"]
 
-_READ_BUFFER_BYTES = (
-    512 * 1024
-)  # per connection that is uploading: enough to keep the socket read while a batch is hashed
+_READ_BUFFER_BYTES = 512 * 1024  # per uploading connection: enough to keep reading while a batch is hashed
 _HEADER_LIMIT_BYTES = 64 * 1024  # tokens and opaque Locations are long
 _SHUTDOWN_S = 1.0
 _CONTROL_LIMIT_BYTES = 2**20
-
-_CLIENT_GONE = 499  # nginx's status for it; nobody reads it
+_CLIENT_GONE = 499  # nginx's status for it; never sent
 
 _LOGGER = logging.getLogger(__name__)
+
+
+@contextmanager
+def serve_in_thread(
+    storage: Storage | None = None,
+    behaviour: Behaviour | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+    companion: bool = True,
+) -> Iterator[EmbeddedRegistry]:
+    """Serve a registry in a thread with its own event loop until the block ends. Without `storage`, it uses memory.
+
+    Its `address`, `url`, `counters`, `behaviour`, `storage` and `revoke_tokens` may be used from any thread.
+    """
+    storage = MemoryStorage() if storage is None else storage
+    registry = EmbeddedRegistry(storage, behaviour, host, port, ssl_context, companion=companion)
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    thread = threading.Thread(target=asyncio.run, args=(_serve(registry, started),), daemon=True)
+    thread.start()
+    loop, ended = started.result()
+    try:
+        yield registry
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+async def _serve(registry: EmbeddedRegistry, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    ended = asyncio.Event()
+    try:
+        await registry.start()
+    except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+        await registry.stop()
+        started.set_exception(error)
+        return
+    started.set_result((asyncio.get_running_loop(), ended))
+    try:
+        await ended.wait()
+    finally:
+        await registry.stop()
 
 
 async def _use_own_api(call: Call) -> web.StreamResponse:
@@ -66,27 +100,27 @@ async def _ping(call: Call) -> web.StreamResponse:  # noqa: ARG001 - a handler l
 
 _HANDLERS: dict[RequestKind, Callable[[Call], Awaitable[web.StreamResponse]]] = {
     Operation.PING: _ping,
-    Operation.HEAD_MANIFEST: head_manifest,
-    Operation.GET_MANIFEST: get_manifest,
-    Operation.PUT_MANIFEST: put_manifest,
-    Operation.HEAD_BLOB: head_blob,
-    Operation.GET_BLOB: get_blob,
-    Operation.START_UPLOAD: start_upload,
-    Operation.PUT_UPLOAD: put_upload,
-    Operation.GET_UPLOAD: get_upload,
-    Operation.CANCEL_UPLOAD: cancel_upload,
-    Operation.LIST_TAGS: list_tags,
-    Operation.LIST_CATALOG: list_catalog,
+    Operation.HEAD_MANIFEST: manifests.head_manifest,
+    Operation.GET_MANIFEST: manifests.get_manifest,
+    Operation.PUT_MANIFEST: manifests.put_manifest,
+    Operation.HEAD_BLOB: blobs.head_blob,
+    Operation.GET_BLOB: blobs.get_blob,
+    Operation.START_UPLOAD: blobs.start_upload,
+    Operation.PUT_UPLOAD: blobs.put_upload,
+    Operation.GET_UPLOAD: blobs.get_upload,
+    Operation.CANCEL_UPLOAD: blobs.cancel_upload,
+    Operation.LIST_TAGS: manifests.list_tags,
+    Operation.LIST_CATALOG: manifests.list_catalog,
     Operation.GET_TOKEN: get_token,
-    ExtraOperation.PATCH_UPLOAD: patch_upload,
-    ExtraOperation.DELETE_MANIFEST: delete_manifest,
-    ExtraOperation.DELETE_BLOB: delete_blob,
-    ExtraOperation.LIST_REFERRERS: list_referrers,
-    ExtraOperation.GET_REDIRECTED_BLOB: get_redirected_blob,
+    ExtraOperation.PATCH_UPLOAD: blobs.patch_upload,
+    ExtraOperation.DELETE_MANIFEST: manifests.delete_manifest,
+    ExtraOperation.DELETE_BLOB: blobs.delete_blob,
+    ExtraOperation.LIST_REFERRERS: manifests.list_referrers,
+    ExtraOperation.GET_REDIRECTED_BLOB: blobs.get_redirected_blob,
     ExtraOperation.OWN_API: _use_own_api,
 }
 _WITHOUT_CHECK = frozenset({Operation.GET_TOKEN, ExtraOperation.OWN_API})
-"""These look at who asks themselves."""
+"""These check access themselves."""
 _ON_COMPANION = frozenset(
     {
         ExtraOperation.OWN_API,
@@ -97,15 +131,16 @@ _ON_COMPANION = frozenset(
         ExtraOperation.GET_REDIRECTED_BLOB,
     }
 )
+_STREAMS_IN = frozenset({Operation.PUT_UPLOAD, ExtraOperation.PATCH_UPLOAD})
+_STREAMS_OUT = frozenset({Operation.GET_BLOB, ExtraOperation.GET_REDIRECTED_BLOB})
 
 
 class EmbeddedRegistry:
-    """One registry on one address, and on a second one (`companion`) for redirects, uploads and tokens
-    elsewhere. Raises ValueError for a behaviour whose double there is not.
+    """One registry on one address, and on a second one (`companion`) for redirects, uploads and tokens of other hosts.
 
-    `port` 0 takes a free one. With `control`, `GET /_counters` tells the counters and `PUT /_behaviour`
-    changes the behaviour; both are for whoever started the process. With `listener`, a Unix socket that listens,
-    it has that address and no other. Belongs to the event loop that runs `start`.
+    `port` 0 takes a free one. With `control`, `GET /_counters` returns the counters and `PUT /_behaviour` changes the
+    behaviour, for the parent process. With `listener`, a listening Unix socket, it has no other address. Belongs to the
+    event loop that runs `start`. Raises ValueError for a behaviour with an unknown double.
     """
 
     def __init__(
@@ -120,10 +155,11 @@ class EmbeddedRegistry:
         control: bool = False,
         listener: socket.socket | None = None,
     ) -> None:
-        double_of(behaviour or Behaviour())  # a name that is none is told at once
+        behaviour = behaviour or Behaviour()
+        double_of(behaviour)  # raises ValueError for an unknown name
         self.storage = storage
         self.counters = Counters()
-        self._service = Service(storage, self.counters, TokenBook(), behaviour or Behaviour())
+        self._service = Service(storage, self.counters, behaviour)
         self._host = host
         self._port = port
         self._ssl_context = ssl_context
@@ -132,13 +168,13 @@ class EmbeddedRegistry:
         self._listener = listener
         self._runners: list[web.ServerRunner] = []
         self.address = ""
-        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty until it was started."""
+        """Host and port, "127.0.0.1:5000", or the path of the Unix socket; empty before `start`."""
         self.companion_address = ""
-        """Host and port of the second address; empty where there is none."""
+        """Host and port of the second address; empty without one."""
 
     @property
     def behaviour(self) -> Behaviour:
-        """How it behaves; may be replaced at any time and from any thread."""
+        """The current behaviour; may be replaced at any time from any thread."""
         return self._service.behaviour
 
     @behaviour.setter
@@ -156,11 +192,11 @@ class EmbeddedRegistry:
         return "http" if self._ssl_context is None else "https"
 
     def revoke_tokens(self) -> None:
-        """Let no token hold that was issued so far: what expiry does, without the waiting."""
+        """Invalidate all issued tokens, as if they had expired."""
         self._service.tokens.revoke_all()
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the address cannot be had."""
+        """Listen. Raises OSError if the address cannot be bound."""
         self.address = await self._listen(self._port, on_companion=False)
         if self._companion:
             self.companion_address = await self._listen(0, on_companion=True)
@@ -177,7 +213,7 @@ class EmbeddedRegistry:
             try:
                 return await self._handle(request, on_companion=on_companion)
             except ConnectionError:
-                # A cut connection is no fault of ours: aiohttp would log a traceback and try to answer 500.
+                # For other exceptions aiohttp logs a traceback and tries to answer 500.
                 if request.transport is not None:
                     request.transport.close()
                 return web.Response(status=_CLIENT_GONE)
@@ -186,7 +222,7 @@ class EmbeddedRegistry:
             handle,
             access_log=None,
             logger=_LOGGER,
-            auto_decompress=False,  # a digest covers the bytes as they are sent
+            auto_decompress=False,  # a digest covers the bytes as sent
             read_bufsize=_READ_BUFFER_BYTES,
             max_line_size=_HEADER_LIMIT_BYTES,
             max_field_size=_HEADER_LIMIT_BYTES,
@@ -241,7 +277,7 @@ class EmbeddedRegistry:
 
 
 class _Server(web.Server):
-    """aiohttp's server, which also counts its connections."""
+    """An aiohttp server that counts its connections."""
 
     counters: Counters
 
@@ -295,16 +331,12 @@ async def _answer_or_refuse(call: Call) -> web.StreamResponse:
     return response
 
 
-_STREAMS_IN = frozenset({Operation.PUT_UPLOAD, ExtraOperation.PATCH_UPLOAD})
-_STREAMS_OUT = frozenset({Operation.GET_BLOB, ExtraOperation.GET_REDIRECTED_BLOB})
-
-
 async def _strike(call: Call, fault: Fault) -> web.StreamResponse | None:
-    """What a fault does before the request is looked at; None where it waits for the stream or the answer."""
+    """Apply a fault before the handler runs; None if it applies to the stream or the answer."""
     kind = call.route.kind
     if fault.kind is FaultKind.STATUS:
         if fault.body is None:
-            refusal = Refusal(fault.status, "UNKNOWN", "failed on purpose", headers=dict(fault.headers))
+            refusal = Refusal(fault.status, "UNKNOWN", "failed on purpose", headers=dict(fault.headers).items())
             return build_refusal_response(refusal)
         return web.Response(
             status=fault.status,
@@ -320,9 +352,9 @@ async def _strike(call: Call, fault: Fault) -> web.StreamResponse | None:
 
 
 def _build_limit_response(limit: RateLimit) -> web.Response:
-    refusal = Refusal(429, "TOOMANYREQUESTS", "too many requests")
-    response = build_refusal_response(refusal)
-    if limit.body is not None:
+    if limit.body is None:
+        response = build_refusal_response(Refusal(429, "TOOMANYREQUESTS", "too many requests"))
+    else:
         content_type = "application/json" if limit.body.startswith("{") else "text/html"
         response = web.Response(status=429, text=limit.body, content_type=content_type)
     if limit.retry_after is RetryAfter.SECONDS:

@@ -1,6 +1,7 @@
-"""The token service: Bearer tokens for a scope and a time.
+"""Access: whether a request has the rights it needs, the challenge if it has not, and the token service.
 
-Distribution's "Token Authentication Specification" (GET) and "Token Authentication with OAuth2" (POST).
+RFC 9110, section 11.6.1; distribution's "Token Authentication Specification" (GET) and "Token Authentication with
+OAuth2" (POST).
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-import threading
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -16,71 +16,143 @@ from urllib.parse import parse_qs
 
 import orjson
 from aiohttp import web
-from msgspec import Struct
 
 from image_syncer.embedded.bodies import read_small_body
-from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.call import Grants, Refusal
+from image_syncer.embedded.route import ExtraOperation
+from image_syncer.registry import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from image_syncer.embedded.behaviour import Behaviour, TokenService
     from image_syncer.embedded.call import Call
+    from image_syncer.embedded.route import RequestKind
 
-__all__ = ["Grants", "TokenBook", "allowed_actions", "check_basic", "get_token", "parse_scope"]
 
 _FORM_LIMIT_BYTES = 64 * 1024
-
-Grants = dict[tuple[str, str], frozenset[str]]
-"""What somebody may do: (type, name) of the specification's scopes → actions."""
-
+_PULL = frozenset({"pull"})
+_PUSH = frozenset({"pull", "push"})
+_DELETE = frozenset({"delete"})
+_NOTHING: frozenset[str] = frozenset()
 _ALL_ACTIONS = frozenset({"pull", "push", "delete", "metadata_read", "*"})
 
+_ACTIONS: dict[RequestKind, frozenset[str]] = {
+    Operation.HEAD_MANIFEST: _PULL,
+    Operation.GET_MANIFEST: _PULL,
+    Operation.PUT_MANIFEST: _PUSH,
+    Operation.HEAD_BLOB: _PULL,
+    Operation.GET_BLOB: _PULL,
+    Operation.START_UPLOAD: _PUSH,
+    Operation.PUT_UPLOAD: _PUSH,
+    Operation.GET_UPLOAD: _PUSH,
+    Operation.CANCEL_UPLOAD: _PUSH,
+    Operation.LIST_TAGS: _PULL,
+    ExtraOperation.PATCH_UPLOAD: _PUSH,
+    ExtraOperation.DELETE_MANIFEST: _DELETE,
+    ExtraOperation.DELETE_BLOB: _DELETE,
+    ExtraOperation.LIST_REFERRERS: _PULL,
+}
 
-class _Issued(Struct):
-    grants: Grants
-    user: str | None
-    expires_at_s: float
-    uses_left: int | None
+
+def check_access(call: Call) -> None:
+    """Refuse the request with 401 or 403 if it lacks a right; else set its user in the call."""
+    behaviour = call.behaviour
+    if not behaviour.users and behaviour.bearer is None:
+        return
+    needed = _needed(call)
+    header = call.request.headers.get("Authorization", "")
+    basic_too = behaviour.basic_beside_bearer and header.lower().startswith("basic ")
+    if behaviour.bearer is not None and not basic_too:
+        _check_bearer(call, header, needed)
+    else:
+        _check_basic(call, header, needed)
 
 
-class TokenBook:
-    """The tokens that were issued and still hold. May be used from any thread."""
+def _needed(call: Call) -> Grants:
+    route = call.route
+    if route.kind is Operation.LIST_CATALOG:
+        return {("registry", "catalog"): frozenset({"*"})}
+    needed: Grants = {}
+    actions = _ACTIONS.get(route.kind, _NOTHING)
+    if route.kind is Operation.LIST_TAGS:
+        actions = frozenset({call.behaviour.list_action})
+    if route.repository and actions:
+        needed["repository", route.repository] = actions
+    source = call.request.query.get("from") if route.kind is Operation.START_UPLOAD else None
+    if source and source != route.repository:
+        needed["repository", source] = _PULL
+    return needed
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._issued: dict[str, _Issued] = {}
 
-    def issue(self, grants: Grants, user: str | None, service: TokenService, now_s: float) -> str:
-        """A new token; `now_s` is a monotonic time in seconds."""
-        token = secrets.token_urlsafe(48)
-        with self._lock:
-            for old in [name for name, issued in self._issued.items() if issued.expires_at_s <= now_s]:
-                del self._issued[old]
-            expires_at_s = now_s + service.expires_in_s
-            self._issued[token] = _Issued(grants, user, expires_at_s, service.max_uses)
-        return token
+def _check_basic(call: Call, header: str, needed: Grants) -> None:
+    user = check_basic(header, call.behaviour.users)
+    if user is None and (header or not call.behaviour.anonymous):
+        raise _challenged(call, needed, "")
+    allowed = allowed_actions(call.behaviour, user)
+    if not all(actions <= allowed or scope[0] == "registry" for scope, actions in needed.items()):
+        if user is None:
+            raise _challenged(call, needed, "")
+        raise Refusal(403, "DENIED", "requested access to the resource is denied")
+    call.user, call.granted = user, allowed
 
-    def use(self, token: str, now_s: float) -> tuple[Grants, str | None] | None:
-        """What the token grants and to whom, None where it does not hold (any more); one of its uses is
-        spent.
-        """
-        with self._lock:
-            issued = self._issued.get(token)
-            if issued is None or issued.expires_at_s <= now_s or issued.uses_left == 0:
-                return None
-            if issued.uses_left is not None:
-                issued.uses_left -= 1
-            return issued.grants, issued.user
 
-    def revoke_all(self) -> None:
-        """No token that was issued so far holds any more: what expiry does, without the waiting."""
-        with self._lock:
-            self._issued.clear()
+def _check_bearer(call: Call, header: str, needed: Grants) -> None:
+    service = call.behaviour.bearer
+    assert service is not None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise _challenged(call, needed, "")
+    used = call.service.tokens.use(token.strip(), time.monotonic())
+    if used is None:
+        raise _challenged(call, needed, "invalid_token")
+    grants, call.user = used
+    call.granted = grants.get(_granted_by(service, ("repository", call.repository)), _NOTHING)
+    if not all(actions <= grants.get(_granted_by(service, scope), _NOTHING) for scope, actions in needed.items()):
+        if service.insufficient_status == 403:  # noqa: PLR2004 - the status itself
+            raise Refusal(403, "DENIED", "requested access to the resource is denied")
+        raise _challenged(call, needed, "insufficient_scope")
+
+
+def _challenged(call: Call, needed: Grants, error: str) -> Refusal:
+    silent = call.behaviour.challenge_on_ping_only and call.route.kind is not Operation.PING
+    headers = () if silent else build_challenges(call, needed, error)
+    return Refusal(401, "UNAUTHORIZED", "authentication required", headers=headers)
+
+
+def build_challenges(call: Call, needed: Grants, error: str = "") -> list[tuple[str, str]]:
+    """Return the headers WWW-Authenticate for the rights `needed`; `error` as in RFC 6750, section 3.1."""
+    behaviour = call.behaviour
+    own = f'Basic realm="{behaviour.basic_realm}"'
+    if behaviour.bearer is not None:
+        at = call.companion_url if behaviour.bearer.on_companion else call.own_url
+        params = [("realm", at + behaviour.bearer.path)]
+        if behaviour.bearer.service is not None:
+            params.append(("service", behaviour.bearer.service))
+        if behaviour.bearer.one_scope is not None:
+            params.append(("scope", behaviour.bearer.one_scope))
+        elif needed:
+            params.append(("scope", " ".join(_scope_text(scope, needed[scope]) for scope in needed)))
+        if error:
+            params.append(("error", error))
+        own = "Bearer " + ",".join(f'{name}="{value}"' for name, value in params)
+    challenges = [*behaviour.extra_challenges, own]
+    if behaviour.one_challenge_header:
+        challenges = [", ".join(challenges)]
+    return [("WWW-Authenticate", challenge) for challenge in challenges]
+
+
+def _granted_by(service: TokenService, scope: tuple[str, str]) -> tuple[str, str]:
+    """Return the scope of a token that covers `scope`."""
+    return scope if service.one_scope is None else parse_scope(service.one_scope)[0]
+
+
+def _scope_text(scope: tuple[str, str], actions: frozenset[str]) -> str:
+    return f"{scope[0]}:{scope[1]}:{','.join(sorted(actions))}"
 
 
 def check_basic(header: str, users: Mapping[str, str]) -> str | None:
-    """The user whom a Basic Authorization header proves (RFC 7617), None where it proves nobody."""
+    """Return the user that a Basic Authorization header proves (RFC 7617), or None."""
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -94,7 +166,7 @@ def check_basic(header: str, users: Mapping[str, str]) -> str | None:
 
 
 def allowed_actions(behaviour: Behaviour, user: str | None) -> frozenset[str]:
-    """The actions that a user (None: nobody in particular) may do on any repository."""
+    """Return the actions of a user (None: anonymous) on any repository."""
     if user is None:
         return frozenset(behaviour.anonymous) if behaviour.users else _ALL_ACTIONS
     return frozenset(behaviour.permissions.get(user, _ALL_ACTIONS))
@@ -155,12 +227,8 @@ async def _read_oauth2_form(call: Call, service: TokenService) -> tuple[list[str
 
 
 def _unauthorized() -> Refusal:
-    return Refusal(
-        401,
-        "UNAUTHORIZED",
-        "incorrect username or password",
-        challenges=('Basic realm="embedded token service"',),
-    )
+    challenge = ("WWW-Authenticate", 'Basic realm="embedded token service"')
+    return Refusal(401, "UNAUTHORIZED", "incorrect username or password", headers=(challenge,))
 
 
 def _grant(behaviour: Behaviour, service: TokenService, scopes: Sequence[str], user: str | None) -> Grants:
@@ -177,7 +245,7 @@ def _grant(behaviour: Behaviour, service: TokenService, scopes: Sequence[str], u
 
 
 def parse_scope(text: str) -> tuple[tuple[str, str], frozenset[str]]:
-    """Type and name of a scope, and the actions that it asks for."""
+    """Return type and name of a scope, and its actions."""
     kind, _, rest = text.partition(":")
     name, _, actions = rest.rpartition(":")
     return (kind, name), frozenset(actions.split(","))

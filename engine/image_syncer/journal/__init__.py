@@ -1,4 +1,4 @@
-"""The journal: what a run has done so far, in a file that outlives it, so that the next run goes on from there."""
+"""The journal of `--state`: what runs have done, in a file from which the next run continues."""
 
 from __future__ import annotations
 

@@ -1,52 +1,45 @@
-"""The file of a journal: an SQLite database in WAL mode, with a checksum of our own in every record.
+"""The file of a journal: SQLite in WAL mode with a checksum in every record, and the thread that writes it.
 
-SQLite and no log of our own, because a journal is asked as often as it is written: for one image among millions, in
-bounded memory, by `status` while a run writes. A log would have to be read whole at every start, kept in memory, and
-rewritten from time to time, which is where one's own formats lose data. What SQLite gives: a batch is there wholly or
-not at all, whatever is killed or torn (each frame of the WAL has a checksum; what follows the first wrong one does not
-count), and readers never wait for the writer (sqlite.org/wal.html). What it does not give is a checksum of the pages
-once they have left the WAL: so every record has one, over its table, key and body. Damage to the tree around the
-records can hide some, which then are asked for or moved again; it cannot make up a right one.
-
-`synchronous` is FULL: a batch that is committed has been fsynced. The file is made with mode 600, and so are those that
-SQLite puts beside it (`-wal`, `-shm`): digests and addresses of registries are in it, and the addresses of upload
-sessions, and no password or token.
+SQLite answers for one image among millions in bounded memory, also for `status` while a run writes; it writes a batch
+wholly or not at all, and readers never wait for the writer (sqlite.org/wal.html). It has no checksum of pages that have
+left the WAL, so every record has one. Damage to the tree can hide records, whose content is then requested or copied
+again, but cannot forge one. `synchronous` is FULL: a committed batch has been fsynced. The file and SQLite's own beside
+it have mode 600: they have digests, registries and URLs of upload sessions, and no passwords or tokens.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import JournalError
-from image_syncer.journal.records import NEW_JOURNAL, TABLES, Change, JournalReadError, checksum, split_key
+from image_syncer.journal.records import NEW_JOURNAL, TABLES, JournalChange, JournalReadError, checksum, split_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from image_syncer.oci import Digest
 
-__all__ = ["FORMAT", "JournalFile", "make_file"]
 
 FORMAT = 1
-"""Of the tables and bodies. Another number is another format, and is not read."""
+"""The version of tables and bodies; other versions are not read."""
 APPLICATION_ID = 0x696D7379
-"""In SQLite's header: this database is a journal of ours ("imsy")."""
+"""The mark of our journals in SQLite's header ("imsy")."""
 WAIT_S = 10.0
-"""For a lock of SQLite, which nobody holds for longer than a checkpoint takes."""
+"""The wait for a lock of SQLite, which is held for no longer than a checkpoint."""
 CACHE_KIB = 4 * 2**10
-
 _ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""SQLite's. Its message repeats damaged names as they are, and Python may be unable to read it."""
-
+"""SQLite's errors: their messages repeat damaged names, which Python may be unable to decode."""
 _GET = "SELECT body, sum FROM {} WHERE key = ?"
 _ALL = "SELECT key, body, sum FROM {} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 _LAST = b"\xff"
-"""No name has this byte: what begins with a prefix comes before it."""
+"""No name has this byte: keys with a prefix precede the prefix with it."""
 _COUNT = "SELECT count(*) FROM {}"
 _PUT = "INSERT OR REPLACE INTO {} VALUES (?, ?, ?)"
 _DROP = "DELETE FROM {} WHERE key = ?"
@@ -59,17 +52,26 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {FORMAT}",
 )
+BATCH_S = 0.5
+"""The wait of a change for others before it is written: what a kill -9 costs."""
+BATCH_CHANGES = 2000
+"""Changes that do not wait: some 10 ms of writing, and one fsync."""
+MOST_PENDING = 200_000
+"""Some 60 MB, more than a working disk leaves pending."""
+CLOSE_S = 30.0
+"""The time of the last batch on a slow disk."""
+_OTHER_NAME = "Give --state the name of a journal, or of a file that is not there yet."
 
 
 class JournalFile:
-    """One connection to a journal. Whoever writes has one of its own, in a thread of its own.
+    """One connection to a journal; the writer has its own, in its own thread.
 
-    `damaged` counts the records that were read and dropped because their checksum was wrong. What cannot be opened is a
-    JournalError; reading raises JournalReadError, writing sqlite3.Error.
+    `damaged` counts records with a wrong checksum. Opening raises JournalError, reading JournalReadError, writing
+    sqlite3.Error.
     """
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        """With `read_only`, nothing is made or changed, and what others write is seen."""
+        """With `read_only`, nothing is created or changed, and other processes' writes are seen."""
         self.path = path
         self.damaged = 0
         self._numbers: dict[str, int] = {}
@@ -79,9 +81,10 @@ class JournalFile:
         except (*_ERRORS, OSError) as error:
             raise _unusable(path, error) from None
 
-    def prepare(self, first: Change) -> bool:
-        """Make the tables, with a first record, where the file is new; whether it was. Raises JournalError where it is
-        no journal of this format.
+    def prepare(self, first: JournalChange) -> bool:
+        """Create the tables and a first record in a new file; return whether it was new.
+
+        Raises JournalError for a file that is no journal of this format.
         """
         try:
             if not self.is_new():
@@ -97,13 +100,11 @@ class JournalFile:
         return True
 
     def is_new(self) -> bool:
-        """Whether nothing is in it: nobody has written to it, or the first who did was killed before its first batch.
-        Raises JournalReadError.
-        """
+        """Return whether nothing has been written. Raises JournalReadError."""
         return not self._read("SELECT 1 FROM sqlite_master LIMIT 1")
 
     def check_format(self) -> None:
-        """Raises JournalError where it is no journal of this format."""
+        """Raise JournalError for a file that is no journal of this format."""
         try:
             application = self._number("PRAGMA application_id")
             version = self._number("PRAGMA user_version")
@@ -118,67 +119,65 @@ class JournalFile:
             )
 
     def load_names(self) -> None:
-        """Read which repositories the blobs are in, some 200 bytes for each. Raises JournalReadError."""
+        """Read the repositories of the blobs, some 200 bytes for each. Raises JournalReadError."""
         self._numbers, self._names = {}, {}
-        for number, name, told in self._read("SELECT number, name, sum FROM repository"):
-            if not isinstance(name, bytes) or told != checksum("repository", name) or not name.isascii():
+        for number, name, stored in self._read("SELECT number, name, sum FROM repository"):
+            if not isinstance(name, bytes) or stored != checksum("repository", name) or not name.isascii():
                 self.damaged += 1
                 continue
             self._numbers[name.decode()] = number
             self._names[number] = name.decode()
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """The body of a record; None where there is none, or none that is right."""
-        for body, told in self._read(_GET.format(table), key):
-            if isinstance(body, bytes) and told == checksum(table, key, body):
+        """Return the body of a record; None without one, or with a wrong checksum."""
+        for body, stored in self._read(_GET.format(table), key):
+            if isinstance(body, bytes) and stored == checksum(table, key, body):
                 return body
             self.damaged += 1
         return None
 
     def records(self, table: str, prefix: bytes = b"", limit: int = -1) -> list[tuple[bytes, bytes]]:
-        """(key, body) of the right records whose keys begin with `prefix`, in the order of the keys; of the first
-        `limit` of them.
-        """
+        """Return (key, body) of the undamaged ones of the first `limit` records with a `prefix`, by key."""
         rows = self._read(_ALL.format(table), prefix, prefix + _LAST, limit)
         found = []
-        for key, body, told in rows:
-            if isinstance(key, bytes) and isinstance(body, bytes) and told == checksum(table, key, body):
+        for key, body, stored in rows:
+            if isinstance(key, bytes) and isinstance(body, bytes) and stored == checksum(table, key, body):
                 found.append((key, body))
             else:
                 self.damaged += 1
         return found
 
     def count(self, table: str) -> int:
-        """How many records a table has, right or not."""
+        """Return the number of records of a table, with damaged ones."""
         [(count,)] = self._read(_COUNT.format(table))
         return int(count)
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Whether the blob was verified in `repository`."""
+        """Return whether the blob was verified in `repository`."""
         number = self._numbers.get(repository)
         if number is None:
             return False
         rows = self._read("SELECT sum FROM blob WHERE digest = ? AND repository = ?", digest.raw, number)
-        return any(self._is_right(repository, digest, told) for (told,) in rows)
+        return any(self._is_right(repository, digest, stored) for (stored,) in rows)
 
     def homes(self, digest: Digest) -> list[str]:
-        """The repositories in which the blob was verified."""
+        """Return the repositories in which the blob was verified."""
         rows = self._read("SELECT repository, sum FROM blob WHERE digest = ?", digest.raw)
-        named = [(self._names.get(number), told) for number, told in rows]
-        return [name for name, told in named if name is not None and self._is_right(name, digest, told)]
+        named = [(self._names.get(number), stored) for number, stored in rows]
+        return [name for name, stored in named if name is not None and self._is_right(name, digest, stored)]
 
-    def write(self, changes: Iterable[Change]) -> None:
-        """Write all of it, or nothing, and have it on the disk."""
+    def write(self, changes: Iterable[JournalChange]) -> None:
+        """Write all changes to the disk, or none."""
         with self._transaction():
             for change in changes:
                 self._write(change)
 
     def close(self) -> None:
-        """Let go of the file. May be called again."""
+        """Close the file. May be called again."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 
-    def _write(self, change: Change) -> None:
+    def _write(self, change: JournalChange) -> None:
         table, key, body = change
         if table == "blob":
             self._write_blob(*split_key(key), keep=body is not None)
@@ -199,21 +198,21 @@ class JournalFile:
             return
         if number is None:
             number = self._add_name(repository)
-        told = checksum("blob", repository.encode(), raw)
-        self._database.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", (raw, number, told))
+        stored = checksum("blob", repository.encode(), raw)
+        self._database.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", (raw, number, stored))
 
     def _add_name(self, repository: str) -> int:
         name = repository.encode()
         row = (name, checksum("repository", name))
         number = self._database.execute("INSERT INTO repository (name, sum) VALUES (?, ?)", row).lastrowid
         assert number is not None
-        # The sum of a blob is over the name, so that a number which meant another repository once proves nothing.
+        # A blob's checksum is over the name, so a number that was another repository's proves nothing.
         self._numbers[repository] = number
         self._names[number] = repository
         return number
 
-    def _is_right(self, repository: str, digest: Digest, told: object) -> bool:
-        right = told == checksum("blob", repository.encode(), digest.raw)
+    def _is_right(self, repository: str, digest: Digest, stored: object) -> bool:
+        right = stored == checksum("blob", repository.encode(), digest.raw)
         self.damaged += not right
         return right
 
@@ -231,7 +230,7 @@ class JournalFile:
 
     def _read(self, statement: str, *values: object) -> list[Any]:
         try:
-            # All at once: a statement that is left half-way keeps the WAL from being taken up.
+            # All rows at once: an unfinished statement blocks the WAL's checkpoint.
             return self._database.execute(statement, values).fetchall()
         except (*_ERRORS, OverflowError) as error:
             raise JournalReadError(str(error)) from None
@@ -240,14 +239,11 @@ class JournalFile:
         return int(self._database.execute(statement).fetchall()[0][0])
 
 
-_OTHER_NAME = "Give --state the name of a journal, or of a file that is not there yet."
-
-
 def make_file(path: str) -> None:
-    """Make the file with mode 600, where there is none; SQLite would make it with 644.
+    """Create the file with mode 600 where it does not exist; SQLite would create it with 644.
 
-    To be called before the first connection only: closing any descriptor of the file drops the process's fcntl locks on
-    it, and those are SQLite's. Raises JournalError.
+    It must precede the first connection: closing any descriptor drops the process's fcntl locks on the file, which are
+    SQLite's. Raises JournalError.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -261,14 +257,14 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def _connect_read_only(path: str) -> sqlite3.Connection:
     file = Path(path).resolve(strict=True)
-    # Where nobody has it open, none of SQLite's own files need be made, which would take the right to write there.
+    # Where no process has it open, SQLite's own files need not be created, which needs the right to write there.
     how = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
     return _set_up(sqlite3.connect(f"{file.as_uri()}?{how}", uri=True, timeout=WAIT_S, isolation_level=None))
 
 
 def _set_up(database: sqlite3.Connection) -> sqlite3.Connection:
     try:
-        # A damaged text need not be UTF-8.
+        # Damaged text may not be UTF-8.
         database.text_factory = bytes
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -288,3 +284,109 @@ def _unusable(path: str, error: Exception) -> JournalError:
     if "malformed" in text or isinstance(error, UnicodeDecodeError):
         return JournalError(f"the journal {path} is damaged, and cannot be used ({text})", hint=NEW_JOURNAL)
     return JournalError(f"the journal {path} cannot be used: {text}", hint=NEW_JOURNAL)
+
+
+class JournalWriter:
+    """Writes to the prepared journal `path` in a thread, in batches; the loop only appends to a list.
+
+    Past a bound, or at the first error, it gives up, so that no disk delays the run: `on_failure` is called with the
+    reason, once, from any thread.
+    """
+
+    def __init__(self, path: str, on_failure: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._pending: list[JournalChange] = []
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]] = []
+        self._closing = False
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def put(self, change: JournalChange) -> None:
+        """Queue a change."""
+        with self._lock:
+            if self._failed or self._closing:
+                return
+            self._pending.append(change)
+            count = len(self._pending)
+        if count >= MOST_PENDING:
+            self._fail(f"the disk is too slow: {count:,} records wait to be written")
+        elif count >= BATCH_CHANGES:
+            self._wake.set()
+
+    async def flush(self) -> bool:
+        """Return when all queued changes are on the disk; False where they never will be."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        with self._lock:
+            if self._failed or self._closing:
+                return False
+            self._waiting.append((loop, future))
+        self._wake.set()
+        return await future
+
+    def close(self) -> None:
+        """Write the rest and end the thread. May be called again."""
+        with self._lock:
+            self._closing = True
+        self._wake.set()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._fail(f"the disk is too slow: the last batch was not written within {CLOSE_S:.0f} s")
+
+    def _run(self) -> None:
+        try:
+            file = JournalFile(self._path)
+        except JournalError as error:
+            self._fail(error.message)
+            return
+        try:
+            file.load_names()
+            self._write_batches(file)
+        except sqlite3.Error as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run continues
+            self._fail(f"{type(error).__name__}: {error}")
+        finally:
+            file.close()
+
+    def _write_batches(self, file: JournalFile) -> None:
+        while not self._failed:
+            self._wake.wait(BATCH_S)
+            self._wake.clear()
+            with self._lock:
+                closing = self._closing
+                batch, self._pending = self._pending, []
+                waiting, self._waiting = self._waiting, []
+            try:
+                if batch:
+                    file.write(batch)
+            except BaseException:
+                with self._lock:
+                    self._waiting += waiting
+                raise
+            _tell(waiting, written=True)
+            if closing:
+                return
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            first, self._failed = not self._failed, True
+            self._pending = []
+            waiting, self._waiting = self._waiting, []
+        if first:
+            self._on_failure(reason)
+        _tell(waiting, written=False)
+
+
+def _tell(waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[bool]]], *, written: bool) -> None:
+    for loop, future in waiting:
+        loop.call_soon_threadsafe(_answer, future, written)
+
+
+def _answer(future: asyncio.Future[bool], written: bool) -> None:
+    if not future.done():
+        future.set_result(written)

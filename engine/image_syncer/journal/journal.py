@@ -1,53 +1,133 @@
-"""The journal of `--state`: what earlier runs have done, and what this one does.
+"""The journal of `--state`: done images, verified blobs, upload sessions, capabilities, state of the last run.
 
-It knows, for each destination, which source manifest was brought there last; which blobs were verified in which
-repository; upload sessions in flight; what was learnt of registries; and, for `status`, how the last run stands. An
-image is entered only when its manifest was accepted or found, a blob only when it had landed.
-
-*What it is believed.* That an image is done, as long as the source's tag still has the digest that was copied (one
-HEAD): what somebody else does to the destination is not noticed. That a blob is where it was verified: a registry that
-has removed it since refuses the manifest, and the image is tried again without that belief. *What is never left
-standing* is a record that is about to become wrong: before an image is brought to a destination of which the journal
-says something else, that record is dropped, and the drop is on the disk. Where that cannot be had, the file is set
-aside under another name.
-
-Whatever goes wrong with the file later never stops a run: it goes on without, and says so once.
+A done image counts while the source's tag has the digest that was copied (one HEAD); changes by others at the
+destination are not noticed. A blob counts as verified where it was: a registry that has deleted it refuses the
+manifest, and the image is tried again without that record. A record that is about to become wrong is dropped, and the
+drop is on the disk before the destination changes; where that fails, the file is set aside under another name. Later
+failures of the file never stop a run. A journal belongs to one release and its settings that decide what an image is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from image_syncer.config import ForeignLayers, MissingPlatform
+from image_syncer.errors import ConfigurationError, JournalError
+from image_syncer.journal.lock import JournalLock
 from image_syncer.journal.records import (
+    HEADER,
+    NEW_JOURNAL,
     RUN,
-    Change,
     DoneImage,
+    Header,
+    JournalChange,
     JournalReadError,
     RunRecord,
     Trouble,
     join_key,
-    parse_record,
+    now_text,
+    read_fact,
     split_key,
 )
-from image_syncer.oci import Digest, Repository, is_place
+from image_syncer.oci import Digest, ManifestFormat, Repository, is_place
 from image_syncer.telemetry import get_logger
+from image_syncer.values import as_dict, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from image_syncer.config import Settings
     from image_syncer.journal.file import JournalFile
-    from image_syncer.journal.lock import JournalLock
     from image_syncer.oci import Reference
     from image_syncer.telemetry import ImageResult, Snapshot
 
-__all__ = ["ASIDE", "Journal"]
+
+def journal_of(settings: Settings, path: str) -> Journal:
+    """Return the journal at `path` for a run. Raises JournalError, or ConfigurationError for a dry run."""
+    if settings.dry_run:
+        raise ConfigurationError("a dry run does nothing that a journal could hold", hint="Leave --state out.")
+    platforms = "" if settings.platform_filter.is_empty else str(settings.platform_filter)
+    foreign, wanted = settings.foreign_layers, settings.manifest_format
+    # The journal has no skipped or failed images, but those that were copied whole.
+    whole = settings.missing_platform is MissingPlatform.COPY
+    meaning = {
+        "--missing-platform": str(settings.missing_platform) if whole else "",
+        "--os and --arch": platforms,
+        "--force": "given" if settings.force else "",
+        "--foreign-layers": "" if foreign is ForeignLayers.LEAVE else str(foreign),
+        "--format": "" if wanted is ManifestFormat.KEEP else str(wanted),
+    }
+    return open_journal(path, meaning)
+
+
+def open_journal(path: str, meaning: Mapping[str, str]) -> Journal:
+    """Open the journal `path`, or create it.
+
+    `meaning` has the settings that decide what an image becomes, by their options. Raises JournalError where another
+    run has it open, where it was written with other settings or by another release, or where it cannot be used.
+    """
+    try:
+        from image_syncer.journal.file import JournalFile, make_file
+    except ImportError as error:
+        raise JournalError(
+            f"there can be no journal: this Python was built without SQLite ({error})",
+            hint="Run it with another Python, or without --state.",
+        ) from None
+    path = os.path.realpath(path)
+    with contextlib.ExitStack() as undo:
+        lock = JournalLock(path)
+        undo.callback(lock.release)
+        make_file(path)
+        reader = JournalFile(path)
+        undo.callback(reader.close)
+        header = Header(_program_version(), dict(meaning), now_text())
+        try:
+            if not reader.prepare(JournalChange("fact", HEADER, header.to_body())):
+                _check_header(path, reader.get("fact", HEADER), header)
+            reader.load_names()
+            journal = Journal(path, lock, reader)
+        except JournalReadError as error:
+            raise JournalError(f"the journal {path} is damaged: {error}", hint=NEW_JOURNAL) from None
+        undo.pop_all()
+    return journal
+
+
+def _check_header(path: str, body: bytes | None, ours: Header) -> None:
+    theirs = read_fact(Header, body)
+    if theirs is None:
+        raise JournalError(f"the journal {path} is damaged: its header cannot be read", hint=NEW_JOURNAL)
+    if theirs.program != ours.program:
+        raise JournalError(
+            f"the journal {path} was written by release {theirs.program} of image-syncer, and this is {ours.program}",
+            hint=f"Go on with the release that wrote it. {NEW_JOURNAL}",
+        )
+    before, now = theirs.meaning, ours.meaning
+    differences = [
+        f"{name} was {before.get(name) or 'not given'} and is now {now.get(name) or 'not given'}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name, "") != now.get(name, "")
+    ]
+    if differences:
+        raise JournalError(
+            f"the journal {path} is of a run with other settings: {'; '.join(differences)}",
+            hint=f"Run it with the settings that it had. {NEW_JOURNAL}",
+        )
+
+
+def _program_version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("image-syncer")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
 
 ASIDE = ".set-aside"
-"""What is added to the name of a journal that must not be read again."""
+"""The suffix of a journal that must not be read again."""
 TELL_EVERY_S = 1.0
 _T = TypeVar("_T")
 
@@ -55,14 +135,14 @@ _log = get_logger(__name__)
 
 
 class Journal:
-    """One journal, open for one run. Reads are answered at once from the file; writes are batched in a thread.
+    """One journal, open for one run. Reads go to the file at once; a thread batches the writes.
 
     `warnings` are for the report.
     """
 
     def __init__(self, path: str, lock: JournalLock, reader: JournalFile) -> None:
-        """See `journal_opening`."""
-        from image_syncer.journal.writer import JournalWriter
+        """Take over a `lock` and a prepared `reader`, see `open_journal`."""
+        from image_syncer.journal.file import JournalWriter
 
         self._path = path
         self._lock = lock
@@ -72,34 +152,32 @@ class Journal:
         self._told_at: float | None = None
         self._set_aside = False
         self._forgotten: set[bytes] = set()
-        """Blobs that were not where the file says until the next batch."""
+        """Blobs that are missing, though the file may have them until the next batch."""
         self.warnings: list[str] = []
-        before = _load_run(reader)
-        now = _now()
+        before, now = read_fact(RunRecord, reader.get("fact", RUN)), now_text()
         self._run = RunRecord(number=before.number + 1 if before else 1, pid=os.getpid(), started_at=now, told_at=now)
-        self._writer.put(Change("trouble", b"", None))  # what troubled the last run is tried again in this one
-        self._writer.put(Change("fact", RUN, self._run.to_body()))
+        self._writer.put(JournalChange("trouble", b"", None))  # this run tries the last one's failures again
+        self._writer.put(JournalChange("fact", RUN, self._run.to_body()))
 
     def recall(self, destination: Reference) -> DoneImage | None:
-        """What was brought to `destination` last."""
-        body = self._get("done", join_key(str(destination)))
-        return None if body is None else parse_record(DoneImage.from_body, body)
+        """Return the last image of `destination`."""
+        key = join_key(str(destination))
+        body = self._ask(lambda reader: reader.get("done", key), otherwise=None)
+        return None if body is None else DoneImage.from_body(body)
 
     def note_done(self, source: Reference, destination: Reference, wanted: str, result: ImageResult) -> None:
-        """`destination` has what `result` says."""
+        """Note the image of `destination`."""
         if result.source_digest is None or result.destination_digest is None:
             return
         done = DoneImage(str(source), wanted, result.source_digest, result.destination_digest)
         self._put("done", join_key(str(destination)), done.to_body())
 
     def revoke(self, destination: Reference) -> None:
-        """What was brought to `destination` is not what is wanted there: the record is dropped, which `flush` waits
-        for.
-        """
+        """Drop the record of `destination`, which gets another image; `flush` waits for it."""
         self._put("done", join_key(str(destination)), None)
 
     def note_result(self, result: ImageResult) -> None:
-        """An image has ended: what troubles it is told by `status`."""
+        """Note an image that has ended without success, for `status`."""
         if result.outcome.is_as_wanted:
             return
         kind = result.error.get("kind") if result.error else None
@@ -107,13 +185,13 @@ class Journal:
         self._put("trouble", trouble.key, trouble.to_body())
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """Whether the blob was verified in `repository`."""
+        """Return whether the blob was verified in `repository`."""
         if join_key(str(repository), digest) in self._forgotten:
             return False
         return self._ask(lambda reader: reader.has_blob(str(repository), digest), otherwise=False)
 
     def home(self, registry: str, digest: Digest, realm: str = "") -> str | None:
-        """The name, which begins with `realm`, of a repository of `registry` in which the blob was verified."""
+        """Return a repository of `registry`, whose name begins with `realm`, in which the blob was verified."""
         nowhere: list[str] = []
         for home in self._ask(lambda reader: reader.homes(digest), otherwise=nowhere):
             host, _, name = home.partition("/")
@@ -123,9 +201,7 @@ class Journal:
         return None
 
     def note_blob(self, repository: Repository, digest: Digest) -> None:
-        """The blob has landed in `repository`. Of places that are no registry nothing is noted: they are at hand, and
-        people remove files.
-        """
+        """Note that `repository` has the blob; not for layouts and archives, whose files users may delete."""
         if is_place(repository.registry):
             return
         key = join_key(str(repository), digest)
@@ -133,18 +209,18 @@ class Journal:
         self._put("blob", key, b"")
 
     def forget_blob(self, repository: Repository, digest: Digest) -> None:
-        """`repository` does not have the blob after all."""
+        """Note that `repository` does not have the blob."""
         key = join_key(str(repository), digest)
         self._forgotten.add(key)
         self._put("blob", key, None)
 
     async def flush(self) -> None:
-        """Returns when nothing that was revoked will ever be read again."""
+        """Return when no revoked record can be read again."""
         if not self._set_aside and not await self._writer.flush():
             self._put_aside("the record of an image that changes could not be dropped from it")
 
     def sessions(self) -> list[tuple[Repository, Digest, str]]:
-        """Upload sessions that were in flight: repository, blob, address."""
+        """Return the upload sessions that were open: repository, blob, URL."""
         found = []
         for key, body in self._records("session"):
             with contextlib.suppress(ValueError):
@@ -154,13 +230,13 @@ class Journal:
         return found
 
     def note_session(self, repository: Repository, digest: Digest, url: str | None) -> None:
-        """An upload session stands, or (None) is no more. Those of places end with the run."""
+        """Note an open upload session, or (None) its end. Those of layouts and archives end with the run."""
         if is_place(repository.registry):
             return
         self._put("session", join_key(str(repository), digest), None if url is None else url.encode())
 
     def capabilities(self) -> dict[tuple[str, str], bool]:
-        """What was learnt of registries, by (registry, fact); see `RegistryCapabilities`."""
+        """Return the facts of `RegistryCapabilities` by (registry, fact)."""
         found = {}
         for key, body in self._records("quirk"):
             with contextlib.suppress(ValueError):
@@ -169,49 +245,35 @@ class Journal:
         return found
 
     def note_capability(self, registry: str, fact: str, value: bool) -> None:
-        """Something was learnt of a registry."""
+        """Note a fact of a registry."""
         self._put("quirk", join_key(registry, fact), b"1" if value else b"0")
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time for `note_progress`; `now` in seconds of a monotonic clock."""
+        """Return whether it is time for `note_progress`; `now` is in seconds of a monotonic clock."""
         due = self._told_at is None or now - self._told_at >= TELL_EVERY_S
         if due:
             self._told_at = now
         return due
 
     def note_progress(self, snapshot: Snapshot, ended: str | None = None) -> None:
-        """How the run stands; at its end, how it `ended`."""
-        now = _now()
-        self._run = RunRecord(
-            number=self._run.number,
-            pid=self._run.pid,
-            started_at=self._run.started_at,
-            told_at=now,
-            ended_at=now if ended else None,
-            ended=ended,
-            elapsed_s=round(snapshot.elapsed_s, 3),
-            images_total=snapshot.images_total,
-            images_ended=snapshot.images_done,
-            outcomes={outcome.value: count for outcome, count in snapshot.outcomes.items()},
-            listing=snapshot.listing,
-            blobs_total=snapshot.blobs_total,
-            blobs_done=snapshot.blobs_done,
-            bytes_total=snapshot.bytes_total,
-            bytes_done=snapshot.bytes_done,
-            bytes_per_s=round(snapshot.bytes_per_s, 1),
-            eta_s=snapshot.eta_s,
-            eta_least_s=snapshot.eta_least_s,
-            eta_most_s=snapshot.eta_most_s,
-        )
+        """Note the progress of the run; at its end, how it `ended`."""
+        now, progress = now_text(), as_dict(snapshot)
+        same = {name: progress[name] for name in RunRecord.__struct_fields__ if name in progress}
+        changes = {
+            "told_at": now,
+            "ended_at": now if ended else None,
+            "ended": ended,
+            "elapsed_s": round(snapshot.elapsed_s, 3),
+            "images_ended": snapshot.images_done,
+            "outcomes": {outcome.value: count for outcome, count in snapshot.outcomes.items()},
+            "bytes_per_s": round(snapshot.bytes_per_s, 1),
+        }
+        self._run = replace(self._run, **(same | changes))
         self._put("fact", RUN, self._run.to_body())
 
     def close(self) -> None:
-        """Write what is left, and give the file free for others. May be called again."""
-        self._writer.close()
-        if self._reader is not None:
-            self._count_damaged(self._reader)
-            self._reader.close()
-            self._reader = None
+        """Write what is left, and release the file. May be called again."""
+        self._close_file()
         if self._damaged:
             self._warn(
                 f"{self._damaged:,} damaged record{'' if self._damaged == 1 else 's'} of the journal {self._path} "
@@ -222,17 +284,14 @@ class Journal:
         self._lock.release()
 
     def _put(self, table: str, key: bytes, body: bytes | None) -> None:
-        self._writer.put(Change(table, key, body))
-
-    def _get(self, table: str, key: bytes) -> bytes | None:
-        return self._ask(lambda reader: reader.get(table, key), otherwise=None)
+        self._writer.put(JournalChange(table, key, body))
 
     def _records(self, table: str) -> list[tuple[bytes, bytes]]:
         nothing: list[tuple[bytes, bytes]] = []
         return self._ask(lambda reader: reader.records(table), otherwise=nothing)
 
     def _ask(self, question: Callable[[JournalFile], _T], otherwise: _T) -> _T:
-        """The answer of the file, as long as it can be read."""
+        """Return the answer of the file, or `otherwise` where it cannot be read."""
         if self._reader is None:
             return otherwise
         try:
@@ -249,18 +308,14 @@ class Journal:
         )
 
     def _put_aside(self, reason: str) -> None:
-        """Nobody may read the file again. What is set aside is the name: that needs no room on the disk."""
+        """Rename the file, which must not be read again; that needs no room on the disk."""
         if self._set_aside:
             return
         self._set_aside = True
-        self._writer.close()
-        if self._reader is not None:
-            self._count_damaged(self._reader)
-            self._reader.close()
-            self._reader = None
+        self._close_file()
         aside = f"{self._path}{ASIDE}"
         try:
-            # First the database: SQLite deletes a WAL that has none.
+            # The database first: SQLite deletes a WAL without one.
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").replace(f"{aside}{suffix}")
@@ -275,20 +330,14 @@ class Journal:
                 "The run goes on without it; the next one begins a new journal, and asks the registries instead.",
             )
 
-    def _count_damaged(self, reader: JournalFile) -> None:
-        self._damaged += reader.damaged
-        reader.damaged = 0
+    def _close_file(self) -> None:
+        self._writer.close()
+        if self._reader is not None:
+            self._damaged += self._reader.damaged
+            self._reader.close()
+            self._reader = None
 
     def _warn(self, text: str, hint: str) -> None:
-        """Once on the terminal, with the report's other warnings at the end; at once in the log."""
+        """Add a warning to the report, and log it at once."""
         self.warnings.append(f"{text}. {hint}")
         _log.info("journal", message=text, hint=hint)
-
-
-def _load_run(reader: JournalFile) -> RunRecord | None:
-    body = reader.get("fact", RUN)
-    return None if body is None else parse_record(RunRecord.from_body, body)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,9 +1,9 @@
-"""The lock of a journal: one run at a time, and nothing left behind by one that was killed.
+"""The lock of a journal: one run at a time, and nothing left behind by a killed one.
 
-It is a flock(2) on a file beside the journal (`FILE-lock`), which the kernel gives back with the process, however that
-ends; the file stays, since whoever removed it could remove the lock of another. It is not on the journal itself: where
-flock is made of fcntl locks (NFS), SQLite's own would get in its way, and closing any descriptor of a file drops all
-fcntl locks on it. The number of the process stands in the file for people only; what counts is the lock.
+It is a flock(2) on a file beside the journal (`FILE-lock`), which the kernel releases with the process. The file stays,
+since removing it could remove another run's lock. It is not on the journal itself: where flock is made of fcntl locks
+(NFS), it would conflict with SQLite's, and closing any descriptor of a file drops all fcntl locks on it. The process ID
+in the file is for people only.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ import time
 
 from image_syncer.errors import JournalError
 
-__all__ = ["JournalLock", "find_holder"]
-
 _PATIENCE_S = 1.0
-"""`status` holds the lock for an instant to see whether it is free: a run that begins just then tries again."""
+"""`status` takes the lock for an instant, so a run that begins just then tries again."""
 _PAUSE_S = 0.02
 _MOST_DIGITS = 20
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 class JournalLock:
-    """The lock on the journal `path`, from the moment this is made until `release` or the end of the process.
+    """The lock on the journal `path` until `release` or the end of the process.
 
-    Raises JournalError, with the number of the process that has it, where it is taken.
+    Raises JournalError, with the ID of the other process, where it is taken.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +43,7 @@ class JournalLock:
             raise
 
     def release(self) -> None:
-        """Give the lock back. May be called again."""
+        """Release the lock. May be called again."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
@@ -61,14 +59,17 @@ class JournalLock:
             else:
                 return
             if time.monotonic() > deadline:
-                raise _taken(path, _read_number(self._file))
+                pid = _read_number(self._file)
+                raise JournalError(
+                    f"{f'the run of process {pid}' if pid else 'another run'} is writing the journal {path}",
+                    hint="Wait until it has ended, or give this run a journal of its own. `image-syncer status FILE` "
+                    "shows how far that run is.",
+                )
             time.sleep(_PAUSE_S)
 
 
 def find_holder(path: str) -> int | None:
-    """The number of the process that has the lock on the journal `path` now; 0 where that number cannot be read, None
-    where nobody has it.
-    """
+    """Return the ID of the process that has the lock on the journal `path`; 0 if it is unreadable, None without one."""
     try:
         file = os.open(_name(path), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -98,12 +99,3 @@ def _read_number(file: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         return int(os.pread(file, _MOST_DIGITS, 0))
     return 0
-
-
-def _taken(path: str, pid: int) -> JournalError:
-    who = f"the run of process {pid}" if pid else "another run"
-    return JournalError(
-        f"{who} is writing the journal {path}",
-        hint="Wait until it has ended, or give this run a journal of its own. `image-syncer status FILE` shows how far "
-        "that run is.",
-    )

@@ -1,61 +1,41 @@
-"""What a journal holds, as values and as the bytes that stand for them.
+"""The records of a journal, as values and as bytes.
 
-Every record is a key and a body, both bytes, and a checksum over table, key and body. A record whose checksum is wrong
-is not there. CRC-32 finds every single flipped bit and every burst of up to 32; what it is for are disks that lie, and
-not people who write journals by hand.
+Each record has a key, a body, and a CRC-32 over table, key and body; one with a wrong checksum does not count. It finds
+every single flipped bit and every burst of up to 32: it is for faulty disks, not for forged journals.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from datetime import datetime, timezone
+from typing import NamedTuple, TypeVar
 
+import msgspec
 import orjson
 from msgspec import field
 
-from image_syncer.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = [
-    "HEADER",
-    "NEW_JOURNAL",
-    "RUN",
-    "TABLES",
-    "Change",
-    "DoneImage",
-    "Header",
-    "JournalReadError",
-    "RunRecord",
-    "Trouble",
-    "checksum",
-    "join_key",
-    "parse_record",
-    "split_key",
-]
+from image_syncer.values import Value, as_dict
 
 TABLES = ("fact", "done", "trouble", "session", "quirk")
-"""The tables of records; blobs have one of their own, since there are so many of them."""
+"""The tables of records; blobs have a table of their own, since they are so many."""
 
 HEADER, RUN = b"header", b"run"
-"""The keys of the facts."""
+"""The keys of facts."""
 NEW_JOURNAL = (
     "Or give --state a new name: the destination is then asked what it has, with two requests for each image, "
     "and nothing is copied twice."
 )
 
-_T = TypeVar("_T")
+_Record = TypeVar("_Record", "Header", "RunRecord")
 _SEPARATOR = b"\0"
 
 
 class JournalReadError(Exception):
-    """The file cannot be read any further: the disk fails, or SQLite finds its tree damaged."""
+    """The file cannot be read: the disk fails, or SQLite finds it damaged."""
 
 
-class Change(NamedTuple):
-    """One thing to be written: the record of `key` gets this body, or (None) is dropped; an empty key stands for all.
+class JournalChange(NamedTuple):
+    """One change: the record of `key` gets this body, or (None) is dropped; an empty key means all records.
 
     `table` is one of `TABLES`, or "blob", whose key is a repository and a digest, and whose body is empty.
     """
@@ -66,50 +46,49 @@ class Change(NamedTuple):
 
 
 def checksum(table: str, *parts: bytes) -> int:
-    """The checksum of a record."""
+    """Return the checksum of a record."""
     return zlib.crc32(_SEPARATOR.join((table.encode(), *parts)))
 
 
 def join_key(*parts: str) -> bytes:
-    """The key that these names make together; none of them may hold a NUL."""
+    """Return the key of these names, which contain no NUL."""
     return _SEPARATOR.join(part.encode() for part in parts)
 
 
 def split_key(key: bytes) -> list[str]:
-    """The names that `join_key` joined; UnicodeDecodeError where they are none."""
+    """Return the names of a key. Raises UnicodeDecodeError."""
     return [part.decode() for part in key.split(_SEPARATOR)]
 
 
-def parse_record(parse: Callable[[bytes], _T], body: bytes) -> _T | None:
-    """What `parse` makes of a body; None where it can make nothing of it."""
+def now_text() -> str:
+    """Return the current time in ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def read_fact(kind: type[_Record], body: bytes | None) -> _Record | None:
+    """Return the header or run of a body; None without one, or where it is unusable."""
+    if body is None:
+        return None
     try:
-        return parse(body)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError:
         return None
 
 
 class Header(Value, frozen=True):
-    """What a journal belongs to: the release that began it, and the settings that decide what an image becomes."""
+    """The release that began a journal, and the settings that decide what an image becomes."""
 
     program: str
     meaning: dict[str, str]
     begun_at: str
 
     def to_body(self) -> bytes:
-        """The bytes for it."""
-        return orjson.dumps(asdict(self))
-
-    @classmethod
-    def from_body(cls, body: bytes) -> Header:
-        """The header of these bytes; ValueError, TypeError or KeyError where they are none."""
-        data = orjson.loads(body)
-        return cls(data["program"], dict(data["meaning"]), data["begun_at"])
+        """Return the record's body."""
+        return orjson.dumps(as_dict(self))
 
 
 class DoneImage(Value, frozen=True):
-    """What was brought to one destination: the source's manifest, what it became, and the platforms that were wanted
-    ("" for all).
-    """
+    """The image at one destination: the source's manifest, what it became, and the `wanted` platforms ("" for all)."""
 
     source: str
     wanted: str
@@ -117,19 +96,22 @@ class DoneImage(Value, frozen=True):
     destination_digest: str
 
     def to_body(self) -> bytes:
-        """The bytes for it. Digests that are equal, as they nearly always are, stand there once."""
+        """Return the record's body, with equal digests, as nearly always, only once."""
         other = None if self.destination_digest == self.source_digest else self.destination_digest
         return orjson.dumps([self.source, self.wanted, self.source_digest, other])
 
     @classmethod
-    def from_body(cls, body: bytes) -> DoneImage:
-        """The image of these bytes; ValueError or TypeError where they are none."""
-        source, wanted, source_digest, other = orjson.loads(body)
+    def from_body(cls, body: bytes) -> DoneImage | None:
+        """Return the image of a body; None where it is unusable."""
+        try:
+            source, wanted, source_digest, other = orjson.loads(body)
+        except (ValueError, TypeError):
+            return None
         return cls(source, wanted, source_digest, other or source_digest)
 
 
 class Trouble(Value, frozen=True):
-    """One image that the last run did not bring to one destination: how it ended, why, and the kind of the error."""
+    """One image that the last run did not copy to one destination: outcome, reason, and the kind of the error."""
 
     source: str
     destination: str
@@ -139,27 +121,29 @@ class Trouble(Value, frozen=True):
 
     @property
     def key(self) -> bytes:
-        """The outcome comes first, so that those of one are together."""
+        """The record's key, ordered by outcome."""
         return join_key(self.outcome, self.destination)
 
     def to_body(self) -> bytes:
-        """The bytes for what is not in the key."""
+        """Return the record's body: what is not in the key."""
         return orjson.dumps([self.source, self.reason, self.kind])
 
     @classmethod
-    def from_record(cls, key: bytes, body: bytes) -> Trouble:
-        """The trouble of this record; ValueError or TypeError where it is none."""
-        outcome, destination = split_key(key)
-        source, reason, kind = orjson.loads(body)
+    def from_record(cls, key: bytes, body: bytes) -> Trouble | None:
+        """Return the trouble of a record; None where it is unusable."""
+        try:
+            outcome, destination = split_key(key)
+            source, reason, kind = orjson.loads(body)
+        except (ValueError, TypeError):
+            return None
         return cls(source, destination, outcome, reason, kind)
 
 
 class RunRecord(Value, frozen=True):
-    """How far the last run was when it last told: once a second, and at its end. Times are seconds, sizes bytes.
+    """The progress of the last run, noted once a second and at its end. Times are seconds, sizes bytes.
 
-    `number` counts the runs of the journal; `started_at`, `told_at` and `ended_at` are ISO 8601 in UTC. `ended` says
-    how it ended ("complete", "SIGINT", …), None while it runs, or where it was killed. The time that was left then
-    is that of a `Snapshot`.
+    `number` counts the runs of the journal; `started_at`, `told_at` and `ended_at` are ISO 8601 in UTC. `ended` is how
+    it ended ("complete", "SIGINT", …), None while it runs, or after it was killed. The other fields are a `Snapshot`'s.
     """
 
     number: int
@@ -183,11 +167,5 @@ class RunRecord(Value, frozen=True):
     eta_most_s: float | None = None
 
     def to_body(self) -> bytes:
-        """The bytes for it."""
-        return orjson.dumps(asdict(self))
-
-    @classmethod
-    def from_body(cls, body: bytes) -> RunRecord:
-        """The run of these bytes; ValueError or TypeError where they are none."""
-        data: dict[str, Any] = orjson.loads(body)
-        return cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
+        """Return the record's body."""
+        return orjson.dumps(as_dict(self))

@@ -1,10 +1,7 @@
-"""How a journal stands, for whoever asks from outside: also while a run writes it, and without touching anything."""
+"""The status of a journal for `status`, also while a run writes it; nothing is changed."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +15,26 @@ from image_syncer.journal.records import (
     RunRecord,
     Trouble,
     join_key,
-    parse_record,
+    now_text,
+    read_fact,
 )
 from image_syncer.telemetry import Outcome
-from image_syncer.values import Value
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
     from image_syncer.journal.file import JournalFile
 
-__all__ = ["MOST_FAILURES", "JournalStatus", "load_status"]
 
 MOST_FAILURES = 1000
-"""Failures of which a status holds the reasons."""
+"""Failures in a status."""
 
 
 class JournalStatus(Value, frozen=True):
     """A journal at one moment. Times are seconds, sizes bytes.
 
-    `pid` is the process that writes it now (0: unknown which), None where none does. `run` is how the last run stood
-    when it last told, None where the journal has none. `images_done` and `blobs_verified` count what the journal has,
-    whichever run did it; `failures` are the first `MAX_FAILURES` of the last run.
+    `pid` is the process that writes it now (0: unknown), None without one. `run` is the last note of the last run, None
+    without one. `images_done` and `blobs_verified` count all runs of the journal; `failures` are the first
+    `MOST_FAILURES` of the last run.
     """
 
     path: str
@@ -55,9 +52,7 @@ class JournalStatus(Value, frozen=True):
 
     @property
     def state(self) -> str:
-        """Of the last run: "running"; how it ended ("complete", "SIGINT", "deadline", …); "killed" where it did not
-        end; "none" where there was none.
-        """
+        """The last run: "running"; how it ended ("complete", "SIGINT", "deadline", …); "killed"; "none" without one."""
         if self.run is None:
             return "none" if self.pid is None else "running"
         if self.pid is not None:
@@ -66,12 +61,12 @@ class JournalStatus(Value, frozen=True):
 
     @property
     def images_failed(self) -> int:
-        """Images that the last run has given up so far."""
+        """Images that have failed in the last run so far."""
         return self.run.outcomes.get(Outcome.FAILED.value, 0) if self.run else 0
 
     @property
     def images_left(self) -> int | None:
-        """Images, of those that the last run had found, that are still to be brought; None where nobody knows."""
+        """Images that the last run has found and not yet copied; None where that is unknown."""
         run = self.run
         if run is None:
             return None
@@ -84,13 +79,11 @@ class JournalStatus(Value, frozen=True):
 
     @property
     def time_left_s(self) -> float | None:
-        """What a run that is under way told last of the time that is left (`Snapshot.eta_s`); None where it knows too
-        little. While tags are being listed, it is of what is known.
-        """
+        """The time left of a run in progress (`Snapshot.eta_s`), by its last note; None where that is unknown."""
         return self.run.eta_s if self.run is not None and self.state == "running" else None
 
     def as_data(self) -> dict[str, Any]:
-        """The status as plain data, for programs."""
+        """Return the status as plain data for programs."""
         left = self.time_left_s
         return {
             "path": self.path,
@@ -100,7 +93,7 @@ class JournalStatus(Value, frozen=True):
             "settings": dict(self.settings),
             "begun_at": self.begun_at,
             "looked_at": self.looked_at,
-            "run": None if self.run is None else asdict(self.run),
+            "run": None if self.run is None else as_dict(self.run),
             "images_done": self.images_done,
             "images_failed": self.images_failed,
             "images_left": self.images_left,
@@ -108,12 +101,12 @@ class JournalStatus(Value, frozen=True):
             "blobs_verified": self.blobs_verified,
             "uploads_in_flight": self.uploads_in_flight,
             "damaged_records": self.damaged,
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": [as_dict(failure) for failure in self.failures],
         }
 
 
 def load_status(path: str) -> JournalStatus:
-    """How the journal `path` stands. Raises JournalError where there is none, or it cannot be read."""
+    """Return the status of the journal `path`. Raises JournalError where it does not exist or cannot be read."""
     try:
         from image_syncer.journal.file import JournalFile
     except ImportError as error:
@@ -129,16 +122,15 @@ def load_status(path: str) -> JournalStatus:
         raise JournalError(f"the journal {path} cannot be read: {error}") from None
     finally:
         file.close()
-    return JournalStatus(path, pid, "unknown", {}, "", None, 0, 0, 0, (), 0, _now())
+    return JournalStatus(path, pid, "unknown", {}, "", None, 0, 0, 0, (), 0, now_text())
 
 
 def _read(path: str, pid: int | None, file: JournalFile) -> JournalStatus:
-    header = file.get("fact", HEADER)
-    known = None if header is None else parse_record(Header.from_body, header)
-    body = file.get("fact", RUN)
-    run = None if body is None else parse_record(RunRecord.from_body, body)
+    known, run = read_fact(Header, file.get("fact", HEADER)), read_fact(RunRecord, file.get("fact", RUN))
     if run is not None and pid and run.pid != pid:
-        run = None  # a run has just begun, and has not told anything yet
+        run = None  # a run has just begun, and has noted nothing yet
+    troubles = file.records("trouble", join_key(Outcome.FAILED.value, ""), MOST_FAILURES)
+    failures = (Trouble.from_record(key, body) for key, body in troubles)
     return JournalStatus(
         path=path,
         pid=pid,
@@ -149,17 +141,7 @@ def _read(path: str, pid: int | None, file: JournalFile) -> JournalStatus:
         images_done=file.count("done"),
         blobs_verified=file.count("blob"),
         uploads_in_flight=file.count("session"),
-        failures=tuple(_failures(file)),
+        failures=tuple(failure for failure in failures if failure is not None),
         damaged=file.damaged,
-        looked_at=_now(),
+        looked_at=now_text(),
     )
-
-
-def _failures(file: JournalFile) -> list[Trouble]:
-    rows = file.records("trouble", join_key(Outcome.FAILED.value, ""), MOST_FAILURES)
-    found = [parse_record(partial(Trouble.from_record, key), body) for key, body in rows]
-    return [trouble for trouble in found if trouble is not None]
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,11 +1,11 @@
-"""Places that are no registry: image layouts in directories, and archives, served to a run as registries of their own.
+"""Image layouts in directories and archives, served to a run as registries.
 
-`open_places` is the entry point. A place is opened in a process of its own, as a storage of the embedded registry, and
-reached over a Unix socket; what is copied between registries opens none. Archives are read without unpacking them.
+`open_places` is the entry point. Each layout is opened in its own process, as a storage of the embedded registry, and
+reached over a Unix socket. Archives are read without unpacking.
 """
 
 from __future__ import annotations
 
-from image_syncer.layout.places import open_places
+from image_syncer.layout.locations import open_places
 
 __all__ = ["open_places"]

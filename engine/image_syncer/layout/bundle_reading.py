@@ -1,32 +1,50 @@
-"""A bundle is opened, and checked from the first byte to the last, before anybody does anything with it."""
+"""Bundles as files: reading and checking a whole one, and writing the record of an export."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import os
+import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from image_syncer.errors import ConfigurationError
-from image_syncer.layout.bundle_catalogue import NAME_ANNOTATION
-from image_syncer.layout.bundle_ending import INDEX_FILE, LAYOUT_FILE
-from image_syncer.layout.bundle_record import BUNDLE_FILE, blob_path, parse_bundle_record
-from image_syncer.layout.packing import UNFINISHED
-from image_syncer.layout.tar_index import Member, MemberReader, index_tar
-from image_syncer.layout.tar_parts import ArchiveError, PartFiles
+from image_syncer.layout.bundle_record import (
+    BUNDLE_FILE,
+    BundleImage,
+    BundleManifest,
+    BundleRecord,
+    BundleRepository,
+    blob_path,
+    parse_bundle_record,
+)
+from image_syncer.layout.packing import UNFINISHED, Packing
+from image_syncer.layout.tar_index import ArchiveError, Member, MemberReader, PartFiles, index_tar
+from image_syncer.layout.tar_writer import sync_directory
 from image_syncer.oci import Digest, InvalidManifest, parse_manifest
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from image_syncer.layout.bundle_record import BundleRecord
+    from image_syncer.layout.packing import Packing
     from image_syncer.oci import Manifest
 
-__all__ = ["Bundle", "check_bundle", "open_bundle"]
 
+LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
+LAYOUT_BYTES = b'{"imageLayoutVersion":"1.0.0"}'
+"""OCI image layout specification 1.1, "oci-layout file"."""
+CATALOGUE_FILE = "catalogue"
+"""The manifests and tags of an unfinished bundle: a line of JSON for each item that the export stored, either content
+with `digest` and `raw` (base64), a `manifest` of a `repository` with its `media_type`, or a `tag` with its `digest`."""
+NAME_ANNOTATION = "org.opencontainers.image.ref.name"
+"""The name of an image in a layout (OCI image layout specification 1.1, "index.json file"), here repository and tag,
+which skopeo reads in `oci-archive:FILE:library/nginx:1.27`."""
+_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _PIECE_BYTES = 2**20
 _MAX_RECORD_BYTES = 2**30  # some millions of images
 _MAX_MANIFEST_BYTES = 4 * 2**20  # as registries have it, and a run
@@ -34,7 +52,7 @@ _MAX_LAYOUT_BYTES = 4096
 
 
 class Bundle:
-    """A bundle whose files are all there, with their sizes. Nothing of it was read but `record`."""
+    """A bundle whose files exist with their sizes; only `record` was read."""
 
     def __init__(self, directory: Path, record: BundleRecord) -> None:
         self.directory = directory
@@ -42,7 +60,7 @@ class Bundle:
         self.parts = PartFiles([directory / part.name for part in record.parts])
 
     def read_manifest(self, digest: Digest) -> Manifest:
-        """The manifest, which is what its digest says. Raises ArchiveError."""
+        """Return a manifest after checking its digest. Raises ArchiveError."""
         listed = self.record.manifests[digest]
         if listed.size > _MAX_MANIFEST_BYTES:
             raise ArchiveError(f"{self.directory}: the manifest {digest} has {listed.size} bytes")
@@ -56,13 +74,13 @@ class Bundle:
         return manifest
 
     def open_blob(self, digest: Digest) -> MemberReader | None:
-        """A reader of the blob; None where it is not in this bundle."""
+        """Return a reader of the blob, or None if it is not in this bundle."""
         size, offset = self.record.blobs.get(digest, (0, None))
         return None if offset is None else MemberReader(self.parts, Member(offset, size))
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:
-    """The bundle in a directory. Raises ArchiveError where it is none, or is not whole, and says what to do."""
+    """Return the bundle in a directory. Raises ArchiveError or ConfigurationError if it is incomplete or missing."""
     directory = Path(path)
     file = directory / BUNDLE_FILE
     if not file.is_file():
@@ -77,7 +95,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         except FileNotFoundError:
             wrong.append(f"{part.name} is missing")
             continue
-        if not stat.S_ISREG(found.st_mode):  # a pipe would have us wait, and a device has no end
+        if not stat.S_ISREG(found.st_mode):  # a pipe blocks, and a device has no end
             wrong.append(f"{part.name} is no file")
         elif found.st_size != part.size:
             wrong.append(f"{part.name} has {found.st_size} bytes instead of {part.size}")
@@ -87,10 +105,10 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 
 def check_bundle(bundle: Bundle, on_bytes: Callable[[int], None] = lambda _size: None) -> None:
-    """Read all of a bundle: each part has the SHA-256 that it should, and what is in the archive is what bundle.json
-    says, no more and no less, down to every blob that a manifest names. `on_bytes` is told how much was read.
+    """Read a whole bundle: check the SHA-256 of each part, that the archive has exactly the content of bundle.json, and
+    that no blob of a manifest is missing. `on_bytes` gets the number of bytes of each read.
 
-    Raises ArchiveError, and says which files to copy again.
+    Raises ArchiveError with the files to copy again.
     """
     wrong = []
     for part in bundle.record.parts:
@@ -108,7 +126,7 @@ def check_bundle(bundle: Bundle, on_bytes: Callable[[int], None] = lambda _size:
 
 
 def _check_members(bundle: Bundle) -> None:
-    """The archive has the content that is listed, where it is listed, and nothing else."""
+    """Check that the archive has exactly the listed content, at the listed offsets."""
     record = bundle.record
     try:
         index = index_tar(bundle.parts)
@@ -121,9 +139,8 @@ def _check_members(bundle: Bundle) -> None:
     found = {name: member for name, member in index.members.items() if name not in (LAYOUT_FILE, INDEX_FILE)}
     if found != listed:
         names = sorted(name for name in found.keys() | listed.keys() if found.get(name) != listed.get(name))
-        raise _disagrees(
-            bundle, f"{names[0]} is not where it says" + (f", nor {len(names) - 1} more" if names[1:] else "")
-        )
+        more = f", nor {len(names) - 1} more" if names[1:] else ""
+        raise _disagrees(bundle, f"{names[0]} is not where it says{more}")
     try:
         version = orjson.loads(index.read(LAYOUT_FILE, _MAX_LAYOUT_BYTES))["imageLayoutVersion"]
         entries = orjson.loads(index.read(INDEX_FILE, _MAX_RECORD_BYTES))["manifests"]
@@ -184,3 +201,181 @@ def _disagrees(bundle: Bundle, what: str) -> ArchiveError:
         f"{bundle.directory / BUNDLE_FILE} does not fit its parts: {what}",
         hint=f"Nothing was written. Copy {BUNDLE_FILE} again from where the bundle was exported.",
     )
+
+
+# Export
+
+
+class Former(NamedTuple):
+    """The content of former bundles: sizes of blobs by repository, and the identities of the bundles."""
+
+    blobs: Mapping[str, Mapping[Digest, int]]
+    identities: tuple[str, ...]
+
+
+def read_former(paths: Sequence[str | os.PathLike[str]]) -> Former:
+    """Read the records of former bundles (`bundle.json`). Raises ArchiveError and OSError."""
+    blobs: dict[str, dict[Digest, int]] = {}
+    identities = []
+    for path in map(Path, paths):
+        record = parse_bundle_record(path.read_bytes(), str(path))
+        identities.append(record.identity)
+        for name, repository in record.repositories.items():
+            blobs.setdefault(name, {}).update({digest: record.blobs[digest][0] for digest in repository.blobs})
+    return Former(blobs, tuple(dict.fromkeys(identities)))
+
+
+class Catalogue:
+    """The manifests and tags of each repository that the export stored."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._tags: dict[str, dict[str, Digest]] = {}
+        self._in_repository: dict[str, dict[Digest, None]] = {}
+        media_types: dict[Digest, str] = {}
+        for line in _read_lines(directory):
+            if "tag" in line:
+                self._tags.setdefault(line["repository"], {})[line["tag"]] = Digest(line["digest"])
+            elif "manifest" in line:
+                digest = Digest(line["manifest"])
+                self._in_repository.setdefault(line["repository"], {})[digest] = None
+                media_types[digest] = line["media_type"]
+        self._known = {
+            digest: _Known(parse_manifest(raw, media_types[digest], algorithm=digest.algorithm), media_types[digest])
+            for digest, raw in self.contents()
+        }
+        self.offsets: dict[Digest, int] = {}
+
+    def contents(self) -> Any:
+        """Yield the digest and bytes of each manifest."""
+        for line in _read_lines(self._directory):
+            if "raw" in line:
+                yield Digest(line["digest"]), base64.b64decode(line["raw"])
+
+    def blobs(self, packing: Packing, former: Former) -> dict[Digest, tuple[int, int | None]]:
+        """Return size and offset of all blobs; the offset is None if only the former bundle has the blob."""
+        found: dict[Digest, tuple[int, int | None]] = {}
+        for repository, manifests in self._in_repository.items():
+            brought = former.blobs.get(repository, {})
+            for digest in manifests:
+                known = self._known[digest]
+                for blob in known.all_blobs:
+                    member = packing.members.get(blob)
+                    if member is not None:
+                        found[blob] = (member.size, member.offset)
+                    elif blob in brought:
+                        found.setdefault(blob, (brought[blob], None))
+                    elif blob in known.blobs:
+                        raise ArchiveError(
+                            f"the blob {blob} of {repository}@{digest} is gone from {self._directory}",
+                            hint="Run the same export again: it brings what is missing.",
+                        )
+        return found
+
+    def repositories(self, blobs: dict[Digest, tuple[int, int | None]]) -> dict[str, BundleRepository]:
+        """Return the manifests of each repository, and their blobs in `blobs`."""
+        found = {}
+        for name, manifests in sorted(self._in_repository.items()):
+            named = (blob for digest in manifests for blob in self._known[digest].all_blobs if blob in blobs)
+            found[name] = BundleRepository(tuple(manifests), tuple(dict.fromkeys(named)))
+        return found
+
+    def manifests(self) -> dict[Digest, BundleManifest]:
+        """Return the manifests with their offsets in the archive."""
+        return {
+            digest: BundleManifest(known.media_type, known.size, self.offsets[digest])
+            for digest, known in self._known.items()
+        }
+
+    def images(self) -> tuple[BundleImage, ...]:
+        """Return the tags, and the manifests without a tag, parent or subject: those that were selected by digest."""
+        found = []
+        for name, manifests in sorted(self._in_repository.items()):
+            tags = self._tags.get(name, {})
+            found += [BundleImage(name, tag, digest) for tag, digest in sorted(tags.items())]
+            reached = {child for digest in manifests for child in self._known[digest].children} | set(tags.values())
+            found += [
+                BundleImage(name, None, digest)
+                for digest in manifests
+                if digest not in reached and not self._known[digest].has_subject
+            ]
+        return tuple(found)
+
+    def index(self) -> dict[str, Any]:
+        """Return index.json: the images by name, then the referrers without a name."""
+        entries = []
+        for image in self.images():
+            entry = self._descriptor(image.digest)
+            if image.tag is not None:
+                entry["annotations"] = {NAME_ANNOTATION: image.name}
+            entries.append(entry)
+        named = {image.digest for image in self.images()}
+        referrers = (digest for digest, known in self._known.items() if known.has_subject)
+        entries += [self._descriptor(digest) for digest in referrers if digest not in named]
+        return {"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": entries}
+
+    def _descriptor(self, digest: Digest) -> dict[str, Any]:
+        known = self._known[digest]
+        return {"mediaType": known.media_type, "digest": str(digest), "size": known.size}
+
+
+class _Known:
+    """The fields of a manifest that the record needs, without its bytes."""
+
+    __slots__ = ("all_blobs", "blobs", "children", "has_subject", "media_type", "size")
+
+    def __init__(self, manifest: Manifest, media_type: str) -> None:
+        self.media_type = media_type
+        self.size = len(manifest.raw)
+        self.blobs = tuple(blob.digest for blob in manifest.blobs)
+        self.all_blobs = (*self.blobs, *(blob.digest for blob in manifest.foreign_layers))
+        self.children = tuple(child.digest for child in manifest.children)
+        self.has_subject = manifest.subject is not None
+
+
+def _read_lines(directory: Path) -> Iterator[dict[str, str]]:
+    with (directory / UNFINISHED / CATALOGUE_FILE).open("rb") as file:
+        for line in file:
+            yield orjson.loads(line)
+
+
+def end_bundle(directory: Path, packing: Packing, former: Former, created_at: str) -> BundleRecord:
+    """Finish the bundle of an export in `directory`. Raises OSError, and ArchiveError if content is missing; a repeated
+    export continues then.
+    """
+    catalogue = Catalogue(directory)
+    for digest in packing.waiting():
+        packing.pack(digest)
+    blobs = catalogue.blobs(packing, former)
+    for digest, raw in catalogue.contents():
+        catalogue.offsets[digest] = packing.pack_bytes(digest, raw).offset
+    parts = packing.finish((LAYOUT_FILE, LAYOUT_BYTES), (INDEX_FILE, orjson.dumps(catalogue.index())))
+    unused = {
+        digest: (member.size, member.offset)
+        for digest, member in packing.members.items()
+        if digest not in blobs and digest not in catalogue.offsets
+    }
+    needs_former = any(offset is None for _, offset in blobs.values())
+    record = BundleRecord(
+        created_at=created_at,
+        parts=parts,
+        images=catalogue.images(),
+        repositories=catalogue.repositories(blobs),
+        manifests=catalogue.manifests(),
+        blobs={**blobs, **unused},
+        needs=former.identities if needs_former else (),
+    )
+    _write_last(directory / BUNDLE_FILE, record.to_bytes())
+    shutil.rmtree(directory / UNFINISHED)
+    return record
+
+
+def _write_last(path: Path, raw: bytes) -> None:
+    """Write a file completely to the disk, or not at all."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)

@@ -1,6 +1,4 @@
-"""bundle.json: what is in a bundle, where, and what a former bundle has to bring. Data only; nothing is believed that
-was not checked, since it may come from a stranger.
-"""
+"""bundle.json: the content of a bundle, where it is, and what a former bundle must have. Read as untrusted data."""
 
 from __future__ import annotations
 
@@ -11,26 +9,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.embedded.route import is_repository_name
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.tar_index import ArchiveError
 from image_syncer.layout.tar_writer import Part
 from image_syncer.oci import Digest, is_tag
-from image_syncer.values import Value
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "BUNDLE_FILE",
-    "BundleImage",
-    "BundleManifest",
-    "BundleRecord",
-    "BundleRepository",
-    "blob_path",
-    "parse_bundle_record",
-]
 
 BUNDLE_FILE = "bundle.json"
-"""Written last: a directory without it is no bundle yet."""
+"""Written last: without it, a bundle is unfinished."""
 
 _FORMAT = "image-syncer bundle"
 _VERSION = 1
@@ -40,12 +29,12 @@ _MEDIA_TYPE = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def blob_path(digest: Digest) -> str:
-    """Where content lies in an OCI layout. OCI image layout specification 1.1, "Blobs"."""
+    """Return the path of content in an OCI layout (OCI image layout specification 1.1, "Blobs")."""
     return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 class BundleManifest(Value, frozen=True):
-    """A manifest of the bundle; `offset` is where its bytes begin in the archive."""
+    """A manifest of the bundle; its bytes begin at `offset` of the archive."""
 
     media_type: str
     size: int
@@ -53,7 +42,7 @@ class BundleManifest(Value, frozen=True):
 
 
 class BundleImage(Value, frozen=True):
-    """A tag and what it points at; without a tag, a manifest that was asked for by its digest."""
+    """A tag and its manifest; without a tag, a manifest that was selected by its digest."""
 
     repository: str
     tag: str | None
@@ -61,20 +50,20 @@ class BundleImage(Value, frozen=True):
 
     @property
     def name(self) -> str:
-        """The image as people write it."""
+        """The image as users write it."""
         return f"{self.repository}@{self.digest}" if self.tag is None else f"{self.repository}:{self.tag}"
 
 
 class BundleRepository(Value, frozen=True):
-    """What a repository has: its manifests (children and referrers among them), and the blobs that these name."""
+    """The manifests of a repository (with children and referrers), and their blobs."""
 
     manifests: tuple[Digest, ...]
     blobs: tuple[Digest, ...]
 
 
 class BundleRecord(Value, frozen=True, eq=False):
-    """All of it. `blobs` have size and offset, and no offset where a former bundle has to bring them; `needs` are the
-    identities of such bundles.
+    """The record of a bundle. `blobs` have size and offset; the offset is None if a former bundle has the blob. `needs`
+    are the identities of former bundles.
     """
 
     created_at: str
@@ -85,7 +74,7 @@ class BundleRecord(Value, frozen=True, eq=False):
     blobs: Mapping[Digest, tuple[int, int | None]]
     needs: tuple[str, ...] = ()
     identity: str = ""
-    """The SHA-256 of the file, in hexadecimal; "" where it was not read from one. Records are equal without it."""
+    """The SHA-256 of the file in hexadecimal, "" for a record that was not read. Not compared."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BundleRecord) and self.to_bytes() == other.to_bytes()
@@ -98,7 +87,7 @@ class BundleRecord(Value, frozen=True, eq=False):
         return sum(part.size for part in self.parts)
 
     def needed(self) -> dict[str, tuple[Digest, ...]]:
-        """The blobs that a former bundle has to bring, by the repository that names them."""
+        """Return the blobs that a former bundle must have, by repository."""
         found = {
             name: tuple(digest for digest in repository.blobs if self.blobs[digest][1] is None)
             for name, repository in self.repositories.items()
@@ -106,33 +95,27 @@ class BundleRecord(Value, frozen=True, eq=False):
         return {name: digests for name, digests in found.items() if digests}
 
     def to_bytes(self) -> bytes:
-        """The file. Its own identity is not in it."""
+        """Return the content of the file, without its own identity."""
         data = {
             "format": _FORMAT,
             "version": _VERSION,
             "created_at": self.created_at,
             "parts": [part._asdict() for part in self.parts],
-            "images": [{"repository": one.repository, "tag": one.tag, "digest": one.digest} for one in self.images],
-            "repositories": {
-                name: {"manifests": list(one.manifests), "blobs": list(one.blobs)}
-                for name, one in self.repositories.items()
-            },
-            "manifests": {
-                digest: {"media_type": one.media_type, "size": one.size, "offset": one.offset}
-                for digest, one in self.manifests.items()
-            },
+            "images": [as_dict(one) for one in self.images],
+            "repositories": {name: as_dict(one) for name, one in self.repositories.items()},
+            "manifests": {digest: as_dict(one) for digest, one in self.manifests.items()},
             "blobs": {
                 digest: {"size": size} if offset is None else {"size": size, "offset": offset}
                 for digest, (size, offset) in self.blobs.items()
             },
             "needs": {"bundles": list(self.needs)},
         }
-        # Digests are texts of a class of their own, which orjson takes for no texts where they are keys.
+        # For orjson, keys of the class Digest are no strings.
         return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
 
 
 def parse_bundle_record(raw: bytes, where: str) -> BundleRecord:
-    """The record in the file `where`. Raises ArchiveError where it is none, is damaged, or is of a newer version."""
+    """Return the record in the file `where`. Raises ArchiveError if it is damaged, or of another version."""
     try:
         data = orjson.loads(raw)
         _check_version(data["format"], data["version"], where)
@@ -166,7 +149,7 @@ def _check_version(kind: Any, version: Any, where: str) -> None:
 
 
 def _check_whole(record: BundleRecord) -> None:
-    """Whether everything that is named is also listed. Raises ValueError."""
+    """Raise ValueError if a named manifest or blob is not listed."""
     if len({part.name for part in record.parts}) != len(record.parts):
         raise ValueError("a part is listed twice")
     for image in record.images:

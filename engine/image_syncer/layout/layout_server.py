@@ -1,16 +1,13 @@
-"""Gates: the process that serves one place to a run, as a registry on a Unix socket.
+"""The process that serves a layout or an archive to a run, as a registry on a Unix socket.
 
-So everything that holds for registries holds for places: digests are verified, what is there is found, what broke off
-goes on, and the report tells it. What comes from a file stays in that process: whoever copies between registries opens
-none.
-
-How a place of each kind becomes a storage.
-
-A place that is not there yet.
+So everything that a run does with registries works for layouts: verification, resuming, reports. Only this process
+opens the files, and a run between registries starts none.
 """
 
 from __future__ import annotations
 
+import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,82 +15,57 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from image_syncer.embedded.behaviour import Behaviour
-from image_syncer.embedded.process import FINISH, RegistryProcess, serve_child
-from image_syncer.layout.docker_archive import DockerArchive
-from image_syncer.layout.index_file import IndexFile
+from image_syncer.embedded.process import FINISH, SOCKETS_PREFIX, RegistryProcess, serve_child
+from image_syncer.errors import PlaceError
+from image_syncer.layout.archives import DockerArchive, OciArchive, WrittenArchive
 from image_syncer.layout.layout_storage import LayoutStorage
-from image_syncer.layout.named_storage import NamedStorage
-from image_syncer.layout.oci_archive import OciArchive
-from image_syncer.layout.place_error import PlaceError
-from image_syncer.layout.written_archive import WrittenArchive
+from image_syncer.layout.named_storage import IndexFile, NamedStorage
 from image_syncer.oci import MAX_MANIFEST_BYTES, split_place
+from image_syncer.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
 
     from image_syncer.embedded import Storage
-    from image_syncer.embedded.upload import BlobReader
-    from image_syncer.oci import Digest
-
-__all__ = ["OPENERS", "EmptyStorage", "LayoutServer", "open_storage", "serve_layout"]
 
 
-class EmptyStorage(NamedStorage):
-    """Has nothing, and takes nothing: what a plan looks at where a copy would make the place."""
+_LONGEST_DIRECTORY = 90
+"""The kernel takes 107 bytes for the path of a socket (unix(7)), with its name."""
+_MOST_RESTARTS = 3
+"""A process that dies more often has no memory, or an internal error; the run reports that."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(place, IndexFile(None, place))
-
-    def content_size(self, digest: Digest) -> int | None:  # noqa: ARG002
-        """None."""
-        return None
-
-    def open_content(self, digest: Digest) -> BlobReader | None:  # noqa: ARG002
-        """None."""
-        return None
+_log = get_logger(__name__)
 
 
-def _open_layout(path: str, registry: str, *, writes: bool) -> Storage:
-    return LayoutStorage(path, writes=writes, place=registry)
-
-
-def _open_oci_archive(path: str, registry: str, *, writes: bool) -> Storage:
-    return WrittenArchive(path, registry) if writes else OciArchive(path, registry)
-
-
-def _open_docker_archive(path: str, registry: str, *, writes: bool) -> Storage:
-    if writes:
-        raise PlaceError("archives of docker are read, and not written", "write oci-archive:FILE")
-    return DockerArchive(path, registry)
-
-
-OPENERS: dict[str, Callable[..., Storage]] = {
-    "oci": _open_layout,
-    "oci-archive": _open_oci_archive,
-    "docker-archive": _open_docker_archive,
-}
-"""By the kind of a place, what opens it: called with its path, the place for people, and whether it is written. Raises
-PlaceError.
-"""
+def socket_directory() -> tempfile.TemporaryDirectory[str]:
+    """Return a private temporary directory, whose path is short enough for sockets."""
+    short = len(tempfile.gettempdir()) < _LONGEST_DIRECTORY
+    return tempfile.TemporaryDirectory(prefix=SOCKETS_PREFIX, dir=None if short else "/tmp")  # noqa: S108 - by mkdtemp
 
 
 def open_storage(registry: str, *, writes: bool, must_be_there: bool) -> Storage:
-    """The storage of a place: an empty one where it is not there, is not written, and need not be there. Raises
-    PlaceError where it cannot be used.
+    """Return the storage of the layout or archive `registry` ("oci:/data/mirror").
+
+    A missing one is empty if it is neither written nor `must_be_there`. Raises PlaceError if it cannot be used.
     """
-    place = split_place(registry)
-    if place is None or place.kind not in OPENERS:
+    layout = split_place(registry)
+    if layout is None or layout.kind not in ("oci", "oci-archive", "docker-archive"):
         raise PlaceError(f"{registry} is nothing that can be opened")
-    if not (writes or must_be_there or Path(place.path).exists()):
-        return EmptyStorage(registry)
-    return OPENERS[place.kind](place.path, registry, writes=writes)
+    if not (writes or must_be_there or Path(layout.path).exists()):
+        return NamedStorage(registry, IndexFile(None, registry))
+    if layout.kind == "oci":
+        return LayoutStorage(layout.path, writes=writes, location=registry)
+    if layout.kind == "oci-archive":
+        return WrittenArchive(layout.path, registry) if writes else OciArchive(layout.path, registry)
+    if writes:
+        raise PlaceError("archives of docker are read, and not written", "write oci-archive:FILE")
+    return DockerArchive(layout.path, registry)
 
 
 class LayoutServer(RegistryProcess):
-    """Serves the place `registry` ("oci:/data/mirror") at the Unix socket `unix_socket`, until `finish` or `stop`.
+    """Serves the layout or archive `registry` ("oci:/data/mirror") at `unix_socket` until `finish` or `stop`.
 
-    `start` raises PlaceError where the place cannot be used. One that is neither written nor `must_be_there` may be
-    missing, and is empty then.
+    `start` raises PlaceError if it cannot be used. A missing one is empty if it is neither written nor `must_be_there`.
     """
 
     program = "from image_syncer.layout.layout_server import serve_layout; serve_layout()"
@@ -115,9 +87,7 @@ class LayoutServer(RegistryProcess):
             raise PlaceError.parse(str(error)) from None
 
     def finish(self) -> None:
-        """Let the storage make what it makes of all that came, however long that takes, and end the process. Raises
-        PlaceError where it could not.
-        """
+        """Let the storage build its result, however long that takes, and end the process. Raises PlaceError."""
         child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
@@ -134,9 +104,57 @@ class LayoutServer(RegistryProcess):
 
 
 def serve_layout() -> None:
-    """What the process runs."""
+    """Run the process."""
     serve_child(_open)
 
 
 def _open(settings: dict[str, Any]) -> Storage:
     return open_storage(**settings["storage"])
+
+
+class LastingLayoutServer(LayoutServer):
+    """A layout server whose process is started again if it dies, for example for lack of memory.
+
+    Requests wait meanwhile, as for a registry that is down. Content on the disk stays; running uploads are repeated.
+    """
+
+    keeps_listening = True
+
+    def start(self) -> None:
+        """Start the process, and a thread that watches it."""
+        self._starting = threading.Lock()
+        self._is_ending = False
+        super().start()
+        threading.Thread(target=self._watch, args=(self._running(),), daemon=True).start()
+
+    def finish(self) -> None:
+        """As `LayoutServer.finish`; the process is not started again."""
+        with self._starting:
+            self._is_ending = True
+        super().finish()
+
+    def stop(self) -> None:
+        """Stop the process if it runs."""
+        self._is_ending = True
+        super().stop()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        for number in range(1, _MOST_RESTARTS + 1):
+            child.wait()
+            with self._starting:
+                if self._is_ending:
+                    return
+                _log.warning("place served anew", place=self.registry, exit_code=child.returncode, number=number)
+                for pipe in (child.stdin, child.stdout):
+                    if pipe is not None:
+                        with suppress(OSError):
+                            pipe.close()
+                try:
+                    super().start()
+                except PlaceError as error:
+                    _log.warning("place cannot be served any more", place=self.registry, error=str(error))
+                    return
+                child = self._running()
+        child.wait()
+        with self._starting:
+            self._stop_listening()  # clients fail from now on

@@ -1,63 +1,283 @@
-"""An OCI image layout in a directory, as a storage: read, or read and written.
+"""An OCI image layout in a directory as a storage, read, or read and written.
 
-A blob appears under its digest when it is whole, verified and on the disk; `index.json` is replaced as a whole. So
-whatever ends the process leaves a layout that is valid, with the blobs that had come.
+A blob gets its final name when it is complete, verified and on the disk; `index.json` is replaced as a whole. So the
+layout is valid whenever the process ends, with the blobs so far.
+
+OCI image specification 1.1, "Image Layout": `oci-layout`, `index.json`, `blobs/<algorithm>/<hex>`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import errno
+import fcntl
+import os
+import stat
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from image_syncer.embedded import DigestMismatch, StoredManifest
-from image_syncer.embedded.file_content import FileReader, FileUpload
-from image_syncer.layout.index_file import MAX_INDEX_BYTES, IndexFile, Name, check_layout_file
-from image_syncer.layout.layout_files import LayoutFiles
-from image_syncer.layout.named_storage import NamedStorage
-from image_syncer.layout.place_error import PlaceError
+from image_syncer.embedded.storage import FileReader, FileUpload
+from image_syncer.errors import PlaceError
+from image_syncer.layout.named_storage import MAX_INDEX_BYTES, IndexFile, Name, NamedStorage, check_layout_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from image_syncer.embedded.upload import BlobReader, Upload
+    from image_syncer.embedded.storage import BlobReader, StorageUpload
     from image_syncer.oci import Digest
 
-__all__ = ["LayoutStorage"]
 
 LAYOUT_FILE = orjson.dumps({"imageLayoutVersion": "1.0.0"})
+_ALGORITHMS = ("sha256", "sha512")
+_OWN = ".image-syncer"
+"""The directory of the lock and of incomplete files, while this process writes."""
+_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""O_NONBLOCK: a pipe or a device with the name of a blob must not block before it is refused."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _LAYOUT_FILE_BYTES = 64 * 1024
 _SYNC_EVERY_BYTES = 64 * 2**20
 
 
-class LayoutStorage(NamedStorage):
-    """The layout below the directory `root`, which is made where it is missing and written.
+class LayoutFiles:
+    """Reads, and with `writes` changes, the files below `root`. Thread-safe.
 
-    Raises PlaceError where it cannot be used.
+    Every file is opened step by step from `root`, and links below it are not followed, so that no file outside can be
+    read or written. Raises PlaceError if `root` cannot be used, or another process writes to it.
     """
 
-    def __init__(self, root: str, *, writes: bool, place: str = "") -> None:
+    def __init__(self, root: str, *, writes: bool) -> None:
+        self.root = root
+        self.writes = writes
+        if writes:
+            with _reported(f"cannot make the directory {root}"):
+                Path(root).mkdir(parents=True, exist_ok=True)
+        with _reported(f"cannot open the directory {root}"):
+            self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._blobs: dict[str, int] = {}
+        self._own = -1
+        self._lock = -1
+        try:
+            if writes:
+                self._begin_writing()
+            self._open_blobs()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the lock and all files, and delete the temporary files; may be called again."""
+        if self._own >= 0:
+            self._sweep()
+            with suppress(OSError):
+                os.unlink("lock", dir_fd=self._own)
+            with suppress(OSError):
+                os.rmdir(_OWN, dir_fd=self._root)
+        for descriptor in (self._lock, self._own, *self._blobs.values(), self._root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._own = self._root = -1
+        self._blobs.clear()
+
+    # Blobs
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size of a blob in bytes, or None if there is no such file."""
+        directory = self._blobs.get(digest.algorithm, -1)
+        if directory < 0:
+            return None
+        try:
+            found = os.stat(digest.hex, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def open_blob(self, digest: Digest) -> int | None:
+        """Return a descriptor for reading a blob, or None if there is no such file."""
+        directory = self._blobs.get(digest.algorithm, -1)
+        try:
+            return None if directory < 0 else _open_regular(digest.hex, directory)
+        except PlaceError:
+            return None
+
+    def drop_blob(self, digest: Digest) -> None:
+        """Delete a blob."""
+        with suppress(FileNotFoundError):
+            os.unlink(digest.hex, dir_fd=self._blobs[digest.algorithm])
+
+    # Files at the top
+
+    def read_top(self, name: str, limit: int) -> bytes | None:
+        """Return the bytes of a file beside `blobs`, or None. Raises PlaceError for more than `limit`."""
+        descriptor = _open_regular(name, self._root)
+        if descriptor is None:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            raw = file.read(limit + 1)
+        if len(raw) > limit:
+            raise PlaceError(f"{self.root}/{name} has more than {limit} bytes", "this is no image layout")
+        return raw
+
+    def replace_top(self, name: str, raw: bytes) -> None:
+        """Replace the content of a file beside `blobs` atomically."""
+        descriptor, temporary = self.new_file()
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, name, src_dir_fd=self._own, dst_dir_fd=self._root)
+        except BaseException:
+            self.drop_new(temporary)
+            raise
+        os.fsync(self._root)
+
+    def other_names(self) -> list[str]:
+        """Return the other names in the directory, sorted."""
+        return sorted(name for name in os.listdir(self._root) if name != _OWN)  # noqa: PTH208 - a descriptor
+
+    # Incomplete files
+
+    def new_file(self) -> tuple[int, str]:
+        """Return the descriptor and the name of a new incomplete file."""
+        name = uuid.uuid4().hex
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE, 0o644, dir_fd=self._own), name
+
+    def drop_new(self, name: str) -> None:
+        """Delete an incomplete file."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._own)
+
+    def keep_as_blob(self, name: str, digest: Digest) -> None:
+        """Make an incomplete file, which is on the disk, the blob with this digest."""
+        directory = self._blobs_of(digest.algorithm)
+        os.rename(name, digest.hex, src_dir_fd=self._own, dst_dir_fd=directory)
+        os.fsync(directory)
+
+    def _begin_writing(self) -> None:
+        with _reported(f"cannot write in the directory {self.root}"):
+            while self._own < 0:
+                self._try_lock()
+            self._sweep()
+
+    def _try_lock(self) -> None:
+        """Take the lock, unless a process that just ended has deleted it with its directory."""
+        own = _make_directory(_OWN, self._root)
+        lock = -1
+        try:
+            lock = os.open("lock", os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=own)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(f"{_OWN}/lock", dir_fd=self._root)):
+                self._own, self._lock = own, lock
+                return
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            raise PlaceError(f"another process writes into {self.root}", "wait until it is done, or end it") from None
+        finally:
+            if self._own < 0:
+                for descriptor in (own, lock):
+                    if descriptor >= 0:
+                        os.close(descriptor)
+
+    def _sweep(self) -> None:
+        for name in os.listdir(self._own):  # noqa: PTH208 - a descriptor
+            if name != "lock":
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._own)
+
+    def _open_blobs(self) -> None:
+        for algorithm in _ALGORITHMS:
+            with _reported(f"cannot open {self.root}/blobs/{algorithm}"), suppress(FileNotFoundError):
+                blobs = os.open("blobs", _DIRECTORY, dir_fd=self._root)
+                try:
+                    self._blobs[algorithm] = os.open(algorithm, _DIRECTORY, dir_fd=blobs)
+                finally:
+                    os.close(blobs)
+
+    def _blobs_of(self, algorithm: str) -> int:
+        directory = self._blobs.get(algorithm, -1)
+        if directory < 0:
+            blobs = _make_directory("blobs", self._root)
+            try:
+                directory = self._blobs[algorithm] = _make_directory(algorithm, blobs)
+            finally:
+                os.close(blobs)
+        return directory
+
+
+def _make_directory(name: str, parent: int) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o755, dir_fd=parent)
+    return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def _open_regular(name: str, directory: int) -> int | None:
+    """Return a descriptor of the file, or None. Raises PlaceError for a link and for other kinds of files."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | _FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_file(name) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(name)
+    return descriptor
+
+
+def _no_file(name: str) -> PlaceError:
+    return PlaceError(f"{name} in the layout is a link or no file", "links are not followed: put the file itself there")
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """Raise an OSError of the directory as a PlaceError that begins with `what`."""
+    try:
+        yield
+    except PlaceError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            mend = "links are not followed below a layout: put the directory itself there"
+        elif error.errno == errno.ENOENT:
+            mend = "give the path of a layout that exists"
+        elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            mend = "give a directory that this user may use so"
+        else:
+            mend = ""
+        raise PlaceError(f"{what}: {error.strerror}", mend) from None
+
+
+class LayoutStorage(NamedStorage):
+    """The layout below `root`, which is created if it is missing and `writes` is set. Raises PlaceError."""
+
+    def __init__(self, root: str, *, writes: bool, location: str = "") -> None:
         self.writes = writes
         self._on_disk: bytes | None = None
-        """`index.json`, as we have read or written it."""
+        """`index.json` as this process read or wrote it."""
         self._files = LayoutFiles(root, writes=writes)
         try:
-            super().__init__(place or root, self._read_index())
+            super().__init__(location or root, self._read_index())
         except BaseException:
             self._files.close()
             raise
         self._loose: dict[Digest, dict[str, Any]] = {}
-        """Manifests that came under their digest alone: children of what comes later, most of them."""
+        """Entries of manifests without a name: mostly children of later indexes."""
         self._entered: set[Digest] = set()
-        """Those that refer to another, and were entered by us without a name."""
-        self._whole: set[Digest] = set()
+        """Referrers that this process added without a name."""
+        self._complete: set[Digest] = set()
         self._changes = self._saved_changes = 0
-        """Of `index.json`: how many there were, and how many of them are on the disk."""
+        """Changes of `index.json`: all of them, and those on the disk."""
         self._saving: asyncio.Future[None] | None = None
         self._parents: dict[Digest, set[Digest]] | None = None
-        """The indexes that have a manifest in them; made when something is to be deleted."""
+        """The indexes of each manifest; read for the first deletion."""
 
     def _read_index(self) -> IndexFile:
         raw = self._files.read_top("oci-layout", _LAYOUT_FILE_BYTES)
@@ -70,7 +290,7 @@ class LayoutStorage(NamedStorage):
         if index is None and not self.writes:
             raise PlaceError(f"{self._files.root} has no index.json, so it names no image", "make the layout anew")
         found = IndexFile(index, self._files.root)
-        if index is None:  # after "oci-layout": who is killed between the two leaves what the next run goes on with
+        if index is None:  # after "oci-layout": after a kill between the two, the next run continues
             index = found.to_bytes()
             self._files.replace_top("index.json", index)
         if self.writes:
@@ -80,37 +300,35 @@ class LayoutStorage(NamedStorage):
     def _refuse_other_files(self) -> None:
         others = self._files.other_names()
         if others:
-            raise PlaceError(
-                f"{self._files.root} is no image layout, and has {others[0]} in it",
-                "give a directory that is empty or not there yet, or that of a layout",
-            )
+            what = f"{self._files.root} is no image layout, and has {others[0]} in it"
+            raise PlaceError(what, "give a directory that is empty or not there yet, or that of a layout")
 
     # Content
 
     def content_size(self, digest: Digest) -> int | None:
-        """The size of the blob's file."""
+        """Return the size of a blob, or None."""
         return self._files.blob_size(digest)
 
     def open_content(self, digest: Digest) -> BlobReader | None:
-        """A reader of the blob's file."""
+        """Return a reader of a blob, or None."""
         descriptor = self._files.open_blob(digest)
         return None if descriptor is None else FileReader(descriptor)
 
     # Uploads
 
-    def _new_upload(self, repository: str) -> Upload:
+    def _new_upload(self, repository: str) -> StorageUpload:
         if not self.writes:
             return super()._new_upload(repository)
-        return _LayoutUpload(repository, *self._files.new_file())
+        return FileUpload(repository, *self._files.new_file(), _SYNC_EVERY_BYTES)
 
-    def _drop_upload(self, upload: Upload) -> None:
-        assert isinstance(upload, _LayoutUpload)
+    def _drop_upload(self, upload: StorageUpload) -> None:
+        assert isinstance(upload, FileUpload)
         upload.close()
         self._files.drop_new(upload.name)
 
-    def commit_upload(self, upload: Upload, digest: Digest) -> None:
-        """Make the bytes of the session a blob. Raises DigestMismatch, and discards the session then."""
-        assert isinstance(upload, _LayoutUpload)
+    def commit_upload(self, upload: StorageUpload, digest: Digest) -> None:
+        """Make the bytes of the session a blob. On DigestMismatch, the session is discarded."""
+        assert isinstance(upload, FileUpload)
         actual = upload.digest(digest.algorithm)
         if actual != digest:
             self.discard_upload(upload)
@@ -126,31 +344,29 @@ class LayoutStorage(NamedStorage):
     # Manifests and tags
 
     def manifest(self, repository: str, digest: Digest) -> StoredManifest | None:
-        """A manifest that something names; where we write, only one whose blobs are all there, so that what is missing
-        is brought.
-        """
+        """Return a manifest with a name; with `writes` only a complete one, so that missing blobs are copied."""
         found = super().manifest(repository, digest)
-        return found if found is None or self._is_whole(digest) else None
+        return found if found is None or self._is_complete(digest) else None
 
     def tag(self, repository: str, name: str) -> Digest | None:
-        """The manifest for which a name stands; where we write, only a whole one."""
+        """Return the digest of a tag; with `writes` only of a complete manifest."""
         found = super().tag(repository, name)
-        return found if found is None or self._is_whole(found) else None
+        return found if found is None or self._is_complete(found) else None
 
-    def _is_whole(self, digest: Digest) -> bool:
-        if not self.writes or digest in self._whole:
+    def _is_complete(self, digest: Digest) -> bool:
+        if not self.writes or digest in self._complete:
             return True
         parsed = self._parse(digest, "")
         if parsed is None or parsed.digest != digest:
             return False
         blobs = all(blob.size in (-1, self.content_size(blob.digest)) for blob in parsed.blobs)
-        if not blobs or not all(self._is_whole(child.digest) for child in parsed.children):
+        if not blobs or not all(self._is_complete(child.digest) for child in parsed.children):
             return False
-        self._whole.add(digest)
+        self._complete.add(digest)
         return True
 
     def put_manifest(self, repository: str, manifest: StoredManifest, raw: bytes, tag: str | None = None) -> None:
-        """Keep a manifest, and let the name stand for it. One that refers to another is entered without a name."""
+        """Store a manifest, and let the name point at it. A referrer is added to the index without a name."""
         if not self.writes:
             super().put_manifest(repository, manifest, raw, tag)
         digest = manifest.digest
@@ -184,7 +400,7 @@ class LayoutStorage(NamedStorage):
             self._changes += 1
 
     def delete_tag(self, repository: str, name: str) -> bool:
-        """Take a name away; the manifest and its blobs stay."""
+        """Remove a name; the manifest and its blobs stay."""
         if not self.writes:
             return super().delete_tag(repository, name)
         found = self.index.drop_name(Name(repository, name))
@@ -193,9 +409,10 @@ class LayoutStorage(NamedStorage):
         return found
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
-        """Take the names of the repository away that stand for a manifest, and what it is entered as without one. Its
-        bytes and its blobs stay; and so does the entry of what refers to something that has a name in whatever
-        repository: a signature in a layout is that of all repositories that have the image.
+        """Remove the names of a manifest in the repository, and its entry without a name; its content stays.
+
+        A referrer of a manifest that has a name in any repository keeps its entry: a signature in a layout belongs to
+        all repositories with the image.
         """
         if not self.writes:
             return super().delete_manifest(repository, digest)
@@ -213,7 +430,7 @@ class LayoutStorage(NamedStorage):
         return True
 
     def _is_about_named(self, digest: Digest) -> bool:
-        """Whether a manifest refers to one that has a name, is in an index that has one, or refers to such a one."""
+        """Return whether a chain of subjects and indexes leads from the manifest to one with a name."""
         found = self.manifest("", digest)
         waiting = [found.subject] if found is not None and found.subject is not None else []
         seen = set(waiting)
@@ -222,11 +439,11 @@ class LayoutStorage(NamedStorage):
             if self.index.is_named(above):
                 return True
             found = self.manifest("", above)
-            ways = set(self._parents_of(above))
+            following = set(self._parents_of(above))
             if found is not None and found.subject is not None:
-                ways.add(found.subject)
-            waiting += ways - seen
-            seen |= ways
+                following.add(found.subject)
+            waiting += following - seen
+            seen |= following
         return False
 
     def _parents_of(self, digest: Digest) -> Iterable[Digest]:
@@ -241,10 +458,10 @@ class LayoutStorage(NamedStorage):
     # index.json
 
     def close(self) -> None:
-        """What has no name and is no part of anything is entered as it is; `index.json` is on the disk."""
+        """Add the manifests without a name to the index, and write it to the disk."""
         try:
             if self.writes:
-                self.enter_loose()
+                self._add_loose()
                 for upload in list(self._uploads.values()):
                     with suppress(OSError):
                         self.discard_upload(upload)
@@ -253,33 +470,26 @@ class LayoutStorage(NamedStorage):
         finally:
             self._files.close()
 
-    def enter_loose(self) -> None:
-        """Enter what has no name and is no part of anything."""
+    def _add_loose(self) -> None:
         for entry in self._loose.values():
             self.index.add(entry)
             self._changes += 1
         self._loose.clear()
 
-    @property
-    def has_changed(self) -> bool:
-        """Whether `index.json` says something else than it did."""
-        return self._changes > 0
-
     async def settle(self) -> None:
-        """Returns when `index.json` is on the disk with all that was changed until now.
+        """Wait until `index.json` is on the disk with all changes so far.
 
-        One of 100,000 images is 30 MB, and as many are entered: so those that come while it is saved go together with
-        the next time.
+        With 100,000 images it has 30 MB, so the changes during one save are saved together by the next.
         """
         wanted = self._changes
         while self._saved_changes < wanted:
             if self._saving is None:
-                self._saving = asyncio.ensure_future(self._save_aside())
+                self._saving = asyncio.ensure_future(self._save_in_thread())
             await asyncio.shield(self._saving)
 
-    async def _save_aside(self) -> None:
+    async def _save_in_thread(self) -> None:
         try:
-            self._take_what_others_wrote()
+            self._take_other_changes()
             changes, raw = self._changes, self.index.to_bytes()
             self._on_disk = raw
             await asyncio.to_thread(self._files.replace_top, "index.json", raw)
@@ -288,24 +498,16 @@ class LayoutStorage(NamedStorage):
             self._saving = None
 
     def _save(self) -> None:
-        self._take_what_others_wrote()
+        self._take_other_changes()
         self._on_disk = self.index.to_bytes()
         self._files.replace_top("index.json", self._on_disk)
         self._saved_changes = self._changes
 
-    def _take_what_others_wrote(self) -> None:
-        """Enter what another program has entered since we read or wrote the file: skopeo asks for no lock. Raises
-        PlaceError where it is no index any more.
-        """
+    def _take_other_changes(self) -> None:
+        """Add the entries that another program wrote meanwhile: skopeo takes no lock. Raises PlaceError."""
         raw = self._files.read_top("index.json", MAX_INDEX_BYTES)
         if raw is None or raw == self._on_disk:
             return
         self.index.take(IndexFile(raw, self._files.root), beyond=IndexFile(self._on_disk, self._files.root))
         self._named = self._by_subject = self._parents = None
         self._on_disk = raw
-
-
-class _LayoutUpload(FileUpload):
-    def __init__(self, repository: str, descriptor: int, name: str) -> None:
-        super().__init__(repository, descriptor, _SYNC_EVERY_BYTES)
-        self.name = name

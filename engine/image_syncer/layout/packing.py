@@ -1,15 +1,15 @@
-"""Packing: finished blobs on their way into the parts of a bundle, which may be killed at any moment and goes on.
+"""Packing: complete blobs go into the parts of a bundle. A kill at any moment is safe, and the next export continues.
 
-What is on the disk meanwhile, in the bundle's directory:
+Files in the bundle's directory meanwhile:
 
-    part-0001.tar …                  parts that are whole
-    part-0003.tar.partial            the part that is being written
-    unfinished/parts                 a line of JSON for each part that is whole: name, size, SHA-256
-    unfinished/finished/<algorithm>-<hex>   blobs that are complete and verified, and not in a part yet
-    unfinished/uploads, catalogue    what the storage has that takes them in (`bundle_export`)
+    part-0001.tar …                         complete parts
+    part-0003.tar.partial                   the current part
+    unfinished/parts                        a line of JSON for each complete part: name, size, SHA-256
+    unfinished/finished/<algorithm>-<hex>   blobs that are complete and verified, and not packed yet
+    unfinished/uploads, catalogue           files of the storage (`bundle_server`)
 
-The archive itself says what is in it. After a kill, parts that were whole are kept as they are; the members that end in
-the part that was not are read again and must be what their names say, and the archive is cut behind the last that is.
+The archive is its own index. After a kill, complete parts stay; the members that end in the incomplete part are read
+again, and the archive is cut after the last one with the right digest.
 """
 
 from __future__ import annotations
@@ -17,37 +17,35 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import orjson
 
-from image_syncer.errors import ConfigurationError
+from image_syncer.embedded.storage import FileReader, read_digest
+from image_syncer.errors import ConfigurationError, PlaceError
 from image_syncer.layout.bundle_record import BUNDLE_FILE, blob_path
-from image_syncer.layout.place_error import PlaceError
-from image_syncer.layout.tar_index import index_tar
-from image_syncer.layout.tar_parts import PartFiles
+from image_syncer.layout.tar_index import MemberReader, PartFiles, index_tar
 from image_syncer.layout.tar_writer import Part, TarWriter, numbered_parts, partial_path
 from image_syncer.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from image_syncer.layout.tar_index import Member
 
-__all__ = ["UNFINISHED", "Packing", "check_bundle_directory", "finished_path", "lock_bundle"]
 
 UNFINISHED = "unfinished"
-"""The folder of a bundle that is being made."""
+"""The directory for the state of an unfinished bundle."""
 
-_PATIENCE_S = 10.0
+_LOCK_WAIT_S = 10.0
 _POLL_S = 0.05
-_PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512
+_ANY = Digest("sha256:" + "0" * 64)
 
 
 def check_bundle_directory(directory: Path) -> None:
-    """Raises ConfigurationError where a bundle can neither be begun in `directory` nor gone on with."""
+    """Raise ConfigurationError if a bundle can be neither started in `directory` nor continued."""
     if (directory / BUNDLE_FILE).exists():
         raise ConfigurationError(
             f"{directory} has a whole bundle already",
@@ -62,16 +60,17 @@ def check_bundle_directory(directory: Path) -> None:
         )
 
 
-def lock_bundle(directory: Path, patience_s: float = _PATIENCE_S) -> int:
-    """A descriptor; until it is closed, nobody else makes the bundle in `directory`. The process of an export that was
-    killed may still be packing: it is waited for. Raises PlaceError where it, or another export, does not end.
+def lock_bundle(directory: Path, wait_s: float = _LOCK_WAIT_S) -> int:
+    """Lock the bundle in `directory` until the returned descriptor is closed. Raises PlaceError after `wait_s`.
+
+    Waits, since the process of a killed export may still be packing.
     """
     descriptor = os.open(directory / UNFINISHED / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # noqa: PERF203 - it is waited for
+        except BlockingIOError:  # noqa: PERF203 - tried again
             if time.monotonic() > until:
                 os.close(descriptor)
                 raise PlaceError("another export is writing to it", "wait for that one") from None
@@ -81,15 +80,12 @@ def lock_bundle(directory: Path, patience_s: float = _PATIENCE_S) -> int:
 
 
 def finished_path(directory: Path, digest: Digest) -> Path:
-    """Where a finished blob waits to be packed."""
+    """Return the path of a complete blob before it is packed."""
     return directory / UNFINISHED / "finished" / f"{digest.algorithm}-{digest.hex}"
 
 
 class Packing:
-    """The parts of the bundle in `directory`, as far as they have come, and what waits to get into them.
-
-    Raises OSError where something cannot be read or written.
-    """
+    """The parts of the bundle in `directory` so far, and the blobs that wait to be packed. Raises OSError."""
 
     def __init__(self, directory: Path, part_bytes: int) -> None:
         self._directory = directory
@@ -98,30 +94,27 @@ class Packing:
         finished_path(directory, _ANY).parent.mkdir(parents=True, exist_ok=True)
         closed = self._read_closed()
         self.members: dict[Digest, Member] = {}
-        """What is packed, and where."""
+        """The packed blobs."""
         keep_bytes = self._find_whole(closed)
-        kept: list[Part] = []
-        for part in closed:
-            if sum(each.size for each in kept) + part.size <= keep_bytes:
-                kept.append(part)
-        self._write_records(kept)
+        ends = accumulate(part.size for part in closed)
+        self._write_records([part for part, end in zip(closed, ends, strict=True) if end <= keep_bytes])
         self._writer = TarWriter(
             self._part_path, part_bytes=part_bytes, on_part=self._note_part, closed=closed, keep_bytes=keep_bytes
         )
 
     def waiting(self) -> list[Digest]:
-        """The blobs that are complete and not packed; what an export before left of them that is spoiled is removed."""
+        """Return the complete blobs that are not packed, and delete damaged ones of an earlier export."""
         found = []
         for path in sorted(finished_path(self._directory, _ANY).parent.iterdir()):
             digest = Digest(path.name.replace("-", ":", 1))
-            if digest in self.members or not _has_digest(path, digest):
+            if digest in self.members or _digest_of_file(path, digest.algorithm) != digest:
                 path.unlink()
             else:
                 found.append(digest)
         return found
 
     def pack(self, digest: Digest) -> None:
-        """Append a blob that waits."""
+        """Append a waiting blob."""
         path = finished_path(self._directory, digest)
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -130,20 +123,20 @@ class Packing:
         path.unlink()
 
     def pack_bytes(self, digest: Digest, raw: bytes) -> Member:
-        """Append small content, unless it is there."""
+        """Append small content, unless it is packed already."""
         found = self.members.get(digest)
         if found is None:
             found = self.members[digest] = self._writer.append_bytes(blob_path(digest), raw)
         return found
 
     def finish(self, *files: tuple[str, bytes]) -> tuple[Part, ...]:
-        """Append `files` and end the archive."""
+        """Append `files`, and end the archive."""
         for name, raw in files:
             self._writer.append_bytes(name, raw)
         return self._writer.finish()
 
     def close(self) -> None:
-        """Leave it as it is."""
+        """Close the files without ending the archive."""
         self._writer.close()
 
     def _note_part(self, part: Part) -> None:
@@ -158,7 +151,7 @@ class Packing:
         temporary.replace(self._records)
 
     def _read_closed(self) -> list[Part]:
-        """The parts that are whole, from the first on, as far as their files have their sizes."""
+        """Return the complete parts up to the first whose file is missing or has another size."""
         closed: list[Part] = []
         lines = self._records.read_bytes().splitlines() if self._records.exists() else []
         for number, line in enumerate(lines, start=1):
@@ -166,11 +159,11 @@ class Packing:
             try:
                 part = Part(**orjson.loads(line))
             except (ValueError, TypeError):
-                break  # the last line was cut
+                break  # the last line is incomplete
             if part.name != path.name or not path.is_file() or path.stat().st_size != part.size:
                 break
             closed.append(part)
-        # A part that got its name, and not its line any more, is the one that was being written.
+        # A part with its final name but no line is the incomplete one.
         self._unname(len(closed) + 1)
         return closed
 
@@ -183,27 +176,26 @@ class Packing:
             partial_path(path).unlink(missing_ok=True)
 
     def _find_whole(self, closed: list[Part]) -> int:
-        """Note the members that can be kept, and return where the last of them ends, in bytes of the archive."""
+        """Add the members that can be kept, and return the offset in the archive where the last of them ends."""
         paths = [self._part_path(number) for number in range(1, len(closed) + 1)]
         partial = partial_path(self._part_path(len(closed) + 1))
         if partial.exists():
             paths.append(partial)
-        surely = sum(part.size for part in closed)
+        complete_bytes = sum(part.size for part in closed)
         end = 0
         with PartFiles(paths) as parts:
             for name, member in index_tar(parts, begun=True).members.items():
                 digest = _digest_of(name)
                 if digest is None:
-                    break  # the archive was about to be ended, with what was to be in that bundle
+                    break  # the end of the archive, which the continued export writes again
                 next_end = member.offset + -(-member.size // _BLOCK_BYTES) * _BLOCK_BYTES
-                if next_end > parts.size or (next_end > surely and not _is_whole(parts, member, digest)):
+                if next_end > parts.size:
+                    break
+                if next_end > complete_bytes and read_digest(MemberReader(parts, member), digest.algorithm) != digest:
                     break
                 self.members[digest] = member
                 end = next_end
         return end
-
-
-_ANY = Digest("sha256:" + "0" * 64)
 
 
 def _digest_of(name: str) -> Digest | None:
@@ -214,25 +206,5 @@ def _digest_of(name: str) -> Digest | None:
         return None
 
 
-def _is_whole(parts: PartFiles, member: Member, digest: Digest) -> bool:
-    offset, end = member.offset, member.offset + member.size
-
-    def read() -> bytes:
-        nonlocal offset
-        piece = parts.pread_some(offset, min(_PIECE_BYTES, end - offset)) if offset < end else b""
-        offset += len(piece)
-        return piece
-
-    return _hashed(read, digest) == digest
-
-
-def _has_digest(path: Path, digest: Digest) -> bool:
-    with path.open("rb") as file:
-        return _hashed(lambda: file.read(_PIECE_BYTES), digest) == digest
-
-
-def _hashed(read: Callable[[], bytes], digest: Digest) -> str:
-    running = digest.new_hash()
-    while piece := read():
-        running.update(piece)
-    return f"{digest.algorithm}:{running.hexdigest()}"
+def _digest_of_file(path: Path, algorithm: str) -> Digest:
+    return read_digest(FileReader(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), algorithm)

@@ -1,26 +1,99 @@
-"""What is in a tar archive, and where: names, offsets and sizes. Nothing is ever unpacked.
+"""The members of a tar archive: names, offsets and sizes. Nothing is unpacked.
 
-Read are ustar, the long names of GNU tar, and pax (POSIX.1-2008, "pax", "ustar Interchange Format"). An archive from a
-stranger gets nothing out of us: its names are keys of a dictionary and never paths, and what has no place in an archive
-of images is refused: links, devices, sparse files, absolute names, "..", two members of one name, sizes beyond the end,
-headers that are no headers, and an end that is missing. Memory grows with the number of members, which is bounded.
+Supported are ustar, GNU long names, and pax (POSIX.1-2008, "pax", "ustar Interchange Format"). Archives are untrusted:
+names are only keys of a dictionary, and everything without use in an image archive is refused: links, devices, sparse
+files, absolute names, "..", duplicates, sizes beyond the end, invalid headers, and a missing end. Memory grows with the
+number of members, which is bounded. `tarfile` parses the headers; its own walk would read extended headers of any size
+and end silently at an invalid header.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 import tarfile
+from bisect import bisect_right
+from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from image_syncer.embedded.upload import BlobReader
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.embedded.storage import BlobReader
+from image_syncer.errors import SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
-    from image_syncer.layout.tar_parts import PartFiles
 
-__all__ = ["Member", "MemberReader", "TarIndex", "index_tar"]
+_OPEN_FILES = 64  # a bundle of many terabytes has more parts than a process may open files
+
+
+class ArchiveError(SyncError):
+    """An archive, or a bundle of archives, cannot be used: it is damaged, incomplete, or malicious."""
+
+    kind = "archive"
+
+
+class PartFiles:
+    """Reads several files as one. For one thread at a time. Their sizes are read once. Raises OSError."""
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self.paths = tuple(map(Path, paths))
+        self._begins: list[int] = []
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self.size = 0
+        """Bytes of all files."""
+        for path in self.paths:
+            self._begins.append(self.size)
+            self.size += path.stat().st_size
+
+    def pread(self, offset: int, size_bytes: int) -> bytes:
+        """Return `size_bytes` from `offset`, fewer only at the end of the last file."""
+        pieces = []
+        while size_bytes > 0 and 0 <= offset < self.size:
+            piece = self.pread_some(offset, size_bytes)
+            if not piece:
+                break  # the file was truncated meanwhile: the caller notices the missing bytes
+            pieces.append(piece)
+            offset += len(piece)
+            size_bytes -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pread_some(self, offset: int, limit_bytes: int) -> bytes:
+        """Return at least one and at most `limit_bytes` from `offset`, of one file; nothing at the end."""
+        if not 0 <= offset < self.size:
+            return b""
+        position = bisect_right(self._begins, offset) - 1
+        end = self._begins[position + 1] if position + 1 < len(self._begins) else self.size
+        begin = self._begins[position]
+        return os.pread(self._file(position), min(limit_bytes, end - offset), offset - begin)
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __enter__(self) -> PartFiles:  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _file(self, position: int) -> int:
+        found = self._open.get(position)
+        if found is None:
+            if len(self._open) >= _OPEN_FILES:
+                os.close(self._open.popitem(last=False)[1])
+            found = self._open[position] = os.open(self.paths[position], os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            self._open.move_to_end(position)
+        return found
+
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
@@ -42,14 +115,14 @@ _WHAT = {
 
 
 class Member(NamedTuple):
-    """Where the bytes of a member lie in the archive: `offset` and `size` in bytes."""
+    """The position of a member's bytes in the archive: `offset` and `size` in bytes."""
 
     offset: int
     size: int
 
 
 class MemberReader(BlobReader):
-    """A member of an archive, as what the embedded registry sends."""
+    """Reads a member of an archive for the embedded registry."""
 
     def __init__(self, parts: PartFiles, member: Member) -> None:
         self._parts = parts
@@ -57,12 +130,12 @@ class MemberReader(BlobReader):
         self.size = member.size
 
     def read(self, offset: int, limit: int) -> bytes:
-        """At least one and at most `limit` bytes from `offset`; nothing at the end."""
+        """Return at least one and at most `limit` bytes from `offset`; nothing at the end."""
         return self._parts.pread_some(self._begin + offset, min(limit, self.size - offset))
 
 
 class TarIndex:
-    """The members of an archive by their names, without a "./" in front. `parts` stays the caller's to close."""
+    """The members of an archive by their names, without a leading "./". The caller closes `parts`."""
 
     def __init__(self, parts: PartFiles, members: Mapping[str, Member]) -> None:
         self.parts = parts
@@ -72,7 +145,7 @@ class TarIndex:
         return name in self.members
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """All bytes of a small member. Raises ArchiveError where there is none, or more than `limit_bytes` in it."""
+        """Return all bytes of a small member. Raises ArchiveError if it is missing or longer than `limit_bytes`."""
         member = self.members.get(name)
         if member is None:
             raise ArchiveError(f"the archive has no {name}")
@@ -84,19 +157,17 @@ class TarIndex:
         return raw
 
     def open(self, name: str) -> MemberReader | None:
-        """A reader of the member, None where there is none."""
+        """Return a reader of the member, or None."""
         member = self.members.get(name)
         return None if member is None else MemberReader(self.parts, member)
 
 
 def index_tar(parts: PartFiles, *, follow_links: bool = False, begun: bool = False) -> TarIndex:
-    """The index of the archive in `parts`, which is read once from its begin to its end, headers only.
+    """Read the headers of the archive in `parts` once from begin to end. Raises ArchiveError with the offset.
 
-    With `follow_links`, as `docker save` and skopeo write them for a layer that is there twice, a link to a regular
-    member is another name of it; a link that leads nowhere, or to a link, is left out, and one that leads out of the
-    archive is refused. With `begun`, the archive may end behind any whole member: what lies behind it is left out.
-
-    Raises ArchiveError, with the offset.
+    With `follow_links`, a link to a regular member is another name of it, as `docker save` and skopeo write it for a
+    repeated layer; a link to nothing or to a link is left out, and one out of the archive is refused. With `begun`, an
+    unfinished archive ends after its last complete member.
     """
     reading = _Reading(parts, follow_links=follow_links)
     try:
@@ -110,7 +181,7 @@ def index_tar(parts: PartFiles, *, follow_links: bool = False, begun: bool = Fal
 
 
 class _Reading:
-    """The walk from header to header."""
+    """Reads an archive header by header."""
 
     def __init__(self, parts: PartFiles, *, follow_links: bool) -> None:
         self._parts = parts
@@ -128,7 +199,7 @@ class _Reading:
         return {name: member for name, member in self._members.items() if member.offset >= 0}
 
     def read_member(self) -> bool:
-        """Take the next header and what belongs to it; False at the end of the archive."""
+        """Read the next header with its extended data; False at the end of the archive."""
         block = self._parts.pread(self._offset, _BLOCK)
         if block == _ZEROS:
             return False
@@ -146,12 +217,12 @@ class _Reading:
             if self._parse_pax(self._extended(begin, header.size)).keys() & {"path", "size", "linkpath"}:
                 raise self._refusal("its global header gives every member one name or size")
         else:
-            header.size = self._take(header, begin)
+            header.size = self._add(header, begin)
         self._offset = begin + -(-header.size // _BLOCK) * _BLOCK
         return True
 
     def check_end(self) -> None:
-        """Two blocks of zeros end an archive; behind them are only more of them."""
+        """Check that two blocks of zeros end the archive, with only zeros after them."""
         tail_bytes = self._parts.size - self._offset
         if tail_bytes < 2 * _BLOCK:
             raise self._refusal("the two blocks of zeros that end an archive are missing")
@@ -160,8 +231,8 @@ class _Reading:
         if self._long_name is not None or self._pax:
             raise self._refusal("it ends with the name of a member that does not come")
 
-    def _take(self, header: tarfile.TarInfo, begin: int) -> int:
-        """Note the member, and return its size."""
+    def _add(self, header: tarfile.TarInfo, begin: int) -> int:
+        """Add the member, and return its size."""
         name = self._pax.get("path", self._long_name if self._long_name is not None else header.name)
         size = self._pax_size(header.size)
         target = self._pax.get("linkpath", header.linkname)
@@ -193,7 +264,7 @@ class _Reading:
         return size
 
     def _plain_name(self, name: str) -> str:
-        """The name without "./" in front, "/" at the end of a directory's; refused where it leads elsewhere."""
+        """Return the name without a leading "./" and the "/" of a directory; refuse one that leads elsewhere."""
         if len(name) > _MAX_NAME_BYTES or "\0" in name:
             raise self._refusal("a name is too long, or has a zero byte in it")
         plain = name
@@ -220,7 +291,7 @@ class _Reading:
         return raw
 
     def _parse_pax(self, raw: bytes) -> dict[str, str]:
-        """The records "length keyword=value", a line each, of an extended header."""
+        """Parse the records of an extended header: lines of the form "length keyword=value"."""
         records: dict[str, str] = {}
         offset = 0
         while offset < len(raw):
@@ -231,7 +302,7 @@ class _Reading:
             if not equals or record[-1:] != b"\n" or offset + length > len(raw):
                 raise self._refusal("a pax header that is none")
             name = self._text(keyword)
-            # Other values (times, owners, extended attributes) are nobody's business here, and may be no text.
+            # Other values (times, owners, extended attributes) are not used, and may be no text.
             records[name] = self._text(value) if name in ("path", "size", "linkpath") else ""
             offset += length
         return records

@@ -1,7 +1,7 @@
-"""Writes a tar archive, in one file or in parts of a size, without ever holding a member in memory.
+"""Writes a tar archive, in one file or in parts of a size, without holding a member in memory.
 
-A part has its final name only when it is whole and on the disk: until then it is called `….partial`. What is written is
-the same for the same members in the same order: no times, no owners.
+A part is called `….partial` until it is complete and on the disk. The same members in the same order give the same
+bytes: there are no times and no owners.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from image_syncer.layout.tar_index import Member
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.tar_index import ArchiveError, Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-__all__ = ["Part", "TarWriter", "numbered_parts", "partial_path", "sync_directory"]
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE_BYTES = 2**20
 
 
 class Part(NamedTuple):
-    """A part that is whole: its file's name, its bytes, and their SHA-256 in hexadecimal."""
+    """A complete part: the name of its file, its bytes, and their SHA-256 in hexadecimal."""
 
     name: str
     size: int
@@ -34,25 +33,23 @@ class Part(NamedTuple):
 
 
 def numbered_parts(directory: str | os.PathLike[str]) -> Callable[[int], Path]:
-    """The paths `part-0001.tar` … in `directory`, which sort as they follow each other up to 9999."""
+    """Return the paths `part-0001.tar` … in `directory`, in their order up to 9999."""
     return lambda number: Path(directory) / f"part-{number:04d}.tar"
 
 
 def partial_path(path: Path) -> Path:
-    """What a part is called until it is whole."""
+    """Return the path of an incomplete part."""
     return path.with_name(path.name + ".partial")
 
 
 class TarWriter:
-    """Appends members to an archive whose part number n (from 1) lies at `part_path(n)`.
+    """Appends members to an archive whose part number n (from 1) is at `part_path(n)`.
 
-    Without `part_bytes` there is one part. A member that does not fit goes on in the next part. `on_part` is told of
-    each part that is whole, when it has its name.
+    Without `part_bytes` there is one part. A member that does not fit continues in the next part. `on_part` gets each
+    complete part after its file has the final name.
 
-    To go on with an archive, give its whole parts as `closed` and the bytes of the archive to keep, which have to end
-    with a member: what lies behind is cut off, be it in a part that was closed.
-
-    Raises OSError where something cannot be written.
+    To continue an archive, give its complete parts as `closed`, and the bytes to keep, which must end with a member:
+    the rest is cut off, even in a closed part. Raises OSError.
     """
 
     def __init__(
@@ -69,21 +66,17 @@ class TarWriter:
         self._part_path = part_path
         self._part_bytes = part_bytes
         self._on_part = on_part
-        self._parts: list[Part] = []
+        self.parts: tuple[Part, ...] = ()
+        """The complete parts."""
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._part_size = 0
         self.size = 0
-        """Bytes of the archive so far, over all parts."""
-        self._go_on(closed, keep_bytes)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The parts that are whole."""
-        return tuple(self._parts)
+        """Bytes of the archive so far, in all parts."""
+        self._continue(closed, keep_bytes)
 
     def append_bytes(self, name: str, raw: bytes) -> Member:
-        """Append a member, and say where it is."""
+        """Append a member, and return its position."""
         self._write(_header(name, len(raw)))
         begin = self.size
         self._write(raw)
@@ -91,8 +84,9 @@ class TarWriter:
         return Member(begin, len(raw))
 
     def append_file(self, name: str, file: BinaryIO, size_bytes: int) -> Member:
-        """Append `size_bytes` of `file` from where it stands, and say where they are. Raises ArchiveError where it has
-        fewer; the archive is useless then, until it is cut back to where it was.
+        """Append `size_bytes` of `file` from its position, and return the position of the member.
+
+        Raises ArchiveError if the file has fewer bytes; then the archive must be cut back.
         """
         self._write(_header(name, size_bytes))
         begin, missing_bytes = self.size, size_bytes
@@ -106,18 +100,18 @@ class TarWriter:
         return Member(begin, size_bytes)
 
     def finish(self) -> tuple[Part, ...]:
-        """End the archive, and return its parts, which are on the disk then."""
+        """End the archive, and return its parts, which are on the disk."""
         self._write(bytes(2 * _BLOCK))
         self._close_part()
         return self.parts
 
     def flush(self) -> None:
-        """Give what was appended to the operating system, for whoever reads the open part."""
+        """Flush the buffer, so that the open part can be read."""
         if self._file is not None:
             self._file.flush()
 
     def close(self) -> None:
-        """Leave the archive as it is, to go on with it later or never."""
+        """Close the file without ending the archive."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -126,9 +120,9 @@ class TarWriter:
         view = memoryview(raw)
         while view:
             if self._part_bytes is not None and self._part_size >= self._part_bytes:
-                self._close_part()  # it was begun when parts were larger
+                self._close_part()  # it was started with a larger part size
             if self._file is None:
-                self._file = partial_path(self._part_path(len(self._parts) + 1)).open("wb")
+                self._file = partial_path(self._part_path(len(self.parts) + 1)).open("wb")
             room = len(view) if self._part_bytes is None else self._part_bytes - self._part_size
             piece, view = view[:room], view[room:]
             self._file.write(piece)
@@ -145,21 +139,21 @@ class TarWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
-        path = self._part_path(len(self._parts) + 1)
+        path = self._part_path(len(self.parts) + 1)
         partial_path(path).replace(path)
         sync_directory(path.parent)
         part = Part(path.name, self._part_size, self._hash.hexdigest())
-        self._parts.append(part)
+        self.parts = (*self.parts, part)
         self._hash, self._part_size = hashlib.sha256(), 0
         if self._on_part is not None:
             self._on_part(part)
 
-    def _go_on(self, closed: Sequence[Part], keep_bytes: int) -> None:
-        begin = 0
+    def _continue(self, closed: Sequence[Part], keep_bytes: int) -> None:
+        end = 0
         for number, part in enumerate(closed, start=1):
-            if begin + part.size <= keep_bytes:
-                self._parts.append(part)
-                begin += part.size
+            begin, end = end, end + part.size
+            if end <= keep_bytes:
+                self.parts = (*self.parts, part)
                 continue
             path = self._part_path(number)
             if begin < keep_bytes:
@@ -167,8 +161,8 @@ class TarWriter:
             else:
                 path.unlink(missing_ok=True)
                 partial_path(path).unlink(missing_ok=True)
-        self.size = begin
-        path = partial_path(self._part_path(len(self._parts) + 1))
+        self.size = begin = sum(part.size for part in self.parts)
+        path = partial_path(self._part_path(len(self.parts) + 1))
         if begin == keep_bytes:
             path.unlink(missing_ok=True)
             return
@@ -190,11 +184,10 @@ def _header(name: str, size_bytes: int) -> bytes:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the new names of files last, where the file system can (not on all that are mounted from elsewhere)."""
+    """Write the names in a directory to the disk, if the file system supports it (some remote ones do not)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
+        with suppress(OSError):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

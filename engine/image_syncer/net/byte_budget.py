@@ -1,14 +1,10 @@
-"""Byte budgets: how many bytes this process may still move, by registry and direction, where there is a limit.
+"""Byte budgets: the bytes that this process may still move, by registry and direction, where there is a limit.
 
-A transfer that finds its budget empty pauses inside libcurl's callback, and continues when the next allowance comes.
-Streamed blobs take turns, so that no connection is idle for long. Small blobs are received whole before they are sent,
-and the oldest of them goes first: in turns, all would be received at the same time and sent at the same time, and one
-direction would always be idle. Where both kinds wait, they alternate.
-
-The next allowance is asked for shortly before the budget is empty. A chunk that libcurl hands out cannot be split, so
-a budget may go into debt by one chunk, which the next allowances pay.
-
-Where nothing is limited there are no budgets, and a transfer's callbacks are those of its stream.
+A transfer with an empty budget pauses inside libcurl's callback until the next allowance, which is requested shortly
+before the budget is empty. Streamed blobs take turns, so that no connection is idle for long. Small blobs are received
+whole before they are sent, and the oldest goes first: in turns, all would be received and then sent at the same time,
+and one direction would always be idle. Where both kinds wait, they alternate. libcurl's chunks cannot be split, so a
+budget may go into debt by one chunk. Without limits, transfers have no budget and no callbacks of it.
 """
 
 from __future__ import annotations
@@ -20,28 +16,26 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
-from image_syncer.planning import EVERYWHERE
+from image_syncer.scheduling import EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from image_syncer.net.multi import CurlDriver
 
-__all__ = ["ByteBudget", "ByteBudgets", "Metered"]
 
 LEAST_SENT_BYTES = 4 * 2**10
-"""What is sent at once, however little is left: smaller pieces cost more than they are worth."""
-
-
+"""The least that is sent at once: smaller pieces cost more than they are worth."""
 TURN_BYTES = 16 * 2**10
-"""What a transfer takes at least, as a rule (CURL_MAX_WRITE_SIZE): no more are woken than there is something for, since
-an upload does not take it before libcurl's next round.
+"""What a transfer usually takes at least (CURL_MAX_WRITE_SIZE), by which the transfers to be woken are counted: an
+upload spends only in libcurl's next round.
 """
 
 
 class ByteBudget:
-    """The allowance for one registry in one direction. `want()` asks for more, and is not called again before
-    `put` was; `give_back(size)` returns what is left over.
+    """The allowance for one registry in one direction.
+
+    `want()` requests more, and is not called again before `put`; `give_back(size)` returns the rest.
     """
 
     __slots__ = (
@@ -70,13 +64,13 @@ class ByteBudget:
         self.users = 0
 
     def spend(self, size: int) -> None:
-        """So many bytes have moved."""
+        """Take `size` bytes, which have moved, from the budget."""
         self.level -= size
         if self.level <= self._low and not self._asked:
             self._ask()
 
     def wait(self, metered: Metered) -> None:
-        """A transfer pauses until there is something again."""
+        """Queue a transfer that pauses until the next allowance."""
         if metered.number is None:
             self._streamed.append(metered)
         else:
@@ -85,7 +79,7 @@ class ByteBudget:
             self._ask()
 
     def put(self, size: int) -> None:
-        """The allowance that was asked for has come. Not to be called from inside libcurl."""
+        """Add the requested allowance and resume transfers. Not to be called from inside libcurl."""
         self._asked = False
         self.level += size
         self._low = size // 2
@@ -98,13 +92,13 @@ class ByteBudget:
             self._ask()
 
     def tidy(self) -> None:
-        """Give back what nobody here uses now."""
+        """Give the rest back where no transfer uses the budget."""
         if not self.users and self.level > 0:
             left, self.level = self.level, 0
             self._give_back(left)
 
     def _next(self) -> Metered | None:
-        """Whose turn it is; those that have ended are passed over."""
+        """Return the next waiting transfer; those that have ended are skipped."""
         while self._streamed or self._small:
             self._small_next = bool(self._small) and (not self._streamed or not self._small_next)
             metered = heappop(self._small)[1] if self._small_next else self._streamed.popleft()
@@ -118,9 +112,7 @@ class ByteBudget:
 
 
 class Metered:
-    """One transfer, made by `easy`, that spends from a budget. Who makes it calls `close` when it has ended. `number`
-    orders those of small blobs; the others have none.
-    """
+    """One transfer, by `easy`, that spends from a budget until `close`. `number` orders transfers of small blobs."""
 
     __slots__ = ("_budget", "easy", "held_back", "number")
 
@@ -130,10 +122,10 @@ class Metered:
         self.easy = easy
         self.number = number
         self.held_back = False
-        """Whether it pauses because nothing may move now."""
+        """Whether the transfer pauses for want of an allowance."""
 
     def receiving(self, receive: Callable[[memoryview], int | None]) -> Callable[[memoryview], int | None]:
-        """Libcurl's write callback for a download whose bytes go to `receive`."""
+        """Return libcurl's write callback for a download whose bytes go to `receive`."""
         budget, pause = self._budget, int(pycurl.WRITEFUNC_PAUSE)
 
         def receive_metered(chunk: memoryview) -> int | None:
@@ -141,14 +133,14 @@ class Metered:
                 self._hold()
                 return pause
             signal = receive(chunk)
-            if signal is None:  # else it comes again, or is the last
+            if signal is None:  # else libcurl repeats the chunk, or it is the last
                 budget.spend(len(chunk))
             return signal
 
         return receive_metered
 
     def sending(self, send: Callable[[int], memoryview | bytes | int]) -> Callable[[int], memoryview | bytes | int]:
-        """Libcurl's read callback for an upload whose bytes come from `send`."""
+        """Return libcurl's read callback for an upload whose bytes come from `send`."""
         budget, pause = self._budget, int(pycurl.READFUNC_PAUSE)
 
         def send_metered(most: int) -> memoryview | bytes | int:
@@ -164,7 +156,7 @@ class Metered:
         return send_metered
 
     def close(self) -> None:
-        """It has ended."""
+        """End the transfer's use of the budget."""
         self._budget.users -= 1
         self.held_back = False
 
@@ -175,8 +167,9 @@ class Metered:
 
 
 class ByteBudgets:
-    """The budgets of a process, for the registries of `metered` (see there). `want(registry, sending)` asks for an
-    allowance, `give_back(registry, sending, size)` returns what is left of one.
+    """The budgets of a process, for the registries of `metered`.
+
+    `want(registry, sending)` requests an allowance, `give_back(registry, sending, size)` returns the rest of one.
     """
 
     def __init__(
@@ -189,25 +182,25 @@ class ByteBudgets:
     ) -> None:
         self._driver = driver
         self.metered = frozenset(metered)
-        """Whose bytes are counted; of what is under way already when that changes, `Transport.begin_metering`."""
+        """The registries with a limit; for transfers in flight when it changes, see `Transport.begin_metering`."""
         self._want = want
         self._give_back = give_back
         self._budgets: dict[tuple[str, bool], ByteBudget] = {}
         self._numbers = count()
 
     def meter(self, easy: pycurl.Curl, registry: str, *, sending: bool, small: bool = False) -> Metered | None:
-        """For a transfer with `registry` that `easy` is about to make; None where it is not limited."""
+        """Return the meter of a transfer with `registry` by `easy`; None without a limit."""
         if registry not in self.metered and EVERYWHERE not in self.metered:
             return None
         return Metered(self._of(registry, sending), easy, next(self._numbers) if small else None)
 
     def put(self, registry: str, size: int, *, sending: bool) -> None:
-        """An allowance has come; transfers go on."""
+        """Add an allowance and resume transfers."""
         self._of(registry, sending).put(size)
         self._driver.settle()
 
     def tidy(self) -> None:
-        """To be called about twice a second: give back what nobody uses."""
+        """Give unused allowances back; to be called about twice a second."""
         for budget in self._budgets.values():
             budget.tidy()
 

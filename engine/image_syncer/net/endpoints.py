@@ -1,19 +1,23 @@
-"""Where each registry is spoken to: HTTPS, or, where the user allowed it (`insecure: true`), whatever answers first."""
+"""Endpoints of registries: HTTPS, or with `insecure: true` also plain HTTP; and registries that are down.
+
+`scheduling/breaker.py` decides when a registry is down. Requests to it wait here while one probe after the other is
+sent; then all of them continue or fail.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import pycurl
 
-from image_syncer.errors import Origin, RegistryDownError, SyncError
+from image_syncer.errors import Origin, RegistryDownError, SyncError, TransportError
 from image_syncer.net.curl_errors import transport_error
-from image_syncer.net.handles import AnswerHead, set_request
-from image_syncer.net.reach import Reach
+from image_syncer.net.network_options import Reach
 from image_syncer.net.shared_work import share, shared_result
-from image_syncer.planning import Tries
+from image_syncer.net.transport import set_connection
 from image_syncer.registry import (
     GENERIC,
     build_ping,
@@ -22,27 +26,128 @@ from image_syncer.registry import (
     parse_failure,
     recognise_answer,
 )
+from image_syncer.scheduling import BreakerState, Tries
 from image_syncer.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from image_syncer.config import HostSettings, RegistryBook
-    from image_syncer.net.health import RegistryHealth
     from image_syncer.net.transport import Transport
-    from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Endpoint, Request, Response
+    from image_syncer.registry.endpoint import EndpointData
+    from image_syncer.scheduling import Breaker, Breakers, RetryPolicy
 
-__all__ = ["EndpointBook", "endpoints_of"]
 
+MOST_OUTAGES = 5
+"""Outages after which an operation that never succeeds in between fails."""
+LEAST_PROBE_S = 1.0
+"""The time of the last probe before a registry is given up."""
 ANSWERS_LOOKED_AT = 8
-"""Of each registry: the first may be that of a proxy, and only a challenge or a body with a header may tell."""
+"""Answers of a registry that may show its kind: the first may be a proxy's, and not every answer has a mark."""
 _SERVER_ERRORS = 500
 
 
+class RegistryHealth:
+    """Carries out the decisions of the breakers.
+
+    `probe(registry)` raises `SyncError` where a registry does not answer. `on_outage` is called when a registry is back
+    after an outage, or is given up.
+    """
+
+    def __init__(
+        self,
+        breakers: Breakers,
+        probe: Callable[[str], Awaitable[None]],
+        *,
+        on_outage: Callable[[Breaker], None] = lambda _breaker: None,
+    ) -> None:
+        self.breakers = breakers
+        self._probe = probe
+        self._on_outage = on_outage
+        self._loop = asyncio.get_running_loop()
+        self._settled: dict[str, asyncio.Future[None]] = {}
+        self._probing: set[asyncio.Task[None]] = set()
+        breakers.listen(self._on_change)
+
+    def is_suspect(self, registry: str, error: SyncError, tries: Tries, now: float) -> bool:
+        """Return whether an operation that has used up its `tries`, the last by `error`, waits before it fails."""
+        failed_at = now if tries.failed_at is None else tries.failed_at
+        return self.breakers.exhausted(registry, error, failed_at, now)
+
+    async def settled(self, registry: str) -> None:
+        """Wait until `registry` is back or given up; return at once where it is not down."""
+        while (settled := self._settled.get(registry)) is not None:
+            await asyncio.shield(settled)
+
+    async def wait(self, registry: str, tries: Tries | None, suspect: SyncError | None = None) -> Tries | None:
+        """Wait as `settled` does, and return the tries that count for the request afterwards.
+
+        After an outage they are none. Without one, raises `suspect`, the error by which the operation used up its
+        tries. Raises RegistryDownError where the registry is given up.
+        """
+        await self.settled(registry)
+        breaker = self.breakers.of(registry)
+        if breaker.state is BreakerState.GIVEN_UP:
+            raise breaker.down_error()
+        if breaker.probes and (suspect is None or tries is None or tries.outages < MOST_OUTAGES):
+            return tries.anew() if tries is not None else None
+        if suspect is not None:
+            raise suspect
+        return tries
+
+    def outages(self) -> list[tuple[str, float]]:
+        """Return the registries that are down, each with the seconds since its failure."""
+        now = self._loop.time()
+        return [(registry, now - self.breakers.of(registry).failed_at) for registry in self._settled]
+
+    async def close(self) -> None:
+        """Stop all probes."""
+        for task in list(self._probing):
+            task.cancel()
+        await asyncio.gather(*self._probing, return_exceptions=True)
+
+    def _on_change(self, breaker: Breaker) -> None:
+        registry = breaker.registry
+        if breaker.state is BreakerState.OPEN:
+            settled = self._settled[registry] = self._loop.create_future()
+            breaker.since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            task = self._loop.create_task(self._ask(breaker, settled))
+            self._probing.add(task)
+            task.add_done_callback(self._probing.discard)
+            return
+        if breaker.probes:
+            self._on_outage(breaker)
+        self._settled.pop(registry).set_result(None)
+
+    async def _ask(self, breaker: Breaker, settled: asyncio.Future[None]) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, breaker.probe_at - self._loop.time()))
+            if settled.done():  # an answer to another request may have closed the breaker, which is open again
+                return
+            breaker.probed()
+            try:
+                allowed_s = max(LEAST_PROBE_S, breaker.gives_up_at - self._loop.time())
+                await asyncio.wait_for(self._probe(breaker.registry), allowed_s)
+            except asyncio.TimeoutError:
+                last = breaker.last  # it says more than a timeout
+                error: SyncError = last or TransportError("it does not answer", phase="timeout")
+            except SyncError as failure:
+                error = failure
+            else:
+                self.breakers.answered(breaker.registry, self._loop.time(), probe=True)
+                return
+            if settled.done():
+                return
+            self.breakers.probe_failed(breaker.registry, error, self._loop.time())
+            if settled.done():
+                return
+
+
 def endpoints_of(registry: str, settings: HostSettings, reach: Reach) -> tuple[Endpoint, ...]:
-    """The addresses of `registry` in the order of trial, with all that the user and the system have said of it. Raises
-    ConfigurationError as `Reach.complete` does.
+    """Return the endpoints of `registry` in the order of trial, with the settings of user and system.
+
+    Raises ConfigurationError as `Reach.complete` does.
     """
     candidates = candidate_endpoints(
         registry,
@@ -58,12 +163,11 @@ def endpoints_of(registry: str, settings: HostSettings, reach: Reach) -> tuple[E
 class EndpointBook:
     """Resolves each registry once for a run.
 
-    With one candidate nothing is asked. With `insecure: true` a connection is made without a request
-    (CURLOPT_CONNECT_ONLY): where the TLS handshake succeeds, HTTPS without verification it is, otherwise plain HTTP.
-    What worked is remembered for the host; where nothing does, it is tried again as `retry` says.
-    `chance` gives a uniform number in [0, 1). With `health`, registries that are down are waited for. `reach`
-    completes what was written of their networks; without it, this process's environment and system do. What kind of
-    registry it is, is known by its name or what the user says, or else recognised by its first answers.
+    One candidate needs no request. With `insecure: true` a connection without a request is tried
+    (CURLOPT_CONNECT_ONLY): if the TLS handshake succeeds, the endpoint is HTTPS without verification, otherwise plain
+    HTTP. The result is kept for the host; without one, `retry` says when to try again. `chance` returns a uniform
+    number in [0, 1). With `health`, requests wait for registries that are down. `reach` completes their networks. The
+    kind of a registry comes from its name or the user, or else from its first answers.
     """
 
     def __init__(
@@ -82,59 +186,63 @@ class EndpointBook:
         self._retry = retry
         self._chance = chance
         self._health = health
-        self._resolved: dict[str, asyncio.Future[Endpoint]] = {}
+        self._searches: dict[str, asyncio.Task[Endpoint]] = {}
+        self._known: dict[str, Endpoint] = {}
+        self.data: dict[str, EndpointData] = {}
+        """The known endpoints by registry, as messages carry them (`Endpoint.to_data`)."""
         self._looked_at: dict[str, int] = {}
         transport.on_answer = self._look_at
 
     def known(self, registry: str) -> Endpoint | None:
-        """The endpoint of `registry`, if it has been resolved."""
-        task = self._resolved.get(registry)
-        return task.result() if task is not None and task.done() and task.exception() is None else None
+        """Return the endpoint of `registry`; None before it is resolved."""
+        return self._known.get(registry)
 
     async def find_once(self, registry: str) -> Endpoint:
-        """The same for a registry without which one can do: its candidates are tried once, and no outage is waited
-        for. Raises `SyncError` where none of them answers.
+        """Return the endpoint of a registry that is not essential: try its candidates once, and wait for no outage.
+
+        Raises `SyncError` where none of them answers.
         """
         known = self.known(registry)
         if known is None:
             known = await self._probe(registry, Origin.SOURCE)
-            found = self._resolved[registry] = asyncio.get_running_loop().create_future()
-            found.set_result(known)
+            self._remember(known)
         return known
 
     async def resolve(self, registry: str, origin: Origin) -> Endpoint:
-        """The endpoint of `registry`; raises TransportError where none of its candidates answers."""
+        """Return the endpoint of `registry`; raises TransportError where none of its candidates answers."""
         known = self.known(registry)
         if known is not None:
             return known
-        task = self._resolved.get(registry)
+        task = self._searches.get(registry)
         if task is None:
-            task = self._resolved[registry] = share(self._find(registry, origin))
+            task = self._searches[registry] = share(self._find(registry, origin))
         try:
             return await shared_result(task)
         except SyncError as error:
-            if self._resolved.get(registry) is task:
-                del self._resolved[registry]  # the next one tries again
-            error.origin = origin
-            raise
+            if self._searches.get(registry) is task:
+                del self._searches[registry]  # the next caller tries again
+            raise error.changed(origin=origin) from error.__cause__
 
     def _look_at(self, request: Request, endpoint: Endpoint, response: Response) -> None:
-        """Recognise the kind of a registry by one of its first answers, where its name does not tell."""
+        """Recognise the kind of a registry by one of its first answers, where it is still unknown."""
         registry = endpoint.registry
         looked_at = self._looked_at.get(registry, 0)
         own = may_carry_credentials(endpoint.base_url, response.url or request.url)
         if looked_at >= ANSWERS_LOOKED_AT or not own or self._registries.host_settings(registry).profile is not None:
             return
-        if response.status < _SERVER_ERRORS:  # else a proxy says that it is down, as often as it is asked meanwhile
+        if response.status < _SERVER_ERRORS:  # a proxy may report an outage any number of times
             self._looked_at[registry] = looked_at + 1
         profile, known = recognise_answer(response.headers), self.known(registry)
         if profile is not GENERIC and known is not None and known.profile is GENERIC:
             self._looked_at[registry] = ANSWERS_LOOKED_AT
-            found = self._resolved[registry] = asyncio.get_running_loop().create_future()
-            found.set_result(replace(known, profile=profile))
+            self._remember(replace(known, profile=profile))
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        self._known[endpoint.registry] = endpoint
+        self.data[endpoint.registry] = endpoint.to_data()
 
     async def ping(self, registry: str) -> None:
-        """Ask `registry`, once, whether it is there: any answer below 500 says so. Raises `SyncError` otherwise."""
+        """Send one ping to `registry`. Raises `SyncError` unless it answers with a status below 500."""
         endpoint = self.known(registry) or await self._probe(registry, Origin.LOCAL)
         request = build_ping(endpoint)
         response = await self._transport.perform(request, endpoint)
@@ -166,12 +274,14 @@ class EndpointBook:
                 if held:
                     continue
                 if pause is None:
-                    tries.write_on(error)
-                    if health is not None and health.is_suspect(registry, error, tries, now):
-                        suspect = error
+                    last = tries.write_on(error)
+                    if health is not None and health.is_suspect(registry, last, tries, now):
+                        suspect = last
                         continue
-                    raise
+                    raise last from error.__cause__
             else:
+                if registry not in self._known:  # else `find_once` was quicker, and answers may have shown the profile
+                    self._remember(found)
                 return found
             await asyncio.sleep(pause)
 
@@ -188,17 +298,11 @@ class EndpointBook:
         return candidates[-1]
 
     async def _connect(self, endpoint: Endpoint) -> tuple[int, str]:
-        easy = self._transport.handles.take()
+        easy = pycurl.Curl()
         try:
-            set_request(
-                easy,
-                build_ping(endpoint),
-                endpoint,
-                AnswerHead(),
-                authorization=None,
-                connect_timeout_s=self._transport.timeouts.connect_s,
-            )
+            url, transport = build_ping(endpoint).url, self._transport
+            set_connection(easy, endpoint, url, connect_timeout_s=transport.timeouts.connect_s)
             easy.setopt(pycurl.CONNECT_ONLY, 1)
-            return await self._transport.driver.perform(easy)
+            return await transport.driver.perform(easy)
         finally:
-            self._transport.handles.give_back(easy)
+            easy.close()

@@ -1,13 +1,11 @@
 """The driver: one libcurl multi handle on the running asyncio loop (uvloop in our processes).
 
-libcurl tells which sockets it wants watched, and asks for them anew on every request, also on a kept connection.
-Registering each with the loop is what a small request would mostly cost. So the loop watches one `select.epoll` of
-ours, and libcurl's socket callback changes only that: a wake-up drains the epoll into `socket_action` (measured:
-17–18 µs of CPU a small request instead of 36). It also sets its timer anew several times for every request, nearly
-always for later: ours stays as it is then, and is put off when it goes off too soon.
-
-libcurl must not be called from inside its own callbacks; what a callback finds to be done (un-pause, stop) goes into
-`due`, and is done after each round. See curl_multi_socket_action(3), CURLMOPT_SOCKETFUNCTION(3), curl_easy_pause(3).
+libcurl names the sockets to watch anew for every request. Registering each with the loop is most of the cost of a small
+request, so the loop watches one `select.epoll`, and libcurl's socket callback changes only that (measured: 17 µs of CPU
+for a small request instead of 36). libcurl also sets its timer several times for every request, nearly always later:
+the loop's timer is then left, and set again when it fires too early. libcurl must not be called from its own callbacks:
+they put such work into `due`, which is done after each round. See curl_multi_socket_action(3),
+CURLMOPT_SOCKETFUNCTION(3), curl_easy_pause(3).
 """
 
 from __future__ import annotations
@@ -25,10 +23,9 @@ import pycurl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ON_TRANSFER_END", "CurlDriver", "Due"]
 
 ON_TRANSFER_END: ContextVar[Callable[[], None] | None] = ContextVar("ON_TRANSFER_END", default=None)
-"""Called whenever a transfer ends, however it does, that was begun in this context: a sign of progress."""
+"""Called whenever a transfer that began in this context ends: a sign of progress."""
 
 _EVENTS = {
     pycurl.POLL_IN: select.EPOLLIN,
@@ -37,26 +34,26 @@ _EVENTS = {
     pycurl.POLL_NONE: 0,
 }
 _MOST_EVENTS = 128
-"""Sockets that are served in one turn of the loop; the rest come in the next one."""
+"""Sockets that one turn of the loop serves; the next turn serves the rest."""
 _MOST_ROUNDS = 64
-"""Rounds over `due` before the loop gets its turn: un-pausing a download can wake an upload and the other way round."""
+"""Rounds over `due` before the loop gets its turn: a resumed download can wake an upload and the other way round."""
 _CLOSE_S = 0.5
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLPRI
 _POLL_ERROR = select.EPOLLERR
 
 
 class Due(Protocol):
-    """Something that a callback left to be done once libcurl can be called again."""
+    """Work that a callback leaves for after the round, when libcurl can be called again."""
 
     def settle(self) -> None:
-        """Do it; may start, pause, un-pause and stop transfers."""
+        """Do the work; may start, pause, resume and stop transfers."""
 
 
 class CurlDriver:
     """Runs easy handles on a multi handle; one for each process.
 
-    With `connections` no more of them are open at one time (0: no bound), the idle ones included.
-    `due` is the list into which callbacks put what has to be done after the round.
+    `connections` is the maximum of open connections, with the idle ones (0: no limit). Callbacks put work for after the
+    round into `due`.
     """
 
     def __init__(self, *, connections: int = 0, kept_connections: int = 64) -> None:
@@ -64,7 +61,7 @@ class CurlDriver:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        # Transfers share no connection, also where it is HTTP/2: a paused one would hold up the others.
+        # Transfers share no HTTP/2 connection: a paused one would block the others.
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections or kept_connections)
@@ -81,66 +78,59 @@ class CurlDriver:
         self.due: list[Due] = []
         self._open_epoll()
 
-    @property
-    def running(self) -> int:
-        """How many transfers are under way."""
-        return len(self._running)
-
     async def perform(self, easy: pycurl.Curl) -> tuple[int, str]:
-        """Run the transfer that `easy` is set up for to its end: libcurl's CURLcode (0: fine) and its own words.
-
-        Cancelling stops the transfer.
-        """
+        """Run the transfer of `easy`; return libcurl's CURLcode (0: success) and words. Cancelling stops it."""
         ended: asyncio.Future[tuple[int, str]] = self._loop.create_future()
         self._running[easy] = ended
         self._multi.add_handle(easy)
         try:
             return await ended
         finally:
-            self.stop(easy)
-            if (tell := ON_TRANSFER_END.get()) is not None:
-                tell()
-
-    def stop(self, easy: pycurl.Curl) -> None:
-        """Break a transfer off; its connection is closed. Nothing happens where it has ended."""
-        if self._running.pop(easy, None) is not None:
-            self._multi.remove_handle(easy)
+            if self._running.pop(easy, None) is not None:
+                self._multi.remove_handle(easy)
+            if (on_end := ON_TRANSFER_END.get()) is not None:
+                on_end()
 
     def fail(self, easy: pycurl.Curl, code: int, words: str) -> None:
-        """End a transfer as if libcurl had failed it with this CURLcode. Nothing happens where it has ended."""
-        self._finish(easy, code, words)
+        """End a transfer as if libcurl had ended it with this CURLcode; do nothing where it has ended."""
+        ended = self._running.get(easy)
+        if ended is not None and not ended.done():
+            del self._running[easy]
+            self._multi.remove_handle(easy)
+            ended.set_result((code, words))
 
     def resume(self, easy: pycurl.Curl) -> None:
-        """Un-pause both directions (CURLPAUSE_CONT); libcurl may call the write callback from inside this call."""
+        """Resume both directions (CURLPAUSE_CONT); libcurl may call the write callback from inside this call."""
         if easy not in self._running:
             return
         try:
             easy.pause(pycurl.PAUSE_CONT)
         except pycurl.error as error:
             code, words = error.args
-            # A transfer that has ended takes no pause any more (CURLE_BAD_FUNCTION_ARGUMENT): its end is read after
-            # this round. Other codes are of the callback that was called from inside, and nobody tells them again.
+            # A transfer that has ended takes no pause (CURLE_BAD_FUNCTION_ARGUMENT): this round reads its end.
+            # Other codes are those of the write callback, which libcurl reports only here.
             if code != pycurl.E_BAD_FUNCTION_ARGUMENT:
-                self._finish(easy, code, words)
+                self.fail(easy, code, words)
 
     def close(self) -> None:
         """Stop every transfer and close every connection."""
         self._closed = True
-        for easy, ended in list(self._running.items()):
+        for easy, ended in self._running.items():
             ended.cancel()
-            self.stop(easy)
+            self._multi.remove_handle(easy)
+        self._running.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
-        # libcurl waits for the threads in which it resolves names (CURLMOPT_QUICK_EXIT is not PycURL's), and a resolver
-        # without an answer takes half a minute: nobody else has to wait for it.
+        # libcurl waits for its threads that resolve names (PycURL has no CURLMOPT_QUICK_EXIT): a resolver without an
+        # answer takes half a minute.
         closing = threading.Thread(target=self._multi.close, daemon=True)
         closing.start()
         closing.join(_CLOSE_S)
         self._epoll.close()
 
     def settle(self) -> None:
-        """Do what callbacks left in `due`, until nothing is left (or for a bounded number of rounds)."""
+        """Do the work in `due` until it is empty, or for a bounded number of rounds."""
         if self._settling or not self.due:
             return
         self._settling = True
@@ -157,8 +147,8 @@ class CurlDriver:
             self._loop.call_soon(self.settle)
 
     def _on_socket(self, what: int, fd: int, _multi: pycurl.CurlMulti, _data: object) -> None:
-        """CURLMOPT_SOCKETFUNCTION. What is watched no more rests in the epoll, since a kept connection is soon wanted
-        again; if something happens there meanwhile (the other side closes it), it is taken out.
+        """CURLMOPT_SOCKETFUNCTION. An unwatched socket stays in the epoll, since a kept connection is soon used again;
+        its first event, a close by the peer, takes it out.
         """
         if what == pycurl.POLL_REMOVE:
             if self._watched.pop(fd, None) is not None:
@@ -172,17 +162,17 @@ class CurlDriver:
             try:
                 self._epoll.modify(fd, events)
             except FileNotFoundError:
-                # It was closed, which took it out, and the number was given out again.
+                # It was closed, which took it out, and its number was used again.
                 self._epoll.register(fd, events)
         else:
             self._epoll.register(fd, events)
 
     def _on_timer(self, timeout_ms: int) -> None:
-        """CURLMOPT_TIMERFUNCTION: when libcurl wants to be called; -1 for never, 0 for as soon as we are out of it."""
+        """CURLMOPT_TIMERFUNCTION: the time of libcurl's next call; -1 for never, 0 for after this callback."""
         if timeout_ms == 0:
             if not self._called_soon:
                 self._called_soon = True
-                self._loop.call_soon(self._on_soon)
+                self._loop.call_soon(self._on_timeout)
             return
         self._wake_at = self._loop.time() + timeout_ms / 1000 if timeout_ms > 0 else math.inf
         if self._wake_at < self._timer_at:
@@ -201,17 +191,14 @@ class CurlDriver:
         elif self._wake_at < math.inf:
             self._set_timer()
 
-    def _on_soon(self) -> None:
+    def _on_timeout(self) -> None:
         self._called_soon = False
         if self._closed:
             return
-        self._on_timeout()
-
-    def _on_timeout(self) -> None:
         self._wake_at = math.inf
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._after_round()
-        # Where libcurl's own clock says that we are too early, it does nothing, and does not tell the time again.
+        # Where libcurl's clock finds the call too early, it does nothing, and does not set the timer again.
         self._on_timer(self._multi.timeout())
 
     def _on_readable(self) -> None:
@@ -235,8 +222,7 @@ class CurlDriver:
         try:
             self._epoll.unregister(fd)
         except OSError:
-            # We have closed it, and a process that was forked from this one has it open still: it would wake us for
-            # ever, and nothing but a new epoll is rid of it.
+            # It is closed here, but open in a process that was forked from this one: only a new epoll drops it.
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._open_epoll()
@@ -250,19 +236,14 @@ class CurlDriver:
         self._loop.add_reader(self._epoll.fileno(), self._on_readable)
 
     def _after_round(self) -> None:
-        self.settle()
+        if self.due:
+            self.settle()
         queued = 1
         while queued:
             queued, succeeded, failed = self._multi.info_read()
-            for easy in succeeded:
-                self._finish(easy, 0, "")
-            for easy, code, words in failed:
-                self._finish(easy, code, words)
-        self.settle()
-
-    def _finish(self, easy: pycurl.Curl, code: int, words: str) -> None:
-        ended = self._running.pop(easy, None)
-        if ended is not None:
-            self._multi.remove_handle(easy)
-            if not ended.done():
-                ended.set_result((code, words))
+            for easy, code, words in (*((easy, 0, "") for easy in succeeded), *failed):
+                # `perform` takes the handle out; until then libcurl does nothing with it.
+                if (ended := self._running.get(easy)) is not None and not ended.done():
+                    ended.set_result((code, words))
+        if self.due:
+            self.settle()

@@ -1,4 +1,4 @@
-"""Work that is done once for all who ask: each waits by itself, and none of them may be left when it ends."""
+"""Shared work: one task whose result several callers await, each of which may be cancelled."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from image_syncer.errors import SyncError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["share", "shared_result"]
 
 _Result = TypeVar("_Result")
 
 
 def share(work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-    """Begin `work`, for whose end any number may wait with `shared_result`.
+    """Start `work`, for whose result any number of callers may wait with `shared_result`.
 
-    Where all who waited were cancelled, nobody asks what became of it. A `SyncError` is no mistake then, and is
-    dropped; anything else goes to the loop's exception handler.
+    Where all callers were cancelled, a `SyncError` is dropped, and any other error goes to the loop's exception
+    handler.
     """
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_look)
+    task.add_done_callback(_report_crash)
     return task
 
 
 async def shared_result(task: asyncio.Future[_Result]) -> _Result:
-    """The result of shared work, which goes on where the caller is cancelled. Raises the `SyncError` it ended with, a
-    copy for each caller, since each fills in its own place and number of tries.
+    """Return the result of shared work, which continues where the caller is cancelled.
+
+    Raises a copy of its `SyncError` for each caller: a shared one would keep the frames of all in its traceback.
     """
     try:
         return await asyncio.shield(task)
     except SyncError as error:
-        raise error.copy() from error
+        raise error.changed() from error
 
 
-def _look(task: asyncio.Task[Any]) -> None:
+def _report_crash(task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         return
-    error = task.exception()  # from here on asyncio does not say that nobody has asked
+    error = task.exception()  # asyncio now takes the error for retrieved
     if error is not None and not isinstance(error, SyncError):
         context = {"message": "shared work crashed", "exception": error, "task": task}
         task.get_loop().call_exception_handler(context)

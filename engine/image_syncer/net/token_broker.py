@@ -1,25 +1,20 @@
-"""Tokens: fetched once for all who need them, renewed before they expire; and challenges, which are remembered.
+"""Tokens: fetched once for all requests that need them, renewed before they expire; and registries' challenges.
 
-Nothing is asked in advance: the first request to a registry goes out alone and without credentials, and its 401 carries
-the challenge (Docker token authentication; OCI distribution specification 1.1, "Determining support").
-
-Token services: asked with patience, and in the form that each of them takes.
-
-The usual form is a GET with Basic (Docker Registry v2 authentication, "Token Authentication Specification"); an
-identity token is exchanged with a POST ("OAuth2 Token Authentication"), and so is a password where a GET finds nothing.
+The first request to a registry is sent alone and without credentials; its 401 has the challenge (Docker token
+authentication; OCI distribution specification 1.1, "Determining support"). Token services take a GET with Basic
+("Token Authentication Specification"); an identity token is exchanged with a POST ("OAuth2 Token Authentication"), and
+so is a password where a GET is not supported.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 
 from image_syncer.errors import AuthenticationError, Origin, ProtocolViolation, RegistryError, SyncError, keep_out
-from image_syncer.net.authorization import Authorization
 from image_syncer.net.shared_work import share, shared_result
-from image_syncer.planning import ONCE, Tries
 from image_syncer.registry import (
     REDIRECT_STATUSES,
     basic_authorization,
@@ -34,31 +29,110 @@ from image_syncer.registry import (
     rank_challenges,
     realm_allowed,
 )
-from image_syncer.values import replace
+from image_syncer.scheduling import ONCE, Tries
+from image_syncer.values import Value, replace, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from image_syncer.credentials import Found
-    from image_syncer.net.authorization import Credentials
     from image_syncer.net.transport import Transport
     from image_syncer.oci import Repository
-    from image_syncer.planning import RetryPolicy
     from image_syncer.registry import Challenge, Credential, Endpoint, Request, Response, Scope, Token
+    from image_syncer.scheduling import RetryPolicy
 
-__all__ = ["TokenBroker", "TokenServices", "leads_nowhere"]
+    Scopes = tuple[Scope, ...]
+
+
+USABLE_PART = 0.8
+"""A token is renewed after this part of its life: a fixed margin would not fit tokens of less than a minute."""
+FRESH_S = 5.0
+"""A token that is refused again this soon after a renewal lacks rights; the first one may have been revoked."""
+FRESH_INVALID_S = 1.0
+"""The same for `invalid_token` (RFC 6750, section 3.1), which is not said for missing rights: a token may end early."""
+UNENDING_S = 3600.0
+"""How long a worker may keep what does not expire (Basic, or nothing at all) before it asks again."""
+MOST_GIVEN = 4096
+"""Authorizations of a catalog's repositories that are kept; then all are looked up anew."""
+_OK = 200
+_NOT_IN_THIS_FORM = (404, 405, 501)
+"""Not found, method not allowed, not implemented: answers of a service that supports the other form only."""
+
+
+class Authorization(Value, frozen=True):
+    """A value for the Authorization header (None: none is needed), usable for `usable_s` seconds from now."""
+
+    value: str | None
+    usable_s: float
+
+    __repr__ = repr_without("value")
+
+
+class Authorizer(Protocol):
+    """Provides the Authorization header of each request."""
+
+    def known(self, endpoint: Endpoint, repository: Repository | None, scopes: Scopes) -> Authorization | None:
+        """Return what `authorize` would, where it is known; None where `authorize` has to be called.
+
+        Nearly every request is served here, without a coroutine of its own. `usable_s` counts from the first request.
+        """
+
+    async def authorize(self, endpoint: Endpoint, repository: Repository | None, scopes: Scopes) -> Authorization:
+        """Return the header; may wait for another request's answer. Raises `SyncError`."""
+
+    async def renew(
+        self,
+        endpoint: Endpoint,
+        repository: Repository | None,
+        scopes: Scopes,
+        rejected: str | None,
+        challenges: Sequence[str],
+    ) -> Authorization:
+        """Return a better header after a 401 with these `WWW-Authenticate` fields; raises AuthenticationError."""
+
+    def answered(self, endpoint: Endpoint) -> None:
+        """Note that the registry accepted a request, or failed it for another reason than its credentials."""
+
+    def abandoned(self, endpoint: Endpoint) -> None:
+        """Note that a request got no answer at all, or no token."""
+
+
+class Credentials(Protocol):
+    """User names and passwords by repository."""
+
+    async def find(self, repository: Repository | None) -> Found:
+        """Return the credential of a repository, if it has one, and its source; without a repository, anonymous.
+
+        Raises `SyncError`.
+        """
+
+    async def replace(self, repository: Repository, refused: Credential) -> bool:
+        """Return whether `find` now has another credential than the `refused` one; its source may be asked for it."""
+
+
+class OneCredential:
+    """`Credentials` with one credential for everything."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    async def find(self, _repository: Repository | None) -> Found:
+        """See `Credentials`."""
+        return self._found
+
+    async def replace(self, _repository: Repository, _refused: Credential) -> bool:
+        """See `Credentials`."""
+        return False
 
 
 _Identity = tuple[str, "Credential"]
 """A realm, and the credential with the identity token that is exchanged there."""
-_OK = 200
-_NOT_IN_THIS_FORM = (404, 405, 501)
-"""Not found, method not allowed, not implemented: what a service answers that is there in the other form only."""
 
 
 def leads_nowhere(error: SyncError) -> bool:
-    """Whether a challenge cannot be answered, whoever we are: no token service is there, it gives no tokens, or it must
-    not see the credentials. Another challenge of the registry may be answered instead.
+    """Return whether a challenge cannot be answered by anyone: its token service is missing, or not to be trusted.
+
+    Another challenge of the registry may be answered instead.
     """
     if isinstance(error, ProtocolViolation):
         return True
@@ -66,9 +140,10 @@ def leads_nowhere(error: SyncError) -> bool:
 
 
 class TokenServices:
-    """`retry` says how a request is tried again, and `chance` gives a uniform number in [0, 1). A service that was
-    tried in vain to the end is asked once for each further token, until it answers. `wait_for_turn(registry)` is asked
-    before each request that goes to the registry's own host.
+    """Fetches tokens, with retries and in the form that each service takes.
+
+    `chance` returns a uniform number in [0, 1). A service that has used up its tries gets one request for each further
+    token, until it answers. `wait_for_turn(registry)` precedes each request to the registry's own host.
     """
 
     def __init__(
@@ -88,18 +163,18 @@ class TokenServices:
         self._want_post: set[str] = set()
         self._refreshed: dict[_Identity, Credential] = {}
         self._lasting: set[_Identity] = set()
-        """Identity tokens that an exchange does not use up."""
+        """Identity tokens that remain valid after an exchange."""
         self._exchanging: dict[_Identity, asyncio.Lock] = {}
 
     async def fetch(
         self,
         challenge: Challenge,
-        scopes: tuple[Scope, ...],
+        scopes: Scopes,
         credential: Credential | None,
         repository: Repository | None,
         endpoint: Endpoint,
     ) -> tuple[Token, float]:
-        """A token, and when the request for it went out. Raises AuthenticationError and other `SyncError`s."""
+        """Return a token, and when the request for it was sent. Raises AuthenticationError and other `SyncError`s."""
         realm = challenge.params.get("realm", "")
         if credential is not None and not realm_allowed(realm, endpoint):
             raise AuthenticationError(
@@ -129,8 +204,10 @@ class TokenServices:
     async def _exchange(
         self, credential: Credential, realm: str, build: Callable[[Credential], Request], endpoint: Endpoint
     ) -> tuple[Token, float]:
-        """A token for an identity token. Some services take each of these once, and give the next with the answer:
-        until it is known that this one does not, there is one exchange at a time.
+        """Exchange an identity token for a token.
+
+        Some services take each identity token once and return the next: until this one is known not to, exchanges go
+        one at a time.
         """
         key = (realm, credential)
         if key not in self._lasting:
@@ -149,7 +226,7 @@ class TokenServices:
         except AuthenticationError:
             if newest is credential:
                 raise
-            self._refreshed.pop(key, None)  # it has ended, and what it was given for need not have
+            self._refreshed.pop(key, None)  # the older one may still be valid
             got = await self._ask(build(credential), endpoint, realm)
         except RegistryError as error:
             if error.status not in _NOT_IN_THIS_FORM or not credential.password:
@@ -171,7 +248,7 @@ class TokenServices:
             return await self._ask(request, endpoint, realm)
         except RegistryError as error:
             if error.status in _NOT_IN_THIS_FORM:
-                raise first from error  # the usual form is what people know
+                raise first from error  # users know the usual form
             raise
 
     async def _ask(self, request: Request, endpoint: Endpoint, realm: str) -> tuple[Token, float]:
@@ -191,19 +268,20 @@ class TokenServices:
                 pause = policy.pause_s(error, tries.made + 1, self._chance(), tries.spent_s(now))
                 tries = tries.plus(error, now, pause)
                 if pause is None:
+                    last = tries.write_on(error)
                     if error.retryable:
                         self._silent.add(realm)
-                        error.retryable = False  # or everyone who needs the token would begin from the beginning
-                        error.hint = f"This is the token service of {endpoint.registry}: check that it runs."
-                    tries.write_on(error)
-                    raise
+                        hint = f"This is the token service of {endpoint.registry}: check that it runs."
+                        # Not retryable, or each request that needs the token would retry it again.
+                        last = last.changed(retryable=False, hint=hint)
+                    raise last from error.__cause__
             else:
                 self._silent.discard(realm)
                 return token, asked_at
             await asyncio.sleep(pause)
 
     async def _follow(self, request: Request, endpoint: Endpoint) -> Response:
-        """The answer, after redirects of a GET. The password goes no further than to the same scheme, host and port."""
+        """Return the answer after redirects of a GET. The password stays with the same scheme, host and port."""
         response, hop, followed = await self._transport.perform(request, endpoint), request, 0
         while request.method == "GET" and response.status in REDIRECT_STATUSES:
             before, hop = hop, follow_redirect(hop, response, followed=followed)
@@ -217,52 +295,34 @@ class TokenServices:
 def _refusal(response: Response, request: Request, endpoint: Endpoint) -> RegistryError:
     failure = parse_failure(response, request=request, origin=Origin.LOCAL, profile=endpoint.profile)
     if response.status in (401, 403) and failure.hint is None:
-        failure.hint = f"Check the user name and the password for {endpoint.registry}."
+        return failure.changed(hint=f"Check the user name and the password for {endpoint.registry}.")
     return failure
-
-
-USABLE_PART = 0.8
-"""A token is renewed when this part of its life is over: never a fixed margin, since some live for less than a
-minute.
-"""
-FRESH_S = 5.0
-"""Between two renewals of one token because it was refused: the first may have been revoked; where the second is
-refused so soon too, rights are missing.
-"""
-FRESH_INVALID_S = 1.0
-"""The same where the registry calls the token invalid (RFC 6750, section 3.1), which one that lacks rights is not: the
-token may end sooner than its service says.
-"""
-UNENDING_S = 3600.0
-"""How long a worker may keep what does not expire by itself (Basic, or nothing at all) before it asks again."""
-MOST_GIVEN = 4096
-"""Of a catalog's repositories so many are remembered with what they were given; then it is looked up anew."""
 
 
 class _RegistryState(Struct):
     offered: tuple[Challenge, ...] = ()
-    """What the last 401 asked for, the best first."""
+    """The challenges of the last 401, the best first."""
     closed: set[str] = field(default_factory=set)
-    """Realms where there is no token for anybody."""
+    """Realms without tokens."""
     known: asyncio.Event = field(default_factory=asyncio.Event)
     scouting: bool = False
     pinged: bool = False
 
     @property
     def challenge(self) -> Challenge | None:
-        """The one to answer; where every realm is closed, the best, whose error is told."""
+        """The challenge to answer; where every realm is closed, the best, whose error is reported."""
         open_ones = (each for each in self.offered if each.params.get("realm") not in self.closed)
         return next(open_ones, self.offered[0] if self.offered else None)
 
 
-class _Kept(Struct):
+class _KeptToken(Struct):
     authorization: Authorization
     until: float
-    missing: tuple[Scope, ...] = ()
+    missing: Scopes = ()
 
 
 async def _at_once(_registry: str) -> None:
-    """Nobody is paced."""
+    """Return without a turn: no registry is paced."""
 
 
 _Key = tuple[str, "Credential | None", tuple["Scope", ...]]
@@ -271,11 +331,10 @@ _NOTHING_OWED = Authorization(None, UNENDING_S)
 
 
 class TokenBroker:
-    """The coordinator's `Authorizer`: one for each run.
+    """The coordinator's `Authorizer`, one for each run.
 
-    One token request goes out for one set of scopes, however many wait for it. For `retry`, `chance` and
-    `wait_for_turn` see `TokenServices`. Where a password or an identity token is refused, `credentials` are asked for
-    another one, which is then tried.
+    All requests with the same scopes share one token request. For `retry`, `chance` and `wait_for_turn` see
+    `TokenServices`. Where a credential is refused, `credentials` may replace it.
     """
 
     def __init__(
@@ -292,15 +351,13 @@ class TokenBroker:
         self._services = TokenServices(transport, retry=retry, chance=chance, wait_for_turn=wait_for_turn)
         self._loop = asyncio.get_running_loop()
         self._registries: dict[str, _RegistryState] = {}
-        self._kept: dict[_Key, _Kept] = {}
+        self._kept: dict[_Key, _KeptToken] = {}
         self._renewed_at: dict[_Key, float] = {}
         self._most_kept = MOST_GIVEN
         self._fetching: dict[_Key, asyncio.Future[Authorization]] = {}
-        self._given: dict[_Place, _Kept] = {}
+        self._given: dict[_Place, _KeptToken] = {}
 
-    def known(
-        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
-    ) -> Authorization | None:
+    def known(self, endpoint: Endpoint, repository: Repository | None, scopes: Scopes) -> Authorization | None:
         """See `Authorizer`."""
         state = self._registries.get(endpoint.registry)
         if state is None or not state.known.is_set():
@@ -310,12 +367,8 @@ class TokenBroker:
         given = self._given.get((endpoint.registry, repository, scopes))
         return given.authorization if given is not None and given.until > self._loop.time() else None
 
-    async def authorize(
-        self, endpoint: Endpoint, repository: Repository | None, scopes: tuple[Scope, ...]
-    ) -> Authorization:
-        """See `Authorizer`. The first caller for a registry is let through with nothing; the others wait for its
-        answer.
-        """
+    async def authorize(self, endpoint: Endpoint, repository: Repository | None, scopes: Scopes) -> Authorization:
+        """See `Authorizer`. The first caller for a registry gets nothing to send; the others wait for its answer."""
         state = self._state(endpoint)
         while not state.known.is_set():
             if not state.scouting:
@@ -325,14 +378,14 @@ class TokenBroker:
         given = await self._current(state, endpoint, repository, scopes)
         if len(self._given) >= MOST_GIVEN:
             self._given.clear()
-        self._given[endpoint.registry, repository, scopes] = _Kept(given, self._loop.time() + given.usable_s)
+        self._given[endpoint.registry, repository, scopes] = _KeptToken(given, self._loop.time() + given.usable_s)
         return given
 
     async def renew(
         self,
         endpoint: Endpoint,
         repository: Repository | None,
-        scopes: tuple[Scope, ...],
+        scopes: Scopes,
         rejected: str | None,
         challenges: Sequence[str],
     ) -> Authorization:
@@ -351,7 +404,7 @@ class TokenBroker:
         state.known.set()
         current = await self._current(state, endpoint, repository, scopes)
         if current.value != rejected:
-            return current  # somebody else has renewed it meanwhile, or there was none before
+            return current  # another request has renewed it meanwhile, or there was none before
         challenge = state.challenge or offered[0]
         found = await self._credentials.find(repository)
         key = (endpoint.registry, found.credential, scopes)
@@ -359,22 +412,20 @@ class TokenBroker:
             return await self._current(state, endpoint, repository, scopes)
         kept = self._kept.get(key)
         if kept is None or not self._may_help(key, challenge):
-            # Another of the same would fare no better.
+            # Another token would be refused as well.
             missing = kept.missing if kept is not None else ()
             raise _denied(repository, found, challenge, missing, denial_hint(endpoint.profile, repository, scopes))
         self._renewed_at[key] = self._loop.time()
         del self._kept[key]
-        self._given.clear()  # what somebody was given while we looked
+        self._given.clear()  # other requests may have got the old one meanwhile
         return await self._current(state, endpoint, repository, scopes)
 
     def answered(self, endpoint: Endpoint) -> None:
         """See `Authorizer`."""
-        state = self._state(endpoint)
-        if not state.known.is_set():
-            state.known.set()
+        self._state(endpoint).known.set()
 
     def abandoned(self, endpoint: Endpoint) -> None:
-        """See `Authorizer`. Where it was the first, the next one tries."""
+        """See `Authorizer`. After the first request of a registry, the next one tries."""
         state = self._state(endpoint)
         if not state.known.is_set():
             state.scouting = False
@@ -382,7 +433,7 @@ class TokenBroker:
             waiting.set()
 
     def _may_help(self, key: _Key, challenge: Challenge) -> bool:
-        """Whether another token may be taken where this one was refused."""
+        """Return whether another token may be accepted where this one was refused."""
         error = challenge.params.get("error")
         if error == "insufficient_scope":
             return False
@@ -391,7 +442,7 @@ class TokenBroker:
         return renewed_at is None or self._loop.time() - renewed_at >= fresh_s
 
     async def _ping(self, endpoint: Endpoint) -> tuple[Challenge, ...]:
-        """The challenges of `/v2/`, asked for once: some registries (gcr.io) have sent a 401 without one elsewhere."""
+        """Return the challenges of `/v2/`, once: some registries (gcr.io) have sent a 401 without one elsewhere."""
         state = self._state(endpoint)
         if state.pinged:
             return ()
@@ -406,7 +457,7 @@ class TokenBroker:
         return state
 
     async def _replaced(self, repository: Repository | None, refused: Credential | None) -> bool:
-        """Whether there is another credential now than the one that was refused."""
+        """Return whether the repository has another credential now than the refused one."""
         if repository is None or refused is None:
             return False
         return await self._credentials.replace(repository, refused)
@@ -416,7 +467,7 @@ class TokenBroker:
         state: _RegistryState,
         endpoint: Endpoint,
         repository: Repository | None,
-        scopes: tuple[Scope, ...],
+        scopes: Scopes,
     ) -> Authorization:
         while True:
             challenge = state.challenge
@@ -425,7 +476,7 @@ class TokenBroker:
             found = await self._credentials.find(repository)
             credential, now = found.credential, self._loop.time()
             if challenge.scheme == "basic":
-                # Without a credential the request goes out as it is: what was asked of another may be open to this one.
+                # Without a credential the request is sent without: this one may be open to everyone.
                 value = None if credential is None or _is_token(credential) else basic_authorization(credential)
                 good_for_s = UNENDING_S if found.good_until_s is None else found.good_until_s - now
                 return Authorization(value, max(0.0, min(UNENDING_S, good_for_s)))
@@ -434,7 +485,7 @@ class TokenBroker:
             if kept is not None and kept.until > now:
                 return Authorization(kept.authorization.value, kept.until - now)
             try:
-                return await self._fetch_once(key, endpoint, challenge, credential, repository)
+                return await self._fetch_once(key, endpoint, challenge, repository)
             except SyncError as error:
                 if leads_nowhere(error):
                     state.closed.add(challenge.params.get("realm", ""))
@@ -445,38 +496,28 @@ class TokenBroker:
                 raise
 
     async def _fetch_once(
-        self,
-        key: _Key,
-        endpoint: Endpoint,
-        challenge: Challenge,
-        credential: Credential | None,
-        repository: Repository | None,
+        self, key: _Key, endpoint: Endpoint, challenge: Challenge, repository: Repository | None
     ) -> Authorization:
         running = self._fetching.get(key)
         if running is None:
-            running = share(self._fetch(key, endpoint, challenge, credential, repository))
-            self._fetching[key] = running
+            running = self._fetching[key] = share(self._fetch(key, endpoint, challenge, repository))
             running.add_done_callback(lambda _done: self._fetching.pop(key, None))
         return await shared_result(running)
 
     async def _fetch(
-        self,
-        key: _Key,
-        endpoint: Endpoint,
-        challenge: Challenge,
-        credential: Credential | None,
-        repository: Repository | None,
+        self, key: _Key, endpoint: Endpoint, challenge: Challenge, repository: Repository | None
     ) -> Authorization:
-        token, asked_at = await self._services.fetch(challenge, key[2], credential, repository, endpoint)
+        _registry, credential, scopes = key
+        token, asked_at = await self._services.fetch(challenge, scopes, credential, repository, endpoint)
         usable_s = token.expires_in_s * USABLE_PART
         keep_out(token.value, passing=True)
         authorization = Authorization(f"Bearer {token.value}", usable_s)
         self._forget_the_ended()
-        self._kept[key] = _Kept(authorization, asked_at + usable_s, token.missing)
+        self._kept[key] = _KeptToken(authorization, asked_at + usable_s, token.missing)
         return authorization
 
     def _forget_the_ended(self) -> None:
-        """Tokens that have ended, now and then: in a run of days the credentials change, and with them the keys."""
+        """Drop expired tokens now and then: in a run of days the credentials change, and with them the keys."""
         if len(self._kept) < self._most_kept:
             return
         now = self._loop.time()
@@ -486,7 +527,7 @@ class TokenBroker:
 
 
 def _is_token(credential: Credential) -> bool:
-    """Whether it is an identity token and nothing else, which only a token service takes."""
+    """Return whether it is only an identity token, which only a token service takes."""
     return bool(credential.identity_token) and not credential.password
 
 
@@ -494,7 +535,7 @@ def _denied(
     repository: Repository | None,
     found: Found,
     challenge: Challenge,
-    missing: tuple[Scope, ...],
+    missing: Scopes,
     likely: str | None,
 ) -> AuthenticationError:
     credential = found.credential
@@ -502,7 +543,7 @@ def _denied(
     if credential is None:
         text = "the registry wants credentials, and there are none for it"
         hint = "Add a user name and a password for it to the auth file, or log in with `image-syncer login`."
-        if found.source.startswith("anonymous ("):  # a cloud that was asked in vain, and why
+        if found.source.startswith("anonymous ("):  # the reason why a cloud has none
             hint += f" It is asked as {found.source}."
     elif challenge.scheme == "basic" and _is_token(credential):
         text = "the registry wants a user name and a password, and there is only an identity token for it"

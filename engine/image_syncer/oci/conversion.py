@@ -1,11 +1,8 @@
-"""Conversion: a manifest of Docker's schema 2 as one of the OCI image specification, or the other way round.
+"""Conversion of manifests between Docker's schema 2 and the OCI image specification.
 
-Both formats say the same with other media types (OCI image specification 1.1, "Compatibility Matrix"), and a
-configuration or a layer is the same blob in either: only manifests are written anew, and no blob is looked into. What
-is written is compact JSON with the fields in the order in which they were, so that the same manifest always becomes the
-same bytes.
-
-Where a Docker manifest has no place for something, nothing is left out: the conversion is refused.
+Both formats say the same with other media types (OCI image specification 1.1, "Compatibility Matrix"), and blobs are
+the same in both: only manifests are written anew, as compact JSON in the order of their fields, so that the same
+manifest always becomes the same bytes. What Docker's format cannot represent is refused, never left out.
 """
 
 from __future__ import annotations
@@ -15,9 +12,7 @@ import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.oci.document import InvalidManifest, shown
-from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest
-from image_syncer.oci.media_type import (
+from image_syncer.oci.descriptor import (
     DOCKER_CONFIG,
     DOCKER_FOREIGN_LAYER,
     DOCKER_LAYER,
@@ -34,11 +29,12 @@ from image_syncer.oci.media_type import (
     is_index,
     is_nondistributable,
 )
+from image_syncer.oci.document import InvalidManifest, compact_json, shown
+from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ManifestFormat", "NotConvertible", "convert"]
 
 _OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _DOCKER = "application/vnd.docker."
@@ -50,20 +46,20 @@ _TO_OCI = {
     "application/vnd.docker.image.rootfs.foreign.diff.tar": _OCI_FOREIGN,
 }
 _TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
-# Written by BuildKit for a while; Docker's own specification has no such type, so nothing is made into it.
+# BuildKit wrote it for a while; Docker's specification does not have it, so nothing is converted to it.
 _TO_OCI["application/vnd.docker.image.rootfs.diff.tar.zstd"] = OCI_LAYER_ZSTD
 _DOCKER_LAYERS = frozenset(_TO_DOCKER.values()) - {DOCKER_CONFIG}
 _NO_PLACE_IN_DESCRIPTOR = ("annotations", "data", "artifactType")
 _NO_PLACE_IN_MANIFEST = ("annotations", "subject", "artifactType")
 _ABOUT = "vnd.docker.reference.digest"
-"""The annotation with which BuildKit's attestations name their image, in the same index."""
+"""The annotation by which BuildKit's attestations name their image in the same index."""
 
 
 class ManifestFormat(str, Enum):
-    """The form in which manifests arrive; the values are those of the command line."""
+    """The format of manifests at the destination; the values are those of the command line."""
 
     KEEP = "keep"
-    """As they are at the source, byte for byte."""
+    """The source's, byte for byte."""
     OCI = "oci"
     DOCKER = "docker"
 
@@ -72,14 +68,13 @@ class ManifestFormat(str, Enum):
 
 
 class NotConvertible(ValueError):  # noqa: N818 - an answer, and what the caller asks about
-    """A manifest that cannot have the other form without losing something; the message is a phrase for people."""
+    """A manifest that the other format cannot represent; the message is a phrase for people."""
 
 
 def convert(manifest: Manifest, wanted: ManifestFormat, children: Mapping[str, Manifest] | None = None) -> Manifest:
-    """`manifest` in the form that is wanted: the same object where it has that already.
+    """Return `manifest` in the wanted format: the same object where it already has it.
 
-    `children` tells by the former digest what became of the manifests that an index names; each of them has to be
-    there. Raises NotConvertible.
+    `children` has the converted manifest of each child of an index, by its former digest. Raises NotConvertible.
     """
     if wanted is ManifestFormat.KEEP:
         return manifest
@@ -111,18 +106,16 @@ def convert(manifest: Manifest, wanted: ManifestFormat, children: Mapping[str, M
 def _write(manifest: Manifest, document: dict[str, Any], media_type: str) -> Manifest:
     says = {"schemaVersion": 2, "mediaType": media_type}
     if not says.keys() <= document.keys():
-        document = {**says, **document}  # what OCI lets out, and Docker needs, goes to the front
+        document = {**says, **document}  # fields that OCI may omit, and Docker needs, come first
     document |= says
-    # Not orjson: in fields that we do not know, whole numbers beyond 64 bits must stay exact.
-    raw = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     try:
-        return parse_manifest(raw, media_type, algorithm=manifest.digest.algorithm)
+        return parse_manifest(compact_json(document), media_type, algorithm=manifest.digest.algorithm)
     except InvalidManifest as error:
         raise NotConvertible(f"what it would become is no manifest: {error}") from None
 
 
 def _entry(entry: dict[str, Any], children: Mapping[str, Manifest]) -> dict[str, Any]:
-    """One entry of an index, with what its child has become."""
+    """Return an entry of an index with its converted child."""
     child = children[entry["digest"]]
     changed = dict(entry)
     if child.digest != entry["digest"]:
@@ -152,7 +145,7 @@ def _blob(descriptor: dict[str, Any], where: str, wanted: ManifestFormat) -> dic
 
 
 def _check_docker(manifest: Manifest, document: dict[str, Any]) -> None:
-    """Raises NotConvertible where a Docker manifest or list has no place for what is in `document`."""
+    """Raise NotConvertible where a Docker manifest or list cannot represent `document`."""
     if manifest.media_type == OCI_ARTIFACT_MANIFEST:
         raise NotConvertible("it is an artifact, and Docker's format has images only")
     for name in _NO_PLACE_IN_MANIFEST:

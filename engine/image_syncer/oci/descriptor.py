@@ -1,6 +1,6 @@
-"""Descriptors: what a manifest says about one of the things it names.
+"""Descriptors of what a manifest names (OCI image specification 1.1, "Content Descriptors"), and media types.
 
-OCI image specification 1.1, "Content Descriptors"; Docker's schema 2 has the same fields.
+Docker's "Image Manifest Version 2, Schema 2" has the same fields.
 """
 
 from __future__ import annotations
@@ -18,16 +18,76 @@ from image_syncer.values import Value, repr_without
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Descriptor", "parse_descriptor", "read_digest", "read_platform"]
 
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+OCI_ARTIFACT_MANIFEST = "application/vnd.oci.artifact.manifest.v1+json"
+"""Only in release candidates of image specification 1.1; registries still have some."""
+
+DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_TAR = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+MANIFEST_MEDIA_TYPES = (
+    OCI_INDEX,
+    DOCKER_MANIFEST_LIST,
+    OCI_MANIFEST,
+    DOCKER_MANIFEST,
+    OCI_ARTIFACT_MANIFEST,
+    DOCKER_SCHEMA1_SIGNED,
+    DOCKER_SCHEMA1,
+)
+"""All supported types of manifests, the preferred ones first, for Accept headers."""
+_INDEXES = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
+_IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST, OCI_ARTIFACT_MANIFEST})
+_SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
+_OCI_NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _MAX_SIZE = 2**63 - 1  # int64 in the specification's own types
 
 
-class Descriptor(Value, frozen=True):
-    """One thing that a manifest names: media type ("" where not said), digest, and size in bytes.
+def is_index(media_type: str) -> bool:
+    """Return whether it is a list of manifests: OCI image index, Docker manifest list."""
+    return media_type in _INDEXES
 
-    The size is -1 where it is not said, which only schema 1 does. `data` is the content itself where the manifest
-    embeds it, and has the digest that it should.
+
+def is_image(media_type: str) -> bool:
+    """Return whether it is a manifest of blobs: OCI image or artifact manifest, Docker schema 2 manifest."""
+    return media_type in _IMAGES
+
+
+def is_schema1(media_type: str) -> bool:
+    """Return whether it is Docker's schema 1 manifest of 2014, signed or not."""
+    return media_type in _SCHEMA1
+
+
+def is_nondistributable(media_type: str) -> bool:
+    """Return whether the layer may be fetched only from its descriptor's URLs ("foreign" in Docker's words)."""
+    return media_type == DOCKER_FOREIGN_LAYER or media_type.startswith(_OCI_NONDISTRIBUTABLE)
+
+
+def media_type_of(content_type: str | None) -> str:
+    """Return the media type of a Content-Type header in lower case, without parameters (RFC 9110, section 8.3.1).
+
+    >>> media_type_of("Application/JSON; charset=utf-8")
+    'application/json'
+    """
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+class Descriptor(Value, frozen=True):
+    """What a manifest says of a blob or manifest: media type ("" for none), digest, and size in bytes.
+
+    The size is -1 in schema 1, which has none. `data` is embedded content, with its digest checked.
     """
 
     media_type: str
@@ -46,10 +106,7 @@ class Descriptor(Value, frozen=True):
 
 
 def parse_descriptor(value: object, where: str) -> Descriptor:
-    """The descriptor in `value`, parsed JSON that stands at `where` (such as "layers[3]").
-
-    Raises InvalidManifest.
-    """
+    """Return the descriptor in parsed JSON; `where` is its position ("layers[3]"). Raises InvalidManifest."""
     fields = read_object(value, where)
     digest = read_digest(fields, "digest", f"{where}.")
     size = fields.get("size")
@@ -68,7 +125,7 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
 
 
 def read_digest(fields: dict[str, Any], name: str, where: str) -> Digest:
-    """The digest under `name`; raises InvalidManifest."""
+    """Return the digest under `name`; raises InvalidManifest."""
     text = read_text(fields, name, where)
     if text is None:
         raise InvalidManifest(f"{where}{name} is missing")
@@ -79,10 +136,7 @@ def read_digest(fields: dict[str, Any], name: str, where: str) -> Digest:
 
 
 def read_platform(value: object, where: str) -> Platform | None:
-    """The platform in a descriptor or an image's configuration; None where it says nothing.
-
-    Raises InvalidManifest.
-    """
+    """Return the platform of a descriptor or an image's configuration; None without one. Raises InvalidManifest."""
     if value is None:
         return None
     fields = read_object(value, where)

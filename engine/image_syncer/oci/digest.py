@@ -1,7 +1,4 @@
-"""Content digests: what names a blob or a manifest by its bytes.
-
-OCI image specification 1.1, "Descriptors", section "Digests": only the registered algorithms are understood.
-"""
+"""Content digests (OCI image specification 1.1, "Descriptors", section "Digests") of the registered algorithms."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, final
 
-from image_syncer.oci.quotation import quoted
+from image_syncer.redaction import quoted
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["EMPTY_DIGEST", "Digest", "digest_of"]
 
 _FORM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _SHORT_HEX = 12
@@ -30,7 +26,7 @@ class Digest(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Digest:
-        """The digest that `text` is; raises ValueError."""
+        """Validate `text`; raises ValueError."""
         if not _FORM.fullmatch(text):
             raise ValueError(
                 f"{quoted(text)} is not a digest: write sha256: and 64, or sha512: and 128, "
@@ -50,7 +46,7 @@ class Digest(str):
 
     @property
     def raw(self) -> bytes:
-        """The digest's own bytes, 32 or 64 of them: a fifth of what the text takes in memory."""
+        """The 32 or 64 bytes of the digest, which take a fifth of the text's memory."""
         return bytes.fromhex(self.hex)
 
     @property
@@ -59,14 +55,10 @@ class Digest(str):
         return f"{self.algorithm}:{self.hex[:_SHORT_HEX]}"
 
     def new_hash(self) -> _Hash:
-        """A fresh `hashlib` object of this digest's algorithm."""
+        """Return a new `hashlib` object of this digest's algorithm."""
         return hashlib.new(self.algorithm)
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> Digest:
-    """The digest of `data`. `algorithm` is "sha256" or "sha512"; any other raises ValueError."""
+    """Return the digest of `data`; `algorithm` is "sha256" or "sha512". Raises ValueError for others."""
     return Digest(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
-
-
-EMPTY_DIGEST = digest_of(b"")
-"""The digest of no bytes at all."""

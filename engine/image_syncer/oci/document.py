@@ -1,8 +1,8 @@
-"""JSON from strangers: read within bounds, or refused with a sentence for people.
+"""JSON from untrusted sources: read within bounds, or refused with a sentence for people.
 
-Two programs must never read one document differently. A name that stands twice in one object (RFC 8259
-section 4 leaves open which one counts) is refused, and so is a name of the format beside the same name in
-other letters, because readers written in Go do not mind upper and lower case.
+Two programs must never read one document differently: a name that occurs twice in one object (RFC 8259, section 4,
+leaves open which one counts) is refused, and so is a name of the format in another case, because readers written in Go
+ignore case.
 """
 
 from __future__ import annotations
@@ -12,25 +12,12 @@ from typing import Any, NoReturn
 
 import orjson
 
-from image_syncer.oci.quotation import quoted
-
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_ENTRIES",
-    "MAX_MANIFEST_BYTES",
-    "InvalidManifest",
-    "parse_document",
-    "read_list",
-    "read_object",
-    "read_strings",
-    "read_text",
-    "shown",
-]
+from image_syncer.redaction import quoted
 
 MAX_MANIFEST_BYTES = 4 * 2**20
-"""The most that is read, and what registries accept at least (OCI distribution specification 1.1)."""
+"""The maximum size, which registries accept at least (OCI distribution specification 1.1)."""
 MAX_DEPTH = 32
-"""Levels of nesting; the formats themselves need 5."""
+"""Levels of nesting; the formats need 5."""
 MAX_ENTRIES = 10_000
 """Layers of one image, or manifests of one index."""
 
@@ -48,7 +35,7 @@ class InvalidManifest(ValueError):  # noqa: N818 - the field's word, and what th
 
 
 def shown(value: object) -> str:
-    """`value` of a stranger's document in a message: short, on one line, without control characters."""
+    """Return an untrusted `value` for a message: short, on one line, without control characters."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, (list, dict)):
@@ -57,10 +44,9 @@ def shown(value: object) -> str:
 
 
 def parse_document(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`, which is UTF-8.
+    """Return the JSON object in `raw`, which is UTF-8.
 
-    Raises InvalidManifest for anything else, for a name that stands twice, and beyond MAX_MANIFEST_BYTES or
-    MAX_DEPTH.
+    Raises InvalidManifest for anything else, for repeated names, and beyond MAX_MANIFEST_BYTES or MAX_DEPTH.
     """
     if len(raw) > MAX_MANIFEST_BYTES:
         raise InvalidManifest(f"the manifest has {len(raw)} bytes, more than the {MAX_MANIFEST_BYTES} that are read")
@@ -73,6 +59,11 @@ def parse_document(raw: bytes) -> dict[str, Any]:
     _check_depth(document)
     json.loads(raw.decode(), object_pairs_hook=_check_names)
     return document
+
+
+def compact_json(document: dict[str, Any]) -> bytes:
+    """Return compact JSON. orjson would change whole numbers beyond 64 bits in unknown fields."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _check_depth(document: dict[str, Any]) -> None:
@@ -102,14 +93,14 @@ def _check_names(pairs: list[tuple[str, Any]]) -> None:
 
 
 def read_object(value: object, where: str) -> dict[str, Any]:
-    """`value` as an object; raises InvalidManifest."""
+    """Return `value` as an object; raises InvalidManifest."""
     if not isinstance(value, dict):
         _refuse(where, "an object", value)
     return value
 
 
 def read_text(fields: dict[str, Any], name: str, where: str) -> str | None:
-    """The text under `name`, None where it is missing or null; raises InvalidManifest."""
+    """Return the text under `name`, None where it is missing or null; raises InvalidManifest."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         _refuse(f"{where}{name}", "text", value)
@@ -117,7 +108,7 @@ def read_text(fields: dict[str, Any], name: str, where: str) -> str | None:
 
 
 def read_list(fields: dict[str, Any], name: str, where: str) -> list[Any]:
-    """The list under `name`, empty where it is missing or null (Go's empty list); raises InvalidManifest."""
+    """Return the list under `name`, empty where it is missing or null (Go's empty list); raises InvalidManifest."""
     value = fields.get(name)
     if value is None:
         return []
@@ -129,7 +120,7 @@ def read_list(fields: dict[str, Any], name: str, where: str) -> list[Any]:
 
 
 def read_strings(fields: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
-    """The list of texts under `name`, empty where it is missing or null; raises InvalidManifest."""
+    """Return the list of texts under `name`, empty where it is missing or null; raises InvalidManifest."""
     values = read_list(fields, name, where)
     for position, value in enumerate(values):
         if not isinstance(value, str):

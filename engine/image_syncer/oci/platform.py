@@ -1,7 +1,6 @@
-"""Platforms: what an image runs on, and the question whether it is wanted.
+"""Platforms of images (OCI image specification 1.1, "Image Index", `platform`), and filters of them.
 
-OCI image specification 1.1, "Image Index", `platform`. The spellings that mean the same are those of
-containerd's `platforms` package, which decides what a node pulls.
+Aliases are those of containerd's `platforms` package, which decides what a node pulls.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-from image_syncer.oci.quotation import quoted
+from image_syncer.redaction import quoted
 from image_syncer.values import Value
-
-__all__ = ["InvalidPlatform", "Platform", "PlatformFilter", "parse_platform"]
 
 _OS_PART = re.compile(r"(?P<os>[A-Za-z0-9_-]+)(?:\((?P<options>[A-Za-z0-9_.%~-]*(?:\+[A-Za-z0-9_.%~-]+)*)\))?")
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -27,7 +24,7 @@ _ARCHITECTURE_ALIASES = {
     "armel": ("arm", "v6"),
 }
 _ARCHITECTURES = frozenset({"amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64"})
-"""Those that people write first by mistake: no operating system is called so."""
+"""Names that users write first by mistake: no operating system has them."""
 _VARIANT_ALIASES = {
     ("amd64", "v1"): "",
     ("arm64", "8"): "",
@@ -41,11 +38,11 @@ _VARIANT_ALIASES = {
 
 
 class InvalidPlatform(ValueError):  # noqa: N818 - beside InvalidManifest and InvalidReference
-    """A text that names no platform; the message is a sentence for people."""
+    """A text that is no platform; the message is a sentence for people."""
 
 
 class Platform(Value, frozen=True):
-    """What an image runs on, as its index or configuration says it; "" is what was not said."""
+    """The platform of an image by its index or configuration; "" is unknown."""
 
     os: str
     architecture: str
@@ -54,7 +51,7 @@ class Platform(Value, frozen=True):
     os_features: tuple[str, ...] = ()
 
     def normalized(self) -> Platform:
-        """The same platform in its one agreed spelling: linux/aarch64/v8 becomes linux/arm64."""
+        """Return the platform in its canonical spelling: linux/aarch64/v8 becomes linux/arm64."""
         architecture, variant = _normalize_architecture(self.architecture, self.variant)
         features = tuple(sorted(set(self.os_features)))
         return Platform(_normalize_os(self.os), architecture, variant, self.os_version, features)
@@ -67,10 +64,9 @@ class Platform(Value, frozen=True):
 
 
 def parse_platform(text: str) -> Platform:
-    """The platform, normalised, from "linux/amd64", "linux/arm/v7" or "windows(10.0.17763)/amd64".
+    """Parse "linux/amd64", "linux/arm/v7" or "windows(10.0.17763)/amd64", and normalize it. Raises InvalidPlatform.
 
-    Raises InvalidPlatform. An operating system or an architecture alone is refused: what is missing could
-    only be taken from this machine, which is not where the image will run.
+    An operating system or an architecture alone is refused: this machine's is not that of the image.
     """
     os, *rest = text.strip().split("/")
     match = _OS_PART.fullmatch(os)
@@ -87,12 +83,12 @@ def parse_platform(text: str) -> Platform:
 
 
 class PlatformFilter(Value, frozen=True):
-    """Which platforms are wanted; every condition that is given must hold, and one that is empty always does.
+    """A filter of platforms, of which every given condition must hold.
 
-    `platforms` are whole platforms: equal in os, architecture and variant, with every os feature asked for,
-    and of the os version asked for or a release of it ("10.0.17763" wants "10.0.17763.5696" too). `os_names`
-    are "os" or "os:version", `architectures` "architecture" (any variant), "architecture:variant" or
-    "architecture/variant"; what an image does not say about itself is not held against it there.
+    `platforms` are whole platforms: equal in os, architecture and variant, with every wanted os feature, and with the
+    os version or a release of it ("10.0.17763" matches "10.0.17763.5696"). `os_names` are "os" or "os:version",
+    `architectures` are "architecture" (any variant), "architecture:variant" or "architecture/variant"; they match an
+    image with an unknown os or architecture.
     """
 
     platforms: tuple[Platform, ...] = ()
@@ -101,7 +97,7 @@ class PlatformFilter(Value, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether every platform is wanted."""
+        """Whether every platform matches."""
         return not (self.platforms or self.os_names or self.architectures)
 
     def __str__(self) -> str:
@@ -111,7 +107,7 @@ class PlatformFilter(Value, frozen=True):
         return ", ".join(names)
 
     def matches(self, platform: Platform) -> bool:
-        """Whether `platform` is wanted."""
+        """Return whether `platform` matches."""
         given = platform.normalized()
         return (
             (not self.platforms or any(_fits(pattern.normalized(), given) for pattern in self.platforms))

@@ -1,31 +1,21 @@
-"""References: how people name a repository, and a manifest in it.
+"""References: repositories and manifests as users write them, completed as Docker does ("nginx"), and layouts.
 
-OCI distribution specification 1.1, "Pulling manifests" (the forms of names and tags); what is left out is
-filled in as Docker does it: "nginx" is docker.io/library/nginx.
+Names and tags are those of OCI distribution specification 1.1, "Pulling manifests". `oci:DIR[:NAME]`,
+`oci-archive:FILE[:NAME]` and `docker-archive:FILE[:NAME]` are skopeo's
+(https://github.com/containers/image/blob/main/docs/containers-transports.5.md): the path has no colon, and NAME is a
+tag or `repository:tag`. Such a place is the registry of its references (`oci:/data/mirror`); images that are named by a
+tag alone are in the repository with the empty name.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from image_syncer.oci.digest import Digest
-from image_syncer.oci.place import PlaceText, is_place, is_place_name, split_place
-from image_syncer.oci.quotation import quoted
+from image_syncer.redaction import quoted
 from image_syncer.values import Value
-
-__all__ = [
-    "DOCKER_HUB",
-    "InvalidReference",
-    "Reference",
-    "Repository",
-    "canonical_registry",
-    "is_tag",
-    "parse_reference",
-    "parse_repository",
-    "registry_names",
-    "repository_at",
-]
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOSTS = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
@@ -39,17 +29,20 @@ _LAST_PORT = 65535
 _OWN_PORTS = (":443", ":80")
 _MAX_NAME = 255
 _MAX_HOST = 255 + len(":65535")
+_PREFIX = re.compile(r"(?P<kind>oci|oci-archive|docker-archive):|(?P<bundle>bundle):(?=/)")
+"""The kinds of places. A bundle has an absolute path, and is not written by users."""
+_DIGEST = re.compile(r"@(?P<digest>(?:sha256|sha512):[0-9A-Fa-f]*)\Z")
+_PLACE_NAME = re.compile(rf"(?:[A-Za-z0-9.-]{{1,253}}:[0-9]{{1,5}}/)?{_NAME.pattern}")
+_CACHED_TEXTS = 1024
+"""Cached results of `is_place`, which is called many times for each blob."""
 
 
 class InvalidReference(ValueError):  # noqa: N818 - the field's word, and what the caller asks about
-    """A text that names no repository or no manifest; the message is a sentence for people."""
+    """A text that is no reference; the message is a sentence for people."""
 
 
 class Repository(Value, frozen=True, order=True):
-    """A repository: the registry's host (with its port, if it has one) and the name there, both complete.
-
-    Instead of a registry it may be in a place that is none, such as "oci:/data/mirror" (`place.py`).
-    """
+    """A repository: the registry's host with its port, if any, or a layout ("oci:/data/mirror"), and the name."""
 
     registry: str
     name: str
@@ -57,7 +50,7 @@ class Repository(Value, frozen=True, order=True):
     def __str__(self) -> str:
         if not is_place(self.registry):
             return f"{self.registry}/{self.name}"
-        # The colon at the end: or a name without a slash would be read as a tag.
+        # Without the colon at the end, a name without a slash would be read as a tag.
         colon = ":" if self.name and "/" not in self.name else ""
         return f"{self.registry}:{self.name}{colon}" if self.name else self.registry
 
@@ -71,10 +64,7 @@ class Reference(Value, frozen=True):
 
     @property
     def target(self) -> str:
-        """What stands for the manifest in requests: the digest if there is one, else the tag.
-
-        Raises RuntimeError where there is neither: whoever parsed the text had to choose a tag first.
-        """
+        """The manifest in requests: its digest, or else its tag. Raises RuntimeError without both."""
         target = self.digest or self.tag
         if target is None:
             raise RuntimeError(f"the reference {self} names neither a tag nor a digest")
@@ -88,14 +78,12 @@ class Reference(Value, frozen=True):
 
 
 def is_tag(text: str) -> bool:
-    """Whether `text` has the form of a tag: up to 128 of A-Z, a-z, 0-9, "_", "." and "-", of which the last
-    two do not begin it.
-    """
+    """Return whether `text` is a tag: up to 128 of A-Z, a-z, 0-9, "_", "." and "-", not beginning with "." or "-"."""
     return _TAG.fullmatch(text) is not None
 
 
 def canonical_registry(host: str) -> str:
-    """The one spelling of a registry's host: lower case, IPv6 compressed, Docker Hub always "docker.io".
+    """Return the canonical name of a registry's host: lower case, IPv6 compressed, Docker Hub always "docker.io".
 
     Raises InvalidReference.
     """
@@ -113,8 +101,7 @@ def canonical_registry(host: str) -> str:
 
 
 def registry_names(registry: str) -> tuple[str, ...]:
-    """The names under which a registry may be reached that has this one, which comes first: with the port that HTTPS,
-    or HTTP where that is allowed, has anyway, and without it.
+    """Return the names of a registry, this one first: with the default port of HTTPS or HTTP, and without it.
 
     >>> registry_names("quay.io")
     ('quay.io', 'quay.io:443', 'quay.io:80')
@@ -131,7 +118,7 @@ def registry_names(registry: str) -> tuple[str, ...]:
 
 
 def repository_at(registry: str, name: str) -> Repository:
-    """The repository `name` of a registry, or of a place. Raises InvalidReference."""
+    """Return the repository `name` of a registry or a place. Raises InvalidReference."""
     if not is_place(registry):
         return parse_repository(f"{registry}/{name}")
     if name and not is_place_name(name):
@@ -140,10 +127,7 @@ def repository_at(registry: str, name: str) -> Repository:
 
 
 def parse_repository(text: str) -> Repository:
-    """The repository in "nginx", "quay.io/org/app" or "[::1]:5000/app", completed as Docker does.
-
-    Raises InvalidReference.
-    """
+    """Parse "nginx", "quay.io/org/app" or "[::1]:5000/app", completed as Docker does. Raises InvalidReference."""
     reference = parse_reference(text)
     if reference.tag is not None or reference.digest is not None:
         raise InvalidReference(
@@ -153,17 +137,14 @@ def parse_repository(text: str) -> Repository:
 
 
 def parse_reference(text: str) -> Reference:
-    """The reference in "app", "app:tag", "app@digest" or "app:tag@digest"; no tag is added.
-
-    Raises InvalidReference.
-    """
+    """Parse "app", "app:tag", "app@digest" or "app:tag@digest"; no tag is added. Raises InvalidReference."""
     place = split_place(text)
     if place is not None:
         return _parse_at_place(place, text)
     if "://" in text:
         raise InvalidReference(f"{quoted(text)} is a URL: write the name without the part up to ://")
     named, at, digest_text = text.strip().partition("@")
-    if "/" in digest_text:  # Not quoted: what stands before the @ is meant as a password.
+    if "/" in digest_text:  # Not quoted: the text before the @ may be a password.
         raise InvalidReference("a name holds no user name and no password: write those in the auth file")
     head, slash, last = named.rpartition("/")
     name, colon, tag = last.partition(":")
@@ -224,3 +205,48 @@ def _complete(path: str, text: str) -> Repository:
 
 def _is_port(text: str | None) -> bool:
     return text is None or 0 < int(text) <= _LAST_PORT
+
+
+class PlaceText(Value, frozen=True):
+    """The parts of a text: the place as a registry (`oci:/data/mirror`), and the `rest` after the second colon, or "".
+
+    `digest` follows an @, and is not checked yet.
+    """
+
+    registry: str
+    kind: str
+    path: str
+    rest: str
+    digest: str | None
+
+
+@lru_cache(_CACHED_TEXTS)
+def is_place(text: str) -> bool:
+    """Return whether `text`, a reference or its registry, begins with the kind of a place."""
+    return _PREFIX.match(text) is not None
+
+
+def is_place_name(name: str) -> bool:
+    """Return whether `name` is valid at a place: as in references, or after a host and port, which archives keep."""
+    return len(name) <= _MAX_NAME and _PLACE_NAME.fullmatch(name) is not None
+
+
+def split_place(text: str) -> PlaceText | None:
+    """Return the parts of a text that names a place, with a path of "" for none; None for other texts."""
+    match = _PREFIX.match(text)
+    if match is None:
+        return None
+    kind = match["kind"] or match["bundle"]
+    found = _DIGEST.search(text, match.end())
+    path, _, rest = text[match.end() : found.start() if found else len(text)].partition(":")
+    path = _tidy(path)
+    return PlaceText(f"{kind}:{path}", kind, path, rest, found["digest"] if found else None)
+
+
+def _tidy(path: str) -> str:
+    """Return the canonical path without the file system: "a//./b/" is "a/b"; ".." depends on links, and stays."""
+    steps = [step for step in path.split("/") if step not in ("", ".")]
+    tidy = "/".join(steps)
+    if path.startswith("/"):
+        return f"/{tidy}"
+    return tidy or ("." if path else "")

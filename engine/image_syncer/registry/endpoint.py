@@ -1,13 +1,8 @@
-"""Where a registry's API is, and the order in which its addresses are tried.
+"""Endpoints: the addresses of a registry's API, its network and proxies, and where its redirects may lead.
 
-The network between us and one registry, as the user wants it used. Pure data; `net/network_options.py` tells
-libcurl.
-
-Proxies: how they are written, and which of them the environment names.
-
-The variables are those of Go's `httpproxy` and of libcurl, with Go's meaning where the two differ, since users of the
-Go tool come with an environment that works: https://pkg.go.dev/golang.org/x/net/http/httpproxy, and curl(1), section
-"Proxy environment variables".
+Proxy variables are those of Go's `httpproxy` and of libcurl, with Go's meaning where they differ, since users of the Go
+tool come with such an environment: https://pkg.go.dev/golang.org/x/net/http/httpproxy, curl(1). Redirects: RFC 9110,
+section 15.4. Pure data; `net/network_options.py` sets libcurl's options.
 """
 
 from __future__ import annotations
@@ -16,48 +11,56 @@ import re
 from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
-import orjson
-from msgspec import structs
+import msgspec
 
-from image_syncer.errors import keep_out
-from image_syncer.registry.profiles import GENERIC, Profile, profile_from_text, profile_to_text, recognise_host
-from image_syncer.registry.redirect_policy import STRICT, RedirectPolicy
+from image_syncer.errors import Origin, ProtocolViolation, keep_out
+from image_syncer.registry.location import may_carry_credentials, origin_of, resolve_location, without_query
+from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles.profile import GENERIC, Profile
+from image_syncer.registry.profiles.recognition import (
+    profile_from_text,
+    profile_to_text,
+    recognise_host,
+)
 from image_syncer.values import Value, replace, repr_without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "DIRECT",
-    "NO_PROXY",
-    "PROXY_SCHEMES",
-    "Endpoint",
-    "Network",
-    "candidate_endpoints",
-    "environment_proxies",
-    "parse_proxy",
-    "proxy_secrets",
-    "shown_proxy",
-]
+    from image_syncer.registry.message import Request, Response
 
+
+class RedirectPolicy(NamedTuple):
+    """What the user allows the redirects and upload addresses of a registry.
+
+    `local`: loopback, link-local and metadata addresses, where the registry itself is not. `plain`: blobs from HTTPS to
+    plain HTTP; their bytes and signed addresses can then be read on the way, but not changed, since they have a digest.
+    """
+
+    local: bool = False
+    plain: bool = False
+
+
+STRICT = RedirectPolicy()
+"""The default."""
 
 PROXY_SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
-"""The schemes of proxies, with the port that each has where none is written (as in Go, not libcurl's 1080 for all)."""
+"""The schemes of proxies with their default ports (as in Go; libcurl has 1080 for all)."""
 
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}))(?::(?P<port>[0-9]{1,5}))?")
 _LAST_PORT = 65535
 _LOOPBACK = "localhost,127.0.0.0/8,::1"
-"""Never asked through a proxy of the environment, as in Go."""
+"""Hosts without a proxy of the environment, as in Go."""
 
 
 def parse_proxy(text: str) -> str:
-    """The proxy in "host:port" or "scheme://[user[:password]@]host[:port]", complete, as a URL for CURLOPT_PROXY.
+    """Return a proxy like "host:port" or "scheme://[user[:password]@]host[:port]" as a complete URL for CURLOPT_PROXY.
 
-    Characters of the user name and the password that a URL may not hold are encoded; "%" is taken as a part of an
-    encoded one. Raises ValueError with a sentence that quotes neither.
+    User name and password are URL-encoded; "%" counts as part of an encoded character. Raises ValueError with a
+    sentence that quotes neither.
     """
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
@@ -76,15 +79,13 @@ def parse_proxy(text: str) -> str:
 
 
 def shown_proxy(url: str) -> str:
-    """The proxy without user name and password, for people."""
+    """Return the proxy without user name and password, for people."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def proxy_secrets(url: str | None) -> tuple[str, ...]:
-    """What a proxy is told of us and nobody else should see: the password of `url`, as written and as meant, and the
-    value of Basic. Nothing where it has none.
-    """
+    """Return the secrets of a proxy: the password of `url`, encoded and decoded, and the value of Basic."""
     userinfo = (url or "").partition("://")[2].rpartition("@")[0]
     user, _, password = userinfo.partition(":")
     if not password:
@@ -94,11 +95,11 @@ def proxy_secrets(url: str | None) -> tuple[str, ...]:
 
 
 def environment_proxies(environ: Mapping[str, str]) -> tuple[str | None, str | None, str]:
-    """The proxies for HTTPS and for plain HTTP, and the hosts that are asked without them, for CURLOPT_NOPROXY.
+    """Return the proxies for HTTPS and for plain HTTP, and the hosts without a proxy, for CURLOPT_NOPROXY.
 
-    Lower case goes before upper case, and ALL_PROXY counts where there is no other. With socks5://, the proxy looks up
-    the names, as in Go. HTTP_PROXY is not read in a CGI
-    program (REQUEST_METHOD is set), where clients can set it. Raises ValueError, which names the variable.
+    Lower case precedes upper case, and ALL_PROXY is the default. With socks5://, the proxy resolves names, as in Go.
+    HTTP_PROXY is not read in a CGI program (REQUEST_METHOD is set), where clients can set it. Raises ValueError, which
+    names the variable.
     """
     plain = ("http_proxy",) if "REQUEST_METHOD" in environ else ("http_proxy", "HTTP_PROXY")
     secure, unencrypted = (
@@ -119,7 +120,7 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _without_proxy(text: str) -> str:
-    """CURLOPT_NOPROXY knows neither ports nor "*." in this list, and "*" only where it stands alone."""
+    """Return CURLOPT_NOPROXY, which supports neither ports nor "*." in the list, and "*" only alone."""
     hosts = [part.strip() for part in re.split(r"[,\s]+", text) if part.strip()]
     if "*" in hosts:
         return "*"
@@ -135,27 +136,22 @@ def _host_alone(entry: str) -> str:
 
 
 _PLACE = r"(?i)(?:[a-z0-9-]{1,63}\.)*(?:localhost|[a-z]{2,18}|[0-9.]+)(?::[0-9]{1,5})?"
-"""Values of header fields that are hosts, as of X-Forwarded-Host: without them no message would name the registry."""
-
+"""Header values that are hosts, like X-Forwarded-Host's: they are no secrets, or messages would not name registries."""
 NO_PROXY = "none"
-"""A proxy that is none: the registry is asked directly, whatever the environment says."""
+"""No proxy, whatever the environment says."""
 
 
-class Network(Value, frozen=True, cache_hash=True):  # it is a part of what handles are kept by
+class Network(Value, frozen=True, cache_hash=True):  # handles are kept by network
     """How the host of a registry is reached, beyond its name. The defaults are libcurl's own.
 
-    `proxy` is a URL, with its user name and password if it wants them, or NO_PROXY; `plain_proxy` is the one for plain
-    HTTP where that is another, and `no_proxy` the hosts that are asked without them (CURLOPT_NOPROXY).
-    `environment_proxy`: they come from the environment, and not from the registry's entry.
-
-    `client_cert` and `client_key` are PEM files, and `authorities` such files to trust beside the system's (where the
-    endpoint has no `ca_file`). `resolve` has texts of CURLOPT_RESOLVE ("host:port:address[,address]"), or addresses
-    alone, which then are those of the registry. `interface` is a name or an address of this machine, `ip_version` 4 or
-    6, `http_version` "1.1", "2" or "3". `headers` go to the registry itself, as the client certificate does: never to
-    another host that it names.
-
-    `unix_socket` is the path of a socket of this machine that is connected to instead of any address
-    (CURLOPT_UNIX_SOCKET_PATH), for what we serve ourselves: no file can set it.
+    `proxy` is a URL with user name and password, or NO_PROXY; `plain_proxy` is another one for plain HTTP, and
+    `no_proxy` the hosts without a proxy (CURLOPT_NOPROXY). `environment_proxy`: they come from the environment, not
+    from the registry's entry. `client_cert`, `client_key` and `authorities` are PEM files; `authorities` are trusted in
+    addition to the system's, unless the endpoint has a `ca_file`. `resolve` has texts of CURLOPT_RESOLVE
+    ("host:port:address[,address]"), or addresses of the registry alone. `interface` is a name or an address of this
+    machine, `ip_version` 4 or 6, `http_version` "1.1", "2" or "3". `headers` go to the registry itself, as the client
+    certificate does, and never to another host that it names. `unix_socket` is the path of a socket instead of any
+    address (CURLOPT_UNIX_SOCKET_PATH), for our own servers; no file can set it.
     """
 
     proxy: str | None = None
@@ -176,81 +172,70 @@ class Network(Value, frozen=True, cache_hash=True):  # it is a part of what hand
     __repr__ = repr_without("proxy", "plain_proxy", "client_key_password", "headers")
 
     def __post_init__(self) -> None:
-        # Gateways and proxies tell back what they were told, and every process that may meet that has a Network.
+        # Gateways and proxies may echo these, and every process that reads their answers has a Network.
         values = (value for _, value in self.headers if not re.fullmatch(_PLACE, value))
         keep_out(*proxy_secrets(self.proxy), *proxy_secrets(self.plain_proxy), self.client_key_password, *values)
 
     @property
     def is_default(self) -> bool:
-        """Whether the user wants nothing special."""
+        """Whether all is libcurl's default."""
         return self == DIRECT
 
     def proxy_for(self, url: str) -> str | None:
-        """The proxy for `url`, or NO_PROXY; None where libcurl decides. `no_proxy` is not looked at."""
+        """Return the proxy for `url`, or NO_PROXY; None leaves it to libcurl. `no_proxy` is not considered."""
         plain = self.plain_proxy is not None and url.startswith("http://")
         return self.plain_proxy if plain else self.proxy
 
     def described(self) -> dict[str, str]:
-        """What is set, by name, for people: no passwords, and of the header fields their names."""
+        """Return what is set, by name, for people: without passwords and header values."""
         where = " of the environment" if self.environment_proxy else ""
-        told: dict[str, str] = {}
+        shown: dict[str, str] = {}
         if self.proxy is not None:
-            told["proxy"] = shown_proxy(self.proxy) + where
+            shown["proxy"] = shown_proxy(self.proxy) + where
         if self.plain_proxy not in (None, self.proxy):
-            told["proxy for plain HTTP"] = shown_proxy(str(self.plain_proxy)) + where
+            shown["proxy for plain HTTP"] = shown_proxy(str(self.plain_proxy)) + where
         for name in ("no_proxy", "client_cert", "client_key", "interface", "ip_version", "http_version"):
             if (value := getattr(self, name)) is not None:
-                told[name] = str(value)
-        for name in ("authorities", "resolve"):
-            if texts := getattr(self, name):
-                told[name] = " ".join(texts)
-        if self.headers:
-            told["headers"] = " ".join(name for name, _ in self.headers)
-        return told
+                shown[name] = str(value)
+        texts = {
+            "authorities": self.authorities,
+            "resolve": self.resolve,
+            "headers": [name for name, _ in self.headers],
+        }
+        return shown | {name: " ".join(values) for name, values in texts.items() if values}
 
     def to_text(self) -> str | None:
-        """What is set, as JSON for another process; None where nothing is."""
+        """Return what is set as JSON for another process; None for the default."""
         return _text_of(self)
 
     @staticmethod
+    @lru_cache(maxsize=256)
     def from_text(text: str | None) -> Network:
-        """The network that `to_text` described."""
-        return DIRECT if text is None else _network_of(text)
-
-
-_NAMES = Network.__struct_fields__
+        """Return the network of a text of `to_text`."""
+        return DIRECT if text is None else msgspec.json.decode(text, type=Network)
 
 
 @lru_cache(maxsize=256)
 def _text_of(network: Network) -> str | None:
-    return None if network.is_default else orjson.dumps(structs.asdict(network)).decode()
-
-
-@lru_cache(maxsize=256)
-def _network_of(text: str) -> Network:
-    data: dict[str, Any] = orjson.loads(text)
-    return Network(**{name: _frozen(value) for name, value in data.items() if name in _NAMES})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+    return None if network.is_default else msgspec.json.encode(network).decode()
 
 
 DIRECT = Network()
-"""Nothing special."""
-
-
+"""libcurl's defaults."""
 _PLACE_HEX = 16
+
+
+EndpointData: TypeAlias = tuple[str, str, bool, str | None, int | None, str, str | None, bool, bool]
+"""An endpoint as plain values that can be hashed (`Endpoint.to_data`)."""
 
 
 class Endpoint(Value, frozen=True):
     """One address of a registry's API.
 
     `registry` is the name that references use ("docker.io"), `base_url` has no slash at its end
-    ("https://registry-1.docker.io"). `verify` False accepts any certificate; `ca_file` is a PEM file of
-    authorities to trust beside the system's directory of them. Blobs of more than `pieces_above` bytes are uploaded in
-    pieces from the start; None: none are. `profile` says what kind of registry it is, `network` how it is reached,
-    `redirects` where it may send us.
+    ("https://registry-1.docker.io"). `verify` False accepts any certificate; `ca_file` is a PEM file of authorities to
+    trust in addition to the system's. Blobs of more than `pieces_above` bytes are uploaded in pieces from the start
+    (None: never). `profile` is the kind of registry, `network` how it is reached, `redirects` where it may send us.
     """
 
     registry: str
@@ -262,43 +247,18 @@ class Endpoint(Value, frozen=True):
     network: Network = DIRECT
     redirects: RedirectPolicy = STRICT
 
-    def to_data(self) -> tuple[str, str, bool, str | None, int | None, str, str | None, bool, bool]:
-        """What another process needs to know: plain values that can be hashed."""
-        network = None if self.network is DIRECT else self.network.to_text()
-        return (
-            self.registry,
-            self.base_url,
-            self.verify,
-            self.ca_file,
-            self.pieces_above,
-            profile_to_text(self.profile),
-            network,
-            *self.redirects,
-        )
+    def to_data(self) -> EndpointData:
+        """Return the endpoint for another process, as plain values that can be hashed."""
+        profile, network = profile_to_text(self.profile), None if self.network is DIRECT else self.network.to_text()
+        plain = self.registry, self.base_url, self.verify, self.ca_file, self.pieces_above
+        return (*plain, profile, network, *self.redirects)
 
     @classmethod
-    def from_data(
-        cls,
-        registry: str,
-        base_url: str,
-        verify: bool,
-        ca_file: str | None,
-        pieces_above: int | None,
-        profile: str,
-        network: str | None,
-        *redirects: bool,
-    ) -> Endpoint:
-        """The endpoint that `to_data` described."""
-        return cls(
-            registry,
-            base_url,
-            verify,
-            ca_file,
-            pieces_above,
-            profile_from_text(profile),
-            Network.from_text(network),
-            RedirectPolicy(*redirects),
-        )
+    def from_data(cls, *data: Any) -> Endpoint:
+        """Return the endpoint of the values of `to_data`."""
+        registry, base_url, verify, ca_file, pieces_above, profile_text, network_text, *redirects = data
+        profile, network = profile_from_text(profile_text), Network.from_text(network_text)
+        return cls(registry, base_url, verify, ca_file, pieces_above, profile, network, RedirectPolicy(*redirects))
 
 
 def candidate_endpoints(
@@ -311,14 +271,12 @@ def candidate_endpoints(
     profile: Profile | None = None,
     host: str = "",
 ) -> tuple[Endpoint, ...]:
-    """The addresses of `registry` in the order of trial.
+    """Return the endpoints of `registry` in the order of trial.
 
-    HTTPS with verification, and nothing else, unless the user said otherwise: `skip_tls_verify` leaves
-    verification out, `insecure` leaves it out and allows plain HTTP where HTTPS does not answer, as dockerd's
-    `insecure-registries` does. `profile` is what the user says of the registry; otherwise its name tells. `host`
-    ("mirror.example:5000") is asked instead of the registry's own API host
-    where it is given. Over a Unix socket it is plain HTTP, and the host is none (RFC 2606, section 2), but one of its
-    own.
+    The default is only HTTPS with verification: `skip_tls_verify` turns verification off, `insecure` also allows plain
+    HTTP where HTTPS does not answer, as dockerd's `insecure-registries` does. Without the user's `profile`, the name
+    decides. `host` ("mirror.example:5000") replaces the registry's own API host. A Unix socket has plain HTTP, and a
+    reserved host name of its own (RFC 2606, section 2).
     """
     if network.unix_socket is not None:
         own = sha256(registry.encode()).hexdigest()[:_PLACE_HEX]
@@ -336,3 +294,72 @@ def candidate_endpoints(
     if not insecure:
         return (secure,)
     return (secure, replace(secure, base_url=f"http://{host}", ca_file=None))
+
+
+MAX_REDIRECTS = 5
+"""Registries need one or two (storage, a regional host); browsers give up at 20, the Go client at 10."""
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD_STATUSES = frozenset({307, 308})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_MAY_LEAVE_TLS = frozenset({Operation.GET_BLOB, Operation.HEAD_BLOB})
+"""Where the user allows it: a digest protects the bytes; storage inside a private network is sometimes plain HTTP."""
+_PLAIN_HINT = (
+    "Have the registry's storage served over TLS; or, where the way there is trusted, set allow_plain_redirects: true "
+    "for this registry in the auth file."
+)
+
+
+def follow_redirect(
+    request: Request,
+    response: Response,
+    *,
+    followed: int,
+    origin: Origin = Origin.LOCAL,
+    allowed: RedirectPolicy = STRICT,
+) -> Request:
+    """Return the request that a redirecting `response` asks for, after `followed` redirects of the same exchange.
+
+    The method stays. Another host gets no scopes, and so no token. Raises `ProtocolViolation` for too many redirects,
+    for an unusable or the same address, for one that leaves TLS (blobs may where `allowed`), and where the status would
+    turn a request with a body into a GET (only 307 and 308 do not).
+    """
+    target = response.headers.get("Location", "")
+    what = _objection(request, response, target, followed)
+    hint = None
+    if what is None:
+        url = resolve_location(response.url or request.url, target, origin=origin)
+        what, hint = _objection_to(url, request, allowed)
+        if what is None:
+            stays = may_carry_credentials(request.url, url)
+            return request._replace(url=url, scopes=request.scopes if stays else ())
+    raise ProtocolViolation(
+        f"{request.line} answered {response.status}, which {what}",
+        **request.error_fields(origin),
+        status=response.status,
+        hint=hint,
+    )
+
+
+def _objection(request: Request, response: Response, target: str, followed: int) -> str | None:
+    if response.status not in REDIRECT_STATUSES:
+        return "is no redirect"
+    if not target:
+        return "redirects without a Location"
+    if followed >= MAX_REDIRECTS:
+        return f"redirects once more after {followed} redirects"
+    if request.method not in _SAFE_METHODS and response.status not in _SAME_METHOD_STATUSES:
+        shown = without_query(target) if origin_of(target) else "elsewhere"
+        return f"redirects what must not turn into a GET to {shown}"
+    return None
+
+
+def _objection_to(url: str, request: Request, allowed: RedirectPolicy) -> tuple[str | None, str | None]:
+    """Return what is wrong with the address, and a hint."""
+    if url == request.url:
+        return "redirects to the same address", None
+    before, after = origin_of(request.url), origin_of(url)
+    leaves_tls = before is not None and after is not None and (before[0], after[0]) == ("https", "http")
+    is_blob = request.operation in _MAY_LEAVE_TLS
+    if not leaves_tls or (is_blob and allowed.plain):
+        return None, None
+    return f"redirects from HTTPS to plain HTTP: {without_query(url)}", _PLAIN_HINT if is_blob else None

@@ -1,8 +1,7 @@
-"""Addresses that a registry hands out: `Location` of uploads and redirects, `Link` of pages.
+"""URLs from a registry: `Location` of uploads and redirects, `Link` of pages, resolved against the request's URL.
 
-They are opaque: every byte of path and query counts, because signatures and upload states live there. So they
-are joined as text and never parsed and put together again. Hosts come from the other side and are checked
-before anything is sent to them.
+They are opaque: signatures and upload states are in their paths and queries, so every byte is kept: they are joined as
+text, never parsed and composed again. Their hosts are checked before anything is sent to them.
 """
 
 from __future__ import annotations
@@ -12,22 +11,8 @@ from functools import lru_cache
 
 from image_syncer.errors import Origin, ProtocolViolation
 
-__all__ = [
-    "MAX_LOCATION_CHARS",
-    "append_query",
-    "is_origin",
-    "origin_of",
-    "resolve_location",
-    "resolve_own_location",
-    "same_origin",
-    "without_query",
-]
-
 MAX_LOCATION_CHARS = 16 * 1024
-"""Longer addresses are refused: the signed ones of S3, Azure and Google stay under 4 KiB, upload states under
-2 KiB.
-"""
-
+"""Longer addresses are refused: signed ones of S3, Azure and Google have up to 4 KiB, upload states up to 2 KiB."""
 _HOST = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)"
 _AUTHORITY = rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?"
 _ABSOLUTE = re.compile(rf"(?P<scheme>https?)://{_AUTHORITY}(?=[/?#]|\Z)", re.IGNORECASE)
@@ -37,6 +22,7 @@ _BARE_HOST = re.compile(
     r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/"
 )
 _UNSAFE = re.compile(r"[^!-~]")
+_PLAIN = re.compile(rf"[!-~]{{1,{MAX_LOCATION_CHARS}}}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
@@ -44,9 +30,7 @@ _SHOWN_CHARS = 200
 
 
 def origin_of(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an absolute HTTP URL (RFC 6454, section 4), None for anything else, user names
-    included.
-    """
+    """Return scheme, host and port of an HTTP URL (RFC 6454, section 4), None for others or with a user name."""
     match = _ABSOLUTE.match(url)
     if match is None:
         return None
@@ -57,26 +41,35 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
 
 @lru_cache(maxsize=256)
 def is_origin(url: str) -> bool:
-    """Whether `url` is scheme, host and port alone, as the base address of a registry is; no slash at its end."""
+    """Return whether `url` has only scheme, host and port, as a registry's base address, and no slash at its end."""
     match = _ABSOLUTE.match(url)
     return match is not None and match.end() == len(url) and origin_of(url) is not None
 
 
+def may_carry_credentials(from_url: str, to_url: str) -> bool:
+    """Return whether credentials for `from_url` may be sent to `to_url`: only with the same scheme, host and port.
+
+    Signed storage answers 400 to a second kind of authorization, and another host must not learn a token.
+    """
+    # Nearly every URL is below its registry's address, which is then compared as text.
+    if to_url.startswith(from_url) and to_url[len(from_url) : len(from_url) + 1] == "/" and is_origin(from_url):
+        return True
+    return same_origin(from_url, to_url)
+
+
 def same_origin(one: str, other: str) -> bool:
-    """Whether both URLs have one scheme, host and port; the default port may be written or not."""
+    """Return whether both URLs have the same scheme, host and port, where the default port may be omitted."""
     origin = origin_of(one)
     return origin is not None and origin == origin_of(other)
 
 
 def without_query(url: str) -> str:
-    """`url` up to its query, for messages: what follows may be signed."""
+    """Return `url` without its query, which may be signed, for messages."""
     return re.split(r"[?#]", url, maxsplit=1)[0]
 
 
 def append_query(url: str, query: str) -> str:
-    """`url` with `query` at the end of its query, every byte before it kept; a fragment, which is never sent,
-    is dropped.
-    """
+    """Append `query` to the query of `url`, which stays byte for byte; a fragment, which is never sent, is dropped."""
     url = url.partition("#")[0]
     if "?" not in url:
         return f"{url}?{query}"
@@ -84,18 +77,17 @@ def append_query(url: str, query: str) -> str:
 
 
 def resolve_location(request_url: str, location: str, *, origin: Origin = Origin.LOCAL) -> str:
-    """The absolute address that `location` means in the answer to `request_url` (RFC 9110, section 10.2.2;
-    RFC 3986, section 5).
+    """Return the absolute URL of `location` in the answer to `request_url` (RFC 9110, section 10.2.2; RFC 3986, 5).
 
-    Accepted: absolute, `//host/…`, `host/…` without a scheme, `/path`, `?query`, relative path. The query is
-    kept byte for byte; bytes that no URL may hold (spaces, UTF-8) are percent-encoded. Raises
-    `ProtocolViolation` for another scheme than HTTP, for user names in the address, for hosts that are none,
-    and for addresses that are too long.
+    Accepted: absolute, `//host/…`, `host/…` without a scheme, `/path`, `?query`, relative path. The query is kept byte
+    for byte; bytes that no URL may contain (spaces, UTF-8) are percent-encoded. Raises `ProtocolViolation` for another
+    scheme than HTTP, for user names, for unusable hosts, and for addresses that are too long.
     """
     text = location.strip(" \t")
-    url = _join(request_url, text) if _plausible(text) else None
+    plausible = 0 < len(text) <= MAX_LOCATION_CHARS and _CONTROL.search(text) is None
+    url = _join(request_url, text) if plausible else None
     if url is None or origin_of(url) is None:
-        # What could not be joined is not shown: it may begin with a user name and a password.
+        # An address that cannot be joined is not shown: it may begin with a user name and a password.
         shown = f": {without_query(url)[:_SHOWN_CHARS]!r}" if url else ""
         raise ProtocolViolation(
             f"the registry answered with an address that cannot be used{shown}",
@@ -106,13 +98,20 @@ def resolve_location(request_url: str, location: str, *, origin: Origin = Origin
 
 
 def resolve_own_location(request_url: str, location: str, *, origin: Origin = Origin.LOCAL) -> str:
-    """`resolve_location` for an address that is the registry's own: of an upload, of a next page.
+    """Resolve an address of the registry's own, of an upload or a next page, as `resolve_location` does.
 
-    A registry behind a proxy that ends TLS often believes that it speaks plain HTTP and says so in its
-    addresses. Where only the scheme (and with it the port) differs from the request's, the request's is
-    right. Raises `ProtocolViolation` as `resolve_location` does, and where it would leave TLS for another host: what
-    is sent there is the user's.
+    A registry behind a proxy that ends TLS often writes plain HTTP in its addresses: where only the scheme (and with it
+    the port) differs, the request's counts. Raises `ProtocolViolation` also for an address that leaves TLS for another
+    host, since the user's data is sent there.
     """
+    here_match = _ABSOLUTE.match(request_url)
+    # Nearly every answer names a path or a URL below the registry's address, and needs no more than this.
+    if here_match is not None and _PLAIN.fullmatch(location) is not None and is_origin(here_match[0]):
+        base = here_match[0]
+        if location.startswith("/") and not location.startswith("//"):
+            return base + location
+        if location.startswith(base + "/"):
+            return location
     url = resolve_location(request_url, location, origin=origin)
     here, there = origin_of(request_url), origin_of(url)
     if here is None or there is None or (here[0], there[0]) != ("https", "http"):
@@ -126,10 +125,6 @@ def resolve_own_location(request_url: str, location: str, *, origin: Origin = Or
     if there[2] not in (here[2], _DEFAULT_PORTS["http"], _DEFAULT_PORTS["https"]):
         return url
     return _authority_part(request_url) + url[len(_authority_part(url)) :]
-
-
-def _plausible(text: str) -> bool:
-    return 0 < len(text) <= MAX_LOCATION_CHARS and _CONTROL.search(text) is None
 
 
 def _join(request_url: str, text: str) -> str | None:
@@ -154,7 +149,7 @@ def _join(request_url: str, text: str) -> str | None:
 
 
 def _merge(base_path: str, path: str) -> str:
-    """RFC 3986, sections 5.2.3 and 5.2.4, for a path that does not begin with a slash."""
+    """Merge a relative path (RFC 3986, sections 5.2.3 and 5.2.4)."""
     steps = [*base_path.split("/")[1:-1], *path.split("/")]
     kept: list[str] = []
     for step in steps:
@@ -169,7 +164,7 @@ def _merge(base_path: str, path: str) -> str:
 
 def _percent_encode(match: re.Match[str]) -> str:
     char = match[0]
-    # A header's character is one byte (ISO-8859-1); others come from shells that decoded it otherwise.
+    # A character of a header is one byte (ISO-8859-1); others come from programs that decoded it otherwise.
     data = char.encode("latin-1") if char <= "\xff" else char.encode("utf-8", "replace")
     return "".join(f"%{byte:02X}" for byte in data)
 

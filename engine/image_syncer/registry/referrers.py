@@ -12,11 +12,8 @@ import orjson
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import OCI_INDEX, Digest, InvalidManifest, Manifest, ManifestKind, parse_manifest
-from image_syncer.registry.content import is_page
 from image_syncer.registry.location import without_query
-from image_syncer.registry.message import Operation, Request, Response
-from image_syncer.registry.pagination import next_page_url
-from image_syncer.registry.scope import pull_scope
+from image_syncer.registry.message import Operation, Request, Response, is_page, next_page_url, pull_scope
 from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
@@ -25,33 +22,16 @@ if TYPE_CHECKING:
     from image_syncer.oci import Repository
     from image_syncer.registry.endpoint import Endpoint
 
-__all__ = [
-    "COSIGN_TYPES",
-    "NO_REFERRERS_API",
-    "ReferrerEntry",
-    "ReferrerPage",
-    "build_list_referrers",
-    "cosign_tags",
-    "describe_referrer",
-    "fallback_tag",
-    "is_attached_tag",
-    "is_fallback_tag",
-    "merge_referrers",
-    "parse_referrers",
-    "read_referrers",
-    "takes_subject",
-]
 
 NO_REFERRERS_API = (404, 405, 400)
-"""What registries answer that do not list referrers: the specification says 404; some refuse the method, or the path
-as one that they do not know."""
+"""Answers of registries without the referrers API: 404 by the specification; some refuse the method or the path."""
 
 COSIGN_TYPES = {
     ".sig": "application/vnd.dev.cosign.artifact.sig.v1+json",
     ".att": "application/vnd.dev.cosign.artifact.att.v1+json",
     ".sbom": "application/vnd.dev.cosign.artifact.sbom.v1+json",
 }
-"""The endings of cosign's tags, and the artifact type that cosign gives the same thing where it is a referrer
+"""The endings of cosign's tags, and the artifact types of the same content as a referrer
 (https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md and cosign's pkg/oci/remote/options.go)."""
 
 _MAX_ALGORITHM_CHARACTERS = 32
@@ -63,9 +43,9 @@ _NO_INDEX = "the list of referrers is no index"
 
 
 class ReferrerEntry(Value, frozen=True):
-    """One manifest in a list of referrers; `described` is what the list says of it, as it stands there.
+    """One manifest in a list of referrers; `described` is its entry, unchanged.
 
-    `artifact_type` and `annotations` are those of the manifest: None and empty where the list is silent.
+    `artifact_type` and `annotations` are those of the manifest, or None and empty where the list has none.
     """
 
     digest: Digest
@@ -77,8 +57,9 @@ class ReferrerEntry(Value, frozen=True):
 
 
 class ReferrerPage(Value, frozen=True):
-    """Some referrers, and the address of the next page, None after the last. `filtered`: the registry has left out
-    what is of another artifact type (`OCI-Filters-Applied`).
+    """One page of referrers, and the URL of the next, None after the last.
+
+    `filtered`: the registry has left out other artifact types (`OCI-Filters-Applied`).
     """
 
     entries: tuple[ReferrerEntry, ...]
@@ -94,9 +75,7 @@ def build_list_referrers(
     artifact_type: str | None = None,
     next_url: str | None = None,
 ) -> Request:
-    """Ask for the referrers of `subject`, those of one artifact type or all, or for the page at `next_url` (section
-    "Listing Referrers", end-12a and end-12b).
-    """
+    """Ask for the referrers of `subject`, or those of one artifact type ("Listing Referrers", end-12)."""
     url = next_url or f"{endpoint.base_url}/v2/{repository.name}/referrers/{subject}"
     if next_url is None and artifact_type is not None:
         url += f"?{urlencode({'artifactType': artifact_type})}"
@@ -105,10 +84,10 @@ def build_list_referrers(
 
 
 def parse_referrers(response: Response, request_url: str) -> ReferrerPage | None:
-    """The referrers of one page; None where the registry has no such API, and the fallback tag has to be read.
+    """Return the referrers of one page; None where the registry has no such API, and the fallback tag has to be read.
 
-    A page for people is what registries answer whose web page takes every path that they do not know. Raises
-    `ProtocolViolation` for anything else that is no index, and for a next page on another host.
+    Some registries answer unknown paths with a web page. Raises `ProtocolViolation` for anything else that is no index,
+    and for a next page on another host.
     """
     if response.status in NO_REFERRERS_API or is_page(response):
         return None
@@ -128,7 +107,7 @@ def parse_referrers(response: Response, request_url: str) -> ReferrerPage | None
 
 
 def read_referrers(index: Manifest) -> tuple[ReferrerEntry, ...]:
-    """The entries of a list of referrers, each digest once. Raises InvalidManifest where it is no index."""
+    """Return the entries of a list of referrers, each digest once. Raises InvalidManifest where it is no index."""
     if index.kind is not ManifestKind.INDEX:
         raise InvalidManifest(f"{_NO_INDEX} but {index.kind}")
     described = orjson.loads(index.raw)["manifests"] or []
@@ -139,32 +118,27 @@ def read_referrers(index: Manifest) -> tuple[ReferrerEntry, ...]:
 
 
 def describe_referrer(manifest: Manifest) -> ReferrerEntry:
-    """What a list of referrers says of `manifest` (section "Referrers Tag Schema": its artifact type, or else that of
-    its config, and its annotations).
+    """Return the entry of `manifest` in a list of referrers ("Referrers Tag Schema").
+
+    It has the artifact type of the manifest, or else of its config, and the annotations.
     """
     artifact_type = manifest.artifact_type
     if artifact_type is None and manifest.config is not None:
         artifact_type = manifest.config.media_type or None
     annotations = orjson.loads(manifest.raw).get("annotations") or {}
-    described: dict[str, Any] = {
-        "mediaType": manifest.media_type,
-        "digest": str(manifest.digest),
-        "size": len(manifest.raw),
-    }
-    if annotations:
-        described["annotations"] = annotations
-    if artifact_type is not None:
-        described["artifactType"] = artifact_type
+    described = {"mediaType": manifest.media_type, "digest": str(manifest.digest), "size": len(manifest.raw)}
+    described |= {"annotations": annotations} if annotations else {}
+    described |= {"artifactType": artifact_type} if artifact_type is not None else {}
     return ReferrerEntry(manifest.digest, artifact_type, annotations, described)
 
 
 def merge_referrers(present: Manifest | None, entries: Iterable[ReferrerEntry]) -> bytes | None:
-    """The index under a fallback tag with `entries` in it, beside all that it has; None where they are all there.
+    """Return the index of a fallback tag with `entries` added; None where it has them all.
 
-    What is there stays as it is, also what is not understood. Raises InvalidManifest where `present` is no index.
+    What it has stays, also unknown fields. Raises InvalidManifest where `present` is no index.
     """
-    there = {entry.digest for entry in read_referrers(present)} if present is not None else set()
-    missing = {entry.digest: entry.described for entry in entries if entry.digest not in there}
+    listed = {entry.digest for entry in read_referrers(present)} if present is not None else set()
+    missing = {entry.digest: entry.described for entry in entries if entry.digest not in listed}
     if present is not None and not missing:
         return None
     document: dict[str, Any] = (
@@ -175,8 +149,7 @@ def merge_referrers(present: Manifest | None, entries: Iterable[ReferrerEntry]) 
 
 
 def fallback_tag(subject: Digest) -> str:
-    """The tag of the index with the referrers of `subject`, where a registry does not list them (section "Referrers Tag
-    Schema").
+    """Return the tag of the index with the referrers of `subject` ("Referrers Tag Schema").
 
     >>> fallback_tag(Digest("sha512:" + "a" * 128)) == "sha512-" + "a" * 64
     True
@@ -186,8 +159,7 @@ def fallback_tag(subject: Digest) -> str:
 
 
 def cosign_tags(subject: Digest) -> dict[str, str]:
-    """The tags under which cosign puts what it has to say of `subject`, and the artifact type of each (cosign's
-    specs/SIGNATURE_SPEC.md, "Discovery").
+    """Return cosign's tags for `subject`, and the artifact type of each (specs/SIGNATURE_SPEC.md, "Discovery").
 
     >>> list(cosign_tags(Digest("sha256:" + "a" * 64)))[0] == "sha256-" + "a" * 64 + ".sig"
     True
@@ -196,17 +168,18 @@ def cosign_tags(subject: Digest) -> dict[str, str]:
 
 
 def is_fallback_tag(tag: str) -> bool:
-    """Whether `tag` has the form of a tag under which lists of referrers are kept."""
+    """Return whether `tag` has the form of a fallback tag."""
     return _FALLBACK.fullmatch(tag) is not None
 
 
 def is_attached_tag(tag: str) -> bool:
-    """Whether `tag` has the form of such a tag, or of one of cosign's."""
+    """Return whether `tag` has the form of a fallback tag or of one of cosign's."""
     return _ATTACHED.fullmatch(tag) is not None
 
 
 def takes_subject(response: Response) -> bool:
-    """Whether the registry lists the manifest that was just pushed among the referrers of its subject (section "Pushing
-    Manifests with Subject"): it says so with `OCI-Subject`; otherwise the client has to keep the fallback tag.
+    """Return whether the registry lists the pushed manifest as a referrer ("Pushing Manifests with Subject").
+
+    Without `OCI-Subject`, the client has to maintain the fallback tag.
     """
     return "OCI-Subject" in response.headers

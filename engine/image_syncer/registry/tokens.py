@@ -1,7 +1,6 @@
-"""Credentials and the tokens they are exchanged for (Docker Registry v2 authentication: "Token Authentication
-Specification" and "OAuth2 Token Authentication"; RFC 7617 for Basic).
+"""Challenges, credentials and tokens (Docker's "Token Authentication Specification" and "OAuth2 Token …").
 
-What a token grants of what it was asked for, where its answer or the token itself says so.
+Also RFC 7617 (Basic), RFC 6750 (Bearer) and RFC 9110, section 11.6.1 (`WWW-Authenticate`).
 """
 
 from __future__ import annotations
@@ -20,37 +19,100 @@ from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.values import Value, replace, repr_without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from image_syncer.oci import Repository
-    from image_syncer.registry.challenge import Challenge
     from image_syncer.registry.endpoint import Endpoint
-    from image_syncer.registry.scope import Scope
-
-__all__ = [
-    "DEFAULT_EXPIRES_IN_S",
-    "Credential",
-    "Token",
-    "basic_authorization",
-    "build_token_request",
-    "missing_scopes",
-    "parse_token",
-    "realm_allowed",
-]
+    from image_syncer.registry.message import Scope
 
 
+DEFAULT_EXPIRES_IN_S = 60.0
+"""The life of a token whose answer does not say ("expires_in")."""
+TOKEN68 = "token68"
+_TOKEN_GRAMMAR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's "token"
+_SEPARATORS = re.compile(r"[\s,]*")
+# A bare value ends at the next comma or space: servers forget the quotes around addresses.
+_PARAM = re.compile(rf"({_TOKEN_GRAMMAR})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^\s,\"]*))", re.DOTALL)
+_SCHEME = re.compile(_TOKEN_GRAMMAR)
+_BARE_DATA = re.compile(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|\Z)")
+_JUNK = re.compile(r"[^\s,]+")
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_MAX_CHARS = 16 * 1024
 _EVERYTHING = "*"
 _JWT_PARTS = 3
 _Granted = dict[tuple[str, str], set[str]]
+_CLIENT_ID = "image-syncer"
+_MAX_TOKEN_CHARS = 64 * 1024
+# A token is put into a header: only visible ASCII cannot end it (RFC 6750, section 2.1, is stricter).
+_TOKEN = re.compile(r"[!-~]+")
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
+class Challenge(Value, frozen=True):
+    """One way to authenticate: scheme and parameter names in lower case, the values as they came."""
+
+    scheme: str
+    params: Mapping[str, str]
+
+
+def parse_challenges(values: Sequence[str]) -> tuple[Challenge, ...]:
+    """Return the challenges of all `WWW-Authenticate` fields, in their order, of which each may have several.
+
+    Other text is skipped, the first value of a repeated parameter counts, and each field is read up to 16 KiB.
+    """
+    found: list[Challenge] = []
+    for value in values:
+        found += _parse_field(value[:_MAX_CHARS])
+    return tuple(found)
+
+
+def rank_challenges(challenges: Sequence[Challenge]) -> tuple[Challenge, ...]:
+    """Return the challenges that can be answered, the best first.
+
+    Bearer with a realm precedes Basic, because a token keeps the password off the wire. A Bearer without an HTTP URL as
+    its realm is last, so that its error is reported where there is no other.
+    """
+    bearer = [each for each in challenges if each.scheme == "bearer" and each.params.get("realm")]
+    usable = [each for each in bearer if origin_of(each.params["realm"]) is not None]
+    basic = [each for each in challenges if each.scheme == "basic"]
+    return (*usable, *basic, *(each for each in bearer if each not in usable))
+
+
+def build_ping(endpoint: Endpoint) -> Request:
+    """Ask `/v2/`, whose 401 has the challenge ("Determining support", end-1)."""
+    return Request(Operation.PING, "GET", f"{endpoint.base_url}/v2/", None)
+
+
+def _parse_field(text: str) -> list[Challenge]:
+    found: list[Challenge] = []
+    params: dict[str, str] | None = None
+    at = 0
+    while (at := _end(_SEPARATORS.match(text, at), at)) < len(text):
+        if param := _PARAM.match(text, at):
+            name, quoted, bare = param.groups()
+            if params is not None:  # else it belongs to no scheme
+                params.setdefault(name.lower(), bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted))
+            at = param.end()
+        elif scheme := _SCHEME.match(text, at):
+            data = _BARE_DATA.match(text, scheme.end())
+            params = {TOKEN68: data[1]} if data else {}
+            found.append(Challenge(scheme[0].lower(), params))
+            at = (data or scheme).end()
+        else:
+            at = _end(_JUNK.match(text, at), at + 1)
+    return found
+
+
+def _end(match: re.Match[str] | None, otherwise: int) -> int:
+    return match.end() if match else otherwise
 
 
 def missing_scopes(wanted: Sequence[Scope], token: str, answered: object) -> tuple[Scope, ...]:
-    """Of each of `wanted` the actions that were not granted; empty where all were, or where nobody says.
+    """Return the actions of `wanted` that were not granted; none where that is unknown.
 
-    A service may grant less than it was asked for, with status 200 (Docker Registry v2 authentication, "Token
-    Authentication Specification"). `answered` is the field `scope` of its answer, which "OAuth2 Token Authentication"
-    demands; else the claim `access` of a token that is a JWT says it ("Token Authentication Implementation"). Nothing
-    else of the token is looked at, and nothing of it is returned: what is named are our own words.
+    A service may grant less than requested, with status 200 ("Token Authentication Specification"). `answered` is the
+    field `scope` of its answer ("OAuth2 Token Authentication"); without it, the claim `access` of a JWT counts ("Token
+    Authentication Implementation"). Nothing else of the token is read, and nothing of it is returned.
     """
     granted = _of_field(answered)
     if granted is None:
@@ -74,7 +136,7 @@ def _of_field(answered: object) -> _Granted | None:
         resource, colon, rest = text.partition(":")
         name, _, actions = rest.rpartition(":")
         if not colon or not name:
-            return None  # words of another dialect of OAuth2
+            return None  # another dialect of OAuth2
         _note(granted, resource, name, actions.split(","))
     return granted
 
@@ -100,25 +162,12 @@ def _of_claims(token: str) -> _Granted | None:
 
 
 def _note(granted: _Granted, resource: str, name: str, actions: Iterable[str]) -> None:
-    # The type may carry a class: repository(plugin).
+    # The type may have a class: repository(plugin).
     granted.setdefault((resource.partition("(")[0], name), set()).update(actions)
 
 
-DEFAULT_EXPIRES_IN_S = 60.0
-"""What a token lasts whose answer does not say (Token Authentication Specification, "expires_in")."""
-
-_CLIENT_ID = "image-syncer"
-_MAX_TOKEN_CHARS = 64 * 1024
-# It goes into a header: what is no visible ASCII could end it, and begin another (RFC 6750, section 2.1 is
-# stricter still).
-_TOKEN = re.compile(r"[!-~]+")
-_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
-
-
 class Credential(Value, frozen=True):
-    """A user name and its password, or an identity token, which `docker login` leaves in place of the
-    password.
-    """
+    """A user name and its password, or an identity token, which `docker login` may store instead of the password."""
 
     username: str
     password: str
@@ -128,10 +177,10 @@ class Credential(Value, frozen=True):
 
 
 class Token(Value, frozen=True):
-    """A token for `Authorization: Bearer`, and the seconds that it lasts from now.
+    """A token for `Authorization: Bearer`, and its life in seconds from now.
 
-    `missing` is what was asked for and not granted, as far as that is known. `refresh_token` takes the place of the
-    identity token that it was exchanged for (RFC 6749, section 6).
+    `missing` are the scopes that were not granted, as far as that is known. `refresh_token` replaces the identity token
+    (RFC 6749, section 6).
     """
 
     value: str
@@ -143,15 +192,13 @@ class Token(Value, frozen=True):
 
 
 def basic_authorization(credential: Credential) -> str:
-    """The value of `Authorization` for Basic (RFC 7617, section 2), in UTF-8."""
+    """Return the value of `Authorization` for Basic (RFC 7617, section 2), in UTF-8."""
     pair = f"{credential.username}:{credential.password}"
     return f"Basic {b64encode(pair.encode('utf-8', 'surrogateescape')).decode('ascii')}"
 
 
 def realm_allowed(realm_url: str, endpoint: Endpoint) -> bool:
-    """Whether credentials may be sent to this realm: over TLS to any host the registry names, in the clear
-    only where the registry itself is spoken to in the clear.
-    """
+    """Return whether credentials may be sent to this realm: over TLS always, in plain HTTP only for such a registry."""
     origin = origin_of(realm_url)
     return origin is not None and (origin[0] == "https" or endpoint.base_url.startswith("http://"))
 
@@ -167,11 +214,10 @@ def build_token_request(
 ) -> Request:
     """Ask the realm of a Bearer challenge for a token with `scopes`; without any, with the challenge's own.
 
-    With an identity token, or where a `password_grant` is wanted, a POST ("OAuth2 Token Authentication"), else a GET
-    ("Token Authentication Specification", "Requesting a Token"), with Basic if there is a credential. Whether the realm
-    may see the credential is asked before: `realm_allowed`. Scopes to push come first, because some servers read one
-    only. `repository` is what the token is for, and what errors then name. Raises `ProtocolViolation` when the realm is
-    no HTTP address.
+    An identity token or a `password_grant` takes a POST ("OAuth2 Token Authentication"), else it is a GET ("Token
+    Authentication Specification", "Requesting a Token"), with Basic if there is a credential. The caller checks
+    `realm_allowed` before. Scopes to push are first, because some servers read one only. Errors name `repository`.
+    Raises `ProtocolViolation` where the realm is no HTTP URL.
     """
     realm = challenge.params.get("realm", "")
     if origin_of(realm) is None:
@@ -185,16 +231,11 @@ def build_token_request(
         names = challenge.params.get("scope", "").split()
     service = challenge.params.get("service")
     if credential is not None and (credential.identity_token or password_grant):
-        form = _oauth2_form(service, names, credential)
-        return Request(
-            Operation.GET_TOKEN,
-            "POST",
-            realm,
-            repository,
-            headers=(("Content-Type", "application/x-www-form-urlencoded"),),
-            body=form,
-            scopes=tuple(scopes),
+        form, form_type = (
+            _oauth2_form(service, names, credential),
+            ("Content-Type", "application/x-www-form-urlencoded"),
         )
+        return Request(Operation.GET_TOKEN, "POST", realm, repository, (form_type,), form, tuple(scopes))
     headers = (("Authorization", basic_authorization(credential)),) if credential is not None else ()
     pairs = [("service", service)] if service else []
     pairs += [("scope", name) for name in names]
@@ -204,11 +245,9 @@ def build_token_request(
 
 
 def parse_token(response: Response, *, scopes: Sequence[Scope] = (), origin: Origin = Origin.LOCAL) -> Token:
-    """The token of an answer: `token`, or `access_token`, and `expires_in`, 60 seconds where it is missing or
-    makes no sense. `scopes` are those that were asked for.
+    """Return the token of an answer to a request for `scopes`: `token` or `access_token`, and `expires_in`.
 
-    Raises `ProtocolViolation` when there is no token that could stand in a header; the message never holds
-    the answer.
+    Raises `ProtocolViolation` without a token that fits into a header; the message never has the answer.
     """
     try:
         body = orjson.loads(response.body)

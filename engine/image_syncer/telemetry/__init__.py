@@ -1,28 +1,15 @@
-"""What a run tells: outcomes of images, progress, the report, and logs without secrets.
-
-What only readers of a report need is in `recorded_report` and `timeline`, which no run loads.
-"""
+"""What a run reports: outcomes of images, progress, the report, and logs without secrets."""
 
 from __future__ import annotations
 
-from image_syncer.telemetry.limits import LimitsLog
-from image_syncer.telemetry.logs import LOG_LEVELS, configure_logging, get_logger, is_logged
+from image_syncer.telemetry.logs import configure_logging, get_logger, is_logged
 from image_syncer.telemetry.outcome import Difference, ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
-from image_syncer.telemetry.progress import (
-    RateMeter,
-    RegistryRow,
-    Snapshot,
-    TransferRow,
-    WorkerRow,
-)
-from image_syncer.telemetry.report import MAX_FAILURES, Report, ReportWriter, Totals
-from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES, TransferRecord
+from image_syncer.telemetry.progress import RateMeter, RegistryRow, Snapshot, TransferRow, WorkerRow
+from image_syncer.telemetry.report import MAX_FAILURES, LimitsLog, Report, ReportWriter, Totals, TransferRecord
 
 __all__ = [
-    "LOG_LEVELS",
     "MAX_FAILURES",
-    "TRANSFER_OUTCOMES",
     "Difference",
     "ImageResult",
     "LimitsLog",

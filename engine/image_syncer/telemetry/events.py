@@ -1,6 +1,6 @@
-"""Events: what a run tells while it goes on, each a frozen value; for `on_event` and for the asynchronous forms.
+"""Events: what a run reports while it runs, each a frozen value; for `on_event` and for the asynchronous forms.
 
-Other events may come in later versions: who matches on their classes lets those pass that it does not know.
+Later versions may add events: a program that matches on their classes ignores those that it does not know.
 """
 
 from __future__ import annotations
@@ -12,64 +12,49 @@ from image_syncer.values import Value
 if TYPE_CHECKING:
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.progress import Snapshot
-    from image_syncer.telemetry.report import Report
-    from image_syncer.telemetry.transfer_record import TransferRecord
-
-__all__ = [
-    "Event",
-    "ImageEnded",
-    "ProgressMade",
-    "RegistryBack",
-    "RegistryDown",
-    "RegistryGivenUp",
-    "RunEnded",
-    "TransferEnded",
-    "Warned",
-]
+    from image_syncer.telemetry.report import Report, TransferRecord
 
 
 class ImageEnded(Value, frozen=True):
-    """One image has an outcome at one destination. Every image of the run is told once."""
+    """One image has an outcome at one destination. Every image of the run has one such event."""
 
     result: ImageResult
 
 
 class TransferEnded(Value, frozen=True):
-    """A worker is done with one blob, whatever came of it."""
+    """A worker has ended one transfer of a blob, successful or not."""
 
     record: TransferRecord
 
 
 class ProgressMade(Value, frozen=True):
-    """How far the run is now; comes every `Settings.progress_interval_s` seconds."""
+    """A snapshot of the run, every `Settings.progress_interval_s` seconds."""
 
     snapshot: Snapshot
 
 
 class Warned(Value, frozen=True):
-    """One of the report's `warnings`, soon after it is known. Those of all events are those of the report, in its
-    order.
-    """
+    """One of the report's `warnings`, in their order, soon after it is known."""
 
     text: str
 
 
 class RegistryDown(Value, frozen=True):
-    """A registry ("host:port") does not answer: what needs it waits. `since` is ISO 8601 in UTC."""
+    """A registry ("host:port") does not answer: images that need it wait. `since` is ISO 8601 in UTC."""
 
     registry: str
     since: str | None
 
 
 class RegistryBack(Value, frozen=True):
-    """It answers again, and what waited goes on."""
+    """The registry answers again, and the waiting images continue."""
 
     registry: str
 
 
 class RegistryGivenUp(Value, frozen=True):
-    """It did not come back in time (`Settings.give_up_after_s`), or was never there: what needs it fails. `reason` is
-    one line for people.
+    """The registry did not answer in time (`Settings.give_up_after_s`): images that need it fail. `reason` is one line
+    for people.
     """
 
     registry: str
@@ -77,10 +62,10 @@ class RegistryGivenUp(Value, frozen=True):
 
 
 class RunEnded(Value, frozen=True):
-    """The run is over, and its files are written; the last event, and there is always one where the run began."""
+    """The run has ended, and its files are written; always the last event of a run that began."""
 
     report: Report
 
 
 Event = ImageEnded | TransferEnded | ProgressMade | Warned | RegistryDown | RegistryBack | RegistryGivenUp | RunEnded
-"""What a run tells."""
+"""Any event of a run."""

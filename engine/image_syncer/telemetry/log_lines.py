@@ -1,4 +1,4 @@
-"""How a line of the log comes about: structlog's pipeline, with secrets taken out, and its renderers."""
+"""The pipeline of log lines: structlog with secrets removed, and its renderers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from image_syncer.redaction import redact, visible
-from image_syncer.telemetry.logs import LOG_LEVELS, write_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
     Renderer = Callable[[object, str, EventDict], str]
 
-__all__ = ["bound_logger", "renderer_of"]
 
+_DEBUG = 10
 _MAX_DEPTH = 8
 MOST_CHARS = 32 * 2**10
-"""Of one text. A traceback has a few thousand; what is longer, somebody else has written."""
+"""Characters of one text. A traceback has a few thousand; longer texts come from others."""
 MOST_ITEMS = 1000
-"""Of one list or mapping."""
+"""Items of one list or mapping."""
 _MANY_LINES = ("exception", "traceback", "stack", "text")
-"""Fields of ours with ends of line: tracebacks, and what workers print."""
+"""Fields that may have several lines: tracebacks, and the output of workers."""
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "authorization", "identitytoken", "auth"})
 
 
 @functools.cache
-def bound_logger(name: str) -> FilteringBoundLogger:
-    """The logger whose lines go through the pipeline to `logs.write_event`; `name` becomes the field `logger`."""
+def bound_logger(name: str, write: Callable[[str, EventDict], None]) -> FilteringBoundLogger:
+    """Return the logger whose lines pass the pipeline to `write(method, event)`; `name` becomes the field `logger`."""
     logger = structlog.wrap_logger(
         None,
-        processors=_PROCESSORS,
-        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS["debug"]),
+        processors=[*_PROCESSORS, partial(_hand_over, write)],
+        wrapper_class=structlog.make_filtering_bound_logger(_DEBUG),
         context_class=dict,
         cache_logger_on_first_use=True,
     )
@@ -46,7 +46,7 @@ def bound_logger(name: str) -> FilteringBoundLogger:
 
 
 def renderer_of(log_format: str, *, colors: bool) -> Renderer:
-    """What makes text of an event: `log_format` is "console" or "json"."""
+    """Return the renderer of events as text; `log_format` is "console" or "json"."""
     if log_format == "json":
         # Typed for serializers that return bytes too; the default one, json.dumps, returns text.
         return cast("Renderer", structlog.processors.JSONRenderer(ensure_ascii=False))
@@ -64,7 +64,7 @@ def _redacted(value: object, key: object, depth: int) -> object:
     if isinstance(key, str) and key.lower() in _SECRET_KEYS and value:
         return "…"
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # which no JSON has
+        return str(value)  # JSON has no such number
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if depth < _MAX_DEPTH:
@@ -75,15 +75,16 @@ def _redacted(value: object, key: object, depth: int) -> object:
             return [_redacted(item, None, depth + 1) for item in itertools.islice(value, MOST_ITEMS)]
     text = redact(str(value))  # before it is cut, perhaps in the middle of a secret
     if len(text) > MOST_CHARS:
-        # The end too, since that of a traceback says what it was.
+        # Keep the end too: that of a traceback names the error.
         half = MOST_CHARS // 2
         text = f"{text[:half]} … ({len(text):,} characters) … {text[-half:]}"
     return visible(text, keep="\n" if key in _MANY_LINES else "")
 
 
-def _write(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    level = "error" if method in ("exception", "critical", "fatal") else method
-    write_event(LOG_LEVELS.get(level, LOG_LEVELS["info"]), event)
+def _hand_over(
+    write: Callable[[str, EventDict], None], _logger: WrappedLogger, method: str, event: EventDict
+) -> EventDict:
+    write(method, event)
     raise structlog.DropEvent
 
 
@@ -93,5 +94,4 @@ _PROCESSORS: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
     _redact_all,
-    _write,
 ]

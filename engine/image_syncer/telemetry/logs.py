@@ -1,11 +1,9 @@
 """Logs: structlog with a pipeline of our own, so that a program around the engine keeps its configuration.
 
-Nothing is written until `configure_logging` was called. Every value passes `errors.redact` before it is
-rendered, and fields that are named like secrets are emptied. What other libraries log through `logging`
-(asyncio's unretrieved exceptions, aiohttp) goes the same way.
-
-structlog is imported with the first line that is really written (`log_lines`): it takes a quarter of the time in which
-a command starts, and most runs log nothing.
+Nothing is written before `configure_logging`. Every value passes `redact` before it is rendered, and fields that are
+named like secrets are emptied. Lines of other libraries through `logging` (asyncio, aiohttp) go the same way. structlog
+is imported with the first line that is really written (`log_lines`): it takes a quarter of a command's start, and most
+runs log nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
     from image_syncer.telemetry.log_lines import Renderer
 
-__all__ = ["LOG_LEVELS", "Logger", "configure_logging", "get_logger", "is_logged", "write_event"]
 
 LOG_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """Levels by name, with the numbers that `logging` gives them."""
@@ -33,7 +30,7 @@ _SILENT = 1000
 
 
 class _Sink:
-    """One place where logs go: from which level on, and how they are rendered."""
+    """One destination of logs, with its level and its renderer."""
 
     def __init__(self, stream: TextIO | None, level: int, log_format: str, *, colors: bool) -> None:
         self.level = level
@@ -48,13 +45,12 @@ class _Sink:
             from image_syncer.telemetry.log_lines import renderer_of
 
             self._renderer = renderer_of(self._format, colors=self._colors)
-        # Without a stream of its own a sink asks for sys.stderr each time: a live display puts itself in
-        # its place while it runs, and prints what comes above its own lines.
+        # sys.stderr is looked up each time: a live display replaces it, and prints logs above its own lines.
         stream = self._stream if self._stream is not None else sys.stderr
         try:
             is_read = write_line(stream, self._renderer(None, "", dict(event)))
         except (OSError, ValueError) as error:
-            # The reader has gone, or the disk is full. A run is worth more than its log.
+            # The reader has gone, or the disk is full. The run continues without this log.
             self.level = _SILENT
             get_logger(__name__).warning("a log cannot be written any more", reason=str(error))
             return
@@ -66,12 +62,12 @@ class _Sink:
 
     def close(self) -> None:
         if self._stream is not None and self._stream not in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # what could not be written before cannot be written now
+            with contextlib.suppress(OSError):  # the failure has been reported
                 self._stream.close()
 
 
 class _Bridge(logging.Handler):
-    """Carries the records of other libraries into our pipeline."""
+    """Passes the records of other libraries to our pipeline."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(name for name in LOG_LEVELS.values() if name <= max(record.levelno, LOG_LEVELS["debug"]))
@@ -92,9 +88,8 @@ def configure_logging(
 ) -> None:
     """Sends logs from `level` on to `stream` (None: standard error), and all of them to `log_file`.
 
-    `log_format` is "console" or "json", for both. `colors` are for a terminal's console format; the caller
-    knows whether it is one and what NO_COLOR says. May be called again. Raises `ConfigurationError` where
-    the file cannot be opened for appending.
+    `log_format` is "console" or "json", for both. `colors` are for a terminal's console format; the caller evaluates
+    NO_COLOR. May be called again. Raises `ConfigurationError` where the file cannot be opened for appending.
     """
     sinks = [_Sink(stream, LOG_LEVELS[level], log_format, colors=colors)]
     if log_file is not None:
@@ -111,12 +106,12 @@ def configure_logging(
     _sinks[:] = sinks
     root = logging.getLogger()
     root.addHandler(_bridge)
-    # Other libraries' debugging would drown ours.
+    # The debug lines of other libraries are too many.
     root.setLevel(LOG_LEVELS["warning"])
 
 
 class Logger:
-    """The logger of one module. A line that nobody wants costs a comparison."""
+    """The logger of one module. A line below the level of every sink costs a comparison."""
 
     __slots__ = ("_name",)
 
@@ -124,27 +119,27 @@ class Logger:
         self._name = name
 
     def debug(self, event: str, **fields: object) -> None:
-        """What helps to find an internal error."""
+        """Log what helps to find an internal error."""
         self._tell("debug", LOG_LEVELS["debug"], event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What a run does."""
+        """Log what a run does."""
         self._tell("info", LOG_LEVELS["info"], event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What people should know."""
+        """Log what people should know."""
         self._tell("warning", LOG_LEVELS["warning"], event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What went wrong."""
+        """Log a failure."""
         self._tell("error", LOG_LEVELS["error"], event, fields)
 
     def exception(self, event: str, **fields: object) -> None:
-        """An error with the traceback of the exception that is being handled."""
+        """Log an error with the traceback of the current exception."""
         self._tell("exception", LOG_LEVELS["error"], event, fields)
 
     def log(self, level: int, event: str, **fields: object) -> None:
-        """A line of one of the levels of `LOG_LEVELS`, by its number."""
+        """Log a line at a level of `LOG_LEVELS`, by its number."""
         name = next(name for name, number in LOG_LEVELS.items() if number == level)
         self._tell(name, level, event, fields)
 
@@ -152,22 +147,23 @@ class Logger:
         if any(level >= sink.level for sink in _sinks):
             from image_syncer.telemetry.log_lines import bound_logger
 
-            getattr(bound_logger(self._name), method)(event, **fields)
+            getattr(bound_logger(self._name, _write_event), method)(event, **fields)
 
 
 def get_logger(name: str) -> Logger:
-    """The logger of one module; `name` becomes the field `logger`. Works before `configure_logging` too."""
+    """Return the logger of one module; `name` becomes the field `logger`. It works before `configure_logging` too."""
     return Logger(name)
 
 
 def is_logged(level: str) -> bool:
-    """Whether anything of this level is written: for what happens once an image, and would be put together in vain."""
+    """Return whether lines of this level are written: to avoid composing one for each image in vain."""
     number = LOG_LEVELS[level]
     return any(number >= sink.level for sink in _sinks)
 
 
-def write_event(level: int, event: Mapping[str, Any]) -> None:
-    """Hand a line, ready but for its form, to every sink that wants its level."""
+def _write_event(method: str, event: Mapping[str, Any]) -> None:
+    """Pass a line to every sink of its level."""
+    level = LOG_LEVELS["error" if method == "exception" else method]
     for sink in _sinks:
         if level >= sink.level:
             sink.write(event)

@@ -1,4 +1,4 @@
-"""`look_on`: metrics and traces of whatever runs inside it."""
+"""`look_on`: metrics and traces of the runs inside its context."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from image_syncer.telemetry.partial_file import PartialFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from image_syncer.telemetry.listening import Listen
+    from image_syncer.telemetry.http_server import Listen
     from image_syncer.telemetry.metrics import RunMetrics
     from image_syncer.telemetry.traces import RunTraces
 
-__all__ = ["look_on"]
 
 _FILE = {"noun": "the file of the metrics", "option": "--metrics-file"}
 
@@ -32,15 +31,12 @@ def look_on(
     traces: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[str | None]:
-    """Serve metrics at an address for as long as this lasts: those of the runs that are made inside. Given is where, as
-    a URL, or None. At the end they are written to `metrics_file`, for the textfile collector of Prometheus' node
-    exporter: a run that is shorter than the interval of scrapes is seen all the same.
+    """Serve the metrics of the runs inside this context at an address, and yield its URL (None without `metrics`).
 
-    `traces` is the URL of an OpenTelemetry collector that gets spans of these runs; without it, that of OpenTelemetry's
-    variables in `environ`.
-
-    Raises ConfigurationError where a package is missing that this takes, an address cannot be had, or the file cannot
-    be written.
+    At the end they are written to `metrics_file`, for the textfile collector of Prometheus' node exporter, which also
+    sees runs that are shorter than the interval of scrapes. `traces` is the URL of an OpenTelemetry collector for spans
+    of these runs; without it, OpenTelemetry's variables in `environ` name one. Raises ConfigurationError where a
+    package is missing, the address cannot be used, or the file cannot be written.
     """
     with contextlib.ExitStack() as stack:
         address = None
@@ -55,8 +51,7 @@ def look_on(
             PartialFile.try_out(metrics_file, **_FILE)
             stack.callback(_write, counted, metrics_file)
         if metrics is not None:
-            from image_syncer.telemetry.http_server import MetricsServer
-            from image_syncer.telemetry.server_thread import ServerThread
+            from image_syncer.telemetry.http_server import MetricsServer, ServerThread
 
             server = MetricsServer(metrics, counted)
             thread = ServerThread(server, "metrics server")
@@ -64,14 +59,14 @@ def look_on(
             stack.callback(thread.stop)
             address = f"{server.address}/metrics"
             _log.info("metrics are served", address=address)
-        if (told := _traces(traces, environ or {})) is not None:
-            stack.callback(told.close)
-            stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), told)))
+        if (spans := _traces(traces, environ or {})) is not None:
+            stack.callback(spans.close)
+            stack.callback(OBSERVERS.reset, OBSERVERS.set((*OBSERVERS.get(), spans)))
         yield address
 
 
 def _write(counted: RunMetrics, path: str) -> None:
-    """What was done is done, whether this can be written or not."""
+    """Write the metrics; a failure does not change the outcome of the runs."""
     try:
         PartialFile.write_all(path, counted.render()[0], **_FILE)
     except SyncError as error:
@@ -79,7 +74,7 @@ def _write(counted: RunMetrics, path: str) -> None:
 
 
 def _traces(url: str | None, environ: Mapping[str, str]) -> RunTraces | None:
-    """What only variables ask for is no reason not to run."""
+    """Return the traces; a failure of those that only variables ask for does not prevent the run."""
     if url is None and not any(name.startswith("OTEL_") for name in environ):
         return None
     from image_syncer.telemetry.traces import endpoint_from, start_traces

@@ -1,16 +1,9 @@
-"""Metrics of runs for Prometheus, from what runs tell: snapshots, results of images, reports.
+"""Metrics of runs for Prometheus, from what runs tell observers: snapshots, measures, results of images, reports.
 
-Names and units follow https://prometheus.io/docs/practices/naming/: seconds and bytes, `_total` for what only grows. No
-label holds the name of a repository, a tag or a digest; outcomes, kinds of requests and sides are a few each, and only
-so many registries are labels (`measured_series`), so the number of time series is bounded whatever is copied.
-
-Needs prometheus-client (the extra `metrics`), which nothing else loads. A registry of our own holds the metrics, not
-the client's global one: a program around the engine keeps its own.
-
-The series that are made of `Measures` when Prometheus asks: those of runs that have ended, and of those under way.
-
-Names of registries are labels, and who writes the files chooses them: those that come first have series of their own,
-and all others are "other".
+Names and units follow https://prometheus.io/docs/practices/naming/. No label is the name of a repository, a tag or a
+digest; outcomes, kinds of requests and sides are a few each, and only the first `MOST_REGISTRIES` registries have their
+own labels, so the number of time series is bounded. It needs prometheus-client (the extra `metrics`), which nothing
+else loads, and has a registry of its own: a program around the engine keeps the client's global one.
 """
 
 from __future__ import annotations
@@ -25,18 +18,16 @@ from image_syncer.telemetry.observing import Observer
 from image_syncer.telemetry.outcome import Outcome
 from image_syncer.telemetry.processes import WorkerTime, own_cpu_s, resident_bytes
 from image_syncer.telemetry.progress import Snapshot
-from image_syncer.telemetry.transfer_record import TRANSFER_OUTCOMES
+from image_syncer.telemetry.report import TRANSFER_OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import CollectorRegistry, Metric
 
-    from image_syncer.telemetry.measures import Measures
+    from image_syncer.telemetry.observing import Measures
     from image_syncer.telemetry.outcome import ImageResult
     from image_syncer.telemetry.report import Report
-
-__all__ = ["MISSING", "MOST_REGISTRIES", "OTHER", "MeasuredSeries", "RunMetrics", "metrics_are_there"]
 
 
 MOST_REGISTRIES = 100
@@ -56,23 +47,12 @@ _COUNTERS = {
     "ring_pauses": ("Downloads that were stopped because the ring was full.", ()),
     "worker_restarts": ("Worker processes that were started in the place of others.", ()),
 }
-_LIMITS: tuple[tuple[str, str, Callable[[Measures], Mapping[str | None, float] | Mapping[str, float]]], ...] = (
-    (
-        "limit_requests_per_second",
-        "The rate at which a registry is asked, if one holds.",
-        lambda measures: measures.requests_allowed,
-    ),
-    (
-        "limit_connections",
-        "Most connections for blobs to a registry, if any.",
-        lambda measures: measures.connections_allowed,
-    ),
-    (
-        "limit_bytes_per_second",
-        "Most bytes a second of a registry, and of all together.",
-        lambda measures: measures.bytes_allowed,
-    ),
+_LIMITS = (
+    ("limit_requests_per_second", "The rate at which a registry is asked, if one holds.", "requests_allowed"),
+    ("limit_connections", "Most connections for blobs to a registry, if any.", "connections_allowed"),
+    ("limit_bytes_per_second", "Most bytes a second of a registry, and of all together.", "bytes_allowed"),
 )
+"""Name, help text, and the field of `Measures`."""
 _SIDES = ("source", "destination")
 
 _Key = tuple[str, tuple[str, ...]]
@@ -81,39 +61,173 @@ _Key = tuple[str, tuple[str, ...]]
 class _Sums(NamedTuple):
     counts: dict[_Key, float]
     answers: dict[tuple[str, str], list[float]]
-    """By registry and operation: how many were in each bucket, and the seconds of all, last."""
+    """By registry and operation: the count of each bucket, and last the seconds of all."""
 
 
-class MeasuredSeries:
-    """A collector of prometheus-client: `registry.register` takes it. Runs note from threads of their own, and it is
-    asked from another one.
+MISSING = "metrics need the package prometheus-client: pip install 'image-syncer[metrics]'"
+"""The error where it is not installed."""
+RUN_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
+"""Buckets of the durations of runs: from one without changes to a migration."""
+LEAST_RENDER_S = 0.25
+"""The interval of snapshots; metrics that are asked for more often change little."""
+_ENDS = ("success", "failure", "interrupted", "internal_error")
+
+
+def metrics_are_there() -> bool:
+    """Return whether prometheus-client is installed."""
+    try:
+        import prometheus_client  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class RunMetrics(Observer):
+    """The metrics of any number of runs at a time, which note from their own threads. `registry` takes further metrics,
+    `clock` returns epoch seconds.
+
+    Raises ImportError where prometheus-client is not installed, see `metrics_are_there`.
     """
 
-    def __init__(self) -> None:
-        self._known = {ALL_TOGETHER: ALL_TOGETHER}
+    def __init__(self, version: str, clock: Callable[[], float] = time.time) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+        self.registry: CollectorRegistry = CollectorRegistry(auto_describe=True)
+        self._clock = clock
         self._lock = threading.Lock()
+        self._under_way: dict[Observer, Snapshot] = {}
+        self._measures: dict[Observer, Measures] = {}
         self._ended = _zero()
-        self._under_way: dict[object, Measures] = {}
         self._worker_time = WorkerTime()
+        self._known = {ALL_TOGETHER: ALL_TOGETHER}
+        self._changes = 0
+        self._rendered: dict[str, tuple[int, float, bytes]] = {}
 
-    def note(self, run: object, measures: Measures) -> None:
-        """What is so now in one of the runs that are under way."""
-        with self._lock:
-            self._under_way[run] = measures
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"image_syncer_{name}", text, labels, registry=self.registry)
 
-    def end(self, run: object) -> None:
-        """The run has ended: what it has counted stays."""
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"image_syncer_{name}", text, labels, registry=self.registry)
+
+        self._runs = counter("runs", "Runs that have ended, by how they ended.", "result")
+        self._seconds = Histogram(
+            "image_syncer_run_duration_seconds", "How long runs took.", buckets=RUN_SECONDS, registry=self.registry
+        )
+        self._last_end = gauge("last_run_end_timestamp_seconds", "When the last run ended.")
+        self._last_success = gauge("last_success_timestamp_seconds", "When the last run that went well ended; 0: none.")
+        self._images = counter("images", "Images and destinations that were brought to an outcome.", "outcome")
+        self._bytes = counter("copied_bytes", "Bytes of blobs that destinations took.")
+        self._blobs = counter("blobs", "Blobs, by how destinations got them.", "way")
+        self._read = counter("verified_bytes", "Bytes of blobs that were read and hashed to verify them.")
+        self.registry.register(self)
+        self._running = gauge("run_in_progress", "Runs that are under way: 1, or 0.")
+        self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
+        self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
+        self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
+        self._time_left = gauge(
+            "run_time_left_seconds", "How long the run that is under way still takes; NaN: nobody knows."
+        )
+        self._time_left.set(math.nan)
+        build = Info("image_syncer_build", "The version that runs.", registry=self.registry)
+        build.info({"version": version})
+        # Rates and alerts need 0, not unknown.
+        for end in _ENDS:
+            self._runs.labels(end)
+        for outcome in Outcome:
+            if not outcome.is_of_verification:
+                self._images.labels(_label(outcome))
+        for way in ("moved", "mounted", "present"):
+            self._blobs.labels(way)
+
+    def of_run(self) -> Observer:
+        """Return the observer of one run."""
+        return _MeteredRun(self)
+
+    def note_refused(self) -> None:
+        """Count a run that could not begin, and has no report."""
+        self._changes += 1
+        self._runs.labels("failure").inc()
+        self._last_end.set(self._clock())
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the exposition in the form of an `Accept` field, and its content type.
+
+        It is rendered again after a change or `LEAST_RENDER_S`, so that frequent scrapes do not slow the runs down.
+        """
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(accept)
+        # In older versions the type of `encode` lacks the registry.
+        encoder: Callable[[Any], bytes] = encode
+        changes, now = self._changes, time.monotonic()
+        kept = self._rendered.get(content_type)
+        if kept is None or kept[0] != changes or now - kept[1] >= LEAST_RENDER_S:
+            kept = self._rendered[content_type] = (changes, now, encoder(self.registry))
+        return kept[2], content_type
+
+    def note(self, run: Observer, snapshot: Snapshot) -> None:
+        """Note the latest snapshot of a run."""
         with self._lock:
-            if (last := self._under_way.pop(run, None)) is not None:
-                self._ended = self._sum(self._ended, (last,))
+            self._under_way[run] = snapshot
+        self._show()
+
+    def note_measures(self, run: Observer, measures: Measures) -> None:
+        """Note the latest measures of a run."""
+        with self._lock:
+            self._measures[run] = measures
+        self._changes += 1
+
+    def note_image(self, result: ImageResult) -> None:
+        """Count the outcome of one image at one destination."""
+        self._images.labels(_label(result.outcome)).inc()
+        self._bytes.inc(result.bytes_moved)
+        self._blobs.labels("moved").inc(result.blobs_moved)
+        self._blobs.labels("mounted").inc(result.blobs_mounted)
+        self._blobs.labels("present").inc(result.blobs_present)
+        self._read.inc(result.bytes_read or 0)
+
+    def end(self, run: Observer, report: Report | None) -> None:
+        """Count a run that has ended; without a report, only its measures."""
+        with self._lock:
+            self._under_way.pop(run, None)
+            if (last := self._measures.pop(run, None)) is not None:
+                self._ended = self._sum(self._ended, last)
+        self._show()
+        if report is None:
+            return
+        now, end = self._clock(), "failure" if report.exit_code else "success"
+        if report.internal_error is not None:
+            end = "internal_error"
+        elif report.interrupted is not None:
+            end = "interrupted"
+        self._runs.labels(end).inc()
+        self._seconds.observe(report.seconds)
+        self._last_end.set(now)
+        if end == "success":
+            self._last_success.set(now)
+
+    def _show(self) -> None:
+        """Set the gauges of the runs in progress; without any, those of the last run stay."""
+        self._changes += 1
+        with self._lock:
+            runs = tuple(self._under_way.values())
+        self._running.set(len(runs))
+        self._rate.set(sum(one.bytes_per_s for one in runs))
+        left = [math.nan if one.eta_s is None else one.eta_s for one in runs] or [math.nan]
+        self._time_left.set(math.nan if any(map(math.isnan, left)) else max(left))
+        if runs:
+            self._run_images.labels("known").set(sum(one.images_total for one in runs))
+            self._run_images.labels("done").set(sum(one.images_done for one in runs))
+            self._run_bytes.labels("known").set(sum(one.bytes_total for one in runs))
+            self._run_bytes.labels("done").set(sum(one.bytes_done for one in runs))
 
     def collect(self) -> Iterator[Metric]:
-        """Called for each scrape, and once when it is registered."""
+        """Called for each scrape, and once at the registration."""
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
         with self._lock:
-            now = tuple(self._under_way.values())
-            sums = self._sum(self._ended, now)
+            now = tuple(self._measures.values())
+            sums = self._sum(self._ended, *now)
         for name, (text, labels) in _COUNTERS.items():
             family = CounterMetricFamily(f"image_syncer_{name}", text, labels=labels)
             for (of, values), count in sums.counts.items():
@@ -152,11 +266,11 @@ class MeasuredSeries:
         )
         for name, text, value in plain:
             yield GaugeMetricFamily(f"image_syncer_{name}", text, value=value)
-        for name, text, of in _LIMITS:
-            # Of several runs, what the one that began last keeps to: limits cannot be added up.
+        for name, text, field in _LIMITS:
+            # Limits of several runs cannot be added: those of the latest run count.
             values: dict[str | None, float] = {}
             for one in now:
-                values.update(of(one))
+                values.update(getattr(one, field))
             family = GaugeMetricFamily(f"image_syncer_{name}", text, labels=("registry",))
             for registry, limit in values.items():
                 if (label := self._label(registry or ALL_TOGETHER)) != OTHER:
@@ -170,27 +284,26 @@ class MeasuredSeries:
         cpu = CounterMetricFamily(
             "image_syncer_cpu_seconds", "Processor time of the coordinator, and of all workers.", labels=("process",)
         )
-        cpu.add_metric(("coordinator",), own_cpu_s())
-        cpu.add_metric(("workers",), self._worker_time.cpu_s(pids))
-        yield cpu
         memory = GaugeMetricFamily(
             "image_syncer_resident_memory_bytes",
             "Resident memory of the coordinator, and of all workers.",
             labels=("process",),
         )
-        memory.add_metric(("coordinator",), resident_bytes(("self",)))
-        memory.add_metric(("workers",), resident_bytes(pids))
-        yield memory
+        for process, cpu_s, size_bytes in (
+            ("coordinator", own_cpu_s(), resident_bytes(("self",))),
+            ("workers", self._worker_time.cpu_s(pids), resident_bytes(pids)),
+        ):
+            cpu.add_metric((process,), cpu_s)
+            memory.add_metric((process,), size_bytes)
+        yield from (cpu, memory)
 
-    def _sum(self, before: _Sums, more: tuple[Measures, ...]) -> _Sums:
+    def _sum(self, before: _Sums, *more: Measures) -> _Sums:
         sums = _Sums(dict(before.counts), {key: list(values) for key, values in before.answers.items()})
         for measures in more:
-            self._add(sums, measures)
+            self._add(measures, *sums)
         return sums
 
-    def _add(self, sums: _Sums, now: Measures) -> None:
-        counts, answers = sums
-
+    def _add(self, now: Measures, counts: dict[_Key, float], answers: dict[tuple[str, str], list[float]]) -> None:
         def add(name: str, count: float, *labels: str) -> None:
             counts[name, labels] = counts.get((name, labels), 0) + count
 
@@ -215,7 +328,7 @@ class MeasuredSeries:
         add("worker_restarts", now.replaced_workers)
 
     def _label(self, registry: str) -> str:
-        """The name itself for those that came first."""
+        """Return the registry's name for the first registries, and else `OTHER`."""
         label = self._known.get(registry)
         if label is not None or len(self._known) > MOST_REGISTRIES:
             return label or OTHER
@@ -223,7 +336,7 @@ class MeasuredSeries:
 
 
 def _zero() -> _Sums:
-    """What has not happened yet is 0, and not unknown: rates and alerts want it so."""
+    """Return the series that exist from the start: rates and alerts need 0, not unknown."""
     counts: dict[_Key, float] = {("ring_pauses", ()): 0, ("worker_restarts", ()): 0}
     counts.update({("ring_wait_seconds", (side,)): 0 for side in _SIDES})
     counts.update({("transfer_breaks", (side,)): 0 for side in (*_SIDES, "while_idle")})
@@ -231,196 +344,29 @@ def _zero() -> _Sums:
     return _Sums(counts, {})
 
 
-MISSING = "metrics need the package prometheus-client: pip install 'image-syncer[metrics]'"
-"""What is said where it is not installed."""
-
-RUN_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
-"""Buckets of how long runs take: from one in which nothing changed to a migration."""
-
-LEAST_RENDER_S = 0.25
-"""Runs tell how far they are as often; what is asked for more often, changes little."""
-
-_ENDS = ("success", "failure", "interrupted", "internal_error")
-
-
-def metrics_are_there() -> bool:
-    """Whether prometheus-client is installed."""
-    try:
-        import prometheus_client  # noqa: F401 - only whether it is there
-    except ImportError:
-        return False
-    return True
-
-
-class RunMetrics(Observer):
-    """Counts what runs tell, any number of them at a time. `registry` takes further metrics, and `clock` gives seconds
-    of the epoch.
-
-    Raises ImportError where prometheus-client is not installed: ask `metrics_are_there`.
-    """
-
-    def __init__(self, version: str, clock: Callable[[], float] = time.time) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-
-        self.registry: CollectorRegistry = CollectorRegistry(auto_describe=True)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._under_way: dict[Observer, Snapshot] = {}
-        self._changes = 0
-        self._rendered: dict[str, tuple[int, float, bytes]] = {}
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"image_syncer_{name}", text, labels, registry=self.registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"image_syncer_{name}", text, labels, registry=self.registry)
-
-        self._runs = counter("runs", "Runs that have ended, by how they ended.", "result")
-        self._seconds = Histogram(
-            "image_syncer_run_duration_seconds", "How long runs took.", buckets=RUN_SECONDS, registry=self.registry
-        )
-        self._last_end = gauge("last_run_end_timestamp_seconds", "When the last run ended.")
-        self._last_success = gauge("last_success_timestamp_seconds", "When the last run that went well ended; 0: none.")
-        self._images = counter("images", "Images and destinations that were brought to an outcome.", "outcome")
-        self._bytes = counter("copied_bytes", "Bytes of blobs that destinations took.")
-        self._blobs = counter("blobs", "Blobs, by how destinations got them.", "way")
-        self._read = counter("verified_bytes", "Bytes of blobs that were read and hashed to verify them.")
-        self._measured = MeasuredSeries()
-        self.registry.register(self._measured)
-        self._running = gauge("run_in_progress", "Runs that are under way: 1, or 0.")
-        self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
-        self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
-        self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
-        self._time_left = gauge(
-            "run_time_left_seconds", "How long the run that is under way still takes; NaN: nobody knows."
-        )
-        self._time_left.set(math.nan)
-        build = Info("image_syncer_build", "The version that runs.", registry=self.registry)
-        build.info({"version": version})
-        # What has not happened yet is 0, and not unknown: rates and alerts want it so.
-        for end in _ENDS:
-            self._runs.labels(end)
-        for outcome in Outcome:
-            if not outcome.is_of_verification:
-                self._images.labels(_label(outcome))
-        for way in ("moved", "mounted", "present"):
-            self._blobs.labels(way)
-
-    def of_run(self) -> Observer:
-        """Who tells of one run."""
-        return _OneRun(self)
-
-    def note_refused(self) -> None:
-        """A run could not begin, and has no report."""
-        self._changes += 1
-        self._runs.labels("failure").inc()
-        self._last_end.set(self._clock())
-
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition in the form that fits an `Accept` field, and its content type.
-
-        Made anew where runs have told something since, or after `LEAST_RENDER_S`: however many ask, and how often, it
-        takes the runs no more than that.
-        """
-        from prometheus_client.exposition import choose_encoder
-
-        encode, content_type = choose_encoder(accept)
-        # Older versions leave the registry's type out of what they say of `encode`.
-        encoder: Callable[[Any], bytes] = encode
-        changes, now = self._changes, time.monotonic()
-        kept = self._rendered.get(content_type)
-        if kept is None or kept[0] != changes or now - kept[1] >= LEAST_RENDER_S:
-            kept = self._rendered[content_type] = (changes, now, encoder(self.registry))
-        return kept[2], content_type
-
-    def note(self, run: Observer, snapshot: Snapshot) -> None:
-        """What is so now in one of the runs."""
-        with self._lock:
-            self._under_way[run] = snapshot
-        self._show()
-
-    def note_measures(self, run: Observer, measures: Measures) -> None:
-        """As of `note`."""
-        self._measured.note(run, measures)
-        self._changes += 1
-
-    def note_image(self, result: ImageResult) -> None:
-        """An image has an outcome at one destination."""
-        self._images.labels(_label(result.outcome)).inc()
-        self._bytes.inc(result.bytes_moved)
-        self._blobs.labels("moved").inc(result.blobs_moved)
-        self._blobs.labels("mounted").inc(result.blobs_mounted)
-        self._blobs.labels("present").inc(result.blobs_present)
-        self._read.inc(result.bytes_read or 0)
-
-    def end(self, run: Observer, report: Report | None) -> None:
-        """One of the runs has ended; without a report, it counts as none."""
-        self._measured.end(run)
-        with self._lock:
-            self._under_way.pop(run, None)
-        self._show()
-        if report is None:
-            return
-        end, now = _end_of(report), self._clock()
-        self._runs.labels(end).inc()
-        self._seconds.observe(report.seconds)
-        self._last_end.set(now)
-        if end == "success":
-            self._last_success.set(now)
-
-    def _show(self) -> None:
-        """What runs have told of themselves; where none is under way, what the last one told stays."""
-        self._changes += 1
-        with self._lock:
-            runs = tuple(self._under_way.values())
-        self._running.set(len(runs))
-        self._rate.set(sum(one.bytes_per_s for one in runs))
-        left = [math.nan if one.eta_s is None else one.eta_s for one in runs] or [math.nan]
-        self._time_left.set(math.nan if any(map(math.isnan, left)) else max(left))
-        if runs:
-            self._run_images.labels("known").set(sum(one.images_total for one in runs))
-            self._run_images.labels("done").set(sum(one.images_done for one in runs))
-            self._run_bytes.labels("known").set(sum(one.bytes_total for one in runs))
-            self._run_bytes.labels("done").set(sum(one.bytes_done for one in runs))
-
-
-class _OneRun(Observer):
-    """What one run tells `metrics`."""
+class _MeteredRun(Observer):
+    """The observer of one run, which passes its events to `metrics`."""
 
     def __init__(self, metrics: RunMetrics) -> None:
         self._metrics = metrics
 
     def on_begin(self, kind: str, began_at: float) -> None:  # noqa: ARG002 - see `Observer`
-        """A run begins."""
         self._metrics.note(self, Snapshot())
 
     def on_progress(self, snapshot: Snapshot) -> None:
-        """What is so now."""
         self._metrics.note(self, snapshot)
 
     def on_measures(self, measures: Measures) -> None:
-        """What is so now."""
         self._metrics.note_measures(self, measures)
 
     def on_image(self, result: ImageResult) -> None:
-        """An image has an outcome at one destination."""
         self._metrics.note_image(result)
 
     def on_report(self, report: Report) -> None:
-        """The run has ended, and this is its report."""
         self._metrics.end(self, report)
 
     def on_abandoned(self) -> None:
-        """The run has ended, and has none."""
         self._metrics.end(self, None)
-
-
-def _end_of(report: Report) -> str:
-    if report.internal_error is not None:
-        return "internal_error"
-    if report.interrupted is not None:
-        return "interrupted"
-    return "failure" if report.exit_code else "success"
 
 
 def _label(outcome: Outcome) -> str:

@@ -10,11 +10,9 @@ from image_syncer.values import Value, as_dict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Difference", "ImageResult", "Outcome"]
-
 
 class Outcome(str, Enum):
-    """How an image ended. Every image of a run ends as exactly one of these."""
+    """The outcome of an image; each image of a run has exactly one."""
 
     COPIED = "copied"
     UNCHANGED = "unchanged"
@@ -47,7 +45,7 @@ class Outcome(str, Enum):
 
 
 class Difference(Value, frozen=True):
-    """One thing that is not at a destination as it should be.
+    """One difference between a destination and what it should have.
 
     `what` is "tag", "manifest" or "blob", `where` its whole name; `expected` and `found` are digests or sizes, or words
     ("nothing").
@@ -62,25 +60,22 @@ class Difference(Value, frozen=True):
         return f"{self.what} {self.where}: expected {self.expected}, found {self.found}"
 
     def as_data(self) -> dict[str, str]:
-        """The difference as plain data."""
+        """Return the difference as plain data."""
         return as_dict(self)
 
 
 class ImageResult(Value, frozen=True):
     """One image and one destination, and how it ended. Sizes are bytes, times seconds.
 
-    `source` and `destination` are whole references ("docker.io/library/nginx:1.27"). `reason` is a phrase
-    that follows the outcome ("no platform of the filter is in it"); `error` is `SyncError.to_data()` of a
-    failure. `bytes_total` is what had to move for this image (in a dry run: would have to); what another
-    image of the run moves is not in it. Digests are those of the manifest; they differ only where a
-    platform filter rewrote an index, or it was converted. `replaced_digest` is what the destination had under the tag
-    before (in a dry run: has), where that is another. `source_moved` is what the source had under the tag after the
-    copy, where it was asked again, and that is no longer what was copied. `ahead` is the side that has moved on
-    ("source", "destination", "unknown"), and `ahead_because` why, where a dry run had to find that out.
-    `referrer_of` is the manifest at the source to which it belongs, where it was carried along with that.
-    `rule` is what a retry of a failure has to know beyond the names (`coordinator/retry_facts.py`).
-    What was verified has `differences`, if there are any, and says how much was asked for because of this image, and of
-    no other.
+    `source` and `destination` are whole references ("docker.io/library/nginx:1.27"). `reason` is a phrase after the
+    outcome ("no platform of the filter is in it"); `error` is `SyncError.to_data()` of a failure. `bytes_total` is what
+    had to move for this image and for no other one of the run (in a dry run: would have to). Digests are those of the
+    manifest; they differ only after a platform filter or a conversion. `replaced_digest` is another digest that the
+    destination had under the tag before (in a dry run: has), `source_moved` another one that the source had after the
+    copy. `ahead` is the newer side ("source", "destination", "unknown"), and `ahead_because` why, where a dry run found
+    that out. `referrer_of` is the manifest at the source whose referrer this image is. `rule` is what a retry of a
+    failure needs beyond the names (`coordinator/parking.py`). A verified image has `differences`, if there are any,
+    and what was checked for it and for no other image.
     """
 
     source: str
@@ -110,14 +105,14 @@ class ImageResult(Value, frozen=True):
 
     @property
     def pinned(self) -> str | None:
-        """What the destination has, by its digest ("host/repository@sha256:…"); None where it does not have it."""
+        """The image at the destination by its digest ("host/repository@sha256:…"); None where it is not there."""
         if not self.outcome.is_as_wanted or self.destination_digest is None:
             return None
         name, at, _ = self.destination.partition("@")
         return f"{name if at else name.rpartition(':')[0]}@{self.destination_digest}"
 
     def as_data(self) -> dict[str, Any]:
-        """The result as plain data for the JSON report, `pinned` with it; what is not known (None) is left out."""
+        """Return the result and `pinned` as plain data for the JSON report, without what is None."""
         data = {name: value for name, value in as_dict(self).items() if value is not None}
         if self.pinned is not None:
             data["pinned"] = self.pinned

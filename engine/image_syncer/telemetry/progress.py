@@ -1,7 +1,4 @@
-"""Progress: what a run looks like at one moment, and the arithmetic behind its rate.
-
-Everything here is pure: time comes in as an argument, in seconds of a monotonic clock.
-"""
+"""Progress: a snapshot of a run, and the arithmetic of its rate, without I/O."""
 
 from __future__ import annotations
 
@@ -17,16 +14,13 @@ if TYPE_CHECKING:
 
     from image_syncer.telemetry.outcome import Outcome
 
-__all__ = ["RateMeter", "RegistryRow", "Snapshot", "TransferRow", "WorkerRow"]
 
 RATE_WINDOW_S = 10.0
-"""How far back a rate looks: long enough to be readable, short enough to show a stall."""
-
+"""The window of a rate: long enough to be readable, short enough to show a stall."""
 _SAMPLE_EVERY_S = 0.25
 """Samples closer than this replace each other, so that a meter holds at most window / spacing of them."""
-
 _FIRST_RATE_AFTER_S = 0.5
-"""A rate over less time than this says more about the clock than about the network."""
+"""The shortest time over which a rate means anything."""
 
 
 class TransferRow(Value, frozen=True):
@@ -42,12 +36,12 @@ class TransferRow(Value, frozen=True):
 
 
 class RegistryRow(Value, frozen=True):
-    """One registry at one moment, as far as blobs go; rates are bytes a second.
+    """The blobs of one registry at one moment; rates are bytes per second.
 
-    `side` is "source", "destination", "both", or "" where no blob came from it or went to it yet. `in_flight` are the
-    blobs on their way from or to it, `connections` how many it may have of them now and `requests_per_s` at which rate
-    it is asked (None: no limit). `errors` are tries of blobs that it made fail or break off so far. `throttled` says in
-    words why less is asked of it than there is to ask ("down for 40 s", "left alone for 12 s"), if so.
+    `side` is "source", "destination", "both", or "" before its first blob. `in_flight` counts its blobs in flight,
+    `connections` is their maximum, and `requests_per_s` the limit of the request rate (None: no limit). `errors` counts
+    the tries of blobs that it made fail or break off. `throttled` is the reason for a lower rate, if there is one
+    ("down for 40 s", "left alone for 12 s").
     """
 
     name: str
@@ -61,9 +55,7 @@ class RegistryRow(Value, frozen=True):
 
 
 class WorkerRow(Value, frozen=True):
-    """One worker process at one moment. `number` is that of the logs; one that replaces another has a new one, and
-    `restarts` says how many were there in its place before.
-    """
+    """One worker process at one moment. `number` is that of the logs; `restarts` counts the workers it has replaced."""
 
     number: int
     bytes_per_s: float = 0.0
@@ -73,17 +65,15 @@ class WorkerRow(Value, frozen=True):
 
 
 class Snapshot(Value, frozen=True):
-    """A run at one moment, as it is handed to `on_progress`.
+    """A run at one moment, for `on_progress`.
 
-    While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the
-    transfers in flight with the longest time behind them, longest first. `waiting` says what everything
-    waits for, if it does ("registry.example asked for a pause of 30 s"). `stuck` names what gives no sign of progress.
-    `eta_s` is the time that is left, which should be from `eta_least_s` to `eta_most_s`, and `eta_waits_for` names what
-    takes so long (`planning.time_left`). They are None while too little is known, while the run is paused, and while a
-    registry that is needed does not answer; while `listing`, they are of what is known.
-    `streams` is how many blobs a worker may stream now, `rate_limit` how many bytes a second may move (None: any
-    number), and `held` says whether somebody holds the run back: "paused", "drains", or None. Numbers may go back when
-    a transfer starts again.
+    While `listing` is true, tags are still being resolved and the totals still grow. `slowest` are the transfers that
+    are longest in flight, longest first. `waiting` is what the whole run waits for, if anything ("registry.example
+    asked for a pause of 30 s"). `stuck` names what shows no progress. `eta_s` is the time left, expected between
+    `eta_least_s` and `eta_most_s`, and `eta_waits_for` names the reason for it (`capacity.time_left`). They are None
+    while too little is known, while the run is paused, and while a needed registry does not answer; while `listing`,
+    they cover what is known. `streams` is the maximum of blobs that a worker streams, `rate_limit` the maximum of bytes
+    per second (None: no limit), and `held` is "paused", "drains", or None. Numbers may fall when a transfer restarts.
     """
 
     elapsed_s: float = 0.0
@@ -125,11 +115,11 @@ class RateMeter:
         self._samples: deque[tuple[float, int]] = deque()
 
     def update(self, now_s: float, total_bytes: int) -> None:
-        """Notes that `total_bytes` had moved by `now_s`; a total that shrinks (a retry) starts it again."""
+        """Notes that `total_bytes` had moved by `now_s`; a total that shrinks (a retry) resets the meter."""
         samples = self._samples
         if samples and total_bytes < samples[-1][1]:
             samples.clear()
-        # The first sample stays where it is: it is the far end of the window.
+        # The first sample is kept: it is the far end of the window.
         if len(samples) > 1 and now_s - samples[-2][0] < _SAMPLE_EVERY_S:
             samples.pop()
         samples.append((now_s, total_bytes))

@@ -1,41 +1,310 @@
-"""Report: what a whole run did, in one line for people and in one JSON document for programs.
+"""The report: what a run did, in one line for people and in one JSON document for programs.
 
-The images and transfers of a run are not held in memory: `ReportWriter` streams each one to a file as it ends.
+`ReportWriter` streams each image and transfer to the file as it ends; a `Report` holds only sums. `LimitsLog` has the
+limits of registries over time, `Pruned` what a run deleted at its destinations, or would, and what it kept and why.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import Struct, field
 
-from image_syncer.errors import SyncError
-from image_syncer.telemetry.limits import describe_limits
 from image_syncer.telemetry.outcome import ImageResult, Outcome
 from image_syncer.telemetry.partial_file import PartialFile
-from image_syncer.units import format_duration, format_rate, format_size
-from image_syncer.values import Value
+from image_syncer.units import format_count, format_duration, format_rate, format_size, mean_rate
+from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import IO
 
-    from image_syncer.telemetry.pruned import Pruned
-    from image_syncer.telemetry.transfer_record import TransferRecord
+    from image_syncer.scheduling.pruning import RepositoryPrune
 
-__all__ = ["MAX_FAILURES", "Report", "ReportWriter", "Totals"]
+
+TRANSFER_OUTCOMES = ("moved", "mounted", "present", "failed", "split off")
+"""How a blob may end at one destination; what was split off goes there in a transfer of its own."""
+_BY_WEIGHT = ("failed", "moved", "mounted", "present", "split off")
+_DIGITS = 6
+"""Digits of a second: libcurl and the loop measure no finer."""
+
+
+class TransferRecord(Value, frozen=True):
+    """One blob from one source to its destinations, in one worker. Sizes are bytes, -1 is an unknown `size_bytes`.
+
+    `source` and `destinations` are repositories with their registries; `outcomes` are `TRANSFER_OUTCOMES`, one for each
+    destination. Times are seconds since the run began. `bytes_moved` went to all destinations together. `pauses` counts
+    pauses of the download because the ring was full, for `source_waited_s` in all: the destination is the slow side.
+    `destination_waited_s` is how long uploads had nothing to send: the source is the slow side. `source_resumes` and
+    `destination_resumes` count how often a side broke off and was resumed.
+    """
+
+    digest: str
+    size_bytes: int
+    source: str
+    destinations: tuple[str, ...]
+    worker: int
+    began_s: float
+    ended_s: float
+    bytes_moved: int
+    outcomes: tuple[str, ...]
+    source_waited_s: float = 0.0
+    destination_waited_s: float = 0.0
+    pauses: int = 0
+    source_resumes: int = 0
+    destination_resumes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """The duration."""
+        return self.ended_s - self.began_s
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Bytes per second to all destinations; 0 where it took no time at all."""
+        return mean_rate(self.bytes_moved, self.seconds)
+
+    @property
+    def outcome(self) -> str:
+        """One outcome for all destinations: the worst, and moved rather than mounted or present."""
+        return next(word for word in _BY_WEIGHT if word in self.outcomes)
+
+    def as_data(self) -> dict[str, Any]:
+        """The record as plain data for the JSON report."""
+        data = {
+            name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in as_dict(self).items()
+        }
+        return {**data, "destinations": list(self.destinations), "outcomes": list(self.outcomes)}
+
+
+MOST_POINTS = 200
+ALL_TOGETHER = "all registries"
+"""The name of the limits of all registries together."""
+NOTABLE = 0.05
+"""A rate that changes by less than this part of it is not a new point."""
+
+
+class Series:
+    """A value over time, in seconds since the run began; None is "no limit".
+
+    It has at most `MOST_POINTS` points: beyond them, every other one is dropped, and the next are as far apart.
+    """
+
+    def __init__(self, *, notable: float = 0.0) -> None:
+        self._notable = notable
+        self._spacing_s = 0.0
+        self._latest: tuple[float, float | None] | None = None
+        self.points: list[tuple[float, float | None]] = []
+
+    def note(self, at_s: float, value: float | None) -> None:
+        """Note the value at a time."""
+        if self.points and not self._differs(self.points[-1][1], value):
+            self._latest = None
+            return
+        if self.points and at_s - self.points[-1][0] < self._spacing_s:
+            self._latest = (at_s, value)
+            return
+        self._latest = None
+        self.points.append((at_s, value))
+        if len(self.points) > MOST_POINTS:
+            self.points = self.points[::2]
+            self._spacing_s = 2 * (self.points[-1][0] - self.points[0][0]) / MOST_POINTS
+
+    def as_data(self) -> list[list[float | None]]:
+        """Return the points and the latest value as `[seconds, value]`."""
+        latest = [self._latest] if self._latest is not None else []
+        return [[round(at, 1), None if value is None else round(value, 2)] for at, value in [*self.points, *latest]]
+
+    def _differs(self, before: float | None, now: float | None) -> bool:
+        if before is None or now is None:
+            return before is not now
+        return abs(now - before) > self._notable * before
+
+
+class LimitsLog:
+    """The limits over time of each registry that has refused, or that the user limits."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, Series] = {}
+        self._bytes: dict[str, Series] = {}
+        self._connections: dict[str, Series] = {}
+        self._refused: Counter[str] = Counter()
+        self._done: dict[str, tuple[int, float]] = {}
+        self._left_alone_s: defaultdict[str, float] = defaultdict(float)
+
+    def note_rate(self, registry: str, rate: float | None, at_s: float) -> None:
+        """Note the rate in requests a second; None: no limit any more."""
+        if rate is None:
+            # The counts of a registry that is paced again begin at zero.
+            refused, left_alone_s = self._done.pop(registry, (0, 0.0))
+            self._refused[registry] += refused
+            self.left_alone(registry, left_alone_s)
+        if rate is not None or registry in self._requests:
+            self._requests.setdefault(registry, Series(notable=NOTABLE)).note(at_s, rate)
+
+    def note_refusals(self, registry: str, refused: int, left_alone_s: float) -> None:
+        """Note the refused requests and the pauses of a registry since it is paced."""
+        self._done[registry] = (refused, left_alone_s)
+
+    def note_connections(self, registry: str, allowed: int | None, at_s: float) -> None:
+        """Note the maximum of connections for blobs; None: any number."""
+        if allowed is not None or registry in self._connections:
+            self._connections.setdefault(registry, Series()).note(at_s, allowed)
+
+    def note_bytes(self, registry: str | None, rate: float | None, at_s: float) -> None:
+        """Note the user's limit of bytes per second of `registry` (None: of all together); None: any number."""
+        self._bytes.setdefault(registry or ALL_TOGETHER, Series()).note(at_s, rate)
+
+    def left_alone(self, registry: str, seconds: float) -> None:
+        """Add a pause of a registry."""
+        if seconds > 0:
+            self._left_alone_s[registry] += seconds
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the limits by registry, for the JSON report."""
+        data, nothing = {}, Series()
+        for name in sorted({*self._requests, *self._connections, *self._bytes, *self._left_alone_s}):
+            refused, left_alone_s = self._done.get(name, (0, 0.0))
+            data[name] = {
+                "refused": self._refused[name] + refused,
+                "left_alone_s": round(self._left_alone_s[name] + left_alone_s, 1),
+                "requests_per_s": self._requests.get(name, nothing).as_data(),
+                "bytes_per_s": self._bytes.get(name, nothing).as_data(),
+                "connections": self._connections.get(name, nothing).as_data(),
+            }
+        return data
+
+
+class Deletion(Value, frozen=True):
+    """One tag or manifest to delete. `outcome` is "would go", "deleted", "gone already", "left" (`reason` says why) or
+    "failed" (`error` is `SyncError.to_data()`).
+    """
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    outcome: str
+    reason: str
+    alone: bool = False
+    """Whether only the tag was to be deleted."""
+    error: Mapping[str, Any] | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the deletion as plain data."""
+        data = {**as_dict(self), "tags": list(self.tags)}
+        if self.error is None:
+            del data["error"]
+        return data
+
+
+class Held(Value, frozen=True):
+    """A repository in which nothing is pruned, and why; `is_failure` where it should have been."""
+
+    repository: str
+    reason: str
+    is_failure: bool = True
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the repository as plain data."""
+        return as_dict(self)
+
+
+class Pruned(Struct):
+    """All deletions of a run. `excess` is why too much would be deleted, and nothing was; `not_over` is whether the run
+    ended before pruning did.
+    """
+
+    deletes: bool
+    plans: list[RepositoryPrune] = field(default_factory=list)
+    deletions: list[Deletion] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    excess: str | None = None
+    not_over: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The limits of the prune."""
+    unsaved: str | None = None
+    """Why the plan could not be written to its file."""
+
+    @property
+    def tag_count(self) -> int:
+        """The number of tags to delete."""
+        return sum(plan.tag_count for plan in self.plans)
+
+    @property
+    def manifest_count(self) -> int:
+        """The number of manifests to delete."""
+        return sum(len(plan.manifests) for plan in self.plans)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something was to be pruned, and was not."""
+        return (
+            self.not_over
+            or self.excess is not None
+            or self.unsaved is not None
+            or any(each.outcome in ("failed", "left") for each in self.deletions)
+            or any(each.is_failure for each in self.held)
+        )
+
+    def planned(self) -> Iterator[Deletion]:
+        """Yield all planned deletions in their order."""
+        for plan in self.plans:
+            name = str(plan.repository)
+            for tag in plan.tags:
+                reason = "no rule selects it; its manifest stays, as another tag has it"
+                yield Deletion(name, str(tag.digest), (tag.tag,), "would go", reason, alone=True)
+            for manifest in plan.manifests:
+                yield Deletion(name, str(manifest.digest), manifest.tags, "would go", manifest.why)
+
+    def told(self) -> list[Deletion]:
+        """Return what was deleted; in a dry run, or after an excess, what would be."""
+        return self.deletions if self.deletes and self.excess is None else list(self.planned())
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the section of the JSON report."""
+        return {
+            "deletes": self.deletes,
+            "settings": dict(self.settings),
+            "tags": self.tag_count,
+            "manifests": self.manifest_count,
+            "excess": self.excess,
+            "complete": not self.not_over,
+            "deletions": [each.as_data() for each in self.told()],
+            "held": [each.as_data() for each in self.held],
+            "kept": [
+                {"repository": str(plan.repository), "tag": tag, "digest": str(digest), "reason": reason}
+                for plan in self.plans
+                for tag, digest, reason in plan.left
+            ],
+        }
+
+    def summary_line(self) -> str:
+        """Return the deletions in one line for people."""
+        tags, manifests = format_count(self.tag_count, "tag"), format_count(self.manifest_count, "manifest")
+        held = sum(each.is_failure for each in self.held)
+        parts = [f"would prune {tags} and {manifests}"]
+        if self.deletes and self.excess is None:
+            counts = dict.fromkeys(("deleted", "gone already", "left", "failed"), 0)
+            for each in self.deletions:
+                counts[each.outcome] += 1
+            told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+            parts = [f"pruned of {tags} and {manifests}: {told}" if told else "nothing to prune"]
+        if held:
+            parts.append(f"{held:,} repositor{'y' if held == 1 else 'ies'} not pruned")
+        if self.not_over:
+            parts.append("not all was looked at")
+        return " · ".join(parts)
+
 
 MAX_FAILURES = 50
 """Failures that a `Report` holds in memory; the report file has them all."""
-
 CREATED_SHOWN = 10
-"""Of what was created; the report has all of it."""
-
+"""Created repositories in the summary; the report has all of them."""
 _COPY_BYTES = 2**18
 """Pieces in which transfers are appended to the report."""
-
 _EXIT_INTERNAL = 70
 """An internal error (EX_SOFTWARE of sysexits.h)."""
 _SIGNAL_EXIT_CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "drain": 130}
@@ -115,16 +384,14 @@ class Totals(Struct):
 class Report(Value, frozen=True):
     """What a run did. `failures` are the first `MAX_FAILURES`; `settings` are the values really used.
 
-    `started_at` is ISO 8601 in UTC; `interrupted` says what ended it before all was done: a signal's name ("SIGINT",
-    "SIGTERM", "SIGHUP"), "deadline", "stuck", "cancelled" (by the program around it), or None; `unwritten` says why the
-    file that was asked for is not there.
-    `internal_error` is an internal error of image-syncer, for which the run ended early or its counts are unreliable;
-    the report is then a partial one. `resumes` counts how often transfers broke off and went on: on the side "source",
-    "destination", and "while idle" of both. `limits` has what was learnt of registries that limited us, by registry,
-    `mirrors` the bytes and the failures of each mirror that was asked. `kind` is "sync", "verify" or "prune". `created`
-    are repositories and projects that had to be made ("registry/name"). `usage` is processor time and peak memory of
-    the coordinator and of the workers. `pruned` is what was deleted, where that was
-    asked for.
+    `started_at` is ISO 8601 in UTC; `interrupted` says what ended the run early: a signal's name ("SIGINT", "SIGTERM",
+    "SIGHUP"), "deadline", "stuck", "cancelled" (by its program), or None; `unwritten` says why the report file does not
+    exist. `internal_error` is an internal error of image-syncer, for which the run ended early or its counts are
+    unreliable: the report is then partial. `resumes` counts how often transfers broke off and were resumed: on the side
+    "source", "destination", and "while idle" of both. `limits` has the limits of registries, `mirrors` the bytes and
+    the failures of each mirror. `kind` is "sync", "verify" or "prune". `created` are the repositories and projects
+    that the run created ("registry/name"). `usage` is processor time and peak memory of coordinator and workers.
+    `pruned` is what was deleted, if anything was to be.
     """
 
     settings: Mapping[str, Any]
@@ -161,7 +428,7 @@ class Report(Value, frozen=True):
         """The run in one line for people."""
         totals = self.totals
         counts = [f"{totals.outcomes[outcome]:,} {outcome}" for outcome in Outcome if totals.outcomes.get(outcome)]
-        images = f"{totals.images:,} image{'' if totals.images == 1 else 's'}"
+        images = format_count(totals.images, "image")
         parts = [f"{images}: {', '.join(counts)}" if counts else images]
         if self.internal_error:
             parts[0] = f"internal error · {parts[0]}"
@@ -175,15 +442,27 @@ class Report(Value, frozen=True):
             parts.append(f"{format_size(totals.bytes_planned)} to copy, looked at in {format_duration(self.seconds)}")
         else:
             parts.append(self._movement())
-        parts.append(f"{totals.request_count:,} request{'' if totals.request_count == 1 else 's'}")
+        parts.append(format_count(totals.request_count, "request"))
         return " · ".join(parts)
 
     def limit_lines(self) -> list[str]:
-        """For people: each registry that refused requests for their number, or asked to be left alone, in a line."""
-        return describe_limits(self.limits)
+        """Return a line for people for each registry that refused requests or asked for pauses."""
+        said = []
+        for name, data in self.limits.items():
+            refused, alone_s = data["refused"], data["left_alone_s"]
+            parts = []
+            if refused:
+                parts.append(f"refused {format_count(refused, 'request')} (429)")
+            if alone_s:
+                parts.append(f"was left alone for {format_duration(alone_s)}")
+            if data["requests_per_s"] and (rate := data["requests_per_s"][-1][1]) is not None:
+                parts.append(f"was asked {rate:.3g} times a second at most in the end")
+            if refused or alone_s:
+                said.append(f"{name} {', '.join(parts)}")
+        return said
 
     def creation_lines(self) -> list[str]:
-        """For people: what was created, in a line; of many, the first few."""
+        """Return a line for people with the first few created repositories; no line where none was created."""
         if not self.created:
             return []
         shown, left = self.created[:CREATED_SHOWN], len(self.created) - CREATED_SHOWN
@@ -192,14 +471,12 @@ class Report(Value, frozen=True):
 
     def _checks(self) -> str:
         totals = self.totals
-        counts = (
-            (totals.differences, "difference"),
-            (totals.manifests_checked, "manifest"),
-            (totals.blobs_checked, "blob"),
+        manifests, blobs = (
+            format_count(totals.manifests_checked, "manifest"),
+            format_count(totals.blobs_checked, "blob"),
         )
-        differences, manifests, blobs = (f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
         read = f", {format_size(totals.bytes_read)} read" if totals.bytes_read else ""
-        found = f"{differences} · " if totals.differences else ""
+        found = f"{format_count(totals.differences, 'difference')} · " if totals.differences else ""
         return f"{found}{manifests} and {blobs} checked{read} in {format_duration(self.seconds)}"
 
     def _movement(self) -> str:
@@ -207,11 +484,10 @@ class Report(Value, frozen=True):
         moved = f"{format_size(totals.bytes_moved)} in {format_duration(self.seconds)}"
         if totals.bytes_moved and self.seconds > 0:
             moved += f" ({format_rate(totals.bytes_moved / self.seconds)})"
-        went_on = self.resumes.get("source", 0) + self.resumes.get("destination", 0)
-        if went_on:
-            moved += f", {went_on:,} break{'' if went_on == 1 else 's'} overcome"
-        blobs = f"{totals.blobs_moved:,} blob{'' if totals.blobs_moved == 1 else 's'} moved"
-        return f"{moved} · {blobs}, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there"
+        if resumes := self.resumes.get("source", 0) + self.resumes.get("destination", 0):
+            moved += f", {format_count(resumes, 'break')} overcome"
+        blobs = format_count(totals.blobs_moved, "blob")
+        return f"{moved} · {blobs} moved, {totals.blobs_mounted:,} mounted, {totals.blobs_present:,} already there"
 
     def as_data(self) -> dict[str, Any]:
         """The report without its images, as plain data."""
@@ -239,9 +515,8 @@ class ReportWriter:
     """Streams results into `FILE.partial` and makes it `FILE` when the run has ended, in constant memory.
 
     The document is one JSON object with one image or transfer a line: `{"images": [...], "transfers": [...],
-    "started_at": …, "totals": …}`. Transfers end among the images, so they wait in a file without a name until the last
-    image is written. Raises what `PartialFile` raises, but for what goes wrong in the middle of a run: that is said at
-    its end.
+    "started_at": …, "totals": …}`. Transfers end among the images, so they wait in an unnamed file until the last image
+    is written. Raises what `PartialFile` raises; failures during the run are raised at its end.
     """
 
     def __init__(self, path: str) -> None:
@@ -249,22 +524,14 @@ class ReportWriter:
         self._file.write(b'{"images": [\n')
         self._separator = b""
         self._transfers: IO[bytes] | None = None
-        self._failure: SyncError | None = None
 
     def add(self, result: ImageResult) -> None:
-        """Writes one image. The copying goes on where that fails."""
-        if self._failure is not None:
-            return
-        try:
-            self._file.write(self._separator + orjson.dumps(result.as_data(), default=str))
-        except SyncError as error:
-            self._failure = error
+        """Write one image. The run continues where that fails."""
+        self._file.write(self._separator + orjson.dumps(result.as_data(), default=str))
         self._separator = b",\n"
 
     def add_transfer(self, record: TransferRecord) -> None:
-        """Writes one transfer. The copying goes on where that fails."""
-        if self._failure is not None:
-            return
+        """Write one transfer. The run continues where that fails."""
         line = orjson.dumps(record.as_data())
         try:
             if self._transfers is None:
@@ -273,41 +540,26 @@ class ReportWriter:
             else:
                 self._transfers.write(b",\n" + line)
         except OSError as error:
-            self._failure = self._file.failure(error)
+            self._file.fail(error)
 
     def close(self, report: Report) -> None:
-        """Writes everything else and gives the file its name. Raises SyncError, and leaves no file, where the report
-        could not be written.
-        """
-        try:
-            if self._failure is not None:
-                raise self._failure
-            self._finish(report)
-        except SyncError:
-            self.abandon()
-            raise
-
-    def _finish(self, report: Report) -> None:
+        """Write the rest and give the file its name. Raises SyncError, and leaves no file, where that fails."""
         self._file.write(b'\n],\n"transfers": [\n')
-        self._append_transfers()
+        try:
+            if self._transfers is not None:
+                with self._transfers as transfers:
+                    transfers.seek(0)  # this also flushes the buffer
+                    while data := transfers.read(_COPY_BYTES):
+                        self._file.write(data)
+        except OSError as error:
+            self._file.fail(error)
         rest = orjson.dumps(report.as_data(), default=str, option=orjson.OPT_INDENT_2)
         self._file.write(b"\n],\n" + rest.removeprefix(b"{\n") + b"\n")
         self._file.commit()
 
-    def _append_transfers(self) -> None:
-        if self._transfers is None:
-            return
-        try:
-            self._transfers.seek(0)  # what is still in a buffer goes to the disk here
-            while data := self._transfers.read(_COPY_BYTES):
-                self._file.write(data)
-            self._transfers.close()
-        except OSError as error:
-            raise self._file.failure(error) from None
-
     def abandon(self) -> None:
-        """Leaves no file behind; for a run that ended before it could be reported."""
+        """Leave no file behind; for a run that ended before it could be reported."""
         if self._transfers is not None:
-            with contextlib.suppress(OSError):  # what is in its buffer has nowhere to go
+            with contextlib.suppress(OSError):  # the buffer cannot be flushed
                 self._transfers.close()
         self._file.abandon()

@@ -1,11 +1,9 @@
-"""Traces of runs for OpenTelemetry: a span for each run, below it one for each image and destination, and below these
-one for each transfer of a blob that they waited for.
+"""Traces of runs for OpenTelemetry: a span for each run, each image and destination, and each transfer of a blob.
 
-Spans are made when their things have ended, since only then it is known when they began. A blob for which several
-images wait is below one of them. They go into a bounded queue, from which a thread sends them (OTLP over HTTP); where
-that is full, or nobody takes them, they are lost, and the run is not slower for it.
-
-Needs opentelemetry-sdk and its exporter (the extra `tracing`), which nothing else loads.
+Spans are made when their subject has ended, since only then its begin is known. A blob of several images is below one
+of them. Spans go into a bounded queue, from which a thread sends them (OTLP over HTTP); where it is full, or the
+collector takes nothing, spans are lost, and the run is not slower. It needs opentelemetry-sdk and its exporter (the
+extra `tracing`), which nothing else loads.
 """
 
 from __future__ import annotations
@@ -32,31 +30,30 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from image_syncer.telemetry.outcome import ImageResult
-    from image_syncer.telemetry.report import Report
-    from image_syncer.telemetry.transfer_record import TransferRecord
+    from image_syncer.telemetry.report import Report, TransferRecord
 
-__all__ = ["MISSING", "RunTraces", "endpoint_from", "start_traces"]
 
 MISSING = "traces need OpenTelemetry: pip install 'image-syncer[tracing]'"
-"""What is said where it is not installed."""
-
+"""The error where it is not installed."""
 MOST_WAITING = 10_000
-"""Transfers that are kept until their images end; what is more is below the run."""
+"""Transfers that wait for the end of their images; further ones are below the run."""
 MOST_ENDED = 1_000
-"""Images that have ended and are remembered, for transfers that end after them."""
+"""Ended images that are kept for transfers that end after them."""
 MOST_QUEUED = 8_192
 EXPORT_S = 5.0
-"""For one batch, with all its tries."""
+"""The time of one batch, with all its tries."""
 END_S = 3.0
-"""For what is left in the queue when all is over."""
+"""The time for the rest of the queue at the end."""
 _PATH = "/v1/traces"
 _NS = 1_000_000_000
+_COUNTS = ("bytes_moved", "blobs_moved", "blobs_mounted", "blobs_present", "tries")
+"""The fields of an image's result that are attributes of its span."""
 
 _log = get_logger(__name__)
 
 
 def endpoint_from(environ: Mapping[str, str]) -> str | None:
-    """Where traces go by the standard variables of OpenTelemetry; None: nowhere."""
+    """Return the endpoint that OpenTelemetry's standard variables name; None without one."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
         return None
     if whole := environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
@@ -66,7 +63,7 @@ def endpoint_from(environ: Mapping[str, str]) -> str | None:
 
 
 def start_traces(url: str, version: str) -> RunTraces:
-    """Traces that are sent to `url`. Raises ConfigurationError where it is none, or OpenTelemetry is missing."""
+    """Return traces that are sent to `url`. Raises ConfigurationError for another text, or without OpenTelemetry."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
@@ -77,13 +74,13 @@ def start_traces(url: str, version: str) -> RunTraces:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         raise ConfigurationError(MISSING) from None
-    # What it has to say of a collector that takes nothing is said once, by us.
+    # `_ReportingExporter` reports a collector that takes nothing, once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    # The field that it cannot send, requests tells with its value.
+    # The errors of requests have the value of a header field that it cannot send.
     keep_out(*_header_secrets(os.environ), parts.password)
     endpoint = url if parts.path.strip("/") else url.rstrip("/") + _PATH
     try:
-        exporter = _Telling(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
+        exporter = _ReportingExporter(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S), endpoint)
         return RunTraces(cast("SpanExporter", exporter), version, on_left=exporter.leave)
     except (ValueError, OSError) as error:
         raise ConfigurationError(
@@ -93,8 +90,9 @@ def start_traces(url: str, version: str) -> RunTraces:
 
 
 def _header_secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """What is in the header fields for the collector, in the spellings in which it may be told back. They are
-    `name=value` with commas between them, encoded as in URLs (OpenTelemetry specification, "OpenTelemetry Protocol
+    """Return the values of the header fields for the collector, in all spellings that an error may have.
+
+    They are URL-encoded `name=value` with commas between them (OpenTelemetry specification, "OpenTelemetry Protocol
     Exporter", "Specifying headers via environment variables").
     """
     for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
@@ -106,8 +104,9 @@ def _header_secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 class RunTraces(Observer):
-    """Makes spans of what runs tell, and gives them to `exporter` from a thread. `clock_ns` gives time of the epoch;
-    `on_left` is told that not all spans were taken in time at the end.
+    """Makes spans of runs, which a thread gives to `exporter`.
+
+    `clock_ns` returns the time of the epoch; `on_left` is called where some spans were not taken in time at the end.
     """
 
     def __init__(
@@ -132,11 +131,11 @@ class RunTraces(Observer):
         self._on_left = on_left
 
     def of_run(self) -> Observer:
-        """Who makes the spans of one run; several may go on at a time."""
-        return _OneRun(self._tracer, self._clock_ns)
+        """Return the observer of one run; several may run at a time."""
+        return _TracedRun(self._tracer, self._clock_ns)
 
     def close(self) -> None:
-        """Send what is left, for `END_S` at most."""
+        """Send the rest of the queue, for `END_S` at most."""
         ending = threading.Thread(target=self._provider.shutdown, name="traces end", daemon=True)
         ending.start()
         ending.join(END_S)
@@ -144,7 +143,7 @@ class RunTraces(Observer):
             self._on_left()
 
 
-class _OneRun(Observer):
+class _TracedRun(Observer):
     """Makes the spans of one run."""
 
     def __init__(self, tracer: Tracer, clock_ns: Callable[[], int]) -> None:
@@ -157,12 +156,10 @@ class _OneRun(Observer):
         self._ended: OrderedDict[tuple[str, str], Context] = OrderedDict()
 
     def on_begin(self, kind: str, began_at: float) -> None:
-        """A run begins."""
         self._began_ns = int(began_at * _NS)
         self._run = self._tracer.start_span(kind, start_time=self._began_ns)
 
     def on_transfer(self, record: TransferRecord, images: frozenset[tuple[str, str]]) -> None:
-        """A blob has moved, or failed to."""
         ended = next((self._ended[image] for image in sorted(images) if image in self._ended), None)
         if ended is not None:
             self._tell_transfer(record, ended)
@@ -173,8 +170,7 @@ class _OneRun(Observer):
             self._tell_transfer(record, self._below_run())
 
     def on_image(self, result: ImageResult) -> None:
-        """An image has an outcome at one destination."""
-        from opentelemetry.trace import Status, StatusCode, set_span_in_context
+        from opentelemetry.trace import set_span_in_context
 
         now = self._clock_ns()
         name = result.source, result.destination
@@ -185,13 +181,9 @@ class _OneRun(Observer):
             "image_syncer.destination.registry": _registry(result.destination),
             "image_syncer.outcome": result.outcome.value,
             "image_syncer.digest": result.destination_digest or result.source_digest,
-            "image_syncer.bytes_moved": result.bytes_moved,
-            "image_syncer.blobs_moved": result.blobs_moved,
-            "image_syncer.blobs_mounted": result.blobs_mounted,
-            "image_syncer.blobs_present": result.blobs_present,
-            "image_syncer.tries": result.tries,
+            **{f"image_syncer.{name}": getattr(result, name) for name in _COUNTS},
             "image_syncer.reason": None if result.reason is None else redact(result.reason),
-            # By the names that OpenTelemetry's semantic conventions have for them.
+            # Names of OpenTelemetry's semantic conventions.
             "oci.manifest.digest": result.destination_digest or result.source_digest,
         }
         if result.outcome.is_failure:
@@ -205,7 +197,7 @@ class _OneRun(Observer):
             attributes={key: value for key, value in attributes.items() if value is not None},
         )
         if result.outcome.is_failure:
-            span.set_status(Status(StatusCode.ERROR, attributes["image_syncer.reason"]))
+            _mark_failed(span, attributes["image_syncer.reason"])
         below = set_span_in_context(span)
         records = self._waiting.pop(name, ())
         self._waiting_count -= len(records)
@@ -217,25 +209,15 @@ class _OneRun(Observer):
             self._ended.popitem(last=False)
 
     def on_report(self, report: Report) -> None:
-        """The run has ended."""
-        from opentelemetry.trace import Status, StatusCode
-
         if self._run is not None:
             self._run.set_attribute("image_syncer.images", report.totals.images)
             self._run.set_attribute("image_syncer.exit_code", report.exit_code)
-            if report.exit_code:
-                self._run.set_status(Status(StatusCode.ERROR, redact(report.summary_line())))
-        self._end()
+        self._end(redact(report.summary_line()) if report.exit_code else None)
 
     def on_abandoned(self) -> None:
-        """The run has ended, and has no report."""
-        from opentelemetry.trace import Status, StatusCode
+        self._end("it could not begin, or was cancelled")
 
-        if self._run is not None:
-            self._run.set_status(Status(StatusCode.ERROR, "it could not begin, or was cancelled"))
-        self._end()
-
-    def _end(self) -> None:
+    def _end(self, failure: str | None) -> None:
         for records in self._waiting.values():
             for record in records:
                 self._tell_transfer(record, self._below_run())
@@ -243,6 +225,8 @@ class _OneRun(Observer):
         self._waiting_count = 0
         self._ended.clear()
         if self._run is not None:
+            if failure is not None:
+                _mark_failed(self._run, failure)
             self._run.end(self._clock_ns())
             self._run = None
 
@@ -252,8 +236,6 @@ class _OneRun(Observer):
         return None if self._run is None else set_span_in_context(self._run)
 
     def _tell_transfer(self, record: TransferRecord, below: Context | None) -> None:
-        from opentelemetry.trace import Status, StatusCode
-
         span = self._tracer.start_span(
             "blob",
             context=below,
@@ -276,12 +258,12 @@ class _OneRun(Observer):
         )
         if record.outcome == "failed":
             span.set_attribute("error.type", "_OTHER")  # the image has the reason
-            span.set_status(Status(StatusCode.ERROR))
+            _mark_failed(span)
         span.end(self._began_ns + int(record.ended_s * _NS))
 
 
-class _Telling:
-    """An exporter that says once that nobody takes what it sends."""
+class _ReportingExporter:
+    """An exporter that reports once that the collector does not take its spans."""
 
     def __init__(self, exporter: SpanExporter, endpoint: str) -> None:
         self._exporter = exporter
@@ -289,12 +271,11 @@ class _Telling:
         self._told = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Called from the thread of the queue."""
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         try:
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - whatever it is, spans are lost and the run goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is, spans are lost and the run continues
             result, reason = SpanExportResult.FAILURE, str(error)
         else:
             reason = "the collector does not take them, or does not answer"
@@ -303,7 +284,7 @@ class _Telling:
         return result
 
     def leave(self) -> None:
-        """Nobody waits any longer."""
+        """Report that spans were left in the queue at the end."""
         self._tell(f"the collector did not take what was left within {END_S:g} s")
 
     def _tell(self, reason: str) -> None:
@@ -312,14 +293,18 @@ class _Telling:
             _log.warning("traces are lost", endpoint=self._endpoint, reason=reason)
 
     def shutdown(self) -> None:
-        """Called at the end."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept here."""
         return self._exporter.force_flush(timeout_millis)
 
 
+def _mark_failed(span: Span, reason: str | None = None) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_status(Status(StatusCode.ERROR, reason))
+
+
 def _registry(name: str) -> str:
-    """The registry of a repository or reference."""
+    """Return the registry of a repository or reference."""
     return name.partition("/")[0]

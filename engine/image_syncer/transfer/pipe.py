@@ -1,7 +1,7 @@
-"""The pipe: how one blob moves from a source to one or more destinations, as a state machine.
+"""Pipe: the state machine of one blob's way from a source to one or more destinations.
 
-Events come in, instructions come out; no byte passes through here (`stream.py` has those). The shell that carries out
-the instructions is `image_syncer.worker.streamed_copy`.
+Events come in, instructions come out; no byte passes here (see `stream.py`). `image_syncer.worker.streamed_copy`
+carries the instructions out.
 
 A pipe lives through five states::
 
@@ -10,18 +10,17 @@ A pipe lives through five states::
        └────────────┴─────────────┴────────────┴──────────┘
 
 - OPENING: every destination was asked `POST …/uploads/?mount=…`: it has the blob (201), gives a session (202), or
-  fails. No source is opened before the sessions stand, so that no source waits for a destination.
+  fails. The source is asked only when the sessions are open, so that no source waits for a destination.
 - CONNECTING: the source was asked for the blob; no byte has come.
-- FLOWING: bytes flow into the ring, and out of it into each destination that still takes part. A side that breaks off
-  and goes on stays what it is; only where bytes are needed that the ring no longer has, the source begins again.
+- FLOWING: bytes flow into the ring, and out of it to each destination that takes part. A side that breaks off and is
+  resumed changes nothing; only where bytes are needed that the ring no longer has, the source begins again.
 - DRAINING: the last byte has come and the digest is right; the destinations finish and commit. One of them may need
   bytes again: back to FLOWING.
 - ENDED: every destination has an outcome.
 
-A destination that fails leaves the others alone; a source that fails ends all that still need bytes. A destination may
-accept a blob while another has bytes sent again, or because somebody else has brought it there meanwhile; that none
-accepts it before its own last byte is for the shell to see. A session that was opened and not committed is cancelled,
-whatever went wrong.
+A destination that fails does not affect the others; a source that fails ends all that still need bytes. A destination
+may accept a blob while another has bytes sent again, or because another client has pushed it meanwhile; the caller
+checks that none accepts it before its own last byte. A session that was opened and not committed is cancelled.
 
 An event that the table does not list is an internal error and raises `RuntimeError`.
 """
@@ -38,31 +37,9 @@ if TYPE_CHECKING:
 
     from image_syncer.errors import SyncError
 
-__all__ = [
-    "Abandoned",
-    "CancelSession",
-    "Event",
-    "Instruction",
-    "Pipe",
-    "PipeState",
-    "SinkAccepted",
-    "SinkFailed",
-    "SinkOutcome",
-    "SinkPresent",
-    "SinkReady",
-    "SourceAnswered",
-    "SourceFailed",
-    "SourceVerified",
-    "StartSink",
-    "StartSource",
-    "StopSink",
-    "StopSource",
-    "StreamRewound",
-]
-
 
 class PipeState(Enum):
-    """Where a pipe is in its life; see the essay at the top of the module."""
+    """The states of a pipe, see the module."""
 
     OPENING = "opening"
     CONNECTING = "connecting"
@@ -119,8 +96,8 @@ class SourceVerified(Value, frozen=True):
 
 
 class SourceFailed(Value, frozen=True):
-    """The source refused, broke off, fell silent, or sent wrong bytes. The destinations in `whole` have been sent every
-    byte before that, and need no more.
+    """The source refused, broke off, fell silent, or sent wrong bytes. The destinations in `whole` were sent every byte
+    before that.
     """
 
     error: SyncError
@@ -128,11 +105,11 @@ class SourceFailed(Value, frozen=True):
 
 
 class StreamRewound(Value, frozen=True):
-    """A destination needs bytes again that are no longer there: the source must send them once more."""
+    """A destination needs bytes again that the ring no longer has: the source must send them once more."""
 
 
 class Abandoned(Value, frozen=True):
-    """Nobody wants the blob any more: the run is being stopped."""
+    """The blob is no longer needed."""
 
     error: SyncError
 
@@ -151,11 +128,11 @@ Event: TypeAlias = (
 
 
 class StartSource(Value, frozen=True):
-    """Ask the source for the blob, or for what it is to send once more."""
+    """Ask the source for the blob, or for bytes that are needed again."""
 
 
 class StopSource(Value, frozen=True):
-    """Break the download off: nobody takes its bytes any more."""
+    """Break the download off: no destination takes its bytes."""
 
 
 class StartSink(Value, frozen=True):
@@ -165,13 +142,13 @@ class StartSink(Value, frozen=True):
 
 
 class StopSink(Value, frozen=True):
-    """Break the upload off, before its last bytes went out."""
+    """Break the upload off before its last bytes were sent."""
 
     sink: int
 
 
 class CancelSession(Value, frozen=True):
-    """Tell the destination that its session will not be used (DELETE), so that nothing is left behind."""
+    """Cancel the session at the destination (DELETE)."""
 
     sink: int
 
@@ -182,7 +159,7 @@ Instruction: TypeAlias = StartSource | StopSource | StartSink | StopSink | Cance
 class Pipe:
     """The state machine of one blob on its way to `sinks` destinations.
 
-    `handle(event)` returns the instructions to carry out. When `state` is ENDED, `outcomes[i]` is what became of
+    `handle(event)` returns the instructions to carry out. When `state` is ENDED, `outcomes[i]` is the outcome of
     destination i: a `SinkOutcome`, or the `SyncError` that stopped it.
     """
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from image_syncer.watch.local_zone import local_zone
-from image_syncer.watch.orders import Cause, WatchOrder
-from image_syncer.watch.run import run_watch, tell_webhooks
-from image_syncer.watch.schedule import parse_schedule
-from image_syncer.watch.settings import WatchSettings
-from image_syncer.watch.view import WatchView
+from image_syncer.watch.orders import Cause, WatchOrder, WatchSettings, WatchView
+from image_syncer.watch.schedule import local_zone, parse_schedule
+from image_syncer.watch.watcher import run_watch, tell_webhooks
 from image_syncer.watch.webhooks import NotifyWhen, Webhook, parse_webhook, parse_webhook_file
 
 __all__ = [

@@ -1,14 +1,11 @@
-"""Parts of a configuration: what is looked at in a round. Pure.
-
-The registries always come along, the rules are those that a part is about.
-"""
+"""Parts of a configuration for one round: some of its rules, and all registries. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from image_syncer.config import RuleError
-from image_syncer.config.catalogs import CatalogRule
+from image_syncer.config.model import CatalogRule
 from image_syncer.oci import InvalidReference, canonical_registry
 from image_syncer.values import replace
 
@@ -17,18 +14,16 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Configuration, Rule
     from image_syncer.oci import Repository
-    from image_syncer.watch.events import PushedRepository
-
-__all__ = ["RuleIndex", "altered_part", "awake_part", "is_empty", "repository_of"]
+    from image_syncer.watch.server import PushedRepository
 
 
 def is_empty(configuration: Configuration) -> bool:
-    """Whether there is no rule in it."""
+    """Return whether it has no rule."""
     return not configuration.rules and not configuration.catalogs
 
 
 def repository_of(source: str) -> str:
-    """The repository of the source of an image, as results tell it.
+    """Return the repository of the source of an image, as results name it.
 
     >>> repository_of("registry.example:5000/team/app:v1"), repository_of("docker.io/library/nginx@sha256:00")
     ('registry.example:5000/team/app', 'docker.io/library/nginx')
@@ -39,8 +34,8 @@ def repository_of(source: str) -> str:
 
 
 def awake_part(configuration: Configuration, resting: frozenset[str]) -> Configuration:
-    """Without what rests. Beside rules for catalogs, rules with a name do not rest, and of several sources of one rule
-    none rests alone: whether two of them would go into one place is found out over all of them.
+    """Return the rules without those that rest. Next to catalog rules, rules with a name do not rest, and the sources
+    of one rule rest only together: conflicts of their destinations are found over all of them.
     """
     if not resting:
         return configuration
@@ -52,7 +47,7 @@ def awake_part(configuration: Configuration, resting: frozenset[str]) -> Configu
 
 
 class RuleIndex:
-    """Finds the rules that mean a repository."""
+    """Finds the rules that select a repository."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -69,15 +64,15 @@ class RuleIndex:
         self._registries.update(rule.registry for rule in configuration.catalogs)
 
     def about(self, pushed: PushedRepository) -> list[Repository]:
-        """The sources that are meant by it, of rules and in catalogs. A registry that no rule names is known by another
-        name here (it stands behind a proxy, say): then the name of the repository decides alone.
+        """Return the sources of rules and catalogs for a push. If no rule names the registry, it has another name here
+        (behind a proxy, say), and the name of the repository alone decides.
         """
         found = [rule.source for rule in self._named(pushed)]
         return list(dict.fromkeys([*found, *(rule.source for rule in self._listed(pushed))]))
 
     def part(self, pushes: Iterable[PushedRepository]) -> Configuration:
-        """The rules about these repositories. Other sources of such a rule come along, and catalogs are listed: whether
-        two sources would go into one place is found out over all of them, before anything is copied.
+        """Return the rules about these repositories, with all other sources of such a rule, and all catalogs: conflicts
+        of their destinations are found over all of them, before anything is copied.
         """
         rules: dict[Rule, None] = {}
         listed: dict[str, None] = {}
@@ -101,8 +96,8 @@ class RuleIndex:
         return [rule for rule in self._by_name.get(pushed.name, ()) if rule.source.registry in wanted]
 
     def _listed(self, pushed: PushedRepository) -> list[Rule]:
-        """Rules for this repository alone. One that would go where a rule with a name brings another is left to the
-        next round over everything, which refuses that.
+        """Return catalog rules for this repository alone. One with the destination of another rule is left to the next
+        full round, which refuses it.
         """
         wanted = self._wanted(pushed)
         catalogs = (catalog for catalog in self._configuration.catalogs if catalog.registry in wanted)
@@ -115,9 +110,9 @@ class RuleIndex:
 
 
 def altered_part(old: Configuration, new: Configuration) -> Configuration:
-    """The rules that `new` has and `old` has not, wherever they are written, each with all of its sources. All rules
-    where anything else differs (registries, policies), since what failed before may go well now, or where there are
-    rules for catalogs, since whether repositories would go into one place is found out over all of them.
+    """Return the rules that `new` has and `old` has not, wherever they are written, each with all of its sources.
+    Return all rules if anything else differs (registries, policies), since former failures may succeed now, or if
+    catalog rules changed, since conflicts of destinations are found over all of them.
     """
     if _beside_rules(old) != _beside_rules(new):
         return new
@@ -138,7 +133,7 @@ def _beside_rules(configuration: Configuration) -> Configuration:
 
 
 def _unplaced(rule: Rule | CatalogRule) -> str:
-    """What it says, but for where that is written."""
+    """Return the content of a rule, without the place where it is written."""
     if isinstance(rule, CatalogRule):
         return repr(replace(rule, origin=""))
     return repr(replace(rule, origin="", group=None))

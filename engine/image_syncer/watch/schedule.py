@@ -1,15 +1,16 @@
 """When rounds begin: at an interval, or at the times of a cron expression. Pure: clock and chance are arguments.
 
-Rounds begin at points of a grid that does not shift: every ten minutes after the first one, or at the minutes that the
-expression names. A round that takes longer than the time to the next point makes that point fall out, and the points
-after it while it lasts: two rounds never run at once, and none is made up for.
+Rounds begin at points of a fixed grid: every ten minutes after the first one, or at the times of the expression. Points
+that pass during a round are left out: rounds never overlap, and none is made up for.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
@@ -17,22 +18,37 @@ from image_syncer.units import parse_duration
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import tzinfo
 
-__all__ = ["CronSchedule", "IntervalSchedule", "Schedule", "Start", "parse_schedule"]
+
+_LOCAL = Path("/etc/localtime")
+
+
+def local_zone(environ: Mapping[str, str], local: Path = _LOCAL) -> tzinfo:
+    """Return the zone of `TZ`, or else of the file; UTC if neither has one (most containers)."""
+    name = environ.get("TZ", "").removeprefix(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with local.open("rb") as file:
+            return ZoneInfo.from_file(file, key="localtime")
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return timezone.utc
+
 
 LEAST_EVERY_S = 1.0
 LONGEST_EVERY_S = 366 * 86400.0
 MOST_LEFT_OUT = 1000
-"""Points that are counted when they fall out; after that, nobody wants to know how many more there were."""
+"""The highest number of left-out points that is counted."""
 _CLOCK_SET_BACK_S = 86400.0
-"""A point that lies further ahead than this when its round has ended was reckoned by a clock that was wrong."""
+"""A point that is further ahead than this when its round has ended was computed from a wrong clock."""
 _CRON_FIELDS = 5
 
 
 class Start(Value, frozen=True):
-    """The begin of a round in seconds of the schedule's clock: `planned` is the point of the grid, `at` that and its
-    jitter. `left_out` points before it were missed.
+    """The begin of a round by the clock of the schedule: `planned` is the point of the grid, `at` adds the jitter.
+    `left_out` points before it were missed.
     """
 
     planned: float
@@ -40,26 +56,8 @@ class Start(Value, frozen=True):
     left_out: int = 0
 
 
-class Schedule(Protocol):
-    """What says when the next round begins. `written` is what the user wrote."""
-
-    @property
-    def written(self) -> str:
-        """What the user wrote."""
-
-    @property
-    def uses_wall_clock(self) -> bool:
-        """Whether its seconds are those of the epoch; else those of a monotonic clock."""
-
-    def first(self, now: float) -> Start:
-        """The first round."""
-
-    def next_start(self, planned: float, now: float, chance: float) -> Start:
-        """The round after the one that was planned for `planned` and has ended at `now`. `chance` is in [0, 1)."""
-
-
 class IntervalSchedule(Value, frozen=True):
-    """Every so many seconds of a monotonic clock, whatever is done to the time of day; the first round at once."""
+    """Every `every_s` seconds of a monotonic clock; the first round at once. `written` is what the user wrote."""
 
     written: str
     every_s: float
@@ -67,19 +65,19 @@ class IntervalSchedule(Value, frozen=True):
     uses_wall_clock: bool = False
 
     def first(self, now: float) -> Start:
-        """At once."""
+        """Return a round now."""
         return Start(now, now)
 
     def next_start(self, planned: float, now: float, chance: float) -> Start:
-        """See `Schedule`."""
+        """Return the round after the one at `planned`, which has ended at `now`. `chance` is in [0, 1)."""
         points = max(1, math.floor((now - planned) / self.every_s) + 1)
         begin = planned + points * self.every_s
         return Start(begin, begin + chance * self.jitter_s, points - 1)
 
 
 class CronSchedule(Value, frozen=True):
-    """At the times of a cron expression of five fields, in `zone`, with the rules of Debian's cron for the hours that
-    the change to summer time leaves out and brings twice. The first round waits for its time, as all others do.
+    """At the times of a cron expression of five fields, in `zone`, with the rules of Debian's cron for the change to
+    summer time and back. The first round waits for its time too. Its clock is the time of day.
     """
 
     written: str
@@ -88,12 +86,12 @@ class CronSchedule(Value, frozen=True):
     uses_wall_clock: bool = True
 
     def first(self, now: float) -> Start:
-        """At the next time that the expression names."""
+        """Return the round at the next time of the expression."""
         begin = self._after(now)
         return Start(begin, begin)
 
     def next_start(self, planned: float, now: float, chance: float) -> Start:
-        """See `Schedule`."""
+        """See `IntervalSchedule.next_start`."""
         if planned > now + _CLOCK_SET_BACK_S:
             planned = now
         begin, left_out = self._after(planned), 0
@@ -108,9 +106,12 @@ class CronSchedule(Value, frozen=True):
         return next(CronSim(self.written, at)).timestamp()
 
 
+Schedule: TypeAlias = IntervalSchedule | CronSchedule
+
+
 def parse_schedule(text: str, *, zone: tzinfo = timezone.utc, jitter_s: float | None = None) -> Schedule:
-    """A duration ("10m") or a cron expression ("*/10 * * * *"). `jitter_s` None: a tenth of an interval, a minute at
-    most, and none for an expression. Raises ValueError with a sentence for people.
+    """Parse a duration ("10m") or a cron expression ("*/10 * * * *"). The default jitter is a tenth of an interval, at
+    most a minute, and none for an expression. Raises ValueError with a message for users.
     """
     written = " ".join(text.split())
     if " " not in written:

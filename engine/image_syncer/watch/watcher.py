@@ -1,34 +1,11 @@
 """The life of a watch: a round, a wait, a round, until a signal ends it.
 
     starting ──► waiting ──► running ──► waiting ──► … ──► ending
-                    ▲  │ SIGHUP: files are read again; what is new in them is a round of its own
-                    └──┘
 
-A round is a run of the coordinator on the same loop, and there is never more than one: what becomes due while one is
-under way (a time of the schedule, a notification, SIGHUP) waits for its end. Three things begin a round: the schedule,
-for all that does not rest; a notification, for the rules about the repositories that it names; and files that were read
-again, for the rules that are new in them.
-
-SIGTERM and SIGINT end a watch that waits at once. A run that is under way they end as they end a `sync`, and a second
-one ends the process at once. Drained by its control, a watch ends with the run that is under way. Files with mistakes
-change nothing: what was read before stays in force, and that is told.
-
-Which repositories are looked at in a round: those that change are asked again and again, the others less often.
-
-A repository in which nothing changed in `QUIET_ROUNDS` rounds is left alone for one round, then for more and more of
-them: it is looked at in every second round, every fourth, and so on, but at least in every `rest`-th. As soon as
-something changes, fails, or is told by a notification, it is looked at in every round again. Repositories that became
-quiet together are spread over the rounds by a number that is made of their names, so as not to come back together.
-
-Pure: it counts rounds and knows no clock. What it remembers is bounded by the repositories that there are.
-
-What a watch adds to the metrics of its runs: read from it when Prometheus asks.
-
-The files of a watch that are in force: those that were read last without mistakes.
-
-A watch for those who ask it from another loop: its server has a thread of its own.
-
-A watch as those see it who control its runs: whether it goes on, and when the next round is due.
+A round is a run of the coordinator on the same loop, one at a time: what is due during a round waits for its end.
+The schedule begins a round over all repositories that do not rest, a notification one over the repositories that it
+names, and changed files (SIGHUP) one over the rules that are new in them. Files with mistakes leave the former ones in
+force.
 """
 
 from __future__ import annotations
@@ -39,30 +16,30 @@ import gc
 import os
 import random
 import signal
+import socket
 import time
 import zlib
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
 from msgspec import Struct
 
-from image_syncer.coordinator.control import RunControl
+from image_syncer.control.run_control import Rounds, RunControl
 from image_syncer.coordinator.listeners import Listeners
-from image_syncer.coordinator.run import Run
+from image_syncer.coordinator.run import Run, run_in_loop
 from image_syncer.errors import ConfigurationError, SyncError, redact
 from image_syncer.layout import open_places
+from image_syncer.runs import SyncParts
 from image_syncer.telemetry import Outcome, get_logger
+from image_syncer.telemetry.http_server import ServerThread
+from image_syncer.telemetry.metrics import RunMetrics, metrics_are_there
 from image_syncer.telemetry.observing import OBSERVERS
-from image_syncer.telemetry.server_thread import ServerThread
-from image_syncer.watch.orders import Cause, Pushes, WatchOrder
+from image_syncer.watch.orders import Cause, Pushes, WatchOrder, round_settings
 from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
-from image_syncer.watch.server import WatchServer
-from image_syncer.watch.service import ServiceManager
-from image_syncer.watch.settings import round_settings
-from image_syncer.watch.status import State, WatchStatus
-from image_syncer.watch.webhook_post import WebhookPoster
-from image_syncer.watch.webhooks import NotifyWhen, is_wanted, summary_of
+from image_syncer.watch.server import State, WatchServer, WatchStatus
+from image_syncer.watch.webhooks import NotifyWhen, WebhookPoster, is_wanted, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,61 +48,67 @@ if TYPE_CHECKING:
 
     from image_syncer.config import Configuration, Settings
     from image_syncer.telemetry import ImageResult, Report
-    from image_syncer.telemetry.metrics import RunMetrics
-    from image_syncer.watch.events import PushedRepository
-    from image_syncer.watch.server import Watched
-    from image_syncer.watch.settings import WatchSettings
-    from image_syncer.watch.view import WatchView
-
-__all__ = ["EVERY_ROUND", "Activity", "FilesInForce", "OnItsLoop", "WatchCollector", "WatchRounds", "Watcher"]
+    from image_syncer.watch.orders import WatchSettings, WatchView
+    from image_syncer.watch.server import PushedRepository
+    from image_syncer.watch.webhooks import Webhook
 
 
-class WatchRounds(Struct):
-    """`on_drain` wakes the watch, which ends with the round that is under way. See `Rounds`."""
-
-    status: WatchStatus
-    on_drain: Callable[[], None]
-    is_draining: bool = False
-
-    def drain(self) -> None:
-        """Begin no further round."""
-        self.is_draining = True
-        self.on_drain()
-
-    def as_data(self) -> dict[str, Any]:
-        """See `WatchStatus`; the names of files in it are the user's own business, as is the socket."""
-        return self.status.as_data(details=True)
-
-
-TURN_S = 5.0
+_MANAGER_WAIT_S = 0.25
+"""How long a run waits for a service manager that does not read."""
+_MAX_STATUS_CHARACTERS = 200
+_TURN_S = 5.0
 """How long a notification waits for a turn of the loop of the runs."""
+QUIET_ROUNDS = 3
+"""After so many rounds without a change, a repository is left out of rounds."""
+LONGEST_WAIT_S = 30.0
+"""How long the loop sleeps at most: clocks are set, and machines are suspended."""
+_NOTE_TURN_S = 1.0
+"""How often it is noted that the loop turns."""
+_MAX_INTERNAL_ERRORS = 3
+"""Runs in a row with an internal error after which the process ends: a new one may do better."""
+_EXIT_INTERNAL = 70
+_MAX_REASON_CHARACTERS = 2000
+_WEBHOOKS_AFTER_RUN_S = 45.0
+"""Time for all attempts at a webhook that does not answer, with the pauses."""
+
+_log = get_logger(__name__)
 
 
-class OnItsLoop:
-    """`watched`, for callers on other loops; its own is the one that runs where this is made."""
+class ServiceManager:
+    """systemd's notification protocol (sd_notify(3)). Does nothing where NOTIFY_SOCKET is not set."""
 
-    def __init__(self, watched: Watched) -> None:
-        self._watched = watched
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, environ: Mapping[str, str], pid: int) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # "@" is an abstract socket, whose name begins with a zero byte: unix(7).
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.beat_every_s = _watchdog_s(environ, pid) / 2 if self._address else 0.0
+        """Seconds between two `WATCHDOG=1`; 0: none are expected."""
 
-    @property
-    def status(self) -> WatchStatus:
-        """Only read, and never half written."""
-        return self._watched.status
+    def tell(self, *lines: str) -> None:
+        """Send lines such as `READY=1`; errors are ignored."""
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager,
+        ):
+            manager.settimeout(_MANAGER_WAIT_S)
+            manager.connect(self._address)
+            manager.sendall("\n".join(lines).encode())
 
-    @property
-    def is_ready(self) -> bool:
-        """See `Watched`."""
-        return self._watched.is_ready
+    def say(self, text: str) -> None:
+        """Set the text that `systemctl status` shows."""
+        self.tell(f"STATUS={text[:_MAX_STATUS_CHARACTERS]}".replace("\n", " "))
 
-    async def take(self, pushed: Sequence[PushedRepository]) -> int:
-        """See `Watched`. Raises asyncio.TimeoutError where its loop does not turn."""
-        taken = asyncio.run_coroutine_threadsafe(self._watched.take(pushed), self._loop)
-        return await asyncio.wait_for(asyncio.wrap_future(taken), TURN_S)
+
+def _watchdog_s(environ: Mapping[str, str], pid: int) -> float:
+    """Return the watchdog time-out of this process; see sd_watchdog_enabled(3)."""
+    text, of = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    return int(text) / 1e6 if text.isascii() and text.isdigit() and of in ("", str(pid)) else 0.0
 
 
 class FilesInForce:
-    """Reads them with `load`, and raises what that raises."""
+    """The files that were last read without mistakes. Raises what `load` raises."""
 
     def __init__(self, load: Callable[[], Configuration]) -> None:
         self._load = load
@@ -133,17 +116,15 @@ class FilesInForce:
         self.index = RuleIndex(self.configuration)
 
     def read_again(self) -> Configuration:
-        """What is new in them, see `altered_part`; it is `configuration` itself where everything is. What was in force
-        stays so where they cannot be read, or have mistakes.
-        """
+        """Read them again and return what is new, see `altered_part`. If that fails, the former ones stay in force."""
         old, new = self.configuration, self._load()
         self.configuration, self.index = new, RuleIndex(new)
         return altered_part(old, new)
 
 
 class WatchCollector:
-    """A collector of prometheus-client: `registry.register` takes it. `counts` gives what only grows, by name, label
-    and value: notifications and webhooks by what became of them, rounds by their cause.
+    """The metrics of a watch, for `registry.register` of prometheus-client. `counts` returns the counters by name,
+    label and value.
     """
 
     def __init__(self, status: WatchStatus, counts: Callable[[], Mapping[str, tuple[str, Mapping[str, int]]]]) -> None:
@@ -151,7 +132,7 @@ class WatchCollector:
         self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        """Called for each scrape, and once when it is registered."""
+        """Yield the metrics; called for each scrape."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         status = self._status
@@ -189,20 +170,18 @@ _HELP = {
 }
 
 
-QUIET_ROUNDS = 3
-EVERY_ROUND = 1
-"""As `rest`: nothing is ever left alone."""
-
-
 class _Quiet(Struct):
     rounds: int
-    """In how many rounds it was looked at in vain."""
+    """In how many rounds nothing had changed."""
     next_round: int
 
 
 class Activity:
-    """Remembers how quiet repositories were, by their names. `rest` is in how many rounds each is looked at once, at
-    least (1: in every round).
+    """Decides which repositories are left out of a round, by their names. Pure.
+
+    A repository in which nothing changed in `QUIET_ROUNDS` rounds is looked at in every second round, then in every
+    fourth, and so on, but at least in every `rest`-th (1: in every round). A change, a failure or a notification resets
+    it. Repositories that became quiet together are spread over the rounds by a hash of their names.
     """
 
     def __init__(self, rest: int) -> None:
@@ -211,17 +190,17 @@ class Activity:
         self._quiet: dict[str, _Quiet] = {}
 
     def begin_round(self) -> frozenset[str]:
-        """A round over all that is due begins; returned are the repositories that are left alone in it."""
+        """Begin a round, and return the repositories that are left out of it."""
         self._round += 1
-        # What was due long ago and not looked at is no longer there.
+        # What was due long ago and not looked at no longer exists.
         gone = [name for name, quiet in self._quiet.items() if quiet.next_round + self.rest < self._round]
         for name in gone:
             del self._quiet[name]
         return frozenset(name for name, quiet in self._quiet.items() if quiet.next_round > self._round)
 
     def note(self, name: str, *, changed: bool) -> None:
-        """`name` was looked at in this round. Changed has also what could not be brought in step."""
-        if changed or self.rest <= EVERY_ROUND:
+        """Note that `name` was looked at in this round; a failure counts as a change."""
+        if changed or self.rest <= 1:
             self._quiet.pop(name, None)
             return
         quiet = self._quiet.setdefault(name, _Quiet(0, self._round))
@@ -229,12 +208,12 @@ class Activity:
         quiet.next_round = self._round + self._pause(name, quiet.rounds)
 
     def wake(self, names: Iterable[str]) -> None:
-        """Something happens there: they are looked at in every round again."""
+        """Look at these repositories in every round again."""
         for name in names:
             self._quiet.pop(name, None)
 
     def forget(self) -> None:
-        """Everything is looked at in the next round."""
+        """Look at all repositories in the next round."""
         self._quiet.clear()
 
     def __len__(self) -> int:
@@ -246,21 +225,9 @@ class Activity:
         return pause - zlib.crc32(f"{rounds} {name}".encode()) % max(pause // 2, 1)
 
 
-LONGEST_WAIT_S = 30.0
-"""How long the loop sleeps at most: clocks are set, and machines are suspended."""
-NOTE_TURN_S = 1.0
-"""How often it is noted that the loop turns."""
-MOST_MISTAKES = 3
-"""Runs in a row that end by an internal error before the process ends too: a new one may do better."""
-_EXIT_INTERNAL = 70
-_MOST_REASON_CHARS = 2000
-
-_log = get_logger(__name__)
-
-
 class Watcher:
-    """One watch; `run` returns its exit code. `load` reads the files, and raises ConfigurationError where they have
-    mistakes. Must be made inside a loop.
+    """One watch. `load` reads the files, and raises ConfigurationError where they have mistakes. Must be made inside a
+    loop.
     """
 
     def __init__(
@@ -285,28 +252,29 @@ class Watcher:
         self._poster = WebhookPoster(watch.webhooks)
         self._service = ServiceManager(os.environ, os.getpid())
         self.status = WatchStatus(time.time(), configuration_read_at=time.time())
-        self._server = WatchServer(watch.listen, OnItsLoop(self), metrics, watch.events_token) if watch.listen else None
+        self._server: WatchServer | None = None
+        if watch.listen is not None:
+            self._server = WatchServer(watch.listen, self.status, self._take_from_server, metrics, watch.events_token)
         self._serving = ServerThread(self._server, "watch server") if self._server is not None else None
         self._start = watch.schedule.first(self._clock())
         self._rounds = {**{cause.value: 0 for cause in Cause}, "idle": 0}
         self._woken = asyncio.Event()
         self._control = control or RunControl()
-        self._control.rounds = self._lasting = WatchRounds(self.status, self._woken.set)
+        # With all details: the control socket belongs to the user.
+        self._control.rounds = self._lasting = Rounds(partial(self.status.as_data, details=True), self._woken.set)
         self._reload_wanted = False
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
         self._exit_code = 0
         self._last_exit_code: int | None = None
-        self._mistakes = 0
+        self._internal_errors = 0
         if metrics is not None:
             metrics.registry.register(WatchCollector(self.status, self._counts))
             OBSERVERS.set((*OBSERVERS.get(), metrics))
 
     async def run(self) -> int:
-        """0 after a signal or a drain that came while it waited; else the exit code of the run that was ended by it, or
-        70.
-
-        Raises ConfigurationError where it cannot begin, the first run included.
+        """Run until the end, and return the exit code: 0 if a signal or a drain came during a wait, else that of the
+        run that it ended, or 70. Raises ConfigurationError where the watch, or its first run, cannot begin.
         """
         beating = self._loop.create_task(self._beat())
         serving = False
@@ -334,13 +302,13 @@ class Watcher:
             await self._poster.close()
         return self._exit_code
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether notifications are acted on."""
-        return self.status.state in (State.WAITING, State.RUNNING)
+    async def _take_from_server(self, pushed: Sequence[PushedRepository]) -> int:
+        """Call `_take` from the loop of the server. Raises TimeoutError if the loop of the runs does not turn."""
+        taken = asyncio.run_coroutine_threadsafe(self._take(pushed), self._loop)
+        return await asyncio.wait_for(asyncio.wrap_future(taken), _TURN_S)
 
-    async def take(self, pushed: Sequence[PushedRepository]) -> int:
-        """Something was pushed there: the rules about it are due soon. Returned is how many of them some rule means."""
+    async def _take(self, pushed: Sequence[PushedRepository]) -> int:
+        """Note these pushes: a round over their rules is due soon. Return how many of them a rule selects."""
         meant = []
         for each in pushed:
             if sources := self._files.index.about(each):
@@ -351,8 +319,8 @@ class Watcher:
         return len(meant)
 
     async def _next(self) -> WatchOrder | None:
-        """What is to be done, as soon as there is something; None: the end."""
-        while self._signal is None and not self._lasting.is_draining and self._mistakes < MOST_MISTAKES:
+        """Wait for the next round; None: the end."""
+        while self._signal is None and not self._lasting.is_draining and self._internal_errors < _MAX_INTERNAL_ERRORS:
             if self._reload_wanted:
                 self._reload_wanted = False
                 altered = self._reload()
@@ -364,7 +332,7 @@ class Watcher:
             if due_at is not None and due_at <= self._loop.time():
                 return WatchOrder(Cause.NOTIFICATION, self._pushes.take(self._files.configuration, self._files.index))
             await self._wait(due_at)
-        if self._mistakes >= MOST_MISTAKES:
+        if self._internal_errors >= _MAX_INTERNAL_ERRORS:
             self._exit_code = _EXIT_INTERNAL
         return None
 
@@ -381,11 +349,11 @@ class Watcher:
     def _by_schedule(self) -> WatchOrder:
         resting = self._activity.begin_round()
         self.status.left_alone = len(resting)
-        self._pushes.clear()  # what they are about does not rest
+        self._pushes.clear()  # this round looks at all that was pushed to
         return WatchOrder(Cause.SCHEDULE, awake_part(self._files.configuration, resting))
 
     def _plan_next(self) -> None:
-        """The round by the schedule is over."""
+        """Plan the next round after one by the schedule."""
         self._start = self._watch.schedule.next_start(self._start.planned, self._clock(), random.random())  # noqa: S311 - no secret
         if left_out := self._start.left_out:
             self.status.left_out += left_out
@@ -419,14 +387,14 @@ class Watcher:
             settings = round_settings(self._settings, datetime.now(timezone.utc))
             with open_places(order.configuration) as opened:
                 listeners = Listeners(self._view.on_progress, on_image)
-                self._run = Run(opened, settings, listeners, control=self._control)
+                self._run = Run(opened, settings, listeners, parts=SyncParts, control=self._control)
                 report = await self._run.execute(take_signals=False)
         except SyncError as error:
             self._on_refusal(order, error)
             return
         finally:
             self._run = None
-            gc.collect()  # what a run leaves behind are cycles; between rounds nobody waits for it
+            gc.collect()  # a run leaves cycles behind; between rounds there is time
         self._on_report(order, report)
         if order.cause is Cause.SCHEDULE and report.interrupted is None and report.internal_error is None:
             for name, changed in seen.items():
@@ -434,7 +402,7 @@ class Watcher:
 
     def _on_report(self, order: WatchOrder, report: Report) -> None:
         self.status.note_report(report, time.time(), cause=order.cause.value)
-        self._mistakes = self._mistakes + 1 if report.internal_error is not None else 0
+        self._internal_errors = self._internal_errors + 1 if report.internal_error is not None else 0
         if report.interrupted is not None and (self._signal is not None or self._lasting.is_draining):
             self._exit_code = report.exit_code
         try:
@@ -447,8 +415,8 @@ class Watcher:
         self._last_exit_code = report.exit_code
 
     def _on_refusal(self, order: WatchOrder, error: SyncError) -> None:
-        """The run could not begin, or what it made could not be finished: what is wrong may be mended until the next
-        one, unless it is the first of all.
+        """Note that a run could not begin, or not finish its files. Raises the error in the first round only: before
+        later ones, the user may mend it.
         """
         reason = _reason(error)
         self.status.note_refused(reason, time.time(), cause=order.cause.value)
@@ -461,7 +429,7 @@ class Watcher:
         self._view.on_trouble(f"the round failed: {reason}")
 
     def _reload(self) -> Configuration | None:
-        """What is new in the files; None where they cannot be read, or have mistakes."""
+        """Return what is new in the files; None where they cannot be read, or have mistakes."""
         self._service.say("reads its files again")
         try:
             altered = self._files.read_again()
@@ -515,9 +483,9 @@ class Watcher:
         while True:
             self.status.turned_at = time.monotonic()
             if every_s and self.status.turned_at >= beat_at:
-                self._service.beat()
+                self._service.tell("WATCHDOG=1")
                 beat_at = self.status.turned_at + every_s
-            await asyncio.sleep(min(every_s or NOTE_TURN_S, NOTE_TURN_S))
+            await asyncio.sleep(min(every_s or _NOTE_TURN_S, _NOTE_TURN_S))
 
     def _counts(self) -> Mapping[str, tuple[str, Mapping[str, int]]]:
         counts = {
@@ -532,4 +500,39 @@ class Watcher:
 def _reason(error: Exception) -> str:
     problems: Iterable[object] = error.problems if isinstance(error, ConfigurationError) else ()
     text = "\n".join(map(str, problems)) or str(error)
-    return redact(text)[:_MOST_REASON_CHARS]
+    return redact(text)[:_MAX_REASON_CHARACTERS]
+
+
+def run_watch(
+    load: Callable[[], Configuration],
+    settings: Settings,
+    watch: WatchSettings,
+    *,
+    view: WatchView,
+    version: str,
+    control: RunControl | None = None,
+) -> int:
+    """Keep destinations in sync with their sources until a signal ends it; return the exit code.
+
+    `load` reads the files: now, and on each SIGHUP. Handles SIGTERM, SIGINT and SIGHUP, so it must be called in the
+    main thread. `control` pauses, changes and drains it. Raises ConfigurationError where it cannot begin.
+    """
+    metrics = RunMetrics(version) if metrics_are_there() else None
+
+    async def run() -> int:
+        return await Watcher(load, settings, watch, view=view, metrics=metrics, control=control).run()
+
+    return run_in_loop(run())
+
+
+def tell_webhooks(report: Report, webhooks: Sequence[Webhook], when: NotifyWhen) -> None:
+    """Post the summary of a single run, and wait for `_WEBHOOKS_AFTER_RUN_S` at most. The result is in the log."""
+    if not is_wanted(when, report, None):
+        return
+
+    async def run() -> None:
+        poster = WebhookPoster(webhooks)
+        poster.post(orjson.dumps(summary_of(report, cause="command", round_number=1)))
+        await poster.close(_WEBHOOKS_AFTER_RUN_S)
+
+    run_in_loop(run())

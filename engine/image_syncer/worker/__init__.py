@@ -1,4 +1,4 @@
-"""Worker: one process that moves blobs. Messages in, pipes run, messages out."""
+"""Worker: the process that copies blobs, and its messages to and from the coordinator."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """BlobCopy: one leased blob on its way from its source to its destinations.
 
-What both ways of copying share is here: the download, the uploads, the watch for silence over them, the messages to the
-coordinator while the blob moves, and the memory that is given back at the end. `StreamedCopy` sends the blob while it
-arrives, through a ring; `SmallBlobCopy` downloads it whole before it sends it.
+`BlobCopy` has what both ways of copying share. `StreamedCopy` sends the blob through a ring while it arrives.
+`SmallBlobCopy` downloads it whole before it sends it: three requests without a wait between them.
 """
 
 from __future__ import annotations
@@ -11,77 +10,54 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from image_syncer.errors import (
-    NotAskedError,
-    Origin,
-    RateLimitedError,
-    SyncError,
-    TransportError,
-    UnavailableError,
-)
-from image_syncer.oci import Digest
-from image_syncer.transfer import SilenceWatch
-from image_syncer.worker.download import Download, length_differs
-from image_syncer.worker.messages import FellBehind, SideBroke, TargetEnded, UploadOpened
+from image_syncer.errors import NotAskedError, Origin, RateLimitedError, SyncError, TransportError, UnavailableError
+from image_syncer.scheduling import Arrival, BlobOutcome
+from image_syncer.transfer.stream import SmallBlob
+from image_syncer.transfer.watches import SilenceWatch
+from image_syncer.worker.download import Download
+from image_syncer.worker.protocol import SideBroke, TargetEnded
 from image_syncer.worker.upload import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from mmap import mmap
 
-    from image_syncer.net import RegistryClient
-    from image_syncer.planning import BlobOutcome
-    from image_syncer.transfer import SmallBlob, Stream
-    from image_syncer.worker.buffers import Windows
-    from image_syncer.worker.context import WorkerContext
-    from image_syncer.worker.messages import LeaseJob, Message
+    from image_syncer.transfer.stream import Stream
+    from image_syncer.worker.context import Windows, WorkerContext
+    from image_syncer.worker.protocol import LeaseJob
 
-__all__ = ["BlobCopy", "may_pass"]
 
 _PASSING = (TransportError, UnavailableError, RateLimitedError, NotAskedError)
 
 Receiver = TypeVar("Receiver", bound="Stream | SmallBlob")
-"""What takes the bytes of the blob as they arrive."""
+"""Takes the bytes of the blob as they arrive."""
 
 
 class BlobCopy(ABC, Generic[Receiver]):
     """Copies the blob of `lease` with memory of `windows`. Targets go by their numbers in the lease.
 
-    `say` sends a message to the coordinator; without it, nothing is said.
+    It has the download, the uploads, the watch for silence, and the messages to the coordinator while the blob moves.
     """
 
     small: ClassVar[bool]
     """Whether the blob is downloaded whole before it is sent."""
 
-    def __init__(
-        self,
-        client: RegistryClient,
-        lease: LeaseJob,
-        windows: Windows,
-        context: WorkerContext,
-        say: Callable[[Message], None] = lambda _message: None,
-    ) -> None:
-        self._client = client
+    def __init__(self, lease: LeaseJob, windows: Windows, context: WorkerContext) -> None:
         self._lease = lease
         self._windows = windows
         self._context = context
-        self._say = say
         self._loop = asyncio.get_running_loop()
-        self._digest = digest = Digest(lease.digest)
+        self._digest = lease.digest
         self._window: mmap | None = None
         self._stream: Receiver | None = None
-        self._uploads = [Upload(client, target, digest, context) for target in lease.targets]
+        self._watch = SilenceWatch(len(lease.targets), stall_s=context.stall_s, answer_s=context.answer_s)
+        self._uploads = [Upload(target, lease.digest, context, small=self.small) for target in lease.targets]
         self._download = Download(
-            client,
-            lease.sources,
-            digest,
-            on_asked=self._on_asked,
-            begin=self._on_begin,
-            resumption=context.resumption(),
-            on_broken=self._on_source_broken,
+            lease,
+            context,
+            begin=self._make_stream,
+            on_broken=lambda error: self._report_broken(None, error, idle=self._source_is_idle()),
             small=self.small,
         )
-        self._watch = SilenceWatch(len(lease.targets), stall_s=context.stall_s, answer_s=context.answer_s)
 
     @property
     def received(self) -> int:
@@ -90,22 +66,21 @@ class BlobCopy(ABC, Generic[Receiver]):
 
     @property
     def sent(self) -> list[int]:
-        """Where each destination is in the blob."""
+        """Bytes that were sent to each destination."""
         return [sender.sent for sender in self._stream.senders] if self._stream is not None else []
 
     @property
     def waits(self) -> tuple[float, float, int]:
-        """Seconds that the source was paused because the ring was full, seconds that the destination which waited
-        longest was because it was empty, and how often either was.
+        """Seconds that the source was paused because the ring was full, seconds that a destination was paused because
+        it was empty (the longest), and the number of pauses.
         """
         return (0.0, 0.0, 0)
 
     async def run(self) -> list[BlobOutcome]:
-        """Copy the blob; returns the outcome for each target when all of them have one and every transfer has ended."""
+        """Copy the blob; returns the outcome for each target."""
         try:
             return await self._copy()
         finally:
-            await self._end_transfers()
             if self._stream is not None:
                 self._stream.release()
             if self._window is not None:
@@ -113,36 +88,33 @@ class BlobCopy(ABC, Generic[Receiver]):
 
     @abstractmethod
     def abandon(self, error: SyncError) -> None:
-        """The blob is no longer needed: targets without an outcome end with `error`."""
+        """Give the copy up: targets without an outcome end with `error`."""
 
     @abstractmethod
     def tick(self, now: float) -> None:
-        """A second has passed: look for silence. `now` in seconds."""
+        """Look for silence; called once a second. `now` in seconds."""
 
     @abstractmethod
     async def _copy(self) -> list[BlobOutcome]:
-        """Return the outcome for each target."""
-
-    @abstractmethod
-    async def _end_transfers(self) -> None:
-        """End all that is still under way; after it, nothing uses the memory any more."""
+        """Return the outcome for each target, when every transfer has ended and nothing uses the memory any more."""
 
     @abstractmethod
     def _make_stream(self, size: int) -> Receiver:
-        """Make `_stream` for a blob of `size` bytes; called from inside libcurl before its first byte comes."""
+        """Set `_stream` for a blob of `size` bytes; called from inside libcurl before the first byte arrives."""
 
     def _source_is_idle(self) -> bool:
         """Whether the download waits for the uploads."""
         return False
 
     def _check_source(self, now: float, *, waits: bool) -> None:
-        """Break the download off where it has been silent for too long, and does not wait for us. `now` in seconds."""
-        silent = self._watch.source(self._download.progress, now, waits=waits)
+        """Break the download off where it has been silent for too long, unless it `waits` for the uploads."""
+        download = self._download
+        silent = self._watch.source(download.progress, now, asked=download.asked, waits=waits)
         if silent is not None:
-            self._download.break_off(self._silence(silent, Origin.SOURCE))
+            download.break_off(self._silence(silent, Origin.SOURCE))
 
     def _check_destinations(self, stream: Receiver, now: float) -> None:
-        """The same of the uploads, whose bytes come from `stream`."""
+        """The same for the uploads, whose bytes come from `stream`."""
         for index, upload in enumerate(self._uploads):
             if upload.easy is None:
                 continue
@@ -151,10 +123,9 @@ class BlobCopy(ABC, Generic[Receiver]):
                 upload.break_off(self._silence(silent, Origin.DESTINATION, index))
 
     def _located(self, error: SyncError, origin: Origin, target: int = 0) -> SyncError:
-        """`error`, which happened on the side `origin` unless it says otherwise, with repository and digest."""
+        """`error` with repository and digest, and with the side `origin` unless it has one."""
         lease = self._lease
-        if error.origin is Origin.LOCAL:
-            error.origin = origin
+        error = error.located(origin=origin)
         repository = lease.source.repository if error.origin is Origin.SOURCE else lease.targets[target].repository
         return error.located(repository=str(repository), digest=lease.digest, operation="copy blob")
 
@@ -167,43 +138,131 @@ class BlobCopy(ABC, Generic[Receiver]):
         )
         return self._located(error, origin, target)
 
-    def _say_ended(self, target: int, outcome: BlobOutcome) -> None:
-        """One target has ended before the others."""
-        self._say(TargetEnded(self._lease.job_id, target, outcome))
+    def _report_ended(self, target: int, outcome: BlobOutcome) -> None:
+        self._context.send(TargetEnded(self._lease.job_id, target, outcome))
 
-    def _say_fell_behind(self, targets: Sequence[int]) -> None:
-        """These targets are split off."""
-        self._say(FellBehind(self._lease.job_id, tuple(targets)))
-
-    def _say_session(self, target: int) -> None:
-        """The address of a session that may outlive this worker."""
-        if (url := self._uploads[target].session_url) is not None:
-            self._say(UploadOpened(self._lease.job_id, target, url))
-
-    def _say_broke(self, target: int | None, error: SyncError, *, idle: bool) -> None:
-        """A side broke off, and goes on: a target, or None for the source. It was `idle` where it waited for the other
-        side just then.
-        """
-        self._say(SideBroke(self._lease.job_id, target, error.to_data(), idle))
-
-    def _on_source_broken(self, error: SyncError) -> None:
-        self._say_broke(None, error, idle=self._source_is_idle())
-
-    def _on_asked(self) -> None:
-        self._watch.source_asked(self._download.progress, self._loop.time())
-
-    def _on_begin(self, length: int | None) -> Receiver:
-        size = self._lease.size if self._lease.size >= 0 else length
-        if size is None:
-            raise SyncError(
-                "the source does not say how long the blob is, and neither does the manifest",
-                origin=Origin.SOURCE,
-            )
-        if length is not None and length != size:
-            raise length_differs(self._digest, size, length)
-        return self._make_stream(size)
+    def _report_broken(self, target: int | None, error: SyncError, *, idle: bool) -> None:
+        """Report that a side broke off and is resumed: a target, or None for the source."""
+        self._context.send(SideBroke(self._lease.job_id, target, error.to_data(), idle))
 
 
 def may_pass(error: SyncError) -> bool:
-    """Whether `error` is of the moment, and says nothing against the bytes that were sent before it."""
+    """Whether `error` is temporary, and does not put the bytes in doubt that were sent before it."""
     return isinstance(error, _PASSING) and error.retryable
+
+
+class SmallBlobCopy(BlobCopy[SmallBlob]):
+    """Copies a small blob, whose size must be known. See `BlobCopy` for the arguments.
+
+    Where the blob will probably have to be sent, its download starts together with the request for the upload session;
+    where it may be there already (`FreshRepositories`), the destination is asked first, so that no byte moves in vain.
+    """
+
+    small = True
+
+    def __init__(self, lease: LeaseJob, windows: Windows, context: WorkerContext) -> None:
+        super().__init__(lease, windows, context)
+        self._left = len(lease.targets)
+        self._source_fault: SyncError | None = None
+        self._abandoned: SyncError | None = None
+        self._fetching: asyncio.Task[None] | None = None
+
+    def abandon(self, error: SyncError) -> None:
+        """See `BlobCopy`."""
+        self._abandoned = error
+        self._download.break_off(error)
+        for upload in self._uploads:
+            upload.break_off(error)
+
+    def tick(self, now: float) -> None:
+        """See `BlobCopy`."""
+        if self._stream is not None and self._stream.verified:
+            self._download.break_off(SyncError("what comes after the last byte does not matter"))
+        elif self._download.easy is not None:
+            self._check_source(now, waits=self._download.held_back)
+        if self._stream is not None:
+            self._check_destinations(self._stream, now)
+
+    async def _copy(self) -> list[BlobOutcome]:
+        targets, fresh = self._lease.targets, self._context.fresh
+        try:
+            if fresh.expect(targets):
+                self._fetching = self._loop.create_task(self._fetch())
+            if len(targets) == 1:
+                outcomes = [await self._bring(0)]
+            else:
+                outcomes = await asyncio.gather(*(self._bring_and_report(index) for index in range(len(targets))))
+        finally:
+            if self._fetching is not None:
+                self._fetching.cancel()
+                await asyncio.gather(self._fetching, return_exceptions=True)
+        for target, outcome in zip(targets, outcomes, strict=True):
+            fresh.learn(target, outcome.arrival)
+        return outcomes
+
+    def _make_stream(self, size: int) -> SmallBlob:
+        self._stream = SmallBlob(
+            self._digest,
+            size,
+            memoryview(self._window or bytearray()),
+            senders=len(self._uploads),
+            signals=self._context.signals,
+        )
+        return self._stream
+
+    async def _bring(self, index: int) -> BlobOutcome:
+        """Bring the blob to one destination, which waits for no other: open a session, fetch the blob once, send it."""
+        upload = self._uploads[index]
+        try:
+            if await upload.open(None):
+                return BlobOutcome(upload.arrival_without_bytes)
+        except SyncError as failed:
+            return BlobOutcome(None, 0, self._located(failed, Origin.DESTINATION, index))
+        if self._fetching is None and len(self._uploads) == 1:
+            await self._fetch()
+        else:
+            self._fetching = self._fetching or self._loop.create_task(self._fetch())
+            await asyncio.shield(self._fetching)
+        error, small_blob = self._abandoned or self._source_fault, self._stream
+        if error is None:
+            assert small_blob is not None
+            sender = small_blob.senders[index]
+            try:
+                try:
+                    await upload.put(sender, small_blob.size)
+                except SyncError:
+                    if not upload.renewed:
+                        raise
+                    # The token ran out while the blob was fetched. Its bytes are here; a session is never used twice.
+                    await upload.cancel()
+                    sender.rewind()
+                    if await upload.open(None):
+                        return BlobOutcome(upload.arrival_without_bytes)
+                    await upload.put(sender, small_blob.size)
+                return BlobOutcome(Arrival.MOVED, small_blob.size)
+            except SyncError as failed:
+                error = self._located(self._abandoned or failed, Origin.DESTINATION, index)
+        await upload.cancel()
+        return BlobOutcome(None, 0, error)
+
+    async def _bring_and_report(self, index: int) -> BlobOutcome:
+        """`_bring`, and report its outcome while other destinations have none."""
+        outcome = await self._bring(index)
+        self._left -= 1
+        if self._left:
+            self._report_ended(index, outcome)
+        return outcome
+
+    async def _fetch(self) -> None:
+        """Download the blob; an error of the source goes to `_source_fault`."""
+        error: SyncError | None = None
+        try:
+            if self._lease.size == 0:
+                error = self._make_stream(0).fault
+            elif self._abandoned is None:
+                self._window = await self._windows.lend()
+                await self._download.run()
+        except SyncError as found:
+            error = found
+        if error is not None:
+            self._source_fault = self._located(error, Origin.SOURCE)

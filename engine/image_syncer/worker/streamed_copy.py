@@ -1,24 +1,24 @@
 """StreamedCopy: carries out what the pipe's state machine says, for one leased blob.
 
 It starts and stops the transfers, hands their ends to the machine as events, un-pauses after each round of libcurl, and
-watches for silence. The bytes themselves go from libcurl to the stream and back, and never come by here.
+watches for silence. The bytes go from libcurl to the stream and back, and never pass here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.registry.capabilities import KEEPS_PARTIAL
-from image_syncer.transfer import (
+from image_syncer.scheduling import Arrival, BlobOutcome
+from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
     Event,
     Instruction,
-    LagWatch,
     Pipe,
     PipeState,
     SinkAccepted,
@@ -33,26 +33,25 @@ from image_syncer.transfer import (
     StartSource,
     StopSink,
     StopSource,
-    Stream,
     StreamRewound,
 )
+from image_syncer.transfer.stream import Stream
+from image_syncer.transfer.watches import LagWatch
 from image_syncer.worker.blob_copy import BlobCopy, may_pass
-from image_syncer.worker.sending import Sending, StreamFeed
+from image_syncer.worker.protocol import FellBehind, UploadOpened
+from image_syncer.worker.upload import Sending, StreamFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from image_syncer.net import RegistryClient
-    from image_syncer.worker.buffers import Windows
-    from image_syncer.worker.context import WorkerContext
-    from image_syncer.worker.messages import LeaseJob, Message
+    from image_syncer.worker.context import Windows, WorkerContext
+    from image_syncer.worker.protocol import LeaseJob
 
-__all__ = ["Step", "StreamedCopy", "TaskSet"]
 
 REREAD_BESIDE_OTHERS_BYTES = 64 * 2**20
-"""So much may be read again for one destination while others wait; one that needs more gets a job of its own."""
+"""What is read again at most for one destination while others wait; one that needs more gets a job of its own."""
 LEAST_KEPT_BYTES = 2**20
-"""With less, an upload is begun anew rather than gone on with in another try."""
+"""With less, another try begins the upload anew instead of resuming it."""
 
 
 class Step(Enum):
@@ -65,9 +64,9 @@ class Step(Enum):
 
 
 class TaskSet:
-    """The tasks of one copy, by step and target (`FETCH` has none: -1). None is forgotten, and none outlives the copy.
+    """The tasks of one copy, by step and target (`FETCH` has none: -1). None outlives the copy.
 
-    `on_crash` is told an exception that one of them has ended with: an internal error.
+    `on_crash` is called with an exception that a task ends with: an internal error.
     """
 
     def __init__(self, on_crash: Callable[[BaseException], None]) -> None:
@@ -76,7 +75,7 @@ class TaskSet:
         self._tasks: dict[tuple[Step, int], asyncio.Task[None]] = {}
 
     def is_running(self, step: Step, target: int = -1) -> bool:
-        """Whether it is under way; one that has just ended may not be forgotten yet."""
+        """Whether the step is under way."""
         task = self._tasks.get((step, target))
         return task is not None and not task.done()
 
@@ -88,13 +87,13 @@ class TaskSet:
         task.add_done_callback(lambda done: self._on_end(key, done))
 
     def stop(self, step: Step, target: int = -1) -> None:
-        """Break it off, if it is under way and not the one that asks."""
+        """Cancel the step, unless it is the current task."""
         task = self._tasks.pop((step, target), None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     async def end(self) -> None:
-        """Wait until sessions are cancelled, and break off everything else."""
+        """Wait until sessions are cancelled, and cancel everything else."""
         awaited = [task for (step, _), task in self._tasks.items() if step is Step.CANCEL]
         if awaited:
             await asyncio.wait(awaited)
@@ -115,24 +114,18 @@ class StreamedCopy(BlobCopy[Stream]):
 
     small = False
 
-    def __init__(
-        self,
-        client: RegistryClient,
-        lease: LeaseJob,
-        windows: Windows,
-        context: WorkerContext,
-        say: Callable[[Message], None] = lambda _message: None,
-    ) -> None:
-        super().__init__(client, lease, windows, context, say)
+    def __init__(self, lease: LeaseJob, windows: Windows, context: WorkerContext) -> None:
+        super().__init__(lease, windows, context)
+        self._driver = context.client.transport.driver
         self._pipe = Pipe(len(lease.targets))
-        self._told_verified = False
-        self._told_answered = False
+        self._fed_verified = False
+        self._fed_answered = False
         self._ended = asyncio.Event()
         self._tasks = TaskSet(self._on_crash)
         self._flowing: dict[int, asyncio.Future[None]] = {}
         self._lag = LagWatch(context.lag_s) if lease.may_split else None
         self._split_off: set[int] = set()
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         self._began = self._loop.time()
         self._crash: BaseException | None = None
 
@@ -148,16 +141,16 @@ class StreamedCopy(BlobCopy[Stream]):
         """See `BlobCopy`."""
         if self._pipe.state is not PipeState.ENDED:
             self._feed(Abandoned(error))
-            for index in range(len(self._uploads)):  # an answer may have come that nobody has looked at yet
+            for index in range(len(self._uploads)):  # an answer may have come that was not read yet
                 self._tasks.stop(Step.OPEN, index)
 
     def tick(self, now: float) -> None:
-        """See `BlobCopy`; slow streams flow on too."""
+        """See `BlobCopy`; slow streams are kept moving too."""
         stream = self._stream
         if self._pipe.state is PipeState.ENDED:
             return
         if self._download.easy is not None and (stream is None or not stream.verified):
-            # Without a handle it waits for its turn or for a token, and the source was not asked.
+            # Without a handle it waits for its turn or for a token: the source was not asked.
             waits = self._download.held_back or (stream is not None and stream.blocked)
             self._check_source(now, waits=waits)
         if stream is None:
@@ -172,49 +165,49 @@ class StreamedCopy(BlobCopy[Stream]):
         self._check_destinations(stream, now)
         if self._lag is not None and not stream.verified:
             self._split(self._lag.look(stream, now))
-        self._client.transport.driver.settle()
+        self._driver.settle()
 
     def settle(self) -> None:
         """Do what libcurl's callbacks found to be done; called by the driver between its rounds."""
         stream = self._stream
         if stream is None or self._pipe.state is PipeState.ENDED:
             return
-        if not self._told_answered and stream.fault is None:
-            self._told_answered = True
+        if not self._fed_answered and stream.fault is None:
+            self._fed_answered = True
             self._feed(SourceAnswered())
         download, uploads = stream.attend()
-        if stream.verified and not self._told_verified:
-            self._told_verified = True
+        if stream.verified and not self._fed_verified:
+            self._fed_verified = True
             self._feed(SourceVerified())
-        driver = self._client.transport.driver
         if download and self._download.easy is not None:
-            driver.resume(self._download.easy)
+            self._driver.resume(self._download.easy)
         for index in uploads:
             easy = self._uploads[index].easy
             if easy is not None:
-                driver.resume(easy)
+                self._driver.resume(easy)
             elif (flowing := self._flowing.pop(index, None)) is not None and not flowing.done():
                 flowing.set_result(None)
 
     async def _copy(self) -> list[BlobOutcome]:
-        for index in range(len(self._uploads)):
-            self._tasks.start(Step.OPEN, self._open(index), index)
-        await self._ended.wait()
-        if self._crash is not None:
-            raise self._crash
-        return [self._outcome(index) for index in range(len(self._uploads))]
-
-    async def _end_transfers(self) -> None:
-        await self._tasks.end()
+        targets = range(len(self._uploads))
+        try:
+            for index in targets:
+                self._tasks.start(Step.OPEN, self._open(index), index)
+            await self._ended.wait()
+            if self._crash is not None:
+                raise self._crash
+            return [self._outcome(index) for index in targets]
+        finally:
+            await self._tasks.end()
 
     def _not_opened(self) -> list[int]:
-        """The destinations that have not answered yet, where another waits for them with a session that stands."""
+        """The destinations that have not answered yet, where another waits for them with an open session."""
         opening = [index for index in range(len(self._uploads)) if self._tasks.is_running(Step.OPEN, index)]
         waiting = any(outcome is None for index, outcome in enumerate(self._pipe.outcomes) if index not in opening)
         return opening if waiting else []
 
     def _split(self, targets: list[int]) -> None:
-        """These hold the others back: they get the blob in a job of their own, which can begin at once."""
+        """Leave targets that hold the others back to a job of their own, which can begin at once."""
         if not targets:
             return
         self._split_off.update(targets)
@@ -224,21 +217,22 @@ class StreamedCopy(BlobCopy[Stream]):
             self._sink_failed(
                 index, SyncError("destination too slow; its copy continues on its own", origin=Origin.DESTINATION)
             )
-        self._say_fell_behind(targets)
+        self._context.send(FellBehind(self._lease.job_id, tuple(targets)))
 
     def _source_is_idle(self) -> bool:
-        return self._stream is not None and self._stream.stood_idle()
+        return self._stream is not None and self._stream.was_idle()
 
     def _make_stream(self, size: int) -> Stream:
         room = memoryview(self._window or bytearray(1))
         room = room[: max(1, min(size, len(room)))]
+        on_due = partial(self._driver.due.append, self)
         stream = self._stream = Stream(
             self._digest,
             size,
             room,
             senders=len(self._uploads),
             signals=self._context.signals,
-            on_due=self._note_due,
+            on_due=on_due,
             clock=self._loop.time,
         )
         for index, outcome in enumerate(self._pipe.outcomes):
@@ -246,11 +240,13 @@ class StreamedCopy(BlobCopy[Stream]):
                 stream.stop_sender(index)
             elif kept := self._uploads[index].kept:
                 stream.senders[index].skip(kept)
-        self._note_due()
+        on_due()
         return stream
 
-    def _note_due(self) -> None:
-        self._client.transport.driver.due.append(self)
+    def _report_session(self, target: int) -> None:
+        """Report the address of a session, which may outlive this worker."""
+        if (url := self._uploads[target].session_url) is not None:
+            self._context.send(UploadOpened(self._lease.job_id, target, url))
 
     def _feed(self, event: Event) -> None:
         for instruction in self._pipe.handle(event):
@@ -258,11 +254,11 @@ class StreamedCopy(BlobCopy[Stream]):
         if self._pipe.state is PipeState.ENDED:
             self._ended.set()
             return
-        self._say_outcomes()
+        self._report_outcomes()
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, StartSource):
-            if not self._tasks.is_running(Step.FETCH):  # else it goes on by itself, where the stream is
+            if not self._tasks.is_running(Step.FETCH):  # else it continues by itself where the stream is
                 self._tasks.start(Step.FETCH, self._fetch())
         elif isinstance(instruction, StopSource):
             self._tasks.stop(Step.FETCH)
@@ -279,23 +275,23 @@ class StreamedCopy(BlobCopy[Stream]):
         except SyncError as error:
             self._feed(SinkFailed(index, self._located(error, Origin.DESTINATION, index)))
         else:
-            self._say_session(index)
+            self._report_session(index)
             self._feed(SinkPresent(index) if present else SinkReady(index))
 
     async def _fetch(self) -> None:
         if self._lease.size == 0:
             self._make_stream(0)
-            self._client.transport.driver.settle()
+            self._driver.settle()
             self._fail_source(self._stream.fault if self._stream else None)
             return
         try:
-            if self._window is None:  # not before it is sure that bytes will flow: what is mounted needs none
+            if self._window is None:  # taken only when bytes will flow: what is mounted needs none
                 self._window = await self._windows.lend()
             await self._download.run()
         except SyncError as error:
             self._fail_source(error)
         else:
-            self._client.transport.driver.settle()
+            self._driver.settle()
 
     def _fail_source(self, error: SyncError | None) -> None:
         if error is not None and self._pipe.state in (PipeState.CONNECTING, PipeState.FLOWING):
@@ -309,12 +305,16 @@ class StreamedCopy(BlobCopy[Stream]):
         assert stream is not None
         sending = Sending(
             upload,
-            StreamFeed(stream.senders[index], stream.size, seek=self._seek, flowing=self._wait_for_bytes),
-            self._context.capabilities,
-            self._context.resumption(),
+            StreamFeed(
+                stream.senders[index],
+                stream.size,
+                seek=partial(self._seek, index),
+                flowing=partial(self._wait_for_bytes, index),
+            ),
+            self._context,
             pieces_above=self._lease.targets[index].endpoint.pieces_above,
-            on_session=lambda: self._say_session(index),
-            on_broken=lambda error: self._say_broke(index, error, idle=stream.senders[index].paused),
+            on_session=partial(self._report_session, index),
+            on_broken=lambda error: self._report_broken(index, error, idle=stream.senders[index].paused),
         )
         try:
             await sending.run()
@@ -324,7 +324,7 @@ class StreamedCopy(BlobCopy[Stream]):
             self._feed(SinkAccepted(index))
 
     async def _wait_for_bytes(self, index: int) -> None:
-        """Returns when there is something to send to this target, see `StreamFeed.flowing`."""
+        """See `StreamFeed.flowing`."""
         assert self._stream is not None
         self._watch.sink_begins(index)
         if self._stream.senders[index].wait():
@@ -332,7 +332,7 @@ class StreamedCopy(BlobCopy[Stream]):
             await flowing
 
     def _seek(self, index: int, position: int) -> bool:
-        """Let a target have the bytes from `position` on: out of the ring, or else once more from the source."""
+        """Give a target the bytes from `position` on: out of the ring, or else once more from the source."""
         stream = self._stream
         assert stream is not None
         if stream.senders[index].seek(position):
@@ -345,7 +345,7 @@ class StreamedCopy(BlobCopy[Stream]):
         self._download.halt()
         stream.rewind(position)
         stream.senders[index].skip(position)
-        self._told_verified = False
+        self._fed_verified = False
         self._feed(StreamRewound())
         return True
 
@@ -358,15 +358,15 @@ class StreamedCopy(BlobCopy[Stream]):
         self._crash = crash
         self._ended.set()
 
-    def _say_outcomes(self) -> None:
-        """Tell the outcomes that came since this was called last; who is split off has a job of its own."""
+    def _report_outcomes(self) -> None:
+        """Report new outcomes, but not of targets that are split off to a job of their own."""
         for index, outcome in enumerate(self._pipe.outcomes):
-            if outcome is not None and index not in self._told and index not in self._split_off:
-                self._told.add(index)
-                self._say_ended(index, self._outcome(index))
+            if outcome is not None and index not in self._reported and index not in self._split_off:
+                self._reported.add(index)
+                self._report_ended(index, self._outcome(index))
 
     def _leaves_session(self, index: int) -> bool:
-        """Whether the target's session is left open: another try can go on with what its registry has."""
+        """Whether the target's session stays open, so that another try can resume it."""
         error, upload, stream = self._pipe.outcomes[index], self._uploads[index], self._stream
         if not isinstance(error, SyncError) or not may_pass(error):
             return False
@@ -376,7 +376,6 @@ class StreamedCopy(BlobCopy[Stream]):
         )
 
     def _outcome(self, index: int) -> BlobOutcome:
-        """What became of a target that has ended."""
         outcome, stream = self._pipe.outcomes[index], self._stream
         if isinstance(outcome, SyncError):
             stays = self._leaves_session(index)

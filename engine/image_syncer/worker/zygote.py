@@ -1,21 +1,10 @@
 """The zygote: a process of one thread from which the workers of this machine are forked.
 
-A worker that is a new interpreter spends a quarter of a CPU second on imports. A fork of a process that has them
-already takes a few milliseconds and shares their memory. The zygote is itself forked before the coordinator has an
-event loop or a libcurl handle, because these do not survive a fork: a multi handle that has resolved a name hangs in
-the child (libcurl's resolver threads are gone there). It imports the worker's modules when the first worker is wanted,
-and never makes a loop or a handle itself.
-
-What a fork shares, and what is done about it here: file descriptors are pointed at /dev/null (closing them would free
-their numbers for sockets of ours, which a stale object of the embedding program could then close); Python's signal
-handlers and the wake-up descriptor are reset; `random` and OpenSSL seed themselves anew (`os.register_at_fork`,
-RAND_bytes(3)), and nothing here has a `random.Random` of its own; `atexit` functions and buffers of the parent are
-left alone, since processes end by `os._exit`. When the coordinator dies, its sockets close: the zygote and the workers
-end by that.
-
-The protocol, over a socket pair of type SOCK_SEQPACKET: the coordinator sends FORK with two descriptors (the worker's
-socket, and where its output goes); the answer is the worker's pid with a descriptor of the process (pidfd_open(2)), or
-an errno. When a worker has ended, its pid and exit code follow.
+A new interpreter spends a quarter of a CPU second on imports; a fork takes a few milliseconds and shares memory. The
+zygote is forked before the coordinator has an event loop or a libcurl handle, because these do not survive a fork (a
+multi handle that has resolved a name hangs in the child, without libcurl's resolver threads). It imports the worker's
+modules for the first worker, and never makes a loop or a handle. `_forget_the_parent` resets what a fork shares. When
+the coordinator dies, its sockets close, and so the zygote and the workers end.
 """
 
 from __future__ import annotations
@@ -40,19 +29,18 @@ from image_syncer.telemetry.processes import ForkedUsage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ForkedWorker", "Zygote", "readable", "start_zygote"]
 
 SPAWN_VARIABLE = "IMAGE_SYNCER_SPAWN"
 """Set in the environment: every worker is a new interpreter."""
 ANSWER_S = 10.0
-"""For the zygote to answer: it has to import some modules at most. One that does not is given up."""
+"""For an answer of the zygote, which may have to import modules first. One that does not answer is given up."""
 MOST_ASKED = 16
-"""Workers that are asked for and not there yet: what is asked for has to fit into the buffer of the socket."""
+"""Workers that may be asked for at once: the requests have to fit into the buffer of the socket."""
 _GONE = "the process that forks workers is gone"
 _FORK = b"fork"
 _ANSWER = struct.Struct("=ciidq")
-"""What the message is of, a pid, an errno or an exit code (negative: the signal that ended it), and what the zygote and
-the workers that have ended took so far: CPU seconds, and the peak memory of the largest in bytes.
+"""The kind of the message, a pid, an errno or an exit code (negative: the signal that ended it), and what the zygote
+and its ended workers have used: CPU seconds, and the peak memory of the largest in bytes.
 """
 _FORKED, _FAILED, _ENDED = b"f", b"x", b"e"
 _CRASHED = 70  # EX_SOFTWARE of sysexits.h
@@ -60,7 +48,7 @@ _PEAK_UNIT = 1024
 """`ru_maxrss` is in KiB on Linux."""
 _LAST_STANDARD_FD = 2
 _NAME, _NAME_OF_WORKERS = "syncer-zygote", "syncer-worker"
-"""What ps(1) and top(1) show as their names (proc(5), `comm`); their command line is that of the coordinator."""
+"""Their names in ps(1) and top(1) (proc(5), `comm`); their command line is that of the coordinator."""
 
 
 class ForkedWorker:
@@ -69,7 +57,7 @@ class ForkedWorker:
     def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
         self.exit_code: int | None = None
-        """When it has ended, as `subprocess.Popen.returncode`; None, too, where the zygote was gone before it."""
+        """When it has ended, as `subprocess.Popen.returncode`; None also where the zygote ended before it."""
         self._pidfd = pidfd
         self._ended = asyncio.Event()
 
@@ -96,13 +84,13 @@ class ForkedWorker:
         self._ended.set()
 
     async def watch(self) -> None:
-        """Note its end without its exit code, which the zygote would have reported."""
+        """Wait for its end without the zygote, which would have reported its exit code."""
         await readable(self._pidfd)
         self.note_end(None)
 
 
 async def readable(fd: int) -> None:
-    """Return when `fd` can be read: for a descriptor of a process, when that has ended."""
+    """Return when `fd` can be read; a descriptor of a process, when that has ended."""
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
     loop.add_reader(fd, event.set)
@@ -113,8 +101,11 @@ async def readable(fd: int) -> None:
 
 
 class Zygote:
-    """The coordinator's end of the zygote with this `pid`; `pidfd` is a descriptor of that process. `fork` asks it for
-    a worker; `close` ends it.
+    """The coordinator's side of the zygote with this `pid`; `pidfd` is a descriptor of that process.
+
+    The protocol, over a socket pair of type SOCK_SEQPACKET: the coordinator sends FORK with two descriptors (the
+    worker's socket, and where its output goes); the answer is the worker's pid with a descriptor of the process
+    (pidfd_open(2)), or an errno. When a worker has ended, its pid and exit code follow.
     """
 
     def __init__(self, pid: int, pidfd: int, own_socket: socket.socket) -> None:
@@ -130,56 +121,53 @@ class Zygote:
 
     @property
     def is_there(self) -> bool:
-        """Whether workers can be had from it."""
+        """Whether it can fork workers."""
         return self._socket.fileno() >= 0
 
     async def fork(self, worker_socket: socket.socket, output: int) -> ForkedWorker:
         """A new worker on `worker_socket`, whose standard output and error are `output`.
 
-        Raises OSError where there is no room for a process; TimeoutError or EOFError where the zygote is gone. In the
-        latter case a worker may have been forked, so the other end of `worker_socket` must be closed.
+        Raises OSError where there is no room for a process, TimeoutError or EOFError where the zygote is gone: then a
+        worker may have been forked, so the other end of `worker_socket` must be closed.
         """
         async with self._room:
             if not self.is_there:
                 raise EOFError(_GONE)
-            return await self._fork(worker_socket, output)
-
-    async def _fork(self, worker_socket: socket.socket, output: int) -> ForkedWorker:
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-            loop.add_reader(self._socket.fileno(), self._read)
-            # The soft limit of open files may have been raised since.
-            files = resource.RLIMIT_NOFILE
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(self._pid, files, resource.getrlimit(files))
-        answer: asyncio.Future[ForkedWorker] = loop.create_future()
-        try:
-            socket.send_fds(self._socket, [_FORK], [worker_socket.fileno(), output])
-        except OSError as error:
-            self.close()
-            raise EOFError(_GONE) from error
-        self._asked.append(answer)
-        try:
-            return await asyncio.wait_for(answer, ANSWER_S)
-        except asyncio.TimeoutError as error:
-            self.close()
-            raise TimeoutError("the process that forks workers does not answer") from error
+            loop = asyncio.get_running_loop()
+            if self._loop is None:
+                self._loop = loop
+                loop.add_reader(self._socket.fileno(), self._read)
+                # The soft limit of open files may have been raised since.
+                files = resource.RLIMIT_NOFILE
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(self._pid, files, resource.getrlimit(files))
+            answer: asyncio.Future[ForkedWorker] = loop.create_future()
+            try:
+                socket.send_fds(self._socket, [_FORK], [worker_socket.fileno(), output])
+            except OSError as error:
+                self.close()
+                raise EOFError(_GONE) from error
+            self._asked.append(answer)
+            try:
+                return await asyncio.wait_for(answer, ANSWER_S)
+            except asyncio.TimeoutError as error:
+                self.close()
+                raise TimeoutError("the process that forks workers does not answer") from error
 
     def close(self) -> None:
-        """End it. Workers that it has forked go on, but their exit codes stay unknown."""
+        """End it. Its workers continue, but their exit codes stay unknown."""
         if not self.is_there:
             return
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        # It holds nothing that could be lost. A program that reaps every child may have waited for it, so its number
-        # may be another process's by now: the descriptor is not.
+        # It holds nothing that could be lost. A program that reaps every child may have waited for it: then its number
+        # may be that of another process, but not the descriptor.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitpid(self._pid, 0)
         os.close(self._pidfd)
-        self._usage.forget()  # the system counts it now, as that of a child that has ended
+        self._usage.forget()  # the system counts it now, as a child that has ended
         while self._asked:
             answer = self._asked.popleft()
             if not answer.done():
@@ -218,9 +206,8 @@ class Zygote:
 
 
 def start_zygote() -> Zygote | None:
-    """Fork a zygote, where that can be done: in a process of one thread that is in no event loop, on a system that has
-    pidfd_open(2). None where it cannot, and where the environment has IMAGE_SYNCER_SPAWN: then workers are new
-    interpreters.
+    """Fork a zygote: in a process of one thread outside of an event loop, on a system with pidfd_open(2). None where
+    that is not possible, and where the environment has IMAGE_SYNCER_SPAWN: then workers are new interpreters.
     """
     if os.environ.get(SPAWN_VARIABLE) or not _can_fork():
         return None
@@ -251,12 +238,12 @@ def _can_fork() -> bool:
 
 @contextlib.contextmanager
 def _last_words() -> Iterator[None]:
-    """In a child: what it does inside is all that it does, and nothing of its parent's is run or flushed."""
+    """In a child: end the process after the block, without running or flushing anything of its parent."""
     code = _CRASHED
     try:
         yield
         code = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, a child must not go on as its parent
+    except BaseException:  # noqa: BLE001 - whatever it is, a child must not continue as its parent
         with contextlib.suppress(Exception):
             os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
@@ -264,7 +251,7 @@ def _last_words() -> Iterator[None]:
 
 
 def _serve(own_socket: socket.socket) -> None:
-    """The zygote's life: fork when asked, and report what has ended, until the coordinator closes the socket."""
+    """Fork when asked, and report what has ended, until the coordinator closes the socket."""
     _forget_the_parent(own_socket.fileno())
     polled = select.poll()
     polled.register(own_socket, select.POLLIN)
@@ -300,7 +287,12 @@ def _answer(kind: bytes, pid: int, number: int) -> bytes:
 
 
 def _forget_the_parent(kept: int) -> None:
-    """Let go of what the fork shares, but for the descriptor `kept`."""
+    """Reset what the fork shares, except the descriptor `kept`.
+
+    Descriptors are pointed at /dev/null: closing them would free their numbers for new sockets, which a stale object of
+    the embedding program could then close. `random` and OpenSSL seed themselves anew (`os.register_at_fork`,
+    RAND_bytes(3)). `atexit` functions and buffers stay, since processes end by `os._exit`.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in _open_files() - {kept, null}:
@@ -310,7 +302,7 @@ def _forget_the_parent(kept: int) -> None:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Ctrl-C, and the end of the terminal, come to the whole foreground group; the coordinator says what follows.
+    # Ctrl-C, and the end of the terminal, reach the whole foreground group; the coordinator decides what follows.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.settrace(None)
@@ -338,11 +330,11 @@ def _replace(fd: int, null: int, *, inheritable: bool = False) -> None:
 
 def _fork_worker(own_socket: socket.socket, worker_socket: int, output: int) -> tuple[int, int]:
     """Fork a worker; its pid and a descriptor of its process. Raises OSError where there is no room for it."""
-    gc.disable()  # imports make hardly a cycle, and the search for one takes a tenth of them
+    gc.disable()  # imports make hardly a cycle, and the search for cycles takes a tenth of their time
     from image_syncer.worker import process
 
     gc.enable()
-    gc.freeze()  # what all share is looked through by none of them, so its pages stay shared
+    gc.freeze()  # workers do not search what they share, so its pages stay shared
     pid = os.fork()
     if pid == 0:
         with _last_words():
@@ -357,6 +349,6 @@ def _fork_worker(own_socket: socket.socket, worker_socket: int, output: int) -> 
     try:
         return pid, os.pidfd_open(pid)
     except OSError:
-        os.kill(pid, signal.SIGKILL)  # a child that was not waited for keeps its number
+        os.kill(pid, signal.SIGKILL)  # its number is not given out again before it was waited for
         os.waitpid(pid, 0)
         raise

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.bench import BenchFile, HostLimits, HostRate, PathSide, Setting, load_bench, save_bench, sweep
+from image_syncer.bench.bench_file import BenchFile, HostLimits, HostRate, load_bench, save_bench
+from image_syncer.bench.measuring import RUNS, Setting, sweep
+from image_syncer.bench.sides import PathSide
+from image_syncer.capacity.fit import USUAL
 from image_syncer.errors import ConfigurationError
-from image_syncer.planning.fit import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +113,6 @@ class _Machine:
 
 def test_the_smallest_settings_that_are_as_good_as_the_best_are_taken(tmp_path: Path) -> None:
     machine = _Machine()
-    best = sweep(machine, lambda: tmp_path, 4, runs=1)  # type: ignore[arg-type]
+    best = sweep(machine, lambda: tmp_path, 4, tell=lambda _text: None)  # type: ignore[arg-type]
     assert best == Setting(2, 4, 2**20)
-    assert len(machine.tried) == 4 + 3 + 3
+    assert len(machine.tried) == RUNS * (4 + 3 + 3)

@@ -7,32 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.bench.samples import MOST_IMAGES, Sample, SampleMaker
-from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
-from image_syncer.telemetry.plan_file import ImageShape, PlannedBlob, PlanWriter, load_plan
+from image_syncer.reporting.plan_file import load_plan
+from support.measured_workloads import MIB, write_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from image_syncer.telemetry.plan_file import PlanFile
-
-MIB = 2**20
+    from image_syncer.reporting.plan_file import PlanFile
 
 
 def make_plan(folder: Path, sizes: Sequence[int | None]) -> PlanFile:
     """An image for each size, in MiB, of its one layer; None: one that has not changed."""
-    writer = PlanWriter(str(folder / "plan.json"))
-    for number, size in enumerate(sizes):
-        source, destination = f"a.example/team/app:v{number}", f"b.example/mirror/app:v{number}"
-        outcome = Outcome.UNCHANGED if size is None else Outcome.PLANNED
-        if size is not None:
-            writer.note_shape(
-                source, destination, ImageShape(1, (PlannedBlob(f"sha256:{number + 1:064x}", size * MIB),))
-            )
-        digest = f"sha256:{number + 1:064x}"
-        writer.add(ImageResult(source, destination, outcome, source_digest=digest, destination_digest=digest))
-    writer.close(Report(settings={}, totals=Totals(), started_at="2026-01-01T00:00:00+00:00", seconds=0.0))
-    return load_plan(str(folder / "plan.json"))
+    path = write_plan(folder / "plan.json", [None if size is None else size * MIB for size in sizes])
+    return load_plan(str(path))
 
 
 def maker(folder: Path, sizes: Sequence[int | None], most_mib: int = 100) -> SampleMaker:

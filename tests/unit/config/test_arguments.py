@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config.arguments import rule_from_arguments
+from image_syncer.config.rules import rule_from_arguments
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_platform
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from image_syncer.config import MAX_FILE_BYTES
-from image_syncer.config.go_format import GO_KEYS
+from image_syncer.config.document import MAX_DEPTH, MAX_NODES
 from image_syncer.config.loader import load_configuration, load_registries
-from image_syncer.config.own_format import CATALOG_KEYS, OWN_KEYS, RULE_KEYS, TAG_KEYS
-from image_syncer.config.policy_fields import POLICY_KEYS
-from image_syncer.config.referrer_fields import REFERRER_KEYS
+from image_syncer.config.own_format import CATALOG_KEYS, GO_KEYS, OWN_KEYS, RULE_KEYS, TAG_KEYS
+from image_syncer.config.policy import POLICY_KEYS
+from image_syncer.config.referrers import REFERRER_KEYS
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
-from image_syncer.config.tree import MAX_DEPTH, MAX_NODES
 from image_syncer.credentials.helper import HELPER_TIMEOUT_S
 
 TEXT = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.config import TagSelection
-from image_syncer.config.created import CreatedSelection
 from image_syncer.config.loader import load_configuration
+from image_syncer.config.tag_filters import CreatedSelection
 from image_syncer.errors import ConfigurationError
 
 DAY = 86_400.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config.environment import Expansion, ExpansionError, expand
+from image_syncer.config.fields import Expansion, ExpansionError, expand
 
 ENVIRON = {"HOST": "quay.io", "EMPTY": "", "_x1": "one"}
 

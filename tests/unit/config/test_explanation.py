@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_syncer.config import Configuration, Destination, Rule, TagSelection
-from image_syncer.config.catalogs import translate_glob, written_glob
-from image_syncer.config.created import CreatedSelection
-from image_syncer.config.explanation import Seen, explain_image, tags_to_date
+from image_syncer.config.explanation import SeenTags, explain_image, tags_to_date
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.regex import translate_glob, written_glob
+from image_syncer.config.tag_filters import CreatedSelection, VersionSelection
 from image_syncer.oci import Digest, Reference, Repository, parse_reference
 
 APP = Repository("a.io", "team/app")
@@ -21,7 +20,7 @@ DIGEST = Digest("sha256:" + "ab" * 32)
 
 def verdict_of(selection, tag, listed=None, destination=None):
     rule = Rule(APP, selection, (destination or Destination(Repository("b.io", "app")),), origin="f.yaml:3")
-    found = explain_image(Configuration((rule,)), Reference(APP, tag, None), Seen(listed))
+    found = explain_image(Configuration((rule,)), Reference(APP, tag, None), SeenTags(listed))
     [verdict] = found.verdicts
     return verdict
 
@@ -111,7 +110,7 @@ def test_when_its_image_was_created(created, tag, meant, said, asked):
     image = Reference(APP, tag, None)
     wanted = tags_to_date(configuration, image, listed)
     assert wanted == asked
-    seen = Seen(listed, {each: times[each] for each in wanted}, 6 * 86_400.0)
+    seen = SeenTags(listed, {each: times[each] for each in wanted}, 6 * 86_400.0)
     [verdict] = explain_image(configuration, image, seen).verdicts
     assert (verdict.meant, verdict.reasons[-1].text.startswith(said)) == (meant, True)
     assert tags_to_date(configuration, Reference(APP, "x1", None), listed) == []

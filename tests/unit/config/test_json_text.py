@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from image_syncer.config.document import parse_json
-from image_syncer.config.tree import MAX_DEPTH, Duplicate, MalformedText, MappingNode, SequenceNode
+from image_syncer.config.document import MAX_DEPTH, Duplicate, MalformedText, MappingNode, SequenceNode, parse_json
 
 
 def as_data(node):

@@ -12,7 +12,7 @@ import yaml
 from image_syncer import Configuration, ConfigurationError, RegistryBook, RegistryEntry, load_configuration
 from image_syncer import make_configuration as make
 from image_syncer import rule_from_arguments as rule
-from image_syncer.config import data
+from image_syncer.config import making
 from image_syncer.config.schema import schema_text
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 SCHEMA: dict[str, Any] = json.loads(schema_text())["$defs"]
 SHAPES = {
-    "registry": data.RegistryData,
-    "profile": data.ProfileData,
-    "cloud": data.CloudData,
-    "creation": data.CreationData,
-    "rule": data.RuleData,
-    "tags": data.TagsData,
-    "created": data.CreatedData,
-    "referrers": data.ReferrersData,
-    "policy": data.PolicyData,
-    "nameLists": data.NameListsData,
+    "registry": making.RegistryData,
+    "profile": making.ProfileData,
+    "cloud": making.CloudData,
+    "creation": making.CreationData,
+    "rule": making.RuleData,
+    "tags": making.TagsData,
+    "created": making.CreatedData,
+    "referrers": making.ReferrersData,
+    "policy": making.PolicyData,
+    "nameLists": making.NameListsData,
 }
-REGISTRIES: dict[str, data.RegistryData] = {
+REGISTRIES: dict[str, making.RegistryData] = {
     "registry.example.com/mirror": {"username": "robot", "password": "pa$$word", "max_connections": 8},
     "localhost:5000": {"insecure": True, "pieces_above": "64MiB", "requests_per_s": 2.5},
     "quay.io": {
@@ -45,7 +45,7 @@ REGISTRIES: dict[str, data.RegistryData] = {
     },
     "123456789012.dkr.ecr.eu-west-1.amazonaws.com": {"create_repositories": {"tags": {"team": "x"}, "immutable": True}},
 }
-RULES: list[data.RuleData] = [
+RULES: list[making.RuleData] = [
     {
         "source": "quay.io/coreos/etcd",
         "destination": ["localhost:5000/etcd", "registry.example.com/mirror/etcd"],
@@ -56,7 +56,7 @@ RULES: list[data.RuleData] = [
     },
     {"source": "quay.io/team/**", "destination": "localhost:5000/**", "exclude": "team/old-*", "min_repositories": 2},
 ]
-POLICIES: list[data.PolicyData] = [{"name": "ours", "sources": {"deny": "quay.io/secret/**"}, "max_size": "10GiB"}]
+POLICIES: list[making.PolicyData] = [{"name": "ours", "sources": {"deny": "quay.io/secret/**"}, "max_size": "10GiB"}]
 
 
 def loaded(directory: Path, content: Mapping[str, object]) -> Configuration:
@@ -86,11 +86,11 @@ def test_the_shapes_have_the_keys_of_a_file(name: str) -> None:
 
 def test_the_shape_of_a_time_of_day_has_them_too() -> None:
     windows = next(each for each in SCHEMA["registry"]["properties"]["rate"]["anyOf"] if each.get("type") == "array")
-    assert set(get_type_hints(data.RateWindowData)) == set(windows["items"]["properties"])
+    assert set(get_type_hints(making.RateWindowData)) == set(windows["items"]["properties"])
 
 
 def test_texts_are_as_they_are() -> None:
-    registries: dict[str, data.RegistryData] = {
+    registries: dict[str, making.RegistryData] = {
         "a.example": {"username": "${USER}", "password": "${broken", "headers": {"X-A": "${HOME}"}},
         "b.example": {"username": "yes", "password": "null"},
     }
@@ -103,14 +103,14 @@ def test_texts_are_as_they_are() -> None:
 
 
 def test_none_is_as_if_it_were_not_there() -> None:
-    empty: data.RegistryData = {"username": None, "password": None, "ca_file": None, "max_connections": None}
+    empty: making.RegistryData = {"username": None, "password": None, "ca_file": None, "max_connections": None}
     assert make(registries={"a.example": empty}).registries == make(registries={"a.example": {}}).registries
 
 
 def test_paths_are_those_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("made up")
-    registries: dict[str, data.RegistryData] = {"a.example": {"ca_file": Path("ca.pem")}}
-    rules: list[data.RuleData] = [{"source": "a.example/app:1", "destination": "oci:out:app"}]
+    registries: dict[str, making.RegistryData] = {"a.example": {"ca_file": Path("ca.pem")}}
+    rules: list[making.RuleData] = [{"source": "a.example/app:1", "destination": "oci:out:app"}]
     made = make(rules=rules, registries=registries, directory=tmp_path)
     assert made.registries.entries[0].ca_file == str(tmp_path / "ca.pem")
     assert str(made.rules[0].destinations[0].repository.registry) == f"oci:{tmp_path}/out"

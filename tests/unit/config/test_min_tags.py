@@ -6,7 +6,7 @@ import pytest
 
 from image_syncer.config import TagSelection
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.errors import ConfigurationError
 
 DIGEST = "sha256:" + "ab" * 32

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import SOLE_IMAGE
-from image_syncer.config.arguments import rule_from_arguments
 from image_syncer.config.loader import load_configuration
+from image_syncer.config.rules import rule_from_arguments
 from image_syncer.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from image_syncer.config.explanation import explain_image
+from image_syncer.config.findings import RuleError
 from image_syncer.config.loader import load_configuration, load_registries
 from image_syncer.config.policy import NameLists, OnRefusal, Policy, parse_name_pattern, refusal_by_name
-from image_syncer.config.rules import RuleError
 from image_syncer.config.schema import schema_text
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Reference, Repository, parse_reference

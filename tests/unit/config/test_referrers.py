@@ -15,7 +15,7 @@ from image_syncer.config import (
     parse_referrer_selection,
 )
 from image_syncer.config.loader import load_configuration
-from image_syncer.config.referrers import check_form
+from image_syncer.config.settings import check_form
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import ManifestFormat
 

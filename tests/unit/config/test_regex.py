@@ -35,6 +35,13 @@ from image_syncer.config.regex import MAX_REGEX_CHARACTERS, RegexError, translat
         (r"^{$", "{", "x"),
         (r"1\.0\+build|^x", "1.0+build", "y"),
         (r"^a&&[b&&~]$", "a&&~", "a&&c"),
+        (r"^[+--]$", ",", "."),
+        (r"^[--/]$", ".", "0"),
+        (r"^[a-c--/]$", ".", "d"),
+        (r"^[^--/]$", "0", "."),
+        (r"^[a-]$", "-", "b"),
+        (r"^[[:word:]-z]$", "-", "{"),
+        (r"^[[:word:]-z]$", "_", "`"),
     ],
 )
 def test_what_go_understands(expression, found, not_found):

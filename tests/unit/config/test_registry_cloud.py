@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.config.loader import load_registries
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.errors import ConfigurationError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.config.loader import load_registries
-from image_syncer.config.registry_creation import RepositoryTemplate
+from image_syncer.config.registry_book import RepositoryTemplate
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_repository
 

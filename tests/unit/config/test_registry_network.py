@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from image_syncer.config.loader import load_registries
-from image_syncer.config.registry_network import merge_networks
+from image_syncer.config.registry_book import merge_networks
 from image_syncer.errors import ConfigurationError
 from image_syncer.registry import DIRECT, NO_PROXY, Network
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.config import Destination, TagSelection
-from image_syncer.config.rules import (
-    RuleError,
-    check_destination,
-    check_globs,
-    parse_destination,
-    parse_source,
-)
+from image_syncer.config.findings import RuleError
+from image_syncer.config.rules import check_destination, check_globs, parse_destination, parse_source
 from image_syncer.oci import Digest, Repository
 
 DIGEST = "sha256:" + "ab" * 32

@@ -10,18 +10,20 @@ import jsonschema
 import pytest
 import yaml
 
-from image_syncer.config.created import CREATED_KEYS
 from image_syncer.config.loader import load_configuration
 from image_syncer.config.own_format import CATALOG_KEYS, OWN_KEYS, RULE_KEYS, TAG_KEYS
-from image_syncer.config.policy_fields import LIST_KEYS, POLICY_KEYS
-from image_syncer.config.referrer_fields import REFERRER_KEYS
-from image_syncer.config.registries import OWN_ENTRY_KEYS
-from image_syncer.config.registry_cloud import _FIELDS as CLOUD_FIELDS
-from image_syncer.config.registry_cloud import CLOUDS
-from image_syncer.config.registry_creation import _FIELDS as CREATION_FIELDS
-from image_syncer.config.registry_limits import WINDOW_KEYS
-from image_syncer.config.registry_profile import PROFILE_FIELDS
+from image_syncer.config.policy import LIST_KEYS, POLICY_KEYS
+from image_syncer.config.referrers import REFERRER_KEYS
+from image_syncer.config.registries import (
+    CLOUD_FIELDS,
+    CLOUDS,
+    CREATION_FIELDS,
+    OWN_ENTRY_KEYS,
+    PROFILE_FIELDS,
+    WINDOW_KEYS,
+)
 from image_syncer.config.schema import describe_key, schema_path, schema_text
+from image_syncer.config.tag_filters import CREATED_KEYS
 from image_syncer.errors import ConfigurationError
 from image_syncer.registry import MAX_PAGE_SIZE, PROFILES, Mounts
 
@@ -233,7 +235,7 @@ def test_both_refuse_it(tmp_path, text):
 @pytest.mark.parametrize(
     ("path", "name", "begins"),
     [
-        ("rules[0] › tags › newest", "newest", "So many of the highest"),
+        ("rules[0] › tags › newest", "newest", "This many of the highest"),
         ("rules[12] › source", "source", "A repository"),
         ("registries › a.io:5000/team › rate[1] › days", "days", "On which days"),
         ("registries › a.io › profile › mounts", "mounts", "Between which"),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_syncer.config import TagSelection
-from image_syncer.config.versions import VersionError, VersionSelection, _parse, _range, check_range
+from image_syncer.config.findings import RuleError
+from image_syncer.config.tag_filters import VersionSelection, _parse, _range, check_range
 
 TAGS = [
     "latest",
@@ -70,7 +71,7 @@ def test_a_range(text: str, spelling: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "abc", ">=x.y", "!=1", "1.2.3.4", ">" * 201, "1 &&& 2", ">=1 - 2", ","])
 def test_no_range(text: str) -> None:
-    with pytest.raises(VersionError):
+    with pytest.raises(RuleError):
         check_range(text)
 
 
@@ -162,7 +163,7 @@ def test_what_is_said_without_the_library_is_what_it_says(
     if within is not None:
         try:
             within = check_range(within)
-        except VersionError:
+        except RuleError:
             within = None
     selection = VersionSelection(within, prereleases, newest)
     assert selection.select(tags) == library_select(selection, tags)

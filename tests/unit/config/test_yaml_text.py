@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from image_syncer.config.tree import MAX_DEPTH, Duplicate, MalformedText, MappingNode, ScalarNode, SequenceNode
-from image_syncer.config.yaml_text import parse_yaml
+from image_syncer.config.document import (
+    MAX_DEPTH,
+    Duplicate,
+    MalformedText,
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    parse_yaml,
+)
 
 LOADERS = ["SafeLoader", *(["CSafeLoader"] if yaml.__with_libyaml__ else [])]
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from image_syncer.coordinator.event_teller import EventTeller
+from image_syncer.coordinator.listeners import EventReporter, call_all
 from image_syncer.errors import TransportError
-from image_syncer.planning import Breakers
+from image_syncer.scheduling import Breakers
 from image_syncer.telemetry import ImageResult, Outcome, Report, Totals
 from image_syncer.telemetry.events import (
     Event,
@@ -22,23 +22,23 @@ def report(*warnings: str) -> Report:
     return Report({}, Totals(), "2026-01-01T00:00:00Z", 1.0, warnings=warnings)
 
 
-def teller_to(events: list[Event]) -> EventTeller:
-    return EventTeller(events.append, on_failure=lambda error: events.append(Warned(repr(error))))
+def teller_to(events: list[Event]) -> EventReporter:
+    return EventReporter(events.append, on_failure=lambda error: events.append(Warned(repr(error))))
 
 
 def test_without_a_listener_nothing_is_put_in_the_way() -> None:
-    silent = EventTeller(None, on_failure=lambda _error: None)
+    silent = EventReporter(None, on_failure=lambda _error: None)
     images: list[ImageResult] = []
-    assert silent.images(None) is None
+    assert call_all(silent.maker(ImageEnded), None) is None
     on_image = images.append
-    assert silent.images(on_image) is on_image
-    silent.tell_end(report("one"))
+    assert call_all(silent.maker(ImageEnded), on_image) is on_image
+    silent.report_end(report("one"))
 
 
 def test_both_are_told() -> None:
     events: list[Event] = []
     images: list[ImageResult] = []
-    on_image = teller_to(events).images(images.append)
+    on_image = call_all(teller_to(events).maker(ImageEnded), images.append)
     assert on_image is not None
     on_image(IMAGE)
     assert (images, events) == ([IMAGE], [ImageEnded(IMAGE)])
@@ -48,9 +48,9 @@ def test_each_warning_is_told_once() -> None:
     events: list[Event] = []
     teller = teller_to(events)
     for warnings in ([], ["a"], ["a"], ["a", "b"]):
-        teller.tell_warnings(warnings)
+        teller.report_warnings(warnings)
     ended = report("a", "b", "c")
-    teller.tell_end(ended)
+    teller.report_end(ended)
     assert events == [Warned("a"), Warned("b"), Warned("c"), RunEnded(ended)]
 
 
@@ -86,12 +86,12 @@ def test_a_listener_that_fails_is_told_nothing_more_but_the_end() -> None:
         if isinstance(event, ImageEnded):
             raise ZeroDivisionError
 
-    teller = EventTeller(on_event, on_failure=failures.append)
-    on_image = teller.images(None)
+    teller = EventReporter(on_event, on_failure=failures.append)
+    on_image = teller.maker(ImageEnded)
     assert on_image is not None
     on_image(IMAGE)
     on_image(IMAGE)
     ended = report("late")
-    teller.tell_end(ended)
+    teller.report_end(ended)
     assert events == [ImageEnded(IMAGE), RunEnded(ended)]
     assert [type(error) for error in failures] == [ZeroDivisionError]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.coordinator import referrer_copies
-from image_syncer.coordinator.referrer_copies import MOST_WRITES, FallbackIndexes
+from image_syncer.discovery import publisher
+from image_syncer.discovery.publisher import MOST_WRITES, FallbackIndexes
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of, parse_manifest, parse_repository
 from image_syncer.registry.referrers import ReferrerEntry, read_referrers
@@ -43,7 +42,7 @@ class Tag:
         self.puts = 0
         self._after_put = after_put
 
-    async def get_destination_tag(self, _reference: Reference) -> Manifest:
+    async def get_destination(self, _reference: Reference) -> Manifest:
         await asyncio.sleep(0)
         if self.there is None:
             raise NotFoundError("manifest unknown")
@@ -63,13 +62,12 @@ class Tag:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(referrer_copies, "_LEAST_PAUSE_S", 0.0)
+    monkeypatch.setattr(publisher, "_LEAST_PAUSE_S", 0.0)
 
 
 def indexes(tag: Tag) -> FallbackIndexes:
-    nothing: Any = SimpleNamespace()
     both: Any = tag
-    return FallbackIndexes(nothing, nothing, both, both)
+    return FallbackIndexes(both, both)
 
 
 def digests(*texts: str) -> list[str]:

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from image_syncer.config import Settings
 from image_syncer.coordinator.image_sync import ImageSync
 from image_syncer.coordinator.ledger import Ledger
-from image_syncer.coordinator.parking import PlannedImage
-from image_syncer.coordinator.watchdog import Watchdog
+from image_syncer.coordinator.open_image import RequestedImage
+from image_syncer.dispatch.watchdog import Watchdog
 from image_syncer.errors import NotFoundError, UnavailableError
 from image_syncer.oci import PlatformFilter, Reference, digest_of, parse_reference
 from image_syncer.registry import ManifestHead
 from image_syncer.telemetry import ImageResult, Outcome
+from support.run_context import made_up_context
 
 SOURCE = parse_reference("source.example/team/app:v1")
 FAST, SLOW, BROKEN = (parse_reference(f"{name}.example/team/app:v1") for name in ("fast", "slow", "broken"))
@@ -48,17 +49,23 @@ class Registries:
 
 
 def sync_of(registries: Registries, results: list[ImageResult]) -> ImageSync:
-    nothing = SimpleNamespace()
-    ending = SimpleNamespace(reason="it was over")
-    ledger = Ledger(None, results.append)
-    return ImageSync(registries, nothing, nothing, ledger, Settings(), nothing, ending=ending, watchdog=DOG)  # type: ignore[arg-type]
+    context = made_up_context(
+        settings=Settings(),
+        discovery=registries,
+        ledger=Ledger(None, results.append),
+        journal=None,
+        ending=SimpleNamespace(reason="it was over"),
+        watchdog=DOG,
+    )
+    nothing, conflicts = SimpleNamespace(creates=False), SimpleNamespace(overwrites=True)
+    return ImageSync(context, nothing, conflicts, nothing, nothing)  # type: ignore[arg-type]
 
 
 def test_where_the_source_fails_no_destination_is_waited_for() -> None:
     async def scenario() -> None:
         registries, results = Registries(), []
         work = sync_of(registries, results).start(
-            PlannedImage(
+            RequestedImage(
                 SOURCE,
                 (
                     FAST,
@@ -87,7 +94,7 @@ def test_a_destination_that_fails_leaves_the_others_alone() -> None:
         registries, results = Registries(), []
         registries.answer.set_result(ManifestHead(DIGEST, None, None))
         await sync_of(registries, results).start(
-            PlannedImage(
+            RequestedImage(
                 SOURCE,
                 (
                     BROKEN,
@@ -108,7 +115,7 @@ def test_a_run_that_is_broken_off_leaves_nothing_behind() -> None:
         images = sync_of(registries, results)
         running = asyncio.ensure_future(
             images.start(
-                PlannedImage(
+                RequestedImage(
                     SOURCE,
                     (
                         FAST,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.coordinator.known_blobs import BoundedKnownBlobs
-from image_syncer.coordinator.known_blobs_file import KnownBlobsInFile
+from image_syncer.journal.known_blobs import KnownBlobsInFile
 from image_syncer.oci import Repository, digest_of
 from image_syncer.telemetry import configure_logging, logs
 
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_opened_is_told(log: io.StringIO, monkeypatch: pyt
 
 
 def test_a_python_without_sqlite_keeps_all_in_memory(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "image_syncer.coordinator.known_blobs_file", None)
+    monkeypatch.setitem(sys.modules, "image_syncer.journal.known_blobs", None)
     known_blobs = BoundedKnownBlobs(10)
     for number in range(100):
         known_blobs.add(HOME, digest(number))

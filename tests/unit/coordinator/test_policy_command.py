@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from image_syncer.config.policy import PolicyCommand
-from image_syncer.coordinator.loop import run_in_loop
-from image_syncer.coordinator.policy_command import PolicyError, ask_program
+from image_syncer.coordinator.policy import PolicyError, ask_program
+from image_syncer.coordinator.run import run_in_loop
 
 MANY = 24
 LARGE = {"annotations": {"filler": "x" * 300_000}}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.config import Configuration, Destination, RegistryBook, Rule, TagSelection
-from image_syncer.coordinator.parking import PlannedImage
-from image_syncer.coordinator.prune_scope import PruneScope
+from image_syncer.coordinator.open_image import RequestedImage
 from image_syncer.oci import Digest, PlatformFilter, Reference, Repository
+from image_syncer.pruning.pruner import PruneScope
 
 DIGEST = Digest(f"sha256:{'a' * 64}")
 
@@ -37,6 +37,6 @@ def test_what_is_brought_by_digest_to_a_layout_stays_whatever_repository_is_prun
     place = "oci:/data/mirror"
     scope = scope_of(rule("a.io", place, "one"))
     source, target = (Reference(Repository(where, "other"), None, DIGEST) for where in ("a.io", place))
-    scope.select(PlannedImage(source, (target,), PlatformFilter()))
+    scope.select(RequestedImage(source, (target,), PlatformFilter()))
     assert scope.selected(Repository(place, "one")).digests == {DIGEST}
     assert scope.selected(Repository("oci:/data/else", "one")).digests == frozenset()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.config import TagSelection
-from image_syncer.config.versions import VersionSelection
+from image_syncer.config.tag_filters import VersionSelection
 from image_syncer.coordinator.rules import PILE, pages_of_tags
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.config import Destination, Rule, Settings, TagSelection
+from image_syncer.config import Configuration, Destination, Rule, Settings, TagSelection
+from image_syncer.control.run_control import Pause
 from image_syncer.coordinator.ledger import Ledger
-from image_syncer.coordinator.pause import Pause
 from image_syncer.coordinator.rules import OPEN_IMAGES, RuleRunner
-from image_syncer.coordinator.watchdog import Watchdog
+from image_syncer.dispatch.watchdog import Watchdog
 from image_syncer.oci import Repository
-from image_syncer.planning import Breakers
+from image_syncer.scheduling import Breakers
 from image_syncer.telemetry import Outcome
+from support.run_context import made_up_context
 
 if TYPE_CHECKING:
-    from image_syncer.coordinator.parking import PlannedImage
+    from image_syncer.coordinator.open_image import RequestedImage
 
 DOG = Watchdog(math.inf, on_hopeless=lambda _stuck: True)
 
@@ -31,7 +32,7 @@ class Images:
         self._bad = bad
         self.closed = False
 
-    async def start(self, planned: PlannedImage) -> None:
+    async def start(self, planned: RequestedImage) -> None:
         if planned.source.tag == self._bad:
             raise ZeroDivisionError
 
@@ -46,19 +47,14 @@ def test_a_mistake_of_ours_ends_the_run_whenever_it_happens(bad: int) -> None:
 
     async def scenario() -> None:
         images, results = Images(f"t{bad}"), []
-        ending, ledger = SimpleNamespace(reason=""), Ledger(None, results.append)
-        health = SimpleNamespace(breakers=Breakers())
-        runner = RuleRunner(
-            [rule],
-            None,
-            images,
-            ledger,
-            Settings(),
-            ending=ending,
+        context = made_up_context(
+            settings=Settings(),
+            ledger=Ledger(None, results.append),
+            ending=SimpleNamespace(reason=""),
             watchdog=DOG,
-            health=health,  # type: ignore[arg-type]
-            pause=Pause(),
         )
+        health = SimpleNamespace(breakers=Breakers())
+        runner = RuleRunner(context, Configuration((rule,)), images, health, Pause())  # type: ignore[arg-type]
         with pytest.raises(ZeroDivisionError):
             await runner.run()
         assert images.closed

@@ -27,7 +27,7 @@ def test_without_a_journal_a_run_begins_with_nothing() -> None:
     memory = RunMemory(Settings())
     assert memory.journal is None
     assert not memory.known_blobs.has(HERE, BLOB)
-    assert (memory.sessions.left(), memory.capabilities.all()) == ([], [])
+    assert (memory.sessions.urls, memory.capabilities.all()) == ({}, [])
 
 
 def test_with_a_journal_the_next_run_knows_what_this_one_did(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_with_a_journal_the_next_run_knows_what_this_one_did(tmp_path: Path) -> 
 
 def test_what_is_put_is_bounded_by_what_blobs_may_take() -> None:
     few, many = RunMemory(Settings(blobs_in_memory=10)), RunMemory(Settings(blobs_in_memory=10**6))
-    assert (few.children._most, many.children._most) == (10, CHILDREN_IN_MEMORY)
+    assert (few.children.most, many.children.most) == (10, CHILDREN_IN_MEMORY)
 
 
 def test_a_dry_run_has_no_journal(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.credentials import CredentialError, CredentialSource, Described, Found
-from image_syncer.credentials.helper import MAX_ANSWER_BYTES, ask_helper
+from image_syncer.credentials.helper import MAX_ANSWER_BYTES, Helper
 from image_syncer.errors import ConfigurationError, SyncError
 from image_syncer.oci import parse_repository
 from image_syncer.registry import Credential
@@ -149,7 +149,7 @@ def test_a_helper_is_asked_once_for_each_server_however_many_threads_ask(home):
 def test_a_helper_that_fails(home, script, message):
     home.helper("fake", script)
     with pytest.raises(CredentialError) as caught:
-        ask_helper("fake", "quay.io", environ=home.environ)
+        Helper("fake", "quay.io", home.environ).get()
     assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -158,7 +158,7 @@ def test_a_helper_that_does_not_answer_is_ended(home):
     # `read` waits for what never comes: its input is a pipe that it holds open itself.
     home.helper("slow", 'mkfifo "$HOME/fifo"; read forever <> "$HOME/fifo"')
     with pytest.raises(CredentialError) as caught:
-        ask_helper("slow", "quay.io", environ=home.environ, timeout_s=0.2)
+        Helper("slow", "quay.io", home.environ, timeout_s=0.2).get()
     assert "did not answer for quay.io within 0.2 s" in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_what_a_helper_leaves_behind_with_its_pipe_is_not_waited_for(home, scrip
     home.helper("fake", script)
     began = time.monotonic()
     try:
-        found = ask_helper("fake", "quay.io", environ=home.environ).username
+        found = Helper("fake", "quay.io", home.environ).get().username
     except CredentialError:
         found = None
     assert found == username
@@ -202,7 +202,7 @@ def test_a_helper_that_cannot_be_started(home):
     home.helper("fake", "")
     (home.path / "bin" / "docker-credential-fake").write_bytes(b"\0not a program")
     with pytest.raises(CredentialError) as caught:
-        ask_helper("fake", "quay.io", environ=home.environ)
+        Helper("fake", "quay.io", home.environ).get()
     assert "cannot be started" in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from base64 import b64encode
 import pytest
 
 from image_syncer.credentials import CredentialError
-from image_syncer.credentials.docker_config import DockerConfig, parse_docker_config
+from image_syncer.credentials.login_files import DockerConfig, parse_docker_config
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import parse_repository
 from image_syncer.registry import Credential

@@ -10,9 +10,8 @@ from typing import Any
 import pycurl
 import pytest
 
-from image_syncer.doctor.certificates import probe_certificate, probe_tls
-from image_syncer.doctor.check import Check, CheckState
-from image_syncer.doctor.connection import Certificate, Connection
+from image_syncer.doctor.checks import Certificate, Check, CheckState, Connection
+from image_syncer.doctor.network import probe_certificate, probe_tls
 from image_syncer.registry import Endpoint
 
 NOW = datetime.now(timezone.utc)
@@ -32,7 +31,12 @@ def examine(probe: Any, code: int, words: str, *certificates: Certificate, url: 
 @pytest.mark.parametrize(
     ("words", "own", "what", "cure"),
     [
-        (UNTRUSTED, OWN, "nobody whom this machine trusts has signed it: CN = server, by CN = authority", "ca_file"),
+        (
+            UNTRUSTED,
+            OWN,
+            "no authority that this machine trusts has signed it: CN = server, by CN = authority",
+            "ca_file",
+        ),
         (EXPIRED, Certificate("s", "i", (), None, NOW - 2 * DAY), "it has expired: s, since", "renewed"),
         (EXPIRED, OWN, "a certificate of its chain has expired: one above it", "renewed"),
         ("not yet valid (9)", Certificate("s", "i", (), NOW + DAY, None), "it is not good before", "Set the clock"),

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from image_syncer.doctor.claims import read_claims
+from image_syncer.doctor.access import read_claims
 from image_syncer.oci import Repository
 from image_syncer.registry import pull_scope
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from image_syncer.doctor.connection import parse_account, parse_certificates
+from image_syncer.doctor.checks import parse_account, parse_certificates
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from image_syncer.doctor.kinds import find_differences
+from image_syncer.doctor.checks import find_differences
 from image_syncer.registry import GENERIC
 
 
@@ -16,7 +16,7 @@ def test_what_either_does_not_say_contradicts_nothing() -> None:
 def test_a_contradiction_is_told_either_way() -> None:
     profile = replace(GENERIC, heads_manifests=False, mounts_from_itself=True)
     assert find_differences(profile, {"head_manifest": True, "mount": False, "cancel": False}) == [
-        "tells of manifests by HEAD, as that kind does not",
+        "answers HEAD for manifests, as that kind does not",
         "does not do what that kind does: it mounts a blob of the same repository",
         "does not do what that kind does: it lets an upload be given up",
     ]

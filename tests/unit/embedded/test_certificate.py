@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.embedded.certificate import make_certificate
+from image_syncer.bench.loopback import make_certificate
 from support.programs import find_program
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from image_syncer.embedded import (
     Storage,
     push_to,
 )
-from image_syncer.oci import EMPTY_DIGEST, Digest, digest_of
+from image_syncer.oci import Digest, digest_of
+from support.digests import EMPTY_DIGEST
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from image_syncer.embedded import Behaviour, TokenService
-from image_syncer.embedded.tokens import Grants, TokenBook, allowed_actions, check_basic
+from image_syncer.embedded.call import Grants, TokenBook
+from image_syncer.embedded.tokens import allowed_actions, check_basic
 
 USERS = {"alice": "päss:word"}
 GRANTS: Grants = {("repository", "a"): frozenset({"pull"})}

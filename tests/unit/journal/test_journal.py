@@ -14,17 +14,16 @@ from random import Random
 
 import pytest
 
-from image_syncer.coordinator.image_memory import ImageMemory
+from image_syncer.coordinator.open_image import ImageMemory
 from image_syncer.errors import JournalError
 from image_syncer.journal.file import JournalFile
-from image_syncer.journal.journal import ASIDE, Journal
+from image_syncer.journal.journal import ASIDE, Journal, open_journal
 from image_syncer.journal.known_blobs import JournaledKnownBlobs
 from image_syncer.journal.lock import JournalLock
-from image_syncer.journal.opening import open_journal
-from image_syncer.journal.records import Change, DoneImage, JournalReadError, join_key
+from image_syncer.journal.records import DoneImage, JournalChange, JournalReadError, join_key
 from image_syncer.journal.status import load_status
 from image_syncer.oci import Digest, PlatformFilter, Repository, digest_of, parse_reference
-from image_syncer.planning import KnownBlobsInMemory
+from image_syncer.scheduling import KnownBlobsInMemory
 from image_syncer.telemetry import ImageResult, Outcome, Snapshot
 
 SOURCE = parse_reference("source.example/team/app:v1")
@@ -299,7 +298,7 @@ def test_a_journal_that_would_become_wrong_on_a_full_disk_is_set_aside(
 
 
 def test_a_disk_that_stands_still_keeps_nobody_waiting(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_syncer.journal.writer.MOST_PENDING", 100)
+    monkeypatch.setattr("image_syncer.journal.file.MOST_PENDING", 100)
     with opened(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # whoever else writes has to wait
         for number in range(1000):
@@ -328,7 +327,7 @@ class Truth:
             for batch in range(BATCHES):
                 for number in range(batch * IN_A_BATCH, (batch + 1) * IN_A_BATCH):
                     name = join_key(f"target.example/app:v{number}")
-                    journal._writer.put(Change("done", name, self._body(number)))
+                    journal._writer.put(JournalChange("done", name, self._body(number)))
                     journal.note_blob(HOME, digest(number))
                 asyncio.run(journal.flush())
                 self.ends.append(Path(f"{path}-wal").stat().st_size)

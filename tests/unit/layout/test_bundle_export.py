@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.embedded import ContentBuilder
-from image_syncer.errors import ConfigurationError
+from image_syncer.errors import ConfigurationError, PlaceError
 from image_syncer.layout.bundle_reading import check_bundle, open_bundle
 from image_syncer.layout.packing import UNFINISHED, check_bundle_directory, finished_path, lock_bundle
-from image_syncer.layout.place_error import PlaceError
 from support.bundles import PART_BYTES, make_bundle, open_export, put_images, some_images
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from image_syncer.errors import ConfigurationError, SyncError
 from image_syncer.layout.bundle_reading import check_bundle, open_bundle
 from image_syncer.layout.bundle_server import BundleSource
-from image_syncer.layout.importing import check_bundles
-from image_syncer.layout.tar_parts import ArchiveError
+from image_syncer.layout.bundles import check_bundles
+from image_syncer.layout.tar_index import ArchiveError
 from support.bundles import make_bundle, some_images
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_syncer.layout.docker_archive import DockerArchive
+from image_syncer.errors import PlaceError
+from image_syncer.layout.archives import DockerArchive, OciArchive
 from image_syncer.layout.layout_server import open_storage
-from image_syncer.layout.oci_archive import OciArchive
-from image_syncer.layout.place_error import PlaceError
 from image_syncer.oci import DOCKER_LAYER, DOCKER_LAYER_TAR, Digest, digest_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.embedded import ContentBuilder, push_to
-from image_syncer.layout.index_file import IndexFile, Name
+from image_syncer.errors import PlaceError
 from image_syncer.layout.layout_storage import LayoutStorage
-from image_syncer.layout.place_error import PlaceError
+from image_syncer.layout.named_storage import IndexFile, Name
 from image_syncer.oci import Digest, digest_of
 
 if TYPE_CHECKING:

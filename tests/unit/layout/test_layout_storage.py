@@ -10,8 +10,8 @@ import pytest
 
 from image_syncer.embedded import ContentBuilder, DigestMismatch, push_to
 from image_syncer.embedded.manifests import describe_manifest
+from image_syncer.errors import PlaceError
 from image_syncer.layout.layout_storage import LayoutStorage
-from image_syncer.layout.place_error import PlaceError
 from image_syncer.oci import Digest, digest_of, parse_manifest
 from support.signed_images import signed_image
 

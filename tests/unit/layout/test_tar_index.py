@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.layout.tar_index import Member, index_tar
-from image_syncer.layout.tar_parts import ArchiveError, PartFiles
+from image_syncer.layout.tar_index import ArchiveError, Member, PartFiles, index_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable

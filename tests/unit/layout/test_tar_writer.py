@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.layout.tar_index import index_tar
-from image_syncer.layout.tar_parts import ArchiveError, PartFiles
+from image_syncer.layout.tar_index import ArchiveError, PartFiles, index_tar
 from image_syncer.layout.tar_writer import Part, TarWriter, numbered_parts, partial_path
 
 if TYPE_CHECKING:
@@ -86,3 +85,16 @@ def test_what_ends_too_early_is_said(tmp_path: Path) -> None:
 def test_a_part_has_room_for_a_header(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least"):
         TarWriter(numbered_parts(tmp_path), part_bytes=511)
+
+
+def test_parts_after_the_one_that_is_cut_go_however_small_they_are(tmp_path: Path) -> None:
+    """As after an export that was killed, continued with smaller parts, and killed inside a blob."""
+    sizes = (10240, 2048, 2048, 2048)
+    names, closed = numbered_parts(tmp_path), []
+    for number, size in enumerate(sizes, start=1):
+        names(number).write_bytes(bytes([number]) * size)
+        closed.append(Part(names(number).name, size, hashlib.sha256(bytes([number]) * size).hexdigest()))
+    writer = TarWriter(names, part_bytes=2048, closed=closed, keep_bytes=8192)
+    assert (writer.parts, writer.size) == ((), 8192)
+    writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == [partial_path(names(1)).name]

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_syncer.embedded import ContentBuilder, push_to
-from image_syncer.layout.oci_archive import OciArchive
-from image_syncer.layout.place_error import PlaceError
+from image_syncer.errors import PlaceError
+from image_syncer.layout.archives import OciArchive, WrittenArchive
 from image_syncer.layout.tar_writer import TarWriter
-from image_syncer.layout.written_archive import WrittenArchive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.net.whereabouts import AddressKind, kind_of_address, kind_of_host, parse_literal
+from image_syncer.net.addresses import AddressKind, kind_of_address, kind_of_host, parse_literal
 
 ORDINARY, LOOPBACK = AddressKind.ORDINARY, AddressKind.LOOPBACK
 LINK_LOCAL, METADATA = AddressKind.LINK_LOCAL, AddressKind.METADATA

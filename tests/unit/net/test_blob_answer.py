@@ -8,8 +8,8 @@ import pycurl
 import pytest
 
 from image_syncer.errors import IntegrityError, Origin, TransportError
-from image_syncer.net import AnswerHead, BlobAnswer
-from image_syncer.net.blob_answer import MAX_REFUSAL_BYTES
+from image_syncer.net import BlobAnswer
+from image_syncer.net.transport import MAX_REFUSAL_BYTES
 from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import Endpoint, Response, build_get_blob
 
@@ -20,15 +20,16 @@ HERE = Endpoint("r.example", "https://r.example")
 REQUEST = build_get_blob(HERE, Repository("r.example", "app"), digest_of(b"blob"))
 
 
-def answered(status: int, take: Callable[[AnswerHead], Callable[[memoryview], int | None] | None]) -> BlobAnswer:
-    answer = BlobAnswer(take)
+def answered(status: int, take: Callable[[Response], Callable[[memoryview], int | None] | None]) -> BlobAnswer:
+    answer = BlobAnswer(REQUEST, take)
     for line in (b"HTTP/1.1 %d Word\r\n" % status, b"Docker-Distribution-Api-Version: registry/2.0\r\n", b"\r\n"):
-        answer.head.take(line)
+        answer.lines.append(line)
     return answer
 
 
 def response(answer: BlobAnswer, code: int = 0) -> Response:
-    return answer.response(code, "words", REQUEST, Origin.SOURCE, HERE)
+    answer.look()
+    return answer.response(code, "words", Origin.SOURCE, HERE)
 
 
 def test_the_body_of_a_blob_goes_to_whoever_takes_it() -> None:
@@ -61,7 +62,7 @@ def test_a_refusal_without_end_is_broken_off() -> None:
 def test_the_body_of_a_blob_that_is_not_the_one_is_not_read() -> None:
     wrong = IntegrityError("another size")
 
-    def take(_head: AnswerHead) -> None:
+    def take(_head: Response) -> None:
         raise wrong
 
     answer = answered(200, take)
@@ -73,4 +74,12 @@ def test_a_transfer_that_broke_off_is_an_error() -> None:
     with pytest.raises(TransportError):
         response(answered(503, lambda _head: None), pycurl.E_RECV_ERROR)
     with pytest.raises(TransportError):  # its head was cut off
-        response(BlobAnswer(lambda _head: None))
+        response(BlobAnswer(REQUEST, lambda _head: None))
+
+
+def test_the_head_of_an_answer_without_a_body_is_looked_at_once() -> None:
+    looked: list[int] = []
+    answer = answered(204, lambda head: looked.append(head.status))
+    assert response(answer).status == 204
+    answer.look()
+    assert looked == [204]

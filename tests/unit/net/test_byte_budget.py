@@ -8,7 +8,7 @@ import pycurl
 
 from image_syncer.net import ByteBudgets, Metered
 from image_syncer.net.byte_budget import TURN_BYTES
-from image_syncer.planning import EVERYWHERE
+from image_syncer.scheduling import EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

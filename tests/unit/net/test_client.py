@@ -8,10 +8,10 @@ import pytest
 
 from image_syncer.credentials import Found
 from image_syncer.errors import Origin, SyncError, TransportError
-from image_syncer.net import OneCredential, RegistryClient, Throttle, TokenBroker
+from image_syncer.net import OneCredential, RegistryClient, RetryRules, Throttle, TokenBroker
 from image_syncer.oci import Repository
-from image_syncer.planning import RetryPolicy
 from image_syncer.registry import Endpoint, Headers, Operation, Request, Response, build_head_manifest
+from image_syncer.scheduling import RetryPolicy
 
 ENDPOINT = Endpoint("registry.example", "https://registry.example")
 REPOSITORY = Repository("registry.example", "team/app")
@@ -43,7 +43,7 @@ def test_a_challenge_that_cannot_be_had_leaves_nobody_waiting() -> None:
         registry = Registry()
         broker = TokenBroker(registry, OneCredential(Found(None, "anonymous")))  # type: ignore[arg-type]
         retry = RetryPolicy(tries=1)
-        client = RegistryClient(registry, broker, Throttle(), retry=retry, chance=lambda: 0.0)  # type: ignore[arg-type]
+        client = RegistryClient(registry, broker, Throttle(), RetryRules(retry, lambda: 0.0))  # type: ignore[arg-type]
         request = build_head_manifest(ENDPOINT, REPOSITORY, "v1")
         first, *others = [asyncio.ensure_future(client.send(request, ENDPOINT, origin=Origin.SOURCE)) for _ in range(3)]
         with pytest.raises(SyncError, match="cut"):

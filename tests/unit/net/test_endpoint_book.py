@@ -14,9 +14,8 @@ from image_syncer.config import RegistryBook, RegistryEntry
 from image_syncer.errors import Origin, SyncError
 from image_syncer.net import EndpointBook, Timeouts
 from image_syncer.net.endpoints import ANSWERS_LOOKED_AT
-from image_syncer.net.handles import HandlePool
-from image_syncer.planning import RetryPolicy
 from image_syncer.registry import GENERIC, PROFILES, Headers, Response, build_ping
+from image_syncer.scheduling import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +43,7 @@ def book_of(
     async def perform(_easy: pycurl.Curl) -> tuple[int, str]:
         return next(left)
 
-    transport = SimpleNamespace(driver=SimpleNamespace(perform=perform), handles=HandlePool(), timeouts=Timeouts())
+    transport = SimpleNamespace(driver=SimpleNamespace(perform=perform), timeouts=Timeouts())
     registries = RegistryBook([RegistryEntry(registry, None, insecure=True, profile=profile)])
     book = EndpointBook(
         transport,  # type: ignore[arg-type]

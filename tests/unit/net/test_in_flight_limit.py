@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from image_syncer.net.in_flight_limit import InFlightLimit
+from image_syncer.net.transport import InFlightLimit
 
 
 async def turns() -> None:

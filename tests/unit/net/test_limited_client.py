@@ -10,20 +10,28 @@ import pytest
 
 from image_syncer.credentials import Found
 from image_syncer.errors import NotAskedError, Origin, RateLimitedError
-from image_syncer.net import LocalRequestLimiter, OneCredential, RegistryClient, Throttle, TokenBroker
+from image_syncer.net import (
+    LimiterEvents,
+    LocalRequestLimiter,
+    OneCredential,
+    RegistryClient,
+    RetryRules,
+    Throttle,
+    TokenBroker,
+)
 from image_syncer.oci import Repository
-from image_syncer.planning import RetryPolicy
 from image_syncer.registry import (
     GENERIC,
     Endpoint,
     Headers,
-    Limit,
     Operation,
     Request,
     Response,
     build_get_manifest,
     build_head_manifest,
 )
+from image_syncer.registry.profiles.profile import Limit
+from image_syncer.scheduling import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -58,16 +66,17 @@ class Lab:
         LocalRequestLimiter(
             self.throttle,
             longest_wait_s=longest_wait_s,
-            on_given=lambda _worker, _registry, _turns: None,
-            on_paused=lambda _registry, seconds: self.paused.append(seconds),
-            on_paced=lambda _registry, _paced: None,
+            events=LimiterEvents(
+                on_given=lambda _worker, _registry, _turns: None,
+                on_paused=lambda _registry, seconds: self.paused.append(seconds),
+                on_paced=lambda _registry, _paced: None,
+            ),
         )
         self.client = RegistryClient(
             self.registry,  # type: ignore[arg-type]
             TokenBroker(self.registry, OneCredential(Found(None, "anonymous"))),  # type: ignore[arg-type]
             self.throttle,
-            retry=RetryPolicy(tries=tries, first_pause_s=0.01, longest_wait_s=longest_wait_s),
-            chance=lambda: 0.0,
+            RetryRules(RetryPolicy(tries=tries, first_pause_s=0.01, longest_wait_s=longest_wait_s), chance=lambda: 0.0),
         )
 
     async def head(self) -> Response:

@@ -9,8 +9,7 @@ import pycurl
 import pytest
 
 from image_syncer.errors import ConfigurationError
-from image_syncer.net.host_certificates import certificate_folders
-from image_syncer.net.reach import Reach
+from image_syncer.net.network_options import Reach, certificate_folders
 from image_syncer.registry import DIRECT, NO_PROXY, Network
 from support.certificates import make_certificates, make_client_certificate
 from support.programs import find_program, run_program

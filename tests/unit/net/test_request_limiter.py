@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.errors import NotAskedError
-from image_syncer.net import LocalRequestLimiter, Throttle
+from image_syncer.net import LimiterEvents, LocalRequestLimiter, Throttle
 from image_syncer.registry import Allowance
 
 if TYPE_CHECKING:
@@ -34,10 +34,12 @@ class LimiterLab:
         self.limiter = LocalRequestLimiter(
             self.throttle,
             longest_wait_s=longest_wait_s,
-            on_given=self.on_given,
-            on_paused=lambda _registry, seconds: self.paused.append(seconds),
-            on_paced=lambda _registry, paced: self.paced.append(paced),
-            on_refused=lambda _registry, rate: self.refused.append(rate),
+            events=LimiterEvents(
+                on_given=self.on_given,
+                on_paused=lambda _registry, seconds: self.paused.append(seconds),
+                on_paced=lambda _registry, paced: self.paced.append(paced),
+                on_refused=lambda _registry, rate: self.refused.append(rate),
+            ),
         )
 
     def on_given(self, worker: int, _registry: str, turns: int) -> None:

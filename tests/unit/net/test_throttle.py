@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.net import Throttle
-from image_syncer.net.throttle import SHORTEST_PAUSE_S
+from image_syncer.net.request_limiter import SHORTEST_PAUSE_S
 
 HERE, THERE = "registry.example", "other.example"
 

@@ -16,7 +16,6 @@ from image_syncer.credentials import Found
 from image_syncer.errors import AuthenticationError, SyncError, TransportError, UnavailableError
 from image_syncer.net import Authorization, TokenBroker
 from image_syncer.oci import Repository
-from image_syncer.planning import ONCE, RetryPolicy
 from image_syncer.registry import (
     Credential,
     Endpoint,
@@ -27,6 +26,7 @@ from image_syncer.registry import (
     pull_scope,
     push_scope,
 )
+from image_syncer.scheduling import ONCE, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -307,7 +307,7 @@ class Services(Registry):
         await asyncio.sleep(0)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, SyncError):
-            raise answer.copy()
+            raise answer.changed()
         return Response(answer[0], Headers(), json.dumps(answer[1]).encode(), request.url)
 
 

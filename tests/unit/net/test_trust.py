@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from image_syncer.net.trust import BUNDLES, DIRECTORIES, find_trust
+from image_syncer.net.network_options import BUNDLES, DIRECTORIES, find_trust
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,6 @@ from image_syncer.oci import (
     DOCKER_LAYER,
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
-    DOCKER_SCHEMA1,
-    OCI_ARTIFACT_MANIFEST,
     OCI_CONFIG,
     OCI_EMPTY,
     OCI_INDEX,
@@ -30,6 +28,7 @@ from image_syncer.oci import (
     digest_of,
     parse_manifest,
 )
+from image_syncer.oci.descriptor import DOCKER_SCHEMA1, OCI_ARTIFACT_MANIFEST
 
 KEEP, OCI, DOCKER = ManifestFormat.KEEP, ManifestFormat.OCI, ManifestFormat.DOCKER
 OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from image_syncer.oci.created import created_of_config, created_of_schema1, parse_time
+from image_syncer.oci.manifest import created_of_config, created_of_schema1, parse_time
 
 NEW_YEAR = 1_704_067_200.0
 

@@ -6,7 +6,6 @@ import pickle
 import pytest
 
 from image_syncer.oci import (
-    EMPTY_DIGEST,
     OCI_EMPTY,
     OCI_LAYER_GZIP,
     Descriptor,
@@ -15,6 +14,7 @@ from image_syncer.oci import (
     digest_of,
     parse_descriptor,
 )
+from support.digests import EMPTY_DIGEST
 
 PLAIN = {"mediaType": OCI_LAYER_GZIP, "digest": str(EMPTY_DIGEST), "size": 0}
 

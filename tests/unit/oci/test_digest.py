@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 
-from image_syncer.oci import EMPTY_DIGEST, Digest, digest_of
+from image_syncer.oci import Digest, digest_of
+from support.digests import EMPTY_DIGEST
 
 SHA256 = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -14,12 +14,9 @@ from image_syncer.oci import (
     DOCKER_LAYER,
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
-    DOCKER_SCHEMA1,
     DOCKER_SCHEMA1_SIGNED,
     MAX_DEPTH,
-    MAX_ENTRIES,
     MAX_MANIFEST_BYTES,
-    OCI_ARTIFACT_MANIFEST,
     OCI_CONFIG,
     OCI_EMPTY,
     OCI_INDEX,
@@ -31,6 +28,8 @@ from image_syncer.oci import (
     digest_of,
     parse_manifest,
 )
+from image_syncer.oci.descriptor import DOCKER_SCHEMA1, OCI_ARTIFACT_MANIFEST
+from image_syncer.oci.document import MAX_ENTRIES
 
 
 def described(content: bytes, media_type: str, **more: object) -> dict[str, Any]:

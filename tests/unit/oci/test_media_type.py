@@ -6,10 +6,10 @@ from image_syncer.oci import (
     MANIFEST_MEDIA_TYPES,
     is_image,
     is_index,
-    is_nondistributable,
     is_schema1,
     media_type_of,
 )
+from image_syncer.oci.descriptor import is_nondistributable
 
 
 def test_every_manifest_type_is_of_exactly_one_kind():

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.oci import (
-    EMPTY_DIGEST,
     Digest,
     InvalidReference,
     Reference,
@@ -13,6 +12,7 @@ from image_syncer.oci import (
     parse_reference,
     parse_repository,
 )
+from support.digests import EMPTY_DIGEST
 
 
 @pytest.mark.parametrize(

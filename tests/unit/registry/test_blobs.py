@@ -5,7 +5,6 @@ import pytest
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import (
-    BlobRange,
     Endpoint,
     Headers,
     Operation,
@@ -14,6 +13,7 @@ from image_syncer.registry import (
     build_head_blob,
     parse_blob_range,
 )
+from image_syncer.registry.blobs import BlobRange
 
 ENDPOINT = Endpoint("h", "https://h")
 APP = Repository("h", "team/app")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.registry import Headers, Response
-from image_syncer.registry.error_body import ErrorBody, parse_error_body
+from image_syncer.registry.failures import ErrorBody, parse_error_body
 
 
 def parse(body: bytes) -> ErrorBody:

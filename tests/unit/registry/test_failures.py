@@ -32,10 +32,10 @@ from image_syncer.registry import (
     build_start_upload,
     build_token_request,
     follow_redirect,
-    is_retryable_status,
     parse_failure,
 )
-from image_syncer.registry.tags import build_list_tags
+from image_syncer.registry.failures import is_retryable_status
+from image_syncer.registry.listings import build_list_tags
 
 ENDPOINT = Endpoint("h:5000", "https://h:5000")
 APP = Repository("h:5000", "team/app")

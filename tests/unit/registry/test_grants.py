@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from image_syncer.registry.scope import CATALOG_SCOPE, Scope
+from image_syncer.registry.message import CATALOG_SCOPE, Scope
 from image_syncer.registry.tokens import missing_scopes
 
 WANTED = (Scope("team/app", ("push", "pull")), Scope("team/base", ("pull",)))

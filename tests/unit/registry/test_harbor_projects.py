@@ -4,7 +4,7 @@ import json
 
 from image_syncer.oci import Repository
 from image_syncer.registry import Endpoint
-from image_syncer.registry.harbor_projects import build_create_project, build_head_project, project_of
+from image_syncer.registry.vendor_apis import build_create_project, build_head_project, project_of
 
 ENDPOINT = Endpoint("harbor.example.com", "https://harbor.example.com")
 APP = Repository("harbor.example.com", "team.a/deep/app")

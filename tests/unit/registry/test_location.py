@@ -3,8 +3,12 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.errors import Origin, ProtocolViolation
-from image_syncer.registry import origin_of, resolve_location, resolve_own_location, same_origin, without_query
-from image_syncer.registry.location import MAX_LOCATION_CHARS, append_query
+from image_syncer.registry import (
+    origin_of,
+    same_origin,
+    without_query,
+)
+from image_syncer.registry.location import MAX_LOCATION_CHARS, append_query, resolve_location, resolve_own_location
 
 BASE = "https://h:5000/v2/team/app/blobs/uploads/?mount=1"
 

@@ -4,7 +4,6 @@ import pytest
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
 from image_syncer.oci import (
-    DOCKER_SCHEMA1,
     DOCKER_SCHEMA1_SIGNED,
     MANIFEST_MEDIA_TYPES,
     OCI_INDEX,
@@ -12,6 +11,7 @@ from image_syncer.oci import (
     Repository,
     digest_of,
 )
+from image_syncer.oci.descriptor import DOCKER_SCHEMA1
 from image_syncer.registry import (
     Endpoint,
     Headers,

@@ -8,13 +8,15 @@ import pytest
 
 from image_syncer.errors import ProtocolViolation
 from image_syncer.registry import PROFILES, Endpoint, Headers, Response
-from image_syncer.registry.gitlab_repositories import (
+from image_syncer.registry.vendor_apis import (
     build_list_gitlab_repositories,
+    build_list_harbor_repositories,
+    build_list_hub_repositories,
     find_gitlab,
     parse_gitlab_repositories,
+    parse_harbor_repositories,
+    parse_hub_repositories,
 )
-from image_syncer.registry.harbor_repositories import build_list_harbor_repositories, parse_harbor_repositories
-from image_syncer.registry.hub_repositories import build_list_hub_repositories, parse_hub_repositories
 
 HARBOR = Endpoint("harbor.example.com", "https://harbor.example.com", profile=PROFILES["harbor"])
 HUB = Endpoint("docker.io", "https://registry-1.docker.io", profile=PROFILES["hub"])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.registry import MAX_RETRY_AFTER_S, Headers, retry_after_s
-from image_syncer.registry.retry_after import parse_http_date
+from image_syncer.registry import Headers
+from image_syncer.registry.failures import MAX_RETRY_AFTER_S, parse_http_date, retry_after_s
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 

@@ -5,8 +5,13 @@ import pytest
 from image_syncer.errors import ProtocolViolation
 from image_syncer.oci import Repository
 from image_syncer.registry import Endpoint, Headers, Operation, Response
-from image_syncer.registry.catalog import CatalogPage, build_list_catalog, parse_catalog_page
-from image_syncer.registry.tags import TagPage, build_list_tags, parse_tag_page
+from image_syncer.registry.listings import (
+    NamePage,
+    build_list_catalog,
+    build_list_tags,
+    parse_catalog_page,
+    parse_tag_page,
+)
 
 ENDPOINT = Endpoint("h", "https://h")
 APP = Repository("h", "team/app")
@@ -47,7 +52,7 @@ def test_the_next_page_is_asked_for_at_its_address() -> None:
     ],
 )
 def test_the_tags_of_a_page(body: bytes, tags: tuple[str, ...]) -> None:
-    assert parse_tag_page(page(body), FIRST) == TagPage(tags, None)
+    assert parse_tag_page(page(body), FIRST) == NamePage(tags, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"tags":"v1"}', b'{"tags":[1]}', b"null", b"\xff"])
@@ -122,9 +127,7 @@ def test_the_catalog_is_asked_for_and_read() -> None:
     assert (request.operation, request.url) == (Operation.LIST_CATALOG, "https://h/v2/_catalog?n=100")
     assert (request.repository, list(map(str, request.scopes))) == (Repository("h", "_catalog"), ["registry:catalog:*"])
     response = page(b'{"repositories":["a","b/c"]}', '</v2/_catalog?last=b%2Fc&n=2>; rel="next"')
-    assert parse_catalog_page(response, request.url) == CatalogPage(
-        ("a", "b/c"), "https://h/v2/_catalog?last=b%2Fc&n=2"
-    )
+    assert parse_catalog_page(response, request.url) == NamePage(("a", "b/c"), "https://h/v2/_catalog?last=b%2Fc&n=2")
 
 
 def test_the_next_page_of_the_catalog_is_asked_for_at_its_address() -> None:

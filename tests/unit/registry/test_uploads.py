@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
-from image_syncer.oci import EMPTY_DIGEST, Repository, digest_of
+from image_syncer.oci import Repository, digest_of
 from image_syncer.registry import (
     Endpoint,
     Headers,
@@ -11,7 +11,6 @@ from image_syncer.registry import (
     Operation,
     Response,
     UploadSession,
-    UploadStatus,
     build_cancel_upload,
     build_get_upload,
     build_put_upload,
@@ -20,6 +19,8 @@ from image_syncer.registry import (
     parse_start_upload,
     parse_upload_status,
 )
+from image_syncer.registry.blobs import UploadStatus
+from support.digests import EMPTY_DIGEST
 
 ENDPOINT = Endpoint("h", "https://h")
 APP = Repository("h", "team/app")

@@ -4,8 +4,8 @@ import tempfile
 
 import pytest
 
+from image_syncer.async_runs import EventQueue
 from image_syncer.telemetry import Report, Snapshot, Totals
-from image_syncer.telemetry.event_queue import EventQueue
 from image_syncer.telemetry.events import Event, ProgressMade, RunEnded, Warned
 
 CHUNK = 10

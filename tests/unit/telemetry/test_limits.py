@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
-from image_syncer.telemetry.limits import ALL_TOGETHER, MOST_POINTS, LimitsLog, Series, describe_limits
+from image_syncer.telemetry.report import ALL_TOGETHER, MOST_POINTS, LimitsLog, Report, Series, Totals
 
 HERE, THERE = "registry.example", "other.example"
+
+
+def lines_of(limits: dict[str, Any]) -> list[str]:
+    return Report({}, Totals(), "2026-01-01T00:00:00+00:00", 1.0, limits=limits).limit_lines()
 
 
 def test_only_changes_are_points() -> None:
@@ -30,7 +35,7 @@ def test_a_registry_that_never_limited_us_is_not_mentioned() -> None:
     log = LimitsLog()
     log.note_connections(HERE, None, 1.0)
     assert log.as_data() == {}
-    assert describe_limits(log.as_data()) == []
+    assert lines_of(log.as_data()) == []
 
 
 def test_what_was_learnt_is_told() -> None:
@@ -51,7 +56,7 @@ def test_what_was_learnt_is_told() -> None:
             "connections": [[1.0, 8]],
         },
     }
-    one, other = describe_limits(log.as_data())
+    one, other = lines_of(log.as_data())
     assert one == f"{THERE} was left alone for 30 s"
     assert other.startswith(f"{HERE} refused 1,200 requests (429), was left alone for ")
     assert other.endswith(", was asked 48.5 times a second at most in the end")
@@ -67,7 +72,7 @@ def test_a_registry_that_is_paced_anew_goes_on_counting() -> None:
     [data] = log.as_data().values()
     assert (data["refused"], data["left_alone_s"]) == (5, 3.0)
     assert data["requests_per_s"] == [[1.0, 16.0], [5.0, None], [7.0, 16.0]]
-    assert describe_limits(log.as_data())[0].startswith(f"{HERE} refused 5 requests")
+    assert lines_of(log.as_data())[0].startswith(f"{HERE} refused 5 requests")
 
 
 def test_what_the_user_allows_is_told_as_it_changed_and_is_no_refusal() -> None:
@@ -78,4 +83,4 @@ def test_what_the_user_allows_is_told_as_it_changed_and_is_no_refusal() -> None:
     data = log.as_data()
     assert data[ALL_TOGETHER]["bytes_per_s"] == [[0.0, 50e6], [60.0, None]]
     assert data[HERE]["bytes_per_s"] == [[0.0, 1e6]]
-    assert describe_limits(data) == []
+    assert lines_of(data) == []

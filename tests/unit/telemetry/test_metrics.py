@@ -12,9 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from image_syncer.net import RequestTally
 from image_syncer.telemetry import ImageResult, Outcome, Report, Snapshot, Totals
-from image_syncer.telemetry.measures import Measures
 from image_syncer.telemetry.metrics import MOST_REGISTRIES, OTHER, RunMetrics
-from image_syncer.telemetry.observing import Observer
+from image_syncer.telemetry.observing import Measures, Observer
 
 
 def report_of(*results: ImageResult, seconds: float = 3.0, **facts) -> Report:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from image_syncer.oci import digest_of
-from image_syncer.transfer import LagWatch, Signals, Stream
+from image_syncer.transfer.stream import Signals, Stream
+from image_syncer.transfer.watches import LagWatch
 
 RING, PIECE = 1000, 250
 SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103)
 STEP_S = 0.05
+
+
+class SmallPieces(Stream):
+    largest_piece = PIECE
 
 
 class Race:
@@ -16,7 +21,7 @@ class Race:
     def __init__(self, *rates: int, size: int = 200_000, source: int = 10_000, bound_s: float = 5.0) -> None:
         self.now = 0.0
         self.blob = bytes(size)
-        self.stream = Stream(
+        self.stream = SmallPieces(
             digest_of(self.blob),
             size,
             bytearray(RING),
@@ -24,7 +29,6 @@ class Race:
             signals=SIGNALS,
             on_due=lambda: None,
             clock=lambda: self.now,
-            piece=PIECE,
         )
         self.source = source
         self.rates = list(rates)

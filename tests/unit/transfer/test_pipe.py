@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.errors import Origin, SyncError
-from image_syncer.transfer import (
+from image_syncer.transfer.pipe import (
     Abandoned,
     CancelSession,
     Event,

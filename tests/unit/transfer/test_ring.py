@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.transfer import Ring
+from image_syncer.transfer.ring import Ring
 
 
 def put(ring: Ring, chunk: bytes | memoryview) -> None:

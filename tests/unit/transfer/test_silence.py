@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.oci import digest_of
-from image_syncer.transfer import Signals, SilenceWatch, Stream
+from image_syncer.transfer.stream import Signals, Stream
+from image_syncer.transfer.watches import SilenceWatch
 
 BLOB = bytes(range(8))
 SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103)
+ASKED = (0, 100.0)
+"""The source was asked at 100 s, with no byte before."""
 
 
 @pytest.fixture
@@ -18,9 +21,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def watch() -> SilenceWatch:
-    watch = SilenceWatch(2, stall_s=10, answer_s=30, least_bytes=1)
-    watch.source_asked(0, 100)
-    return watch
+    return SilenceWatch(2, stall_s=10, answer_s=30, least_bytes=1)
 
 
 def receive(stream: Stream, begin: int, end: int) -> None:
@@ -28,57 +29,54 @@ def receive(stream: Stream, begin: int, end: int) -> None:
 
 
 def test_a_source_that_does_not_answer(watch: SilenceWatch) -> None:
-    assert watch.source(0, 109, waits=False) is None
-    assert watch.source(0, 110, waits=False) == 10
+    assert watch.source(0, 109, asked=ASKED, waits=False) is None
+    assert watch.source(0, 110, asked=ASKED, waits=False) == 10
 
 
 def test_a_source_that_sends_nothing(watch: SilenceWatch, stream: Stream) -> None:
-    assert watch.source(stream.received, 109.9, waits=stream.blocked) is None
-    assert watch.source(stream.received, 112, waits=stream.blocked) == 12
+    assert watch.source(stream.received, 109.9, asked=ASKED, waits=stream.blocked) is None
+    assert watch.source(stream.received, 112, asked=ASKED, waits=stream.blocked) == 12
     receive(stream, 0, 1)
-    assert watch.source(stream.received, 115, waits=stream.blocked) is None
-    assert watch.source(stream.received, 124, waits=stream.blocked) is None
-    assert watch.source(stream.received, 125, waits=stream.blocked) == 10
+    assert watch.source(stream.received, 115, asked=ASKED, waits=stream.blocked) is None
+    assert watch.source(stream.received, 124, asked=ASKED, waits=stream.blocked) is None
+    assert watch.source(stream.received, 125, asked=ASKED, waits=stream.blocked) == 10
 
 
 def test_a_source_that_trickles_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
     for number in range(4):
         receive(stream, number, number + 1)
-        assert watch.source(stream.received, 109 + 9 * number, waits=stream.blocked) is None
+        assert watch.source(stream.received, 109 + 9 * number, asked=ASKED, waits=stream.blocked) is None
 
 
 def test_a_source_that_sends_next_to_nothing_is_silent_too() -> None:
     watch = SilenceWatch(1, stall_s=10, answer_s=30)
-    watch.source_asked(0, 100)
     for second in range(1, 10):
-        assert watch.source(63 * second, 100 + second, waits=False) is None
-    assert watch.source(630, 110, waits=False) == 10
-    watch.source_asked(630, 200)
-    assert watch.source(630 + 640, 209, waits=False) is None
-    assert watch.source(630 + 650, 218, waits=False) is None
-    assert watch.source(0, 219, waits=False) is None  # it is read again from its beginning
+        assert watch.source(63 * second, 100 + second, asked=ASKED, waits=False) is None
+    assert watch.source(630, 110, asked=ASKED, waits=False) == 10
+    assert watch.source(630 + 640, 209, asked=(630, 200), waits=False) is None
+    assert watch.source(630 + 650, 218, asked=(630, 200), waits=False) is None
+    assert watch.source(0, 219, asked=(630, 200), waits=False) is None  # it is read again from its beginning
 
 
 def test_a_source_that_is_asked_again_has_its_time_again(watch: SilenceWatch) -> None:
-    assert watch.source(5, 109, waits=False) is None
-    watch.source_asked(5, 150)
-    assert watch.source(5, 159, waits=False) is None
-    assert watch.source(5, 160, waits=False) == 10
+    assert watch.source(5, 109, asked=ASKED, waits=False) is None
+    assert watch.source(5, 159, asked=(5, 150), waits=False) is None
+    assert watch.source(5, 160, asked=(5, 150), waits=False) == 10
 
 
 def test_a_source_that_was_paused_is_not_silent(watch: SilenceWatch, stream: Stream) -> None:
     receive(stream, 0, 4)
-    assert watch.source(stream.received, 105, waits=stream.blocked) is None
+    assert watch.source(stream.received, 105, asked=ASKED, waits=stream.blocked) is None
     receive(stream, 4, 8)
     assert stream.blocked
     for now in (115, 125, 135):
-        assert watch.source(stream.received, now, waits=stream.blocked) is None
+        assert watch.source(stream.received, now, asked=ASKED, waits=stream.blocked) is None
     for sender in (0, 1):
         stream.senders[sender].send(4)
     stream.attend()
     # From now on it is the source's turn.
-    assert watch.source(stream.received, 144, waits=stream.blocked) is None
-    assert watch.source(stream.received, 145, waits=stream.blocked) == 10
+    assert watch.source(stream.received, 144, asked=ASKED, waits=stream.blocked) is None
+    assert watch.source(stream.received, 145, asked=ASKED, waits=stream.blocked) == 10
 
 
 def test_a_destination_that_takes_nothing(watch: SilenceWatch, stream: Stream) -> None:

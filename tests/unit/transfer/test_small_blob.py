@@ -4,7 +4,7 @@ import pytest
 
 from image_syncer.errors import IntegrityError, Origin
 from image_syncer.oci import digest_of
-from image_syncer.transfer import Signals, SmallBlob
+from image_syncer.transfer.stream import Signals, SmallBlob
 
 ABORT = 104
 SIGNALS = Signals(pause_receive=101, pause_send=102, abort_send=103, abort_receive=ABORT)

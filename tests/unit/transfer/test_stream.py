@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from image_syncer.errors import IntegrityError, Origin
-from image_syncer.oci import EMPTY_DIGEST, Digest, digest_of
-from image_syncer.transfer import PIECE_BYTES, Signals, Stream, too_short
+from image_syncer.oci import Digest, digest_of
+from image_syncer.transfer.stream import PIECE_BYTES, Signals, Stream, too_short
+from support.digests import EMPTY_DIGEST
 
 PAUSE_RECEIVE, PAUSE_SEND, ABORT_SEND, ABORT_RECEIVE = 101, 102, 103, 104
 SIGNALS = Signals(
@@ -177,12 +178,12 @@ def test_a_download_that_broke_while_it_stood_goes_on_where_it_was() -> None:
     receive(stream, b"abcdefgh")
     assert receive(stream, b"1234") == PAUSE_RECEIVE
     clock.now = 2.0
-    assert stream.stood_idle()
+    assert stream.was_idle()
     stream.begin_receiving()
     assert (stream.blocked, stream.waited_s, stream.received) == (False, 2.0, 8)
-    assert stream.stood_idle()  # until just now
+    assert stream.was_idle()  # until just now
     clock.now = 4.0
-    assert not stream.stood_idle()
+    assert not stream.was_idle()
     assert sent(stream) == b"abcdefgh"
     assert receive(stream, b"1234") is None
     assert stream.verified

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_syncer.watch.events import MOST_EVENTS, MalformedEvent, PushedRepository, parse_events
+from image_syncer.watch.server import MOST_EVENTS, MalformedEvent, PushedRepository, parse_events
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 

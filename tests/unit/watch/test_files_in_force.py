@@ -9,8 +9,8 @@ import pytest
 from image_syncer.config import Configuration, Destination, Rule, Settings, TagSelection
 from image_syncer.errors import ConfigurationError
 from image_syncer.oci import Repository
-from image_syncer.watch.events import PushedRepository
-from image_syncer.watch.settings import round_settings
+from image_syncer.watch.orders import round_settings
+from image_syncer.watch.server import PushedRepository
 from image_syncer.watch.watcher import FilesInForce
 
 

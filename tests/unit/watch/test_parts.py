@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from image_syncer.config.loader import load_configuration
-from image_syncer.watch.events import PushedRepository
 from image_syncer.watch.orders import COALESCE_S, MOST_PUSHES, Pushes
 from image_syncer.watch.parts import RuleIndex, altered_part, awake_part, is_empty, repository_of
+from image_syncer.watch.server import PushedRepository
 
 if TYPE_CHECKING:
     from image_syncer.config import Configuration

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from image_syncer.telemetry.listening import Listen, parse_listen
-from image_syncer.watch.local_zone import local_zone
-from image_syncer.watch.status import State, WatchStatus
+from image_syncer.telemetry.http_server import Listen, parse_listen
+from image_syncer.watch.schedule import local_zone
+from image_syncer.watch.server import State, WatchStatus
 
 
 @pytest.mark.parametrize(

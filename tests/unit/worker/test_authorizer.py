@@ -6,8 +6,8 @@ import pytest
 
 from image_syncer.oci import Repository
 from image_syncer.registry import Endpoint, pull_scope, push_scope
-from image_syncer.worker.messages import AuthorizationGiven, AuthorizationWanted
 from image_syncer.worker.process import RemoteAuthorizer
+from image_syncer.worker.protocol import AuthorizationGiven, AuthorizationWanted
 
 ENDPOINT = Endpoint("registry.example", "https://registry.example")
 REPOSITORY = Repository("registry.example", "team/app")

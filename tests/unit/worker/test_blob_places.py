@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from image_syncer.errors import IntegrityError, UnavailableError
+from image_syncer.net.client import Mirrors
 from image_syncer.oci import Repository
-from image_syncer.planning.mirrors import Mirrors
 from image_syncer.registry import Endpoint
 from image_syncer.worker.download import BlobPlaces
-from image_syncer.worker.messages import Place
+from image_syncer.worker.protocol import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ def run(scenario: Callable[[BlobPlaces, Mirrors], None]) -> None:
 def test_whatever_goes_wrong_with_a_mirror_the_next_is_asked() -> None:
     def scenario(places: BlobPlaces, mirrors: Mirrors) -> None:
         places.came(7)
-        assert [places.leave(UnavailableError("no"), wrong_bytes=False) for _ in range(3)] == [True, True, False]
+        error = UnavailableError("no")
+        assert [places.leave(error, wrong_bytes=False) for _ in range(3)] == [None, None, error]
         assert (places.here, places.others) == (ITSELF, [])
         assert mirrors.take_counts() == {"first.example": [7, 1], "second.example": [0, 1]}
 
@@ -43,8 +44,8 @@ def test_whatever_goes_wrong_with_a_mirror_the_next_is_asked() -> None:
 
 def test_wrong_bytes_are_not_begun_again_and_say_whose_they_were() -> None:
     def scenario(places: BlobPlaces, mirrors: Mirrors) -> None:
-        error = IntegrityError("wrong")
-        assert not places.leave(error, wrong_bytes=True)
+        error = places.leave(IntegrityError("wrong"), wrong_bytes=True)
+        assert error is not None
         assert "first.example" in str(error.hint)
         assert mirrors.take_counts() == {"first.example": [0, 1]}
 

@@ -8,7 +8,7 @@ import mmap
 import pytest
 
 from image_syncer.errors import SyncError
-from image_syncer.worker.buffers import Windows
+from image_syncer.worker.context import Windows
 
 WINDOW_BYTES = 4096
 
@@ -26,7 +26,7 @@ class Machine:
             self.room -= 1
             return before(number, size)
 
-        monkeypatch.setattr("image_syncer.worker.buffers.mmap.mmap", make)
+        monkeypatch.setattr("image_syncer.worker.context.mmap.mmap", make)
 
 
 def test_where_there_is_no_memory_for_one_more_the_others_are_used_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

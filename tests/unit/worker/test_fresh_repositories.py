@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from image_syncer.oci import Repository
-from image_syncer.planning import Arrival
 from image_syncer.registry import Endpoint
+from image_syncer.scheduling import Arrival
 from image_syncer.worker.context import FreshRepositories
-from image_syncer.worker.messages import Place, TargetPlace
+from image_syncer.worker.protocol import Place, TargetPlace
 
 
 def target(name: str = "team/app", mount_from: str | None = None) -> TargetPlace:

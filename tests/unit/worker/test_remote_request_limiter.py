@@ -8,9 +8,15 @@ import pytest
 from image_syncer.errors import NotAskedError
 from image_syncer.net import Throttle
 from image_syncer.registry import Allowance
-from image_syncer.worker.messages import LeaveAlone
-from image_syncer.worker.pacing_messages import AllowanceTold, Paced, Refused, RequestsGranted, RequestsWanted
-from image_syncer.worker.remote_request_limiter import RemoteRequestLimiter
+from image_syncer.worker.process import RemoteRequestLimiter
+from image_syncer.worker.protocol import (
+    AllowanceReported,
+    Paced,
+    Refused,
+    RegistryPause,
+    RequestsGranted,
+    RequestsWanted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +95,7 @@ def test_a_long_pause_sends_those_away_who_wait_for_a_turn() -> None:
         worker.turns.on_paced(Paced(HERE, True))
         waiting = worker.ask(2)
         await soon()
-        worker.turns.on_leave_alone(LeaveAlone(HERE, 30.0))
+        worker.turns.on_pause(RegistryPause(HERE, 30.0))
         for ended in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(ended, NotAskedError)
             assert ended.retry_after_s == pytest.approx(30.0, abs=1)
@@ -104,7 +110,7 @@ def test_a_turn_that_comes_in_a_short_pause_is_not_used() -> None:
         worker.turns.on_paced(Paced(HERE, True))
         [waiting] = worker.ask(1)
         await soon()
-        worker.turns.on_leave_alone(LeaveAlone(HERE, 0.05))
+        worker.turns.on_pause(RegistryPause(HERE, 0.05))
         worker.turns.on_given(RequestsGranted(HERE, 1))
         while len(worker.said) < 2:
             await asyncio.sleep(0.01)
@@ -120,6 +126,9 @@ def test_what_a_registry_says_of_its_limit_is_told_once_and_where_little_is_left
         worker = Worker()
         for remaining in (90, 80, 15):
             worker.turns.told(HERE, Allowance(100, 60, remaining, 30))
-        assert worker.said == [AllowanceTold(HERE, 100, 60, 90, 30), AllowanceTold(HERE, 100, 60, 15, 30)]
+        assert worker.said == [
+            AllowanceReported(HERE, Allowance(100, 60, 90, 30)),
+            AllowanceReported(HERE, Allowance(100, 60, 15, 30)),
+        ]
 
     run(scenario)

@@ -10,12 +10,12 @@ import pytest
 
 from image_syncer.errors import Origin, RefusedError, SyncError, TransportError
 from image_syncer.oci import Repository, digest_of
-from image_syncer.planning import Arrival, BlobOutcome
 from image_syncer.registry import Endpoint
 from image_syncer.registry.capabilities import KEEPS_PARTIAL, RegistryCapabilities
-from image_syncer.transfer import Signals
+from image_syncer.scheduling import Arrival, BlobOutcome
+from image_syncer.transfer.stream import Signals
 from image_syncer.worker.context import WorkerContext
-from image_syncer.worker.messages import FellBehind, LeaseJob, Place, TargetEnded, TargetPlace, UploadOpened
+from image_syncer.worker.protocol import FellBehind, LeaseJob, Place, TargetEnded, TargetPlace, UploadOpened
 from image_syncer.worker.streamed_copy import LEAST_KEPT_BYTES, Step, StreamedCopy, TaskSet
 from image_syncer.worker.upload import Upload
 
@@ -49,19 +49,21 @@ class Lab:
 
         monkeypatch.setattr(Upload, "open", opens)
         monkeypatch.setattr(Upload, "session_url", "http://r.example/session")
+        client: Any = SimpleNamespace(mirrors=None, transport=SimpleNamespace(driver=None))
         context = WorkerContext(
+            client,
             SIGNALS,
             stall_s=60.0,
             answer_s=60.0,
             chance=lambda: 0.0,
             clock=lambda: 0.0,
+            send=self.said.append,
             lag_s=LAG_S,
             capabilities=capabilities or RegistryCapabilities(),
         )
-        client: Any = SimpleNamespace(mirrors=None)
         windows: Any = SimpleNamespace(lend=asyncio.get_running_loop().create_future)  # no memory ever: no byte comes
         lease = LeaseJob(7, DIGEST, 4, Place.of(ENDPOINT, APP), (TARGET, TARGET), may_split=True)
-        self.copy = StreamedCopy(client, lease, windows, context, self.said.append)
+        self.copy = StreamedCopy(lease, windows, context)
         self.running = asyncio.ensure_future(self.copy.run())
 
     async def answer(self, target: int, value: bool | SyncError) -> None:
@@ -147,7 +149,7 @@ def test_a_session_is_left_open_where_another_try_can_go_on(
         capabilities.told(ENDPOINT.registry, KEEPS_PARTIAL, keeps)
 
     async def steps(lab: Lab) -> None:
-        await lab.answer(0, error.copy())
+        await lab.answer(0, error.changed())
         await lab.answer(1, True)
 
     results, said = in_lab(monkeypatch, steps, capabilities=capabilities, kept=kept)

@@ -1,13 +1,8 @@
-"""Files of dregsy as a draft.
+"""The converter of dregsy's files.
 
-The format: https://github.com/xelalexv/dregsy (README.md, doc/design-image-matching.md); what it means:
-internal/pkg/sync/mapping.go and internal/pkg/tags. A tag is meant where one of the items under `tags` says so; then
-every `keep:` has to match it.
-
-The `tags` of dregsy's mappings: tags and digests that are written out, and conditions on those that are listed.
-
-What is chosen by one of them is pruned by every `keep:`, tags that are written out as well as others
-(https://github.com/xelalexv/dregsy/blob/master/internal/pkg/tags/tagset.go, Expand).
+The format: https://github.com/xelalexv/dregsy (README.md, doc/design-image-matching.md); its meaning:
+internal/pkg/sync/mapping.go and internal/pkg/tags. A tag is selected where one of the items under `tags` selects it;
+then every `keep:` must match it, whether it is written out or not (tagset.go, Expand).
 """
 
 from __future__ import annotations
@@ -20,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from image_syncer.config.automaton import automaton_of
 from image_syncer.config.converters.draft import DraftRule
-from image_syncer.config.converters.foreign_nodes import ForeignFields
-from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
-from image_syncer.config.converters.foreign_regexes import (
+from image_syncer.config.converters.foreign import (
+    Choice,
+    ForeignFields,
+    ForeignRange,
+    RangeError,
     anchored_where_it_is_not,
     as_whole_match,
+    by_precedence,
     in_portions,
     literal_of,
+    lose_single_platform,
 )
-from image_syncer.config.converters.foreign_tags import Choice
-from image_syncer.config.regex import RegexError, translate_regex
+from image_syncer.config.regex import RegexError, matcher_of, translate_regex
 from image_syncer.registry import recognise_host
 from image_syncer.values import replace
 
@@ -39,9 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from image_syncer.config.converters.draft import Draft, DraftEntry
-    from image_syncer.config.tree import Node
-
-__all__ = ["DregsyTags", "UnsaidError", "draft_dregsy", "read_dregsy_tags"]
+    from image_syncer.config.document import Node
 
 
 _NEWEST = "latest "
@@ -55,9 +50,9 @@ class UnsaidError(ValueError):
 
 
 class DregsyTags(Struct):
-    """`written`: what stands behind the repository at the source and at the destination, for what needs no list;
-    `exact` are the tags among it. `choices`: conditions of which one is enough. `differences`: what is not quite the
-    same here, for people.
+    """The tags of a mapping. `written`: what follows the repository at the source and at the destination, for tags and
+    digests that need no list; `exact` are the tags of these. `choices`: alternative conditions. `differences`: what our
+    format does otherwise, for the user.
     """
 
     written: list[tuple[str, str]] = field(default_factory=list)
@@ -67,7 +62,7 @@ class DregsyTags(Struct):
 
 
 def read_dregsy_tags(items: list[str]) -> DregsyTags:
-    """What the items mean together. Raises UnsaidError."""
+    """Return what the items select together. Raises UnsaidError."""
     found = DregsyTags()
     kinds: dict[str, list[str]] = {"semver": [], "regex": [], "keep": [], "js": []}
     for item in items:
@@ -108,21 +103,21 @@ def _of_regexes(texts: list[str]) -> list[Choice]:
 
 
 def _kept(tags: Iterable[str], keeps: list[str]) -> list[str]:
-    """Those of the tags that are written out which every `keep:` leaves."""
+    """Return the written tags that every `keep:` matches."""
     kept = list(tags)
     for text in keeps:
         if text.startswith(_NEWEST):
             continue
         try:
-            expression = automaton_of(translate_regex(anchored_where_it_is_not(text.removeprefix("!"))))
+            expression = matcher_of(translate_regex(anchored_where_it_is_not(text.removeprefix("!"))))
         except RegexError as error:
-            raise UnsaidError(f"tags that match {text}: {error}") from None
+            raise UnsaidError(f"tags that match {text}: {error.reason}") from None
         kept = [tag for tag in kept if expression.search(tag) is not text.startswith("!")]
     return kept
 
 
 def _prune(found: DregsyTags, keeps: list[str], *, is_of_versions: bool) -> None:
-    """Narrow the choices by what every tag has to match, and by how many are kept."""
+    """Narrow the choices by what every tag must match, and by how many are kept."""
     newest = [text.removeprefix(_NEWEST).strip() for text in keeps if text.startswith(_NEWEST)]
     filters = [text for text in keeps if not text.startswith(_NEWEST)]
     wanted = [anchored_where_it_is_not(text) for text in filters if not text.startswith("!")]
@@ -171,7 +166,7 @@ _OF_MAPPING: dict[str, tuple[str, str | None]] = {
 
 
 def draft_dregsy(draft: Draft, root: Node) -> None:
-    """Adds what the file says."""
+    """Add the registries and rules of the file to the draft."""
     draft.notes.append(
         "Without `platform`, dregsy copies the image for its own machine out of an index; here all of it"
     )
@@ -215,9 +210,7 @@ def _draft_location(draft: Draft, fields: ForeignFields, *, is_target: bool) -> 
         entry.values["insecure"] = True
     if is_target and recognise_host(registry).name == "ecr":
         entry.values["create_repositories"] = True
-    lost: list[str] = []
-    fields.lose_others(lost, _OF_LOCATION, ("auth-refresh",))
-    entry.notes += lost
+    fields.lose_others(entry.notes, _OF_LOCATION, ("auth-refresh",))
     if is_new and not entry.values and not entry.notes:
         del draft.registries[registry]
     return registry
@@ -241,8 +234,7 @@ def _draft_auth(draft: Draft, fields: ForeignFields, registry: str, entry: Draft
             draft.lose(entry.notes, *place, what, "give a namespace an entry of its own: registry/namespace")
         return
     draft.credentials[registry] = (data["username"], data["password"])
-    user = data["username"]
-    entry.values["username"] = draft.keep_secret(registry, "USERNAME", user, place) if "${" in user else user
+    entry.values["username"] = draft.keep_username(registry, data["username"], place)
     entry.values["password"] = draft.keep_secret(registry, "PASSWORD", data["password"], place)
 
 
@@ -273,10 +265,9 @@ def _draft_mapping(draft: Draft, mapping: ForeignFields, source: str, target: st
         pattern, path = from_.removeprefix(_REGEX).strip("/"), "…"
     for what in tags.differences:
         draft.lose(notes, *mapping.place("tags"), what)
-    if platform and platform != "all":
-        what = f"only {platform} is copied as there, but within an index of its own, not as a bare manifest"
-        draft.lose(notes, *mapping.place("platform"), what)
     platforms = [platform] if platform and platform != "all" else []
+    if platforms:
+        lose_single_platform(draft, notes, mapping, platform)
     mapping.lose_others(notes, _OF_MAPPING)
     first, to_first = f"{source}/{pattern}", f"{target}/{path}"
     written: list[tuple[str, str, dict[str, object]]]
@@ -296,7 +287,7 @@ def _draft_mapping(draft: Draft, mapping: ForeignFields, source: str, target: st
 
 
 def _paths(from_: str, to: str, values: dict[str, object]) -> tuple[str, str]:
-    """What stands behind the registry in source and destination. Raises UnsaidError."""
+    """Return the paths after the registry in source and destination. Raises UnsaidError."""
     is_regex, to_regex = from_.startswith(_REGEX), to.startswith(_REGEX)
     expression, _, replacement = to.removeprefix(_REGEX).partition(",")
     if not is_regex:
@@ -318,7 +309,7 @@ def _paths(from_: str, to: str, values: dict[str, object]) -> tuple[str, str]:
 
 
 def _replaced(path: str, expression: str, replacement: str) -> str:
-    """What Go's ReplaceAllString makes of a path."""
+    """Replace in a path as Go's ReplaceAllString does."""
 
     def filled_in(match: re.Match[str]) -> str:
         def group(one: re.Match[str]) -> str:
@@ -333,4 +324,4 @@ def _replaced(path: str, expression: str, replacement: str) -> str:
     try:
         return re.sub(translate_regex(expression), filled_in, path)
     except RegexError as error:
-        raise UnsaidError(f"names that are changed by {expression}: {error}") from None
+        raise UnsaidError(f"names that are changed by {expression}: {error.reason}") from None

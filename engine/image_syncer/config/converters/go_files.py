@@ -1,4 +1,4 @@
-"""The Go tool's files as a draft: the same registries and rules, with references to variables in our spelling."""
+"""The converter of the Go tool's files: the same registries and rules, with references to variables in our spelling."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import re
 from typing import TYPE_CHECKING
 
 from image_syncer.config.converters.draft import DraftEntry, DraftRule
-from image_syncer.config.environment import Expansion
-from image_syncer.config.fields import read_mapping, read_texts
+from image_syncer.config.document import MappingNode, ScalarNode
+from image_syncer.config.fields import Expansion, read_mapping, read_texts
 from image_syncer.config.findings import Findings, key_path
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
 from image_syncer.config.registry_book import canonical_prefix
-from image_syncer.config.tree import MappingNode, ScalarNode
 
 if TYPE_CHECKING:
     from image_syncer.config.converters.draft import Draft
-    from image_syncer.config.entry_fields import Dialect
-    from image_syncer.config.tree import Node
+    from image_syncer.config.document import Node
+    from image_syncer.config.fields import Dialect
 
-__all__ = ["draft_go_auth", "draft_go_images"]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ANYWHERE = re.compile(rf"\$(?:\{{({_NAME})\}}|({_NAME}))")
@@ -29,9 +27,7 @@ _PATHS = ("ca_file", "client_cert", "client_key")
 
 
 def draft_go_auth(draft: Draft, node: Node, folder: str, dialect: Dialect, *, key: str = "") -> None:
-    """Adds the entries of an auth file, whose own folder is `folder`, in the dialect in which
-    it was read. The node has been read without an error.
-    """
+    """Add the entries of an auth file in `folder`, which was read in `dialect` without an error."""
     mapping = read_mapping(node, key, draft.findings)
     entries = mapping.entries if mapping else ()
     counting: dict[str, str] = {}
@@ -91,7 +87,7 @@ def _entry_value(draft: Draft, name: str, key: str, node: ScalarNode, folder: st
 
 
 def _headers(draft: Draft, name: str, node: Node) -> Node:
-    """Any of them may be a token."""
+    """Keep each header as a secret: it may be a token."""
     if not isinstance(node, MappingNode):
         return node
     entries = []
@@ -110,14 +106,14 @@ def _path(text: str, folder: str, new_folder: str | None) -> str:
 
 
 def _in_our_spelling(text: str, style: Expansion) -> str:
-    """References as `${NAME}`, the only ones that our format follows."""
+    """Return the text with references as `${NAME}`, the only ones that our format expands."""
     if style is Expansion.ANYWHERE:
         return _ANYWHERE.sub(lambda match: f"${{{match[1] or match[2]}}}", text)
     return text
 
 
 def draft_go_images(draft: Draft, node: Node, *, key: str = "") -> None:
-    """Adds the rules of an images file that has been read without an error."""
+    """Add the rules of an images file that was read without an error."""
     mapping = read_mapping(node, key, draft.findings)
     for source, destinations in mapping.entries if mapping else ():
         path = key_path(key, source.text)

@@ -1,8 +1,8 @@
-"""Files of regsync as a draft.
+"""The converter of regsync's files.
 
-The format: https://regclient.org/usage/regsync; which tags it means: `processRepo` and `filterTagList` in regclient's
-cmd/regsync/root.go. A set of tags is what all of its conditions leave (`semverRange`, then `allow`, then `deny`), and
-sets are added to each other.
+The format: https://regclient.org/usage/regsync; its tags: `processRepo` and `filterTagList` in regclient's
+cmd/regsync/root.go. A set of tags is what all of its conditions select (`semverRange`, then `allow`, then `deny`); the
+sets are added.
 """
 
 from __future__ import annotations
@@ -11,19 +11,26 @@ import re
 from typing import TYPE_CHECKING
 
 from image_syncer.config.converters.draft import DraftRule, as_reference
-from image_syncer.config.converters.foreign_nodes import ForeignFields
-from image_syncer.config.converters.foreign_ranges import ForeignRange, RangeError, by_precedence
-from image_syncer.config.converters.foreign_regexes import anchored, as_globs, as_whole_match, in_portions
-from image_syncer.config.converters.foreign_tags import Choice
+from image_syncer.config.converters.foreign import (
+    Choice,
+    ForeignFields,
+    ForeignRange,
+    RangeError,
+    anchored,
+    as_globs,
+    as_whole_match,
+    by_precedence,
+    in_portions,
+    lose_single_platform,
+)
 from image_syncer.oci import InvalidReference, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from image_syncer.config.converters.draft import Draft, DraftEntry
-    from image_syncer.config.tree import Node
+    from image_syncer.config.document import Node
 
-__all__ = ["draft_regsync"]
 
 _TEMPLATE = re.compile(r"\{\{")
 _VARIABLE = re.compile(r"""\{\{-?\s*env\s+["'`](?P<name>[A-Za-z_][A-Za-z0-9_]*)["'`]\s*-?\}\}""")
@@ -65,15 +72,15 @@ _RANGES = (
     "three numbers, and no zero in front of a number behind the hyphen.",
 )
 _SILENT = ("fastCopy", "fastCheck", "referrerSlow", "cacheCount", "cacheTime")
-"""How regsync saves requests: it changes nothing that is copied."""
+"""Settings that save requests, and change no copy."""
 
 
 def draft_regsync(draft: Draft, root: Node) -> None:
-    """Adds what the file says."""
+    """Add the registries and rules of the file to the draft."""
     top = ForeignFields(draft, root, "")
     version = top.text("version")
     if version not in {"", "1"}:
-        draft.findings.error(top.line_of("version"), "version", "this version of regsync's files is not known")
+        draft.findings.error(*top.place("version"), "this version of regsync's files is not known")
     for one in top.items("creds"):
         _draft_creds(draft, one)
     if "sync" not in top:
@@ -127,13 +134,13 @@ def _secret(draft: Draft, fields: ForeignFields, key: str, text: str, kind: tupl
         return as_reference(variable["name"])
     if _TEMPLATE.search(text):
         draft.lose(draft.notes, *fields.place(key), "a template: set the variable to what it gives")
-        return draft.keep_secret(*kind, "${", fields.place(key))  # whatever the options say: the text is no secret
+        return draft.keep_secret(*kind, "${", fields.place(key))  # as a variable in any case: the text is no secret
     is_secret = kind[1] == "PASSWORD" or "${" in text
     return draft.keep_secret(*kind, text, fields.place(key)) if is_secret else text
 
 
 def _filled(draft: Draft, fields: ForeignFields, key: str) -> str:
-    """A name without templates; "" after a warning."""
+    """Return a name without templates; "" after a warning."""
     text = fields.text(key)
     if not _TEMPLATE.search(text):
         return text
@@ -188,7 +195,7 @@ def _draft_sync(draft: Draft, fields: ForeignFields, carried: Mapping[str, bool]
 def _draft_referrers(
     draft: Draft, fields: ForeignFields, carried: Mapping[str, bool], values: dict[str, object], notes: list[str]
 ) -> None:
-    """Referrers, with the tags that cosign makes of digests where all such tags are wanted."""
+    """Add which referrers are copied, with cosign's tags of digests where regsync copies them."""
     said = {name: fields.flag(name) for name in carried}
     wanted = {name: carried[name] if flag is None else flag for name, flag in said.items()}
     if wanted["referrers"]:
@@ -201,14 +208,13 @@ def _draft_referrers(
 def _platforms(draft: Draft, fields: ForeignFields, notes: list[str]) -> list[str]:
     platforms = fields.texts("platforms")
     if single := fields.text("platform"):
-        what = f"only {single} is copied as there, but within an index of its own, not as a bare manifest"
-        draft.lose(notes, *fields.place("platform"), what)
+        lose_single_platform(draft, notes, fields, single)
         platforms = [single]
     return platforms
 
 
 def _draft_repositories(repos: ForeignFields, values: dict[str, object]) -> tuple[str, str | None] | None:
-    """Adds which repositories are meant; why not, where that cannot be said."""
+    """Add the selection of repositories; return a refusal where our format cannot express it."""
     if allow := repos.texts("allow"):
         values["match"] = as_whole_match(allow)
     globs: list[str] = []
@@ -245,5 +251,5 @@ def _with_tag(text: str) -> str:
     try:
         reference = parse_reference(text)
     except InvalidReference:
-        return text  # it is refused when the draft is looked at
+        return text  # the proof of the draft refuses it
     return text if reference.tag or reference.digest else f"{text}:latest"

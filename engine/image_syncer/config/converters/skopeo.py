@@ -1,7 +1,7 @@
-"""YAML files of `skopeo sync --src yaml` as a draft.
+"""The converter of YAML files of `skopeo sync --src yaml`.
 
 The format: https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md; what it means: cmd/skopeo/sync.go.
-Such a file does not say where the images go: `--to` does, as skopeo's last argument.
+Such a file has no destination: `--to` gives it, as skopeo's last argument.
 """
 
 from __future__ import annotations
@@ -9,29 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_syncer.config.converters.draft import DraftRule
-from image_syncer.config.converters.foreign_nodes import ForeignFields
-from image_syncer.config.converters.foreign_ranges import RangeError, of_masterminds
-from image_syncer.config.converters.foreign_tags import Choice
+from image_syncer.config.converters.foreign import Choice, ForeignFields, RangeError, of_masterminds
 from image_syncer.oci import Digest, InvalidReference, is_tag, parse_repository
 
 if TYPE_CHECKING:
     from image_syncer.config.converters.draft import Draft
-    from image_syncer.config.tree import Node
+    from image_syncer.config.document import Node
 
-__all__ = ["draft_skopeo"]
 
-_IMAGES = ("images", "images-by-tag-regex", "images-by-semver")
+SKOPEO_KEYS = ("images", "images-by-tag-regex", "images-by-semver")
 _OF_REGISTRY: dict[str, tuple[str, str | None]] = {
     "cert-dir": ("a folder of certificates", "name the files: ca_file, client_cert and client_key"),
 }
 
 
 def draft_skopeo(draft: Draft, root: Node) -> None:
-    """Adds what the file says."""
+    """Add the registries and rules of the file to the draft."""
     draft.notes.append("Without --all, skopeo copies the image for its own machine out of an index; here all of it is")
     draft.notes.append("copied. For one platform, give the rules `platforms`.")
     top = ForeignFields(draft, root, "")
-    if not any(key in top.fields(name) for name in top.names() for key in _IMAGES):
+    if not any(key in top.fields(name) for name in top.names() for key in SKOPEO_KEYS):
         draft.findings.error(top.line, None, "there is no registry with images, as a file of skopeo has it")
     if not draft.options.to:
         draft.findings.error(None, None, "the file does not say where its images go", "add --to, skopeo's destination")
@@ -44,16 +41,13 @@ def _draft_registry(draft: Draft, registry: str, fields: ForeignFields) -> None:
     values: dict[str, object] = {}
     credentials = fields.fields("credentials")
     if user := credentials.text("username"):
-        is_reference = "${" in user
-        values["username"] = (
-            draft.keep_secret(registry, "USERNAME", user, credentials.place("username")) if is_reference else user
-        )
+        values["username"] = draft.keep_username(registry, user, credentials.place("username"))
     if password := credentials.text("password"):
         values["password"] = draft.keep_secret(registry, "PASSWORD", password, credentials.place("password"))
     credentials.lose_others(notes, {"identityToken": ("identity tokens are not in our format", "docker login")})
     if fields.flag("tls-verify") is False:
         values["insecure"] = True
-    images, regexes, ranges = (fields.fields(name) for name in _IMAGES)
+    images, regexes, ranges = (fields.fields(name) for name in SKOPEO_KEYS)
     fields.lose_others(notes, _OF_REGISTRY)
     if values or notes:
         entry = draft.entry(registry, fields.line, fields.key)
@@ -99,7 +93,7 @@ def _add(draft: Draft, repository: str, end: str, place: tuple[int | None, str],
     try:
         full_name = str(parse_repository(repository))
     except InvalidReference:
-        full_name = repository  # it is refused when the draft is looked at
+        full_name = repository  # the proof of the draft refuses it
     name = full_name if draft.options.scoped else full_name.rpartition("/")[2]
     rule = DraftRule(f"{repository}{end}", [f"{to}/{name}"], place, choice.tags())
     draft.rules.append(rule)

@@ -1,8 +1,8 @@
 """Alibaba Cloud Container Registry, enterprise edition: `GetAuthorizationToken` of its API of 2018-12-01.
 
-help.aliyun.com/document_detail/72334.html. One call of the API is signed here (HMAC-SHA1 over the sorted parameters,
-help.aliyun.com/document_detail/315526.html, "RPC"): the SDK for it brings a dozen packages, and its credentials package
-starts a thread and writes to the terminal when it is imported.
+help.aliyun.com/document_detail/72334.html. Calls are signed here (HMAC-SHA1 over the sorted parameters,
+help.aliyun.com/document_detail/315526.html, "RPC"): the SDK brings a dozen packages, and its credentials package starts
+a thread and writes to the terminal on import.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from image_syncer.credentials.clouds.grant import Grant, NoIdentityError
+from image_syncer.credentials.clouds.place import CloudGrant, NoIdentityError
 from image_syncer.credentials.clouds.web import Answer, Unreachable, ask_web
-from image_syncer.credentials.failure import CredentialError
+from image_syncer.credentials.found import CredentialError
 from image_syncer.registry import Credential
 from image_syncer.values import Value, repr_without
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from image_syncer.credentials.clouds.place import CloudPlace
 
-__all__ = ["AccessKey", "ask_aliyun", "sign"]
 
 REQUEST_TIMEOUT_S = 10.0
 METADATA_TIMEOUT_S = 1.0
@@ -40,11 +39,12 @@ _METADATA = "http://100.100.100.200"
 _INSTANCE_PREFIX = "cri-"
 _TOKEN_LIFE_S = 3600.0
 _OK = 200
+_MAX_CODE = 80
 _HINT = "Check the access key, and that it may cr:GetAuthorizationToken and cr:ListInstance."
 
 
 class AccessKey(Value, frozen=True):
-    """Who we are to Alibaba Cloud, and where that was found."""
+    """Our identity at Alibaba Cloud, and its source."""
 
     key: str
     secret: str
@@ -54,8 +54,8 @@ class AccessKey(Value, frozen=True):
     __repr__ = repr_without("secret", "token")
 
 
-def ask_aliyun(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
-    """The credential for a registry: a user and a password for an hour. Raises NoIdentityError, CredentialError."""
+def ask_aliyun(place: CloudPlace, environ: Mapping[str, str]) -> CloudGrant:
+    """Return the credential for a registry, for an hour. Raises NoIdentityError, CredentialError."""
     access = _access_key(environ)
     if not place.region or not place.instance:
         raise CredentialError(
@@ -69,11 +69,13 @@ def ask_aliyun(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
     username, password = said.get("TempUsername"), said.get("AuthorizationToken")
     if not isinstance(username, str) or not isinstance(password, str) or not password:
         raise CredentialError(f"Alibaba Cloud answered for {place.registry} without a token that can be used")
-    return Grant(Credential(username, password), f"Alibaba Cloud ({access.source})", _life_s(said.get("ExpireTime")))
+    return CloudGrant(
+        Credential(username, password), f"Alibaba Cloud ({access.source})", _life_s(said.get("ExpireTime"))
+    )
 
 
 def sign(parameters: Mapping[str, str], secret: str, method: str = "GET") -> str:
-    """The signature of a call: the parameters sorted and encoded, and encoded once more (signature version 1.0)."""
+    """Return the signature of a call, over the sorted parameters, encoded twice (signature version 1.0)."""
     query = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in sorted(parameters.items()))
     text = f"{method}&{_encode('/')}&{_encode(query)}"
     digest = hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()
@@ -97,34 +99,42 @@ def _find_instance(place: CloudPlace, access: AccessKey, name: str) -> str:
 
 
 def _call(place: CloudPlace, access: AccessKey, arguments: Mapping[str, str]) -> dict[str, Any]:
-    parameters = {
+    parameters = _common_parameters(_VERSION) | {
         **arguments,
         "RegionId": place.region or "",
-        "Version": _VERSION,
-        "Format": "JSON",
         "AccessKeyId": access.key,
         "SignatureMethod": "HMAC-SHA1",
         "SignatureVersion": "1.0",
-        "SignatureNonce": secrets.token_hex(16),
-        "Timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     if access.token:
         parameters["SecurityToken"] = access.token
     parameters["Signature"] = sign(parameters, access.secret)
     base = place.endpoint or f"https://cr.{place.region}.aliyuncs.com"
-    action = arguments["Action"]
+    failure = f"cr:{arguments['Action']} failed for {place.registry}"
     try:
         answer = ask_web(f"{base.rstrip('/')}/?{urlencode(parameters, quote_via=quote)}", timeout_s=REQUEST_TIMEOUT_S)
     except Unreachable as error:
         raise CredentialError(
-            f"cr:{action} failed for {place.registry}: {error}",
+            f"{failure}: {error}",
             hint="Where only the network of the cloud is reached, name its address there: cloud: {endpoint: https://…}",
         ) from None
     said = answer.fields()
     if answer.status != _OK or said.get("IsSuccess") is False:
-        code = str(said.get("Code") or f"status {answer.status}")[:80]
-        raise CredentialError(f"cr:{action} failed for {place.registry}: {code}", hint=_HINT)
+        raise CredentialError(f"{failure}: {_code(answer)}", hint=_HINT)
     return said
+
+
+def _common_parameters(version: str) -> dict[str, str]:
+    return {
+        "Version": version,
+        "Format": "JSON",
+        "SignatureNonce": secrets.token_hex(16),
+        "Timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _code(answer: Answer) -> str:
+    return str(answer.fields().get("Code") or f"status {answer.status}")[:_MAX_CODE]
 
 
 def _life_s(expire_time: object) -> float:
@@ -153,12 +163,8 @@ def _of_pod(environ: Mapping[str, str]) -> AccessKey | None:
         token = Path(token_file).read_text()
     except (OSError, UnicodeDecodeError):
         raise CredentialError(f"{token_file} cannot be read, which ALIBABA_CLOUD_OIDC_TOKEN_FILE names") from None
-    form = {
+    form = _common_parameters(_STS_VERSION) | {
         "Action": "AssumeRoleWithOIDC",
-        "Version": _STS_VERSION,
-        "Format": "JSON",
-        "Timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "SignatureNonce": secrets.token_hex(16),
         "RoleArn": role,
         "OIDCProviderArn": provider,
         "OIDCToken": token.strip(),
@@ -173,11 +179,9 @@ def _of_pod(environ: Mapping[str, str]) -> AccessKey | None:
         )
     except Unreachable as error:
         raise CredentialError(f"sts:AssumeRoleWithOIDC failed: {error}") from None
-    said = answer.fields()
-    given = said.get("Credentials")
+    given = answer.fields().get("Credentials")
     if answer.status != _OK or not isinstance(given, dict):
-        code = str(said.get("Code") or f"status {answer.status}")[:80]
-        raise CredentialError(f"sts:AssumeRoleWithOIDC failed: {code}")
+        raise CredentialError(f"sts:AssumeRoleWithOIDC failed: {_code(answer)}")
     return _key_of(given, "role of the pod")
 
 

@@ -1,5 +1,4 @@
-"""Azure Container Registry: a token of Microsoft Entra (azure-identity: service principal, workload identity, managed
-identity, Azure CLI), which the registry exchanges for a refresh token of its own.
+"""Azure Container Registry: a token of Microsoft Entra (azure-identity), exchanged for a refresh token of the registry.
 
 github.com/Azure/acr/blob/main/docs/AAD-OAuth.md, "Calling POST /oauth2/exchange to get an ACR refresh token".
 """
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
+from image_syncer.credentials.clouds.place import CloudGrant, ExtraMissingError, NoIdentityError
 from image_syncer.credentials.clouds.web import Unreachable, ask_web
-from image_syncer.credentials.failure import CredentialError
+from image_syncer.credentials.found import CredentialError
 from image_syncer.registry import Credential
 
 if TYPE_CHECKING:
@@ -25,31 +24,29 @@ if TYPE_CHECKING:
 
     from image_syncer.credentials.clouds.place import CloudPlace
 
-__all__ = ["REFRESH_TOKEN_LIFE_S", "ask_azure"]
 
 REFRESH_TOKEN_LIFE_S = 3 * 3600.0
-"""Where the token does not say; it has been three hours as long as there are such tokens."""
+"""Where the token does not say; three hours so far."""
 EXCHANGE_TIMEOUT_S = 15.0
 PROGRAM_TIMEOUT_S = 10
-"""For `az account get-access-token`, which is a Python program that starts slowly."""
+"""For `az account get-access-token`, a Python program that starts slowly."""
 _SCOPE = "https://containerregistry.azure.net/.default"
 """The audience that registries of all Azure clouds take (azure-sdk-for-python, azure-containerregistry)."""
 _USER = "00000000-0000-0000-0000-000000000000"
-"""Whoever comes with a refresh token (the same document)."""
+"""The user name that goes with a refresh token (the same document)."""
 _OK = 200
 _KNOWN_AUTHORITIES = ("login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn")
 _MAX_WORDS = 200
 
 
-def ask_azure(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
-    """The credential for a registry: an identity token for three hours.
+def ask_azure(place: CloudPlace, environ: Mapping[str, str]) -> CloudGrant:
+    """Return the credential for a registry: an identity token for three hours.
 
     Raises NoIdentityError, ExtraMissingError, CredentialError.
     """
     token, source = _entra_token(place, environ)
-    tenant = environ.get("AZURE_TENANT_ID")
     form = {"grant_type": "access_token", "service": place.registry, "access_token": token}
-    if tenant:
+    if tenant := environ.get("AZURE_TENANT_ID"):
         form["tenant"] = tenant
     base = place.endpoint or f"https://{place.registry}"
     try:
@@ -69,12 +66,12 @@ def ask_azure(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
             f"{place.registry} does not exchange the token of Microsoft Entra (status {answer.status})",
             hint="Give the identity a role at the registry, AcrPull or AcrPush.",
         )
-    return Grant(Credential(_USER, "", refresh_token), source, _life_s(refresh_token))
+    return CloudGrant(Credential(_USER, "", refresh_token), source, _life_s(refresh_token))
 
 
 def _entra_token(place: CloudPlace, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The access token, and where it comes from. What of azure-identity's chain asks people, or starts PowerShell, is
-    left out.
+    """Return the access token, and its source. The parts of azure-identity's chain that ask the user, or start
+    PowerShell, are left out.
     """
     try:
         from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -84,7 +81,7 @@ def _entra_token(place: CloudPlace, environ: Mapping[str, str]) -> tuple[str, st
     options: dict[str, Any] = {}
     authority = environ.get("AZURE_AUTHORITY_HOST", "")
     if authority and not any(known in authority for known in _KNOWN_AUTHORITIES):
-        options["disable_instance_discovery"] = True  # Microsoft does not know an authority of one's own
+        options["disable_instance_discovery"] = True  # Microsoft does not know private authorities
     try:
         credential = DefaultAzureCredential(
             exclude_powershell_credential=True,
@@ -99,7 +96,7 @@ def _entra_token(place: CloudPlace, environ: Mapping[str, str]) -> tuple[str, st
         finally:
             credential.close()
     except ClientAuthenticationError as error:
-        if _nobody_tried(error, CredentialUnavailableError):
+        if _has_no_identity(error, CredentialUnavailableError):
             raise NoIdentityError from None
         words = _first_refusal(str(error.message or error))
         raise CredentialError(
@@ -112,21 +109,21 @@ def _entra_token(place: CloudPlace, environ: Mapping[str, str]) -> tuple[str, st
     return token.token, f"Azure ({used})" if used != "NoneType" else "Azure"
 
 
-def _nobody_tried(error: Exception, unavailable: type[Exception]) -> bool:
-    """Whether each credential of the chain only said that it is not there."""
+def _has_no_identity(error: Exception, unavailable: type[Exception]) -> bool:
+    """Return whether each credential of the chain only said that it is unavailable."""
     text = str(error)
     return isinstance(error, unavailable) or ("AADSTS" not in text and "failed to retrieve a token" in text)
 
 
 def _first_refusal(text: str) -> str:
-    """What Entra itself said (AADSTS…), out of the sayings of a whole chain."""
+    """Return what Entra itself said (AADSTS…), from the messages of the whole chain."""
     start = text.find("AADSTS")
     return (text[start:] if start >= 0 else text).partition("\n")[0][:_MAX_WORDS]
 
 
 def _tls(place: CloudPlace, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Who is trusted to be the registry: the authorities that azure-identity trusts (REQUESTS_CA_BUNDLE, as its
-    `requests` does) or the system's, and those of the registry's entry.
+    """Return the trusted authorities: those of azure-identity (REQUESTS_CA_BUNDLE, as its `requests` does) or the
+    system's, and those of the registry's entry.
     """
     bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
     context = ssl.create_default_context(cafile=bundle if bundle and Path(bundle).is_file() else None)
@@ -136,7 +133,7 @@ def _tls(place: CloudPlace, environ: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _life_s(token: str) -> float:
-    """Until `exp` of the JWT, which is ours to read and not to check (RFC 7519, section 4.1.4)."""
+    """Return the seconds until `exp` of the JWT, whose signature only the registry can check (RFC 7519, 4.1.4)."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,5 +1,4 @@
-"""Google Container Registry and Artifact Registry: an access token of google-auth (application default credentials:
-a service account's key, a user's login, workload identity federation, the metadata server), or the key itself.
+"""Google Container Registry and Artifact Registry: an access token of google-auth, or the key of a service account.
 
 cloud.google.com/artifact-registry/docs/docker/authentication: user `oauth2accesstoken` with a token for an hour, or
 user `_json_key` with the content of a key file.
@@ -12,11 +11,11 @@ import os
 import time
 from datetime import timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
+from image_syncer.credentials.clouds.place import CloudGrant, ExtraMissingError, NoIdentityError
 from image_syncer.credentials.clouds.web import Unreachable, ask_web
-from image_syncer.credentials.failure import CredentialError
+from image_syncer.credentials.found import CredentialError
 from image_syncer.registry import Credential
 
 if TYPE_CHECKING:
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
 
     from image_syncer.credentials.clouds.place import CloudPlace
 
-__all__ = ["METADATA_TIMEOUT_S", "ask_google"]
 
 TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - the name of a user
 KEY_USER = "_json_key"
 METADATA_TIMEOUT_S = 1.5
-"""Off the cloud nobody answers; on it, the metadata server does in milliseconds."""
+"""The metadata server answers in milliseconds; outside the cloud there is none."""
 REQUEST_TIMEOUT_S = 10.0
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _MAX_KEY_BYTES = 2**16
@@ -39,8 +37,8 @@ _HINT = (
 _MAX_WORDS = 200
 
 
-def ask_google(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
-    """The credential for a registry. What a file says comes first, then the metadata server of the machine.
+def ask_google(place: CloudPlace, environ: Mapping[str, str]) -> CloudGrant:
+    """Return the credential for a registry: of a file, else of the metadata server of the machine.
 
     Raises NoIdentityError, ExtraMissingError, CredentialError.
     """
@@ -67,11 +65,11 @@ def ask_google(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
     expiry = credentials.expiry
     lives_s = None if expiry is None else max(expiry.replace(tzinfo=timezone.utc).timestamp() - time.time(), 0.0)
     source = "Google Cloud (metadata server)" if path is None else f"Google Cloud ({path})"
-    return Grant(Credential(TOKEN_USER, credentials.token), source, lives_s)
+    return CloudGrant(Credential(TOKEN_USER, credentials.token), source, lives_s)
 
 
 def _file(environ: Mapping[str, str]) -> Path | None:
-    """The file of application default credentials: the one that is named, or the one that gcloud leaves."""
+    """Return the file of application default credentials: the named one, or that of gcloud."""
     if named := environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return Path(named)
     folder = environ.get("CLOUDSDK_CONFIG")
@@ -82,7 +80,7 @@ def _file(environ: Mapping[str, str]) -> Path | None:
 
 
 def _on_google(environ: Mapping[str, str]) -> bool:
-    """Whether a metadata server answers (cloud.google.com/compute/docs/metadata/querying-metadata)."""
+    """Return whether a metadata server answers (cloud.google.com/compute/docs/metadata/querying-metadata)."""
     if environ.get("NO_GCE_CHECK", "").lower() == "true":
         return False
     host = environ.get("GCE_METADATA_HOST") or environ.get("GCE_METADATA_IP") or "169.254.169.254"
@@ -96,9 +94,9 @@ def _on_google(environ: Mapping[str, str]) -> bool:
 
 
 def _credentials(info: Mapping[str, Any]) -> Any:
-    """google-auth's credentials of a file, by its type; those of the machine where there is none.
+    """Return google-auth's credentials of a file, by its type; without a file, those of the machine.
 
-    Not `google.auth.default`, which also wants to know the project, and asks programs and services for it.
+    `google.auth.default` would also ask programs and services for the project.
     """
     kind = info.get("type")
     if not info:
@@ -149,20 +147,19 @@ def _read(path: Path, place: CloudPlace) -> str:
     raise CredentialError(f"{path} cannot be used for {place.registry}: {reason}", hint=_HINT)
 
 
-def _key(path: Path | None, text: str) -> Grant:
-    """Without google-auth: the key of a service account is a password as it is."""
+def _key(path: Path | None, text: str) -> CloudGrant:
+    """Return the key of a service account, which is a password without google-auth."""
     if path is None or json.loads(text).get("type") != "service_account":
         raise ExtraMissingError
-    return Grant(Credential(KEY_USER, text), f"the key in {path}", None)
+    return CloudGrant(Credential(KEY_USER, text), f"the key in {path}", None)
 
 
-class _Response:
+class _Response(NamedTuple):
     """An answer in google-auth's terms (`google.auth.transport.Response`)."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.data = data
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
 
 
 def _request(
@@ -173,9 +170,7 @@ def _request(
     timeout: float | None = None,
     **_more: Any,
 ) -> _Response:
-    """A request in google-auth's terms (`google.auth.transport.Request`), over our own client: theirs needs
-    `requests`.
-    """
+    """Send a request in google-auth's terms (`google.auth.transport.Request`); its own client needs `requests`."""
     from google.auth.exceptions import TransportError
 
     data = body.encode() if isinstance(body, str) else body

@@ -1,17 +1,34 @@
-"""Which hosts belong to which cloud, and what their names tell: account, region, instance."""
+"""Hosts of clouds' registries, what their names say (account, region, instance), and what a cloud gives."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from image_syncer.config.registry_cloud import NO_CLOUD, CloudSettings
-from image_syncer.values import Value
+from image_syncer.config.registry_book import NO_CLOUD, CloudSettings
+from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EXTRAS", "TITLES", "CloudPlace", "find_place"]
+    from image_syncer.registry import Credential
+
+
+class CloudGrant(Value, frozen=True):
+    """A credential, its giver (for messages), and the seconds until it expires; None: it does not expire."""
+
+    credential: Credential
+    source: str
+    lives_s: float | None
+
+
+class NoIdentityError(Exception):
+    """The machine has no identity at the cloud; access to its registry is anonymous."""
+
+
+class ExtraMissingError(Exception):
+    """The SDK of this cloud is not installed."""
+
 
 TITLES: Mapping[str, str] = {
     "aws": "AWS",
@@ -19,10 +36,10 @@ TITLES: Mapping[str, str] = {
     "azure": "Azure",
     "aliyun": "Alibaba Cloud",
 }
-"""The name of each cloud for people."""
+"""The name of each cloud in messages."""
 
 EXTRAS: Mapping[str, str] = {"aws": "aws", "google": "google", "azure": "azure"}
-"""The extra of this package that each cloud needs; one that is not here needs none."""
+"""The extra of this package that each cloud needs; other clouds need none."""
 
 # AWS: docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html; the partitions are those that
 # awslabs/amazon-ecr-credential-helper knows (ecr-login/api/client.go).
@@ -47,9 +64,9 @@ _ALIYUN = re.compile(
 class CloudPlace(Value, frozen=True):
     """A registry of a cloud.
 
-    `is_public`: much of what is there needs no credential, so that one that cannot be had is no reason to fail.
-    `instance` is a name, or an identity ("cri-…") where the user wrote one. `ca_file` has authorities that the registry
-    itself is trusted by, beside those of the system.
+    `is_public`: many repositories need no credential, so that a missing one is no error. `instance` is a name, or an
+    identity ("cri-…") where the user wrote one. `ca_file` has certificate authorities for the registry itself, beside
+    those of the system.
     """
 
     cloud: str
@@ -65,16 +82,14 @@ class CloudPlace(Value, frozen=True):
 
     @property
     def title(self) -> str:
-        """The name of the cloud, for people."""
+        """The name of the cloud in messages."""
         return TITLES[self.cloud]
 
 
 def find_place(
     registry: str, settings: CloudSettings | None = None, *, ca_file: str | None = None
 ) -> CloudPlace | None:
-    """The cloud that `registry` belongs to, by its host or because the user says so; None where it is none's, or is not
-    to be asked.
-    """
+    """Return the cloud of `registry`, by its host or the settings; None where it has none, or must not ask it."""
     settings = settings or CloudSettings()
     if settings.name == NO_CLOUD:
         return None
@@ -83,17 +98,14 @@ def find_place(
         known = CloudPlace(settings.name, registry)
     if known is None:
         return None
-    return CloudPlace(
-        known.cloud,
-        registry,
+    return replace(
+        known,
+        registry=registry,
         region=settings.region or known.region,
-        account=known.account,
         instance=settings.instance or known.instance,
         profile=settings.profile,
         endpoint=settings.endpoint,
         ca_file=ca_file,
-        is_public=known.is_public,
-        is_fips=known.is_fips,
     )
 
 

@@ -1,4 +1,4 @@
-"""The clouds, asked for credentials: once for each registry, and again before what they gave expires."""
+"""The source of clouds' credentials: each is asked once for a registry, and again before its credential expires."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
-from image_syncer.credentials.clouds.place import EXTRAS, find_place
-from image_syncer.credentials.failure import CredentialError
-from image_syncer.credentials.found import NEVER, Described, Found
+from msgspec import Struct, field
+
+from image_syncer.credentials.clouds.place import EXTRAS, CloudGrant, ExtraMissingError, NoIdentityError, find_place
+from image_syncer.credentials.found import NEVER, CredentialError, Described, Found
 from image_syncer.errors import SyncError
 
 if TYPE_CHECKING:
@@ -24,46 +24,41 @@ if TYPE_CHECKING:
     from image_syncer.credentials.clouds.place import CloudPlace
     from image_syncer.oci import Repository
 
-__all__ = ["ASK_TIMEOUT_S", "CloudSource", "ask_cloud"]
 
 ASK_TIMEOUT_S = 30.0
-"""For one question in all, beyond which nobody waits: programs of a cloud may be run for it, and tokens exchanged.
-What finds out whether this is a machine of the cloud has two seconds of it.
+"""For one question in all: it may run programs of the cloud, and exchange tokens. The check whether this machine
+belongs to the cloud takes two seconds of it.
 """
 USABLE_PART = 0.8
-"""A credential is renewed when this part of its life is over."""
+"""The part of its life after which a credential is renewed."""
 RETRY_S = 60.0
-"""Until a cloud is asked again that could not be asked, while what it gave before is good."""
+"""Between two tries to renew a credential that is still good."""
 FORGET_FAILURE_S = 30.0
-"""For so long everybody who asks is told of a failure; then the cloud is asked again."""
+"""How long a failure is remembered before the cloud is asked again."""
 _MODULES = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
+_FOREVER = float("inf")
 _Result = TypeVar("_Result")
 _LOGGERS = ("botocore", "urllib3", "google", "azure", "msal")
 
 
-def ask_cloud(place: CloudPlace, environ: Mapping[str, str]) -> Grant:
+def ask_cloud(place: CloudPlace, environ: Mapping[str, str]) -> CloudGrant:
     """Ask the cloud of `place`. Raises NoIdentityError, ExtraMissingError, SyncError."""
+    ask: Callable[[CloudPlace, Mapping[str, str]], CloudGrant]
     if place.cloud == "aws":
-        from image_syncer.credentials.clouds.ecr import ask_ecr
-
-        return ask_ecr(place, environ)
-    if place.cloud == "google":
-        from image_syncer.credentials.clouds.google import ask_google
-
-        return ask_google(place, environ)
-    if place.cloud == "azure":
-        from image_syncer.credentials.clouds.azure import ask_azure
-
-        return ask_azure(place, environ)
-    from image_syncer.credentials.clouds.aliyun import ask_aliyun
-
-    return ask_aliyun(place, environ)
+        from image_syncer.credentials.clouds.ecr import ask_ecr as ask
+    elif place.cloud == "google":
+        from image_syncer.credentials.clouds.google import ask_google as ask
+    elif place.cloud == "azure":
+        from image_syncer.credentials.clouds.azure import ask_azure as ask
+    else:
+        from image_syncer.credentials.clouds.aliyun import ask_aliyun as ask
+    return ask(place, environ)
 
 
 class CloudSource:
-    """See `image_syncer.credentials.found.Source`: what clouds gave, by registry; each question is asked once.
+    """The `Source` of clouds: what they gave, by registry. Each question is asked once.
 
-    `clock` gives seconds that never go back. `ask` is `ask_cloud`.
+    `clock` is monotonic, in seconds. `ask` is `ask_cloud`, except in tests.
     """
 
     def __init__(
@@ -71,7 +66,7 @@ class CloudSource:
         environ: Mapping[str, str],
         *,
         clock: Callable[[], float] = time.monotonic,
-        ask: Callable[[CloudPlace, Mapping[str, str]], Grant] = ask_cloud,
+        ask: Callable[[CloudPlace, Mapping[str, str]], CloudGrant] = ask_cloud,
         timeout_s: float = ASK_TIMEOUT_S,
     ) -> None:
         self._environ = environ
@@ -79,35 +74,34 @@ class CloudSource:
         self._ask = ask
         self._timeout_s = timeout_s
         self._lock = Lock()
-        self._kept: dict[CloudPlace, _Kept] = {}
+        self._kept: dict[CloudPlace, _KeptCredential] = {}
         self._asking: set[Future[Any]] = set()
         self._closed = False
 
     def place_of(self, registry: str, book: RegistryBook) -> CloudPlace | None:
-        """The cloud that knows the credential of a registry, if one does."""
+        """Return the cloud that has the credential of a registry, if there is one."""
         host = book.host_settings(registry)
         return find_place(registry, host.cloud, ca_file=host.ca_file)
 
     def find(self, repository: Repository, book: RegistryBook, *, after: float = NEVER) -> Found | None:
-        """See `Source`: what the cloud of a registry gives for it, now or when it was last asked; None for a registry
-        that is of no cloud.
+        """See `Source`; None for a registry of no cloud.
 
-        Where it cannot be asked again, what it gave before is good until it expires. Raises CredentialError where the
-        cloud knows who we are and gives nothing for a registry that lets nobody in without.
+        Where the cloud cannot be asked again, its credential is good until it expires. Raises CredentialError where the
+        cloud knows our identity and gives no credential for a private registry.
         """
         place = self.place_of(repository.registry, book)
         if place is None:
             return None
         with self._lock:
-            kept = self._kept.setdefault(place, _Kept())
+            kept = self._kept.setdefault(place, _KeptCredential())
         with kept.lock:
             now = self._clock()
             if now >= kept.ask_at or kept.asked_at <= after:
                 kept.asked_at = now
                 self._renew(place, kept, now)
             if kept.error is not None:
-                raise kept.error.copy()
-            good_until_s = None if kept.ask_at == _NEVER else kept.ask_at
+                raise kept.error.changed()
+            good_until_s = None if kept.ask_at == _FOREVER else kept.ask_at
             if kept.grant is None:
                 return Found(None, f"anonymous ({kept.reason})", kept.asked_at, good_until_s)
             return Found(kept.grant.credential, kept.grant.source, kept.asked_at, good_until_s)
@@ -123,10 +117,10 @@ class CloudSource:
         return Described(f"anonymous ({place.title}: {_missing(extra)})")
 
     def run(self, place: CloudPlace, work: Callable[[], _Result]) -> _Result:
-        """What `work` says, which asks the cloud of `place` for something, within the time of a question.
+        """Return the result of `work`, which asks the cloud of `place`, within the time of a question.
 
-        In a thread of its own that nobody waits for longer than is bearable: SDKs have time-outs for each of their
-        requests, and none for all. Raises what it raises, and CredentialError where time is over or the run ends.
+        It runs in a thread of its own, because SDKs have time-outs for each request, and none for all. Raises the
+        errors of `work`, and CredentialError after the time-out or at the end of the run.
         """
         future: Future[_Result] = Future()
         with self._lock:
@@ -147,20 +141,20 @@ class CloudSource:
                 self._asking.discard(future)
 
     def close(self) -> None:
-        """Nobody wants an answer any more; whoever waits for one has an error at once."""
+        """End all questions: callers that still wait get an error at once."""
         with self._lock:
             self._closed = True
             asking = list(self._asking)
         for future in asking:
             _fail(future, CredentialError("the run ended before the cloud answered"))
 
-    def _renew(self, place: CloudPlace, kept: _Kept, now: float) -> None:
+    def _renew(self, place: CloudPlace, kept: _KeptCredential, now: float) -> None:
         try:
             grant = self.run(place, lambda: self._ask(place, self._environ))
         except ExtraMissingError:
-            kept.settle(None, _NEVER, reason=f"{place.title}: {_missing(EXTRAS[place.cloud])}")
+            kept.settle(None, _FOREVER, reason=f"{place.title}: {_missing(EXTRAS[place.cloud])}")
         except NoIdentityError:
-            kept.settle(None, _NEVER, reason=f"{place.title}: no identity there was found on this machine")
+            kept.settle(None, _FOREVER, reason=f"{place.title}: no identity there was found on this machine")
         except SyncError as error:
             if kept.grant is not None and now < kept.expires_at:
                 kept.ask_at = min(now + RETRY_S, kept.expires_at)
@@ -170,45 +164,40 @@ class CloudSource:
                 kept.settle(None, now + FORGET_FAILURE_S, error=error)
         else:
             life_s = grant.lives_s
-            kept.settle(grant, _NEVER if life_s is None else now + life_s * USABLE_PART)
-            kept.expires_at = _NEVER if life_s is None else now + life_s
+            kept.settle(grant, _FOREVER if life_s is None else now + life_s * USABLE_PART)
+            kept.expires_at = _FOREVER if life_s is None else now + life_s
 
 
-_NEVER = float("inf")
+class _KeptCredential(Struct):
+    """The answer for one registry; its lock is held while the cloud is asked."""
 
-
-class _Kept:
-    """What is known for one place; its lock is held while the cloud is asked."""
-
-    __slots__ = ("ask_at", "asked_at", "error", "expires_at", "grant", "lock", "reason")
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.ask_at = self.asked_at = NEVER
-        self.expires_at = float("-inf")
-        self.grant: Grant | None = None
-        self.reason: str | None = None
-        self.error: SyncError | None = None
+    lock: Any = field(default_factory=Lock)
+    ask_at: float = NEVER
+    asked_at: float = NEVER
+    expires_at: float = NEVER
+    grant: CloudGrant | None = None
+    reason: str | None = None
+    error: SyncError | None = None
 
     def settle(
-        self, grant: Grant | None, ask_at: float, *, reason: str | None = None, error: SyncError | None = None
+        self, grant: CloudGrant | None, ask_at: float, *, reason: str | None = None, error: SyncError | None = None
     ) -> None:
         self.grant, self.ask_at, self.reason, self.error = grant, ask_at, reason, error
 
 
 def _answer(place: CloudPlace, work: Callable[[], _Result], future: Future[_Result]) -> None:
     for logger in map(logging.getLogger, _LOGGERS):
-        # Their debugging holds headers, and their warnings are said by our errors. Whoever has set a level keeps it.
+        # Debug logs of SDKs hold headers, and our errors say what their warnings do. A level that is set stays.
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
     try:
         result = work()
     except (SyncError, NoIdentityError, ExtraMissingError) as error:
         _fail(future, error)
-    except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and its words may hold anything
+    except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and its message may hold secrets
         _fail(future, CredentialError(f"asking {place.title} about {place.registry} failed: {type(error).__name__}"))
     else:
-        with suppress(InvalidStateError):  # the run has ended, or nobody waits any more
+        with suppress(InvalidStateError):  # the run or the wait has ended
             future.set_result(result)
 
 
@@ -220,7 +209,7 @@ def _fail(future: Future[Any], error: Exception) -> None:
 def _is_installed(cloud: str) -> bool:
     try:
         return find_spec(_MODULES[cloud]) is not None
-    except ModuleNotFoundError:  # the package that it would be in
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 

@@ -1,6 +1,6 @@
-"""One HTTP request of a thread that may wait: to the token services of clouds, and to the metadata of machines.
+"""Blocking HTTP requests to the token services of clouds and the metadata servers of machines.
 
-Python's own client, because the loop's libcurl belongs to the loop. No redirect is followed: what is sent holds tokens.
+With Python's own client, because libcurl belongs to the event loop. Redirects are not followed: requests hold tokens.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-__all__ = ["MAX_ANSWER_BYTES", "Answer", "Unreachable", "ask_web"]
 
 MAX_ANSWER_BYTES = 2**20
 """Tokens have some kilobytes."""
 
 
-class Unreachable(Exception):  # noqa: N818 - not our failure, but an answer to "are you there?"
-    """Nobody answered; the text says why."""
+class Unreachable(Exception):  # noqa: N818 - a result, as the caller sees it
+    """No answer came; the text says why."""
 
 
 class Answer(NamedTuple):
@@ -34,7 +33,7 @@ class Answer(NamedTuple):
     body: bytes
 
     def fields(self) -> dict[str, Any]:
-        """The JSON object of the body; empty where it is none."""
+        """Return the JSON object of the body; empty where it is none."""
         try:
             data = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -52,9 +51,9 @@ def ask_web(
     direct: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """The answer of `url` (http or https), whatever its status. `direct` leaves the environment's proxies out.
+    """Return the answer of `url` (http or https), whatever its status. `direct` ignores the environment's proxies.
 
-    `timeout_s` is for each step (connect, send, and all of the answer). Raises Unreachable.
+    `timeout_s` bounds each step: connect, send, and the whole answer. Raises Unreachable.
     """
     if not url.startswith(("http://", "https://")):
         raise Unreachable("not an HTTP address")
@@ -76,11 +75,11 @@ def ask_web(
 
 class _Stay(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_named: Any) -> None:
-        """Nowhere: the redirect is the answer."""
+        """Return None: the redirect is the answer."""
 
 
 def _read(response: Any, timeout_s: float) -> Answer:
-    """What comes within the time; a peer that trickles does not hold us."""
+    """Read within the time, even where the peer sends slowly."""
     deadline, body = time.monotonic() + timeout_s, bytearray()
     try:
         while chunk := response.read1(2**16):

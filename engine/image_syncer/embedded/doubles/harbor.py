@@ -1,27 +1,27 @@
 """Harbor 2.
 
-- A repository belongs to a project, and the project must be there before a push:
-  https://goharbor.io/docs/2.12.0/working-with-projects/create-projects/. Its own API makes one (`POST
-  /api/v2.0/projects`) and tells whether there is one (`HEAD /api/v2.0/projects?project_name=…`):
-  https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml. A system administrator is told that the project
-  is not found (404 NOT_FOUND), anybody else that he may not see it (401 UNAUTHORIZED, "unauthorized to access
-  repository: …"): https://github.com/goharbor/harbor/issues/18096.
-- Tokens last 30 minutes; they come from `/service/token`, and a password is taken in their place:
+- A repository belongs to a project, which must exist before a push:
+  https://goharbor.io/docs/2.12.0/working-with-projects/create-projects/. Its own API creates one (`POST
+  /api/v2.0/projects`) and looks for one (`HEAD /api/v2.0/projects?project_name=…`):
+  https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml. For a missing project, a system administrator gets
+  404 NOT_FOUND, other users 401 UNAUTHORIZED ("unauthorized to access repository: …"):
+  https://github.com/goharbor/harbor/issues/18096.
+- Tokens last 30 minutes; they come from `/service/token`, and a password is accepted instead:
   https://github.com/goharbor/harbor/issues/18860.
 - A robot account of a project (`robot$<project>+<name>`) has rights in that project only:
   https://goharbor.io/docs/2.12.0/working-with-projects/project-configuration/create-robot-accounts/.
-- A mount needs the right to pull from the project that it names: 401 where the user has none there, or where there is
-  no such project: https://github.com/goharbor/harbor/issues/17097.
+- A mount needs pull access to the project of its source: 401 without it, or without such a project:
+  https://github.com/goharbor/harbor/issues/17097.
 - A GET of a manifest counts as a pull, a HEAD does not.
-- `/v2/_catalog` is for system administrators (https://github.com/goharbor/harbor/issues/22118); the repositories of a
-  project are listed by `GET /api/v2.0/projects/<project>/repositories` for whoever may list them there, a robot of the
-  system included (https://github.com/goharbor/harbor/issues/14512), at most 100 a page, with `Link` and
-  `X-Total-Count`: src/server/v2.0/handler/repository.go.
+- `/v2/_catalog` is for system administrators (https://github.com/goharbor/harbor/issues/22118); `GET
+  /api/v2.0/projects/<project>/repositories` lists the repositories of a project, also to a system robot
+  (https://github.com/goharbor/harbor/issues/14512), at most 100 per page, with `Link` and `X-Total-Count`:
+  src/server/v2.0/handler/repository.go.
 - Immutable tags answer 412 PRECONDITION: src/pkg/immutable and src/server/middleware/immutable of the same repository.
-- A quota that is used up answers 403 DENIED, "… will exceed the configured upper limit of …":
+- An exhausted quota answers 403 DENIED, "… will exceed the configured upper limit of …":
   https://github.com/goharbor/harbor/issues/11508, src/pkg/quota/errors.go.
-- Behind an ingress, bodies that are too long for it are answered with 413 and a page of nginx; set
-  `max_content_length` for it: https://goharbor.io/docs/2.12.0/install-config/troubleshoot-installation/.
+- An ingress answers too long bodies with 413 and a page of nginx; set `max_content_length` for it:
+  https://goharbor.io/docs/2.12.0/install-config/troubleshoot-installation/.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ from aiohttp import web
 
 from image_syncer.embedded.behaviour import Behaviour, TokenService
 from image_syncer.embedded.bodies import read_small_body
-from image_syncer.embedded.doubles.double import PASSWORD, Double, json_answer
-from image_syncer.embedded.doubles.rules import NGINX_413, count_pull, cut_page
-from image_syncer.embedded.refusal import Refusal
+from image_syncer.embedded.call import Refusal
+from image_syncer.embedded.doubles.double import PASSWORD, Double, cut_page, json_answer, say
 from image_syncer.embedded.route import ExtraOperation
 from image_syncer.embedded.tokens import check_basic
 from image_syncer.registry import Operation
@@ -43,7 +42,6 @@ from image_syncer.registry import Operation
 if TYPE_CHECKING:
     from image_syncer.embedded.call import Call
 
-__all__ = ["HARBOR"]
 
 _ADMINISTRATOR = "admin"
 _ROBOT = "robot$sync"
@@ -52,10 +50,15 @@ _PROJECTS = "/api/v2.0/projects"
 _REPOSITORIES = "/repositories"
 _MOST_LISTED = 100
 _BODY_LIMIT_BYTES = 64 * 1024
+_NGINX_413 = (
+    "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n"
+    "<center><h1>413 Request Entity Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+"""The answer of nginx to a body longer than its client_max_body_size."""
 
 
 def _projects(call: Call) -> dict[str, int]:
-    """The projects and their numbers: those that were made, and those that have content."""
+    """Return the projects and their numbers: the created ones, and those with content."""
     found: dict[str, int] = call.memory.setdefault("projects", {"library": 1})
     for repository in call.storage.repositories():
         found.setdefault(repository.partition("/")[0], len(found) + 1)
@@ -63,7 +66,7 @@ def _projects(call: Call) -> dict[str, int]:
 
 
 def _may_not_see(call: Call, project: str) -> bool:
-    """Whether the project is another one than that of the robot who asks."""
+    """Whether the user is a robot of another project."""
     robot, plus, _ = (call.user or "").removeprefix("robot$").partition("+")
     return bool(plus) and robot != project
 
@@ -165,8 +168,8 @@ def _say_quota(call: Call, _refusal: Refusal) -> Refusal:
     return Refusal(403, "DENIED", f"{message} will exceed the configured upper limit of {limit}.")
 
 
-def _say_too_long(_call: Call, _refusal: Refusal) -> Refusal:
-    return Refusal(413, "UNKNOWN", "the body is too long", page=NGINX_413)
+def _count_pull(call: Call, _response: web.Response) -> None:
+    call.meet("pull counted")
 
 
 HARBOR = Double(
@@ -196,8 +199,12 @@ HARBOR = Double(
         Operation.START_UPLOAD: (_need_project, _need_right_to_source),
         Operation.LIST_CATALOG: (_need_administrator,),
     },
-    after={Operation.GET_MANIFEST: (count_pull,)},
-    phrases={"tag immutable": _say_immutable, "no space left": _say_quota, "body too long": _say_too_long},
+    after={Operation.GET_MANIFEST: (_count_pull,)},
+    phrases={
+        "tag immutable": _say_immutable,
+        "no space left": _say_quota,
+        "body too long": say(413, "UNKNOWN", "the body is too long", page=_NGINX_413),
+    },
     owned=(("POST", _PROJECTS), ("HEAD", _PROJECTS), ("GET", _PROJECTS)),
     answer=_answer,
 )

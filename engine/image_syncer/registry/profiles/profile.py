@@ -1,4 +1,4 @@
-"""A profile: what is special about one kind of registry, as data that generic code asks."""
+"""A profile: the properties of one kind of registry, as data for generic code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from enum import Enum
 
 from image_syncer.registry.message import Operation
 from image_syncer.values import Value, repr_without
-
-__all__ = ["Creation", "Limit", "Listing", "Mark", "Meaning", "Mounts", "Profile", "Quota", "Sign"]
 
 MIB = 2**20
 READS = frozenset(
@@ -21,13 +19,11 @@ class Mounts(str, Enum):
 
     ANYWHERE = "anywhere"
     SAME_OWNER = "same owner"
-    """Where the first component of both names is the same."""
+    """The first component of both names is the same."""
     NOWHERE = "nowhere"
 
     def realm(self, name: str) -> str:
-        """With what the names of the repositories begin from which a blob can be mounted into repository `name`; that
-        name itself where it can be from no other.
-        """
+        """Return the prefix of the repositories from which a blob can be mounted into `name`; `name` for none."""
         if self is Mounts.ANYWHERE:
             return ""
         owner, slash, _ = name.partition("/")
@@ -38,7 +34,7 @@ class Mounts(str, Enum):
 
 
 class Creation(Enum):
-    """How a repository comes into being that an image is brought to."""
+    """How a repository is created."""
 
     BY_PUSH = "by a push"
     ECR_API = "by Amazon ECR's API"
@@ -46,7 +42,7 @@ class Creation(Enum):
 
 
 class Listing(Enum):
-    """How the repositories are listed whose names begin with a project or namespace that is known."""
+    """How the repositories of a known project or namespace are listed."""
 
     CATALOG = "by /v2/_catalog"
     HARBOR_API = "by Harbor's API, for each project"
@@ -55,27 +51,27 @@ class Listing(Enum):
 
 
 class Meaning(Enum):
-    """What a failure means, whatever status it has."""
+    """The meaning of a failure, whatever its status."""
 
     WAIT = "wait"
-    """Asked too often: the same request will be let through later."""
+    """Too many requests: the same one is accepted later."""
     CREATE_FIRST = "create it first"
     """The repository, or its project, does not exist, and a push does not create it."""
     IMMUTABLE = "immutable"
-    """The tag has other content, which may not be changed."""
+    """The tag has other content, which cannot be changed."""
     NOT_ALLOWED = "not allowed"
     """The credentials do not allow it, or a policy does not."""
     FULL = "full"
-    """There is no room, or a quota is used up."""
+    """The storage is full, or a quota is used up."""
     NOT_TAKEN = "not taken"
-    """The registry does not take content of this kind, wherever it comes from."""
+    """The registry does not accept content of this kind."""
 
 
 class Sign(Value, frozen=True):
-    """How a registry says what it means: each condition that is given has to hold, and one of `codes` and `words`.
+    """A meaning that a failure shows: every given condition has to hold, and of `codes` and `words` one.
 
-    `codes` are those of the registry (upper case), `words` stand in the body (lower case), `hint` is what a person
-    can do about it; "{registry}", "{repository}" and "{project}" (its first component) are filled in.
+    `codes` are those of the registry (upper case), `words` are in the body (lower case), `hint` is for the user:
+    "{registry}", "{repository}" and "{project}" (its first component) are filled in.
     """
 
     meaning: Meaning
@@ -86,7 +82,7 @@ class Sign(Value, frozen=True):
     operations: frozenset[Operation] = frozenset()
 
     def fits(self, status: int, codes: tuple[str, ...], text: str, operation: Operation) -> bool:
-        """Whether an answer with this status, these codes and the body `text` (in lower case) is meant."""
+        """Return whether an answer with this status, these codes and the body `text` (in lower case) fits."""
         if self.statuses and status not in self.statuses:
             return False
         if self.operations and operation not in self.operations:
@@ -97,25 +93,25 @@ class Sign(Value, frozen=True):
 
 
 class Mark(Value, frozen=True):
-    """What an answer of such a registry has: a field `header` whose value, in lower case, fits the pattern `value`."""
+    """A mark of a kind of registry in its answers: a `header` whose value, in lower case, matches the pattern."""
 
     header: str
     value: str = "*"
 
 
 class Limit(Value, frozen=True):
-    """What the operator publishes: `per_s` requests a second for `operations` together."""
+    """A limit that the operator publishes: `per_s` requests a second for `operations` together."""
 
     operations: frozenset[Operation]
     per_s: float
 
     def bucket(self, registry: str) -> str:
-        """The name under which the turns for these operations are given: "registry.example (put manifest)"."""
+        """Return the name of the bucket of these operations: "registry.example (put manifest)"."""
         return f"{registry} ({', '.join(sorted(operation.value for operation in self.operations))})"
 
 
 class Quota(Value, frozen=True):
-    """What the operator lets an account do over hours: `count` of the `operations` in `hours`; `whose` says which."""
+    """A quota of an account over hours: `count` of the `operations` in `hours`; `whose` says of which account."""
 
     operations: frozenset[Operation]
     count: int
@@ -124,54 +120,62 @@ class Quota(Value, frozen=True):
 
 
 class Profile(Value, frozen=True):
-    """What one kind of registry does otherwise than the OCI distribution specification lets expect.
+    """Where one kind of registry differs from the OCI distribution specification.
 
-    The defaults are those of a registry that keeps to it; None means that the run finds it out. Sizes in bytes.
+    The defaults are those of a registry that follows it; None means that the run finds out. Sizes are bytes.
     """
 
     name: str
     title: str
     hosts: tuple[str, ...] = ()
-    """Patterns of host names (`*` stands for any part), which is how a registry is recognised before it was asked."""
+    """Patterns of host names (`*` is any part), by which a registry is recognised before its first answer."""
     marks: tuple[Mark, ...] = ()
-    """How it is recognised by an answer: any of them tells."""
+    """Marks of its answers, of which one is enough."""
     api_host: str | None = None
-    """The host that serves the API, where it is not the registry's own name."""
+    """The host of the API, where it is not the registry's own name."""
     heads_manifests: bool | None = None
-    """Whether HEAD tells of a manifest what GET does; where it does not, GET is used at once."""
+    """Whether HEAD of a manifest has the headers of GET; otherwise GET is used at once."""
     page_size: int = 1000
-    """Names in a list (tags, repositories) asked for at once; 0 leaves it to the registry."""
+    """Names in a page of tags or repositories; 0 leaves it to the registry."""
     creation: Creation = Creation.BY_PUSH
     listing: Listing = Listing.CATALOG
     listing_host: str | None = None
-    """The host that serves the API by which repositories are listed, where it is not the registry's."""
+    """The host of the API that lists repositories, where it is not the registry's."""
     has_catalog: bool = True
-    """Whether anybody at all gets the list of all repositories."""
+    """Whether the registry lists all repositories at all."""
     tells_many_blobs: bool = False
-    """Whether Amazon ECR's API tells of many blobs in one call whether they are there."""
+    """Whether Amazon ECR's API checks many blobs in one call."""
     list_actions: tuple[str, ...] = ("pull",)
-    """The actions that a token for a list of tags is asked for."""
+    """The actions of the token for a list of tags."""
     mounts: Mounts = Mounts.ANYWHERE
     mounts_from_itself: bool | None = None
-    """Whether POST `?mount=<digest>&from=<the same repository>` tells of a blob that it is there, as HEAD would."""
+    """Whether POST `?mount=<digest>&from=<the same repository>` checks a blob, as HEAD would."""
     takes_pieces: bool | None = None
     """Whether a blob can be uploaded in pieces (PATCH)."""
     keeps_partial: bool | None = None
-    """Whether what came of an upload before a cut survives it, and the session tells how much that is."""
+    """Whether the bytes of an upload before a cut are kept, and the session says how many they are."""
     cancels_uploads: bool = True
-    """Whether an upload session can be given up by DELETE."""
+    """Whether DELETE cancels an upload session."""
     piece_bytes: int = 16 * MIB
-    """A piece of an upload in pieces: what a cut may cost; with larger ones a request costs no less."""
+    """The size of a piece, which a cut may cost; larger ones make requests no cheaper."""
     least_piece_bytes: int = MIB
-    """What every piece but the last has at least."""
+    """The minimum of every piece but the last."""
     limits: tuple[Limit, ...] = ()
     quotas: tuple[Quota, ...] = ()
-    """For plans; what counts in a run is what the registry says."""
+    """For plans; in a run the registry's answers count."""
     signs: tuple[Sign, ...] = ()
-    """What its failures mean; the first that fits counts."""
+    """The meanings of its failures; the first that fits counts."""
 
     __repr__ = repr_without("signs")
 
+    @property
+    def mounts_any(self) -> bool | None:
+        """Whether blobs of other repositories can be mounted: False where `mounts` says so, else it is found out."""
+        return False if self.mounts is Mounts.NOWHERE else None
+
     def limit_of(self, operation: Operation) -> Limit | None:
-        """The published limit that requests of this kind count against."""
+        """Return the published limit of an operation."""
         return next((limit for limit in self.limits if operation in limit.operations), None)
+
+
+GENERIC = Profile("generic", "a registry that keeps to the OCI distribution specification")

@@ -1,60 +1,132 @@
-"""Which profile a registry has: by the name of its host, before it was asked anything, and by its first answer."""
+"""Which profile a registry has, by its host or its answers, and what a failure means by the profile's signs.
+
+Also profiles with fields that the user sets, as text for another process.
+"""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from image_syncer.registry.profiles.acr_aliyun import ACR_ALIYUN
-from image_syncer.registry.profiles.acr_azure import ACR_AZURE
-from image_syncer.registry.profiles.artifactory import ARTIFACTORY
-from image_syncer.registry.profiles.distribution import REGISTRY2, REGISTRY3
-from image_syncer.registry.profiles.ecr import ECR
-from image_syncer.registry.profiles.ecr_public import ECR_PUBLIC
-from image_syncer.registry.profiles.gar import GAR
-from image_syncer.registry.profiles.generic import GENERIC
-from image_syncer.registry.profiles.ghcr import GHCR
-from image_syncer.registry.profiles.gitlab import GITLAB
-from image_syncer.registry.profiles.harbor import HARBOR
-from image_syncer.registry.profiles.hub import HUB
-from image_syncer.registry.profiles.nexus import NEXUS
-from image_syncer.registry.profiles.quay import QUAY
-from image_syncer.registry.profiles.zot import ZOT
+import orjson
+
+from image_syncer.registry.message import Operation
+from image_syncer.registry.profiles.kinds import (
+    ACR_ALIYUN,
+    ACR_AZURE,
+    ARTIFACTORY,
+    ECR,
+    ECR_PUBLIC,
+    GAR,
+    GHCR,
+    GITLAB,
+    HARBOR,
+    HUB,
+    NEXUS,
+    QUAY,
+    REGISTRY2,
+    REGISTRY3,
+    ZOT,
+)
+from image_syncer.registry.profiles.profile import GENERIC, WRITES, Meaning, Mounts, Sign
+from image_syncer.values import replace
 
 if TYPE_CHECKING:
     from image_syncer.registry.message import Headers
     from image_syncer.registry.profiles.profile import Profile
 
-__all__ = ["PROFILES", "recognise_answer", "recognise_host"]
+
+# The system's words, its number in distribution's driver errors (ENOSPC, EDQUOT), MinIO, and proxies.
+_NO_SPACE = (
+    "no space left on device",
+    "disk quota exceeded",
+    '"err":28',
+    '"err":122',
+    "storagefull",
+    "disk full",
+    "insufficient storage",
+    "not enough space",
+)
+# Harbor, GitLab, Quay, clouds
+_OVER_QUOTA = ("quota", "exceed the configured upper limit", "storage limit", "out of storage", "storage space")
+_FULL = "The registry is full or over its quota: free space there or raise the quota, then run again."
+_IMMUTABLE = (
+    "The tag exists at the destination with other content and may not be changed: choose another tag, or allow changes "
+    "there."
+)
+_LIMITED = (
+    "Requests to {registry} are limited: give a user name and password where there are none, or take fewer workers."
+)
+_TOO_MANY_REQUESTS = 429
+_PUT_MANIFEST = frozenset({Operation.PUT_MANIFEST})
+
+_COMMON = (
+    # Docker Hub's limiter also answers with the word alone and with other statuses; caches pass it on.
+    Sign(Meaning.WAIT, _LIMITED, words=("toomanyrequests",)),
+    Sign(Meaning.WAIT, _LIMITED, statuses=frozenset({_TOO_MANY_REQUESTS})),
+    Sign(Meaning.FULL, _FULL, statuses=frozenset({507})),
+    Sign(Meaning.FULL, _FULL, words=_NO_SPACE),
+    # For a read, the same words mean bandwidth or requests.
+    Sign(Meaning.FULL, _FULL, words=_OVER_QUOTA, operations=WRITES),
+    Sign(Meaning.IMMUTABLE, _IMMUTABLE, statuses=frozenset({412}), operations=_PUT_MANIFEST),
+    Sign(
+        Meaning.IMMUTABLE,
+        _IMMUTABLE,
+        words=("immutab", "cannot be overwritten", "already exists and cannot be"),
+        operations=_PUT_MANIFEST,
+    ),
+)
+
+
+def find_sign(profile: Profile, status: int, codes: tuple[str, ...], text: str, operation: Operation) -> Sign | None:
+    """Return the first sign of the profile, or of all registries, that fits a failure; `text` is in lower case."""
+    for sign in (*profile.signs, *_COMMON):
+        if sign.fits(status, codes, text, operation) and (sign.meaning is Meaning.WAIT or status != _TOO_MANY_REQUESTS):
+            return sign
+    return None
+
+
+OVERRIDABLE_FLAGS = ("heads_manifests", "mounts_from_itself", "takes_pieces", "keeps_partial", "cancels_uploads")
+OVERRIDABLE_SIZES = ("piece_bytes", "least_piece_bytes")
+_FIELDS = (*OVERRIDABLE_FLAGS, *OVERRIDABLE_SIZES, "mounts", "page_size")
+_CACHED_TEXTS = 64
+"""Texts whose profiles are kept: each lease has two."""
+
+
+def profile_to_text(profile: Profile) -> str:
+    """Return the name of `profile`, followed by its changed fields as JSON."""
+    known = PROFILES[profile.name]
+    if profile is known:
+        return profile.name
+    changed = {name: getattr(profile, name) for name in _FIELDS if getattr(profile, name) != getattr(known, name)}
+    return f"{profile.name} {orjson.dumps(changed).decode()}" if changed else profile.name
+
+
+@lru_cache(_CACHED_TEXTS)
+def profile_from_text(text: str) -> Profile:
+    """Return the profile of a text of `profile_to_text`. Raises KeyError for an unknown name."""
+    name, _, changed = text.partition(" ")
+    if not changed:
+        return PROFILES[name]
+    values: dict[str, Any] = orjson.loads(changed)
+    if "mounts" in values:
+        values["mounts"] = Mounts(values["mounts"])
+    return replace(PROFILES[name], **values)
+
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        GENERIC,
-        HUB,
-        ECR,
-        ECR_PUBLIC,
-        GAR,
-        ACR_ALIYUN,
-        ACR_AZURE,
-        GHCR,
-        QUAY,
-        HARBOR,
-        GITLAB,
-        NEXUS,
-        ARTIFACTORY,
-        REGISTRY2,
-        REGISTRY3,
-        ZOT,
+        *(GENERIC, HUB, ECR, ECR_PUBLIC, GAR, ACR_ALIYUN, ACR_AZURE, GHCR, QUAY),
+        *(HARBOR, GITLAB, NEXUS, ARTIFACTORY, REGISTRY2, REGISTRY3, ZOT),
     )
 }
-"""By name, in the order in which hosts and answers are compared with them."""
+"""Profiles by name, in the order in which hosts and answers are compared with them."""
 
 
 def recognise_host(registry: str) -> Profile:
-    """The profile whose host patterns `registry` fits (its port and its case do not count); the generic one where none
-    does.
-    """
+    """Return the profile whose host patterns match `registry`, without port and case; else the generic one."""
     host, _, port = registry.rpartition(":")
     host = (host if port.isdigit() else registry).lower()
     for profile in PROFILES.values():
@@ -64,7 +136,7 @@ def recognise_host(registry: str) -> Profile:
 
 
 def recognise_answer(headers: Headers) -> Profile:
-    """The profile one of whose marks an answer has; the generic one where none has."""
+    """Return the profile of which an answer has a mark; else the generic one."""
     for profile in PROFILES.values():
         for mark in profile.marks:
             if any(fnmatchcase(value.lower(), mark.value) for value in headers.get_all(mark.header)):

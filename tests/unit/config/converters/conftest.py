@@ -4,8 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from image_syncer.config.conversion import convert_files
-from image_syncer.config.converters import ConversionOptions
+from image_syncer.config.converters import ConversionOptions, convert_files
 from support.planned_copies import planned_copies
 
 

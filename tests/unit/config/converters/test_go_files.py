@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_syncer.config.conversion import convert_files
-from image_syncer.config.converters import ConversionOptions, FileFormat
+from image_syncer.config.converters import ConversionOptions, FileFormat, convert_files
 from image_syncer.config.loader import load_configuration
 from image_syncer.errors import ConfigurationError
 

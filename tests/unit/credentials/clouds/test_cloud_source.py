@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from image_syncer.config import RegistryBook, RegistryEntry
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.credentials import CredentialError, CredentialSource
 from image_syncer.credentials.clouds import CloudSource, find_place
-from image_syncer.credentials.clouds.grant import ExtraMissingError, Grant, NoIdentityError
+from image_syncer.credentials.clouds.place import CloudGrant, ExtraMissingError, NoIdentityError
 from image_syncer.oci import parse_repository
 from image_syncer.registry import Credential
 
@@ -57,7 +57,7 @@ def answer(cloud, source, place):
 
 
 def grant(number, lives_s=100.0):
-    return Grant(Credential("AWS", f"p{number}"), "AWS (env)", lives_s)
+    return CloudGrant(Credential("AWS", f"p{number}"), "AWS (env)", lives_s)
 
 
 def test_a_credential_is_asked_for_once_and_renewed_at_four_fifths_of_its_life():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_syncer.config.registry_cloud import CloudSettings
+from image_syncer.config.registry_book import CloudSettings
 from image_syncer.credentials.clouds import find_place
 
 ACCOUNT = "123456789012"

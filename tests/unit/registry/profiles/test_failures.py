@@ -22,7 +22,6 @@ from image_syncer.registry import (
     PROFILES,
     Endpoint,
     Headers,
-    Meaning,
     Operation,
     Request,
     Response,
@@ -36,7 +35,8 @@ from image_syncer.registry import (
     pull_scope,
     push_scope,
 )
-from image_syncer.registry.profiles import Sign, find_sign
+from image_syncer.registry.profiles.profile import Meaning, Sign
+from image_syncer.registry.profiles.recognition import find_sign
 
 ENDPOINT = Endpoint("h:5000", "https://h:5000")
 APP = Repository("h:5000", "team/app")

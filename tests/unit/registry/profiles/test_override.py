@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from image_syncer.registry import PROFILES, Endpoint, Mounts
-from image_syncer.registry.profiles import profile_from_text, profile_to_text
+from image_syncer.registry.profiles.recognition import profile_from_text, profile_to_text
 
 
 @pytest.mark.parametrize("name", PROFILES)
