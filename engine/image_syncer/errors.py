@@ -115,7 +115,7 @@ class SyncError(Exception):
         super().__init_subclass__(**kwargs)
         SyncError._kinds[cls.kind] = cls
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public signature
         self,
         message: str,
         *,

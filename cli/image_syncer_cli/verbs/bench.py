@@ -150,7 +150,7 @@ def _limits_of(side: PathSide) -> Iterator[str]:
 @flag("--keep", help="Keep what the bench wrote to the destinations.")
 @flag("--quiet", help="Show only the results.")
 @quiet_debug_option
-def bench(
+def bench(  # noqa: PLR0913 - one parameter an option
     *,
     src: str | None,
     dst: str | None,

@@ -40,7 +40,7 @@ _PRIVATE = 0o077
 @click.option("--output", metavar="FILE", help="Write to FILE instead of standard output.")
 @click.option("--with-secrets", is_flag=True, help="Copy passwords instead of referring to variables.")
 @quiet_debug_option
-def convert(
+def convert(  # noqa: PLR0913 - one parameter an option
     file: str | None,
     auth: str | None,
     images: str | None,

@@ -287,7 +287,7 @@ def _parse_prices(_ctx: click.Context, _param: click.Parameter, values: tuple[st
 @file_option("--plot", help="Draw the time by workers, hosts and bandwidth, and what would change it, as PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @quiet_debug_option
-def estimate(
+def estimate(  # noqa: PLR0913 - one parameter an option
     *,
     plan_path: str,
     bench_path: str,

@@ -69,7 +69,7 @@ class _ReportVerb(Verb):
     help="Draw which worker moved what, and when, to this .html or .png file.",
 )
 @quiet_debug_option
-def report(
+def report(  # noqa: PLR0913 - one parameter an option
     *,
     file: str,
     later: str | None,

@@ -51,7 +51,7 @@ _LINES, _COLUMNS = 1000, 203
 )
 @quiet_debug_option
 @click.pass_context
-def top(
+def top(  # noqa: PLR0913 - one parameter an option
     ctx: click.Context,
     *,
     run: str | None,

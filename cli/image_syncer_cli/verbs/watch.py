@@ -61,7 +61,7 @@ _TOKEN_VARIABLE = "IMAGE_SYNCER_EVENTS_TOKEN"  # noqa: S105 - the name of a vari
 @notify_options
 @options_without("--dry-run", "--metrics", "--metrics-file", "--report-junit", "--report-markdown")
 @control_option
-def watch(
+def watch(  # noqa: PLR0913 - one parameter an option
     *,
     files: Files,
     every: str,

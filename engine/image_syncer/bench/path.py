@@ -45,7 +45,7 @@ _SEVERAL = 2
 Written = tuple["Repository", Digest]
 
 
-def bench_plan(
+def bench_plan(  # noqa: PLR0913 - public signature
     plan: PlanFile,
     command: Sequence[str],
     access: Sequence[str],

@@ -101,7 +101,7 @@ class ContentBuilder:
 
     # Manifests
 
-    def image(
+    def image(  # noqa: PLR0913 - public signature
         self,
         layers: Sequence[MadeBlob] | int = 2,
         *,
@@ -165,7 +165,7 @@ class ContentBuilder:
         }
         return build_manifest(value, (config, statement), platform=_platform("unknown/unknown"))
 
-    def index(
+    def index(  # noqa: PLR0913 - public signature
         self,
         images: Sequence[MadeManifest] = (),
         *,

@@ -62,7 +62,7 @@ class RegistryProcess:
     keeps_listening = False
     """Whether this process keeps the Unix socket open, so that clients wait while no child runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public signature
         self,
         root: str | os.PathLike[str] | None = None,
         behaviour: Behaviour | None = None,

@@ -143,7 +143,7 @@ class EmbeddedRegistry:
     event loop that runs `start`. Raises ValueError for a behaviour with an unknown double.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public signature
         self,
         storage: Storage,
         behaviour: Behaviour | None = None,

@@ -79,7 +79,7 @@ class Export(Value, frozen=True):
     bundle: BundleRecord | None
 
 
-def export_bundle(
+def export_bundle(  # noqa: PLR0913 - public signature
     configuration: Configuration,
     settings: Settings,
     directory: str | os.PathLike[str],
@@ -281,7 +281,7 @@ def check_bundles(
     return CheckedBundle(bundles[0], tuple(bundles[1:]))
 
 
-def import_bundle(
+def import_bundle(  # noqa: PLR0913 - public signature
     checked: CheckedBundle,
     target: Target,
     settings: Settings,
