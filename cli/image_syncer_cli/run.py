@@ -297,7 +297,7 @@ def _observed(options: RunOptions) -> Iterator[None]:
         metrics=listen, metrics_file=options.metrics_file, traces=options.trace_endpoint, environ=os.environ
     ) as address:
         if listen is not None and (listen.port == 0 or not listen.is_loopback):
-            readers = "this machine alone" if listen.is_loopback else "whoever reaches this machine"
+            readers = "this machine alone" if listen.is_loopback else "every host that reaches this machine"
             text = f"metrics for {readers}: {address}"
             say_event("metrics", text, as_json=options.as_json, address=address, readers=readers)
         yield

@@ -49,7 +49,7 @@ __all__ = [
 
 class PlaceError(OSError):
     """A place that cannot be used: what is wrong, and what to do. An OSError, which the process that serves the place
-    tells to the one that started it; `parse` reads what it told.
+    reports to the one that started it; `parse` reads it.
     """
 
     def __init__(self, what: str, mend: str = "") -> None:
@@ -238,7 +238,7 @@ class RegistryError(SyncError):
     """A registry answered, and the answer was not the one that was asked for.
 
     `request` is the method and URL without its query, `status` the HTTP status, `codes` the registry's own error codes
-    (OCI distribution specification 1.1, "Error Codes"), `retry_after_s` the seconds for which it asked to be left alone
+    (OCI distribution specification 1.1, "Error Codes"), `retry_after_s` the seconds of the pause that it asked for
     (RFC 9110 section 10.2.3), None where it did not. `request_ids` are what its operator finds this request by in his
     logs: header fields of the answer by name; None where it had none.
     """
@@ -284,14 +284,14 @@ class RefusedError(RegistryError):
 
 
 class RateLimitedError(RegistryError):
-    """The registry asked to be left alone for a while (429)."""
+    """The registry asked for a pause (429)."""
 
     kind = "rate limited"
     can_pass = True
 
 
 class NotAskedError(RegistryError):
-    """The request was not sent, because the registry had asked to be left alone; `retry_after_s` says for how long."""
+    """The request was not sent, because the registry had asked for a pause of `retry_after_s`."""
 
     kind = "not asked"
     can_pass = True

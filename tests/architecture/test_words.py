@@ -35,12 +35,24 @@ PHRASES = {
     "is meant" + " by the rule": "matches the rule",
     "mistake" + " of ours": "internal error",
     "mistake" + " of image-syncer": "internal error",
-    "nobody" + " wants it": "no longer needed",
     "neither true" + " nor false": "not a boolean",
     "we are" + " nobody": "anonymous",
     "is no" + " bench": "is not a benchmark file",
+    "stood" + " still": "was suspended",
+    "pruned" + " of ": "pruned 1 of 2 tags",
+    "becomes" + " of": "happens to",
+    "left" + " alone": "skipped, paused",
+    "is" + " told": "gets, is reported",
+    "are" + " told": "get, are reported",
+    "who" + "ever": "name the actor: the user, the coordinator, the registry",
+    "some" + "body": "the same",
+    "no" + "body": "the same",
 }
 """Paraphrases, and the usual term for each."""
+EXCEPTED = re.compile(
+    "this process stood still|an observer is told nothing more|since nobody read them"  # names of log events
+    r"|`tests/[\w/.]+::\w+`|pycurl\.NOBODY"
+)
 
 
 def test_no_file_names_the_place_where_it_was_written() -> None:
@@ -59,14 +71,15 @@ def test_no_file_names_the_place_where_it_was_written() -> None:
 
 def test_names_and_texts_use_the_terms_of_the_field() -> None:
     words = {word: term for names, term in NAMES.items() for word in names}
-    names, phrases = re.compile(rf"\b(?:{'|'.join(words)})\b"), re.compile("|".join(PHRASES))
+    names = re.compile(rf"\b(?:{'|'.join(words)})\b")
+    phrases = re.compile(rf"\b(?:{'|'.join(PHRASES)})\b", re.IGNORECASE)
     found = []
     for path in tracked_files():
         place = path.relative_to(PROJECT)
         if place.parts[0] in ("engine", "cli", "docs") or place.name == "README.md":
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = EXCEPTED.sub("", path.read_text(encoding="utf-8", errors="replace"))
             found += [f"{place}: {name}: write {words[name]}" for name in names.findall(text)]
-            found += [f"{place}: {phrase}: write {PHRASES[phrase]}" for phrase in phrases.findall(text)]
+            found += [f"{place}: {phrase}: write {PHRASES[phrase.lower()]}" for phrase in phrases.findall(text)]
     assert found == []
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WELL = Check("ping", CheckState.OK, "answered 200", seconds=0.0123)
 BROKEN = Check("login", CheckState.FAILED, "not\x1b[31m accepted", "Correct the password → log in again.", 2.5)
 LATER = (
-    Check("tags", CheckState.NOT_TRIED, "it stands on: login"),
-    Check("blob", CheckState.NOT_TRIED, "it stands on: tags"),
+    Check("tags", CheckState.NOT_TRIED, "it depends on: login"),
+    Check("blob", CheckState.NOT_TRIED, "it depends on: tags"),
 )
 FAST = Check("upload", CheckState.OK, "POST, then one PUT", seconds=0.5, size_bytes=2**20)
 ALL = (WELL, FAST, BROKEN, *LATER)

@@ -170,7 +170,7 @@ def test_a_sync_tells_what_would_go_and_deletes_it_with_yes(process: Process, mi
     done = process.run(*words, "--yes")
     assert "old" not in mirror.tags
     assert done.report["kind"] == "sync"
-    assert done.out.splitlines()[-1].startswith("pruned of 1 tag and ")
+    assert done.out.splitlines()[-1].startswith("pruned 1 of 1 tag and ")
 
 
 def test_a_sync_keeps_its_own_backups(command: Command, mirror: Mirror) -> None:

@@ -134,7 +134,7 @@ def test_outcomes_stand_in_one_order(command: Command, tmp_path: Path) -> None:
 
 def test_the_summary_tells_limits_and_faults(command: Command, tmp_path: Path) -> None:
     out = command("report", write(tmp_path / "run.json")).out
-    assert "Limit      docker.io refused 60 requests (429), was left alone for 4.0 s" in out
+    assert "Limit      docker.io refused 60 requests (429), was paused for 4.0 s" in out
     assert "Faults     1 transfer broke off and went on, 1 failed\n" in out
     assert max(map(len, out.splitlines())) <= 80
 

@@ -91,7 +91,7 @@ def noting(runtime: Path) -> Iterator[Noting]:
     ("words", "asked", "out"),
     [
         (["--pause"], ["pause"], "paused\n"),
-        (["--resume"], ["resume"], "goes on\n"),
+        (["--resume"], ["resume"], "running\n"),
         (["--drain"], ["drain"], "drains: begins nothing more, and ends when what is under way has ended\n"),
         (["--rate", "200MB/s"], ["rate 200MB/s"], "rate: 200MB/s\n"),
         (["--rate", "none"], ["rate None"], "rate: no limit\n"),
@@ -159,7 +159,7 @@ def test_a_watch_that_waits_is_shown_with_its_next_round(command: Command, notin
     lines = command("top", "--once").out.splitlines()
     assert lines[0] == "watch: drains, and ends"
     assert lines[2].startswith("paused: the next round begins, and copies nothing")
-    assert lines[3].startswith("the files on disk have mistakes")
+    assert lines[3].startswith("the files on disk have errors")
     assert json.loads(command("top", "--json").out)["watch"]["rounds"] == 12
 
 

@@ -140,7 +140,7 @@ def test_the_scopes_of_a_token_that_shows_them(doctor: Doctor, tmp_path: Path) -
     assert hers.code == 0
     assert others.failed() == ["scopes", "tags"]
     assert "no right to pull" in others.said("scopes")
-    assert "Ask who runs the registry for the right to pull" in others.said("scopes")
+    assert "Ask the operator of the registry for the right to pull" in others.said("scopes")
     assert "the token service did not grant pull on other/app" in others.said("tags")
 
 

@@ -213,7 +213,7 @@ def test_top_shows_a_run_of_another_process_and_controls_it(pair: Pair, start: C
     assert "paused" in once.text
     again = start(str(terminal.pid), "--resume", "--rate", "50MB/s", "--streams", "2", verb="top")
     assert again.wait() == 0
-    assert again.lines == ["rate: 50MB/s", "streams: 2 at most in each worker", "goes on"]
+    assert again.lines == ["rate: 50MB/s", "streams: 2 at most in each worker", "running"]
     pair.speed_up()
     assert terminal.wait() == 0
     gone = start(str(terminal.pid), verb="top")

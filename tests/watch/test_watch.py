@@ -105,7 +105,7 @@ def test_files_are_read_again_on_sighup_and_those_with_mistakes_change_nothing(w
         watch.signal(signal.SIGHUP)
         wait_until(lambda: watch.health()["status"] == "stale configuration", "the mistake to be told")
         assert "images.json:" in watch.health()["configuration"]["error"]
-        assert "those that were read before stay in force" in watch.err
+        assert "the configuration that was read before stays in effect" in watch.err
         assert metrics_of(watch.get("/metrics").body.decode())["image_syncer_watch_configuration_in_force", ""] == 0
 
         world.push("team/new", "v2")

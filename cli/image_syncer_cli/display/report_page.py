@@ -251,7 +251,7 @@ def _savings(recorded: RecordedReport, account: RunAccount) -> Iterator[str]:
     rows = [row for row in rows if row[1:3] not in (("0 B", "0"), ("0 B", ""), ("not noted", "0"))]
     about = (
         f"At least {format_size(saved.bytes_saved)} ({percent(saved.share)} of what destinations needed) did not have "
-        "to be sent. Images that were unchanged as a whole are not in this: nobody asked for their blobs."
+        "to be sent. Images that were unchanged as a whole are not counted: their blobs were not needed."
     )
     if not (saved.bytes_saved or known):
         about = "Each blob was sent to each destination that needed it."
@@ -278,7 +278,7 @@ def _refusals(recorded: RecordedReport) -> Iterator[str]:
         if data["refused"] or data["left_alone_s"]
     ]
     if rows:
-        head = ("registry", "requests refused (429)", "left alone for")
+        head = ("registry", "requests refused (429)", "paused for")
         yield section("Registries that limited us", "", table(head, rows[:_MAX_ROWS], (1, 2)), "refusals")
 
 

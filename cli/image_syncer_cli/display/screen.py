@@ -57,7 +57,7 @@ _NAME, _SHORTEST_NAME = 30, 16
 _SHORTEST_BAR, _LONGEST_BAR = 10, 60
 _ROOM_FOR_SIDES = 60
 _HELP = (
-    "p  pause: begin nothing more, what is under way ends; p again goes on",
+    "p  pause: begin nothing more, what is under way ends; p again resumes",
     "d  drain: begin no further image, end when those under way have; asks once",
     "e  the last errors, and back",
     "?  this, and back",

@@ -23,7 +23,7 @@ def watch_lines(told: Mapping[str, Any], now: datetime) -> list[str]:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         from image_syncer import SyncError
 
-        raise SyncError("the watch tells how it goes in a way that this version cannot read") from error
+        raise SyncError("the watch reports its state in a format that this version cannot read") from error
 
 
 def _lines(told: Mapping[str, Any], now: datetime) -> list[str]:
@@ -32,9 +32,9 @@ def _lines(told: Mapping[str, Any], now: datetime) -> list[str]:
     if last := watch.get("last_run"):
         lines.append(_last(last, watch["rounds"], now))
     if told.get("paused"):
-        lines.append("paused: the next round begins, and copies nothing until somebody lets it go on")
+        lines.append("paused: the next round begins, and copies nothing until it is resumed")
     if not watch["configuration"]["in_force"]:
-        lines.append("the files on disk have mistakes; those that were read before are in force")
+        lines.append("the files on disk have errors: the configuration that was read before is in effect")
     return lines
 
 

@@ -124,7 +124,7 @@ def _limits_of(side: PathSide) -> Iterator[str]:
     if side.refused:
         yield f"it refused {side.refused:,} (429)"
     if side.left_alone_s:
-        yield f"was left alone for {format_duration(side.left_alone_s)}"
+        yield f"was paused for {format_duration(side.left_alone_s)}"
     if side.paced_per_s is not None:
         yield f"took {side.paced_per_s:.3g} requests a second"
     if side.connections is not None:

@@ -136,7 +136,7 @@ def plan(files: Files, image: str | None, as_json: bool, save: str | None, **opt
     """
     files.require_images("plan")
     if as_json and image is None:
-        raise click.UsageError("--json goes with --explain; diff --json tells what would change.")
+        raise click.UsageError("--json goes with --explain; diff --json shows what would change.")
     if save is not None and image is not None:
         raise click.UsageError("--save goes with the whole plan: leave --explain out.")
     configuration = files.load()

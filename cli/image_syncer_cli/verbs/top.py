@@ -126,7 +126,7 @@ def _words_of(command: str, answer: dict[str, Any]) -> str:
         return f"streams: {answer['streams']} at most in each worker"
     if answer["draining"]:
         return "drains: begins nothing more, and ends when what is under way has ended"
-    return "paused" if answer["paused"] else "goes on"
+    return "paused" if answer["paused"] else "running"
 
 
 def _print_once(client: ControlClient) -> None:

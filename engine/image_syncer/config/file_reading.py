@@ -59,7 +59,7 @@ def read_file(path: str, *, pipe_timeout_s: float = PIPE_TIMEOUT_S) -> bytes:
         finally:
             os.close(descriptor)
     except _SilentPipeError:
-        what, mend = f"nobody has written into this pipe for {pipe_timeout_s:g} s", "name a file"
+        what, mend = f"nothing was written into this pipe for {pipe_timeout_s:g} s", "name a file"
     except OSError as error:
         what, mend = _REASONS.get(type(error), (f"the file cannot be read: {error.strerror}", None))
     except ValueError:

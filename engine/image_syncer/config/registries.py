@@ -136,7 +136,7 @@ def _read_entry(prefix: str, node: Node, path: str, findings: Findings, dialect:
         findings.warn(
             entry.nodes["skip_tls_verify"].line,
             path,
-            "the certificate of this registry is not checked: whoever is in between can read the password",
+            "the certificate of this registry is not checked: anyone on the network path can read the password",
             "name the certificate of its authority with ca_file instead",
         )
     registry = canonical_prefix(prefix).partition("/")[0]

@@ -165,7 +165,7 @@ def read_snapshot(message: dict[str, Any]) -> Snapshot | None:
     try:
         return snapshot_from_data(data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SyncError("the run tells how it goes in a way that this version cannot read") from error
+        raise SyncError("the run reports its state in a format that this version cannot read") from error
 
 
 def snapshot_data(snapshot: Snapshot) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class RuleOutcomes:
             self._enter_error(catalog, catalog.written, located, rule_facts(catalog))
         for catalog, name in expanded.unusable:
             unusable = ProtocolViolation(
-                f"the registry lists a repository that nobody can name: {name}",
+                f"the registry lists a repository whose name is not valid: {name}",
                 origin=Origin.SOURCE,
                 repository=catalog.registry,
                 operation="list catalog",

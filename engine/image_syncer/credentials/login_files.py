@@ -140,7 +140,7 @@ def _decode(prefix: str, entry: Mapping[str, object], path: str) -> Credential |
         return None
     if any(_HALF_CHARACTER.search(text) for text in (username, password, identity_token or "")):
         raise CredentialError(
-            f"the entry of {prefix} in {path} holds half a character, which nobody can send",
+            f"the entry of {prefix} in {path} holds half a character, which cannot be sent",
             hint=f"Log in again: image-syncer login {prefix}",
         )
     # Docker's own reader cuts NUL bytes off, which old logins left.

@@ -210,7 +210,7 @@ class RegistryAccess:
         for registry, seconds in self.health.outages():
             return f"{registry} has not answered for {format_duration(seconds)}"
         if longest := self.client.throttle.longest(now):
-            return f"{longest[0]} asked to be left alone for {format_duration(longest[1])}"
+            return f"{longest[0]} asked for a pause of {format_duration(longest[1])}"
         return None
 
     def tell_outage(self, breaker: Breaker) -> tuple[str, bool]:

@@ -299,7 +299,7 @@ class Pacing:
     def throttled(self, registry: str) -> str | None:
         """Which pause or rate holds requests to `registry` back, in words; None: none."""
         if (wait_s := self.alone_s(registry)) >= LEAST_TOLD_S:
-            return f"left alone for {format_duration(wait_s)}"
+            return f"paused for {format_duration(wait_s)}"
         pacer = self._limiter.pacers.get(registry)
         if pacer is not None and pacer.is_binding:
             return f"paced to {pacer.rate:.3g} requests/s"

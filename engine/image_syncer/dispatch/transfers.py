@@ -143,8 +143,8 @@ class TransferContext(Value, frozen=True):
 
 
 class AbsentBlobs:
-    """Blobs that a registry has just said it lacks. Each is told once, to the worker that brings the blob and need not
-    ask for it; a second try asks.
+    """Blobs that a registry has just said it lacks. The first lease of each says so, and its worker need not ask; a
+    second try asks.
     """
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class AbsentBlobs:
 
 
 def worker_setup(context: TransferContext, *, tallied: bool) -> Setup:
-    """What every worker is told first."""
+    """The first message to every worker."""
     settings, resources = context.settings, context.resources
     rates = {name: one.rate for name, one in context.registries.limits().items() if one.rate is not None}
     return Setup(
@@ -453,7 +453,7 @@ class Transfers:
             self._timer = self._loop.call_at(wake_at, self._on_timer)
 
     def _lease_of(self, job: Job) -> LeaseJob:
-        """`job` as its worker is told it. A second try asks no mirror, which may have caused the first error.
+        """The message that leases `job`. A second try asks no mirror, which may have caused the first error.
 
         A blob is leased when the endpoints of its registries are known; else it is an internal error.
         """

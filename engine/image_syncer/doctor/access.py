@@ -59,15 +59,15 @@ _CLOCK = (
     "Set the clock of this machine by a time server (timedatectl, chronyc), or have the registry's set: tokens and "
     "signed addresses are good for minutes only."
 )
-_REFUSED_HERE = "Something in front of the registry turns this machine away: ask who runs it, or use another network."
+_REFUSED_HERE = "Something in front of the registry turns this machine away: ask its operator, or use another network."
 _PROXY = "The proxy answers in place of the registry: check that it permits this machine, or name the host in no_proxy."
 _NO_API = "There is no registry at this address, or one that only speaks version 1: check the host and its port."
 _CORRECT_LOGIN = "Correct the password, or log in again; the credentials came from {source}."
 _DISAGREED = (
     "The registry and its token service do not agree: their clocks may differ, or the registry may not trust the "
-    "service (its key, issuer or service name). Whoever runs them has to look."
+    "service (its key, issuer or service name). Ask their operators to check."
 )
-_NO_PULL = "Ask who runs the registry for the right to pull from {repository}; it may also not exist there."
+_NO_PULL = "Ask the operator of the registry for the right to pull from {repository}; it may also not exist there."
 _NO_PUSH = "Where images are to be copied to {repository}, ask who runs the registry for the right to push."
 READ_ONLY = (
     "The registry, or a proxy in front of it, takes no writes (maintenance, a mirror): copy to another, or have writes "
@@ -151,7 +151,7 @@ async def probe_challenge(subject: Subject) -> Check:
     realm, service = without_query(challenge.params.get("realm", "")), challenge.params.get("service")
     if origin_of(realm) is None:
         what = f"a token of {realm[:120]!r}, which is no address"
-        return failed(what, "Whoever runs the registry has to set its realm.")
+        return failed(what, "The operator of the registry has to set its realm.")
     what = f"a token of {realm}" + (f" for {service}" if service else "")
     return fine(what, scheme="bearer", realm=realm, service=service)
 

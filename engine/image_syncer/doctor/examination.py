@@ -245,4 +245,4 @@ class _Round:
         broken = next((need for need in probe.needs if self._checks[need].is_broken), None)
         if broken is None:
             return None
-        return Check("", CheckState.NOT_TRIED, f"it stands on: {broken}")
+        return Check("", CheckState.NOT_TRIED, f"it depends on: {broken}")

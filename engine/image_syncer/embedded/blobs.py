@@ -270,7 +270,7 @@ def _check_range(call: Call, upload: StorageUpload) -> None:
         raise Refusal(400, "BLOB_UPLOAD_INVALID", "Content-Range must be <first>-<last>")
     first, last = int(match[1]), int(match[2])
     if first != upload.offset:
-        raise _out_of_order(call, upload, f"the upload goes on at {upload.offset}")
+        raise _out_of_order(call, upload, f"the upload continues at {upload.offset}")
     if call.request.content_length not in (None, last - first + 1):
         raise Refusal(400, "SIZE_INVALID", "Content-Range and Content-Length differ")
 

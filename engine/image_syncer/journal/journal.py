@@ -303,7 +303,7 @@ class Journal:
     def _on_failure(self, reason: str) -> None:
         self._warn(
             f"the journal {self._path} is not written any more: {reason}",
-            "The run goes on without it. What it does from here on, the next run with this journal will ask the "
+            "The run continues without it. What it does from here on, the next run with this journal will ask the "
             "registries.",
         )
 
@@ -322,12 +322,12 @@ class Journal:
         except OSError as error:
             self._warn(
                 f"the journal {self._path} must not be used again: {reason}",
-                f"It could not be renamed ({error.strerror}): remove it. The run goes on without it.",
+                f"It could not be renamed ({error.strerror}): remove it. The run continues without it.",
             )
         else:
             self._warn(
                 f"the journal {self._path} was set aside as {aside}: {reason}",
-                "The run goes on without it; the next one begins a new journal, and asks the registries instead.",
+                "The run continues without it; the next one begins a new journal, and asks the registries instead.",
             )
 
     def _close_file(self) -> None:

@@ -339,7 +339,7 @@ class WrittenArchive(LayoutStorage):
             with suppress(OSError):
                 partial_path(self._path).unlink()
             why = str(error) if isinstance(error, ArchiveError) else error.strerror
-            mend = f"what came is in {self._files.root}, and the next run goes on with it"
+            mend = f"what came is in {self._files.root}, and the next run continues with it"
             raise PlaceError(f"{self._path} could not be written: {why}", mend) from None
         for digest in packed:
             self._files.drop_blob(digest)

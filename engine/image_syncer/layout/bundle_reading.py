@@ -181,7 +181,7 @@ def _no_bundle(directory: Path) -> ConfigurationError | ArchiveError:
     if (directory / UNFINISHED).is_dir():
         return ArchiveError(
             f"the bundle in {directory} is not finished: its export was cut off",
-            hint="Run the same export again: it goes on where it was.",
+            hint="Run the same export again: it continues where it stopped.",
         )
     if any(directory.glob("part-*.tar")):
         return ArchiveError(f"{directory} has parts of a bundle, and no {BUNDLE_FILE}", hint="Copy that file as well.")

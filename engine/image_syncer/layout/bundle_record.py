@@ -193,7 +193,7 @@ def _repository(name: Any) -> str:
 
 def _matching(pattern: re.Pattern[str], text: Any) -> str:
     if not pattern.fullmatch(text):
-        raise ValueError(f"{text} is not what stands there")
+        raise ValueError(f"{text} is not valid there")
     return str(text)
 
 

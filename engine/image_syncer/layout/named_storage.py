@@ -269,7 +269,7 @@ class NamedStorage(Storage):
         name = Name(repository, reference)
         if name in self.index.ambiguous:
             digests = " and ".join(digest.short for digest in self.index.ambiguous[name])
-            return f"the name {name} stands for {digests} there: copy by digest, or remove one"
+            return f"the name {name} means {digests} there: copy by digest, or remove one"
         names = self._some_names()
         existing = f"there is {', '.join(names)}" if names else "no image has a name"
         return f"there is no image {name} there; {existing}"

@@ -111,7 +111,7 @@ class Throttle:
                 if wait := self.wait_s(registry, loop.time()):
                     if wait > longest_wait_s:
                         raise NotAskedError(
-                            f"the registry {registry} asked to be left alone for {format_duration(wait)}",
+                            f"the registry {registry} asked for a pause of {format_duration(wait)}",
                             hint="Run it again then, or ask the registry for a higher limit.",
                             retry_after_s=wait,
                         )

@@ -35,7 +35,7 @@ _ADVICE = {
     "not found": "Check names and tags. Some registries also answer so to those who may not see a repository.",
     "refused": "The registry will not change its mind: read what it said, and change the rule or its settings.",
     "rate limited": "Log in, ask for fewer requests (requests_per_s of the registry), or run again later.",
-    "not asked": "The registry had asked to be left alone. Run again later, or ask it for less.",
+    "not asked": "The registry had asked for a pause. Run again later, or send it fewer requests.",
     "unavailable": "The registry failed. Run again: image-syncer retry --report FILE.",
     "registry down": "The registry did not answer for long. When it is back: image-syncer retry --report FILE.",
     "protocol violation": "The registry broke the rules of the protocol: tell its operator; the report has the answer.",

@@ -125,7 +125,7 @@ class RunMetrics(Observer):
         self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
         self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
         self._time_left = gauge(
-            "run_time_left_seconds", "How long the run that is under way still takes; NaN: nobody knows."
+            "run_time_left_seconds", "How long the run that is under way still takes; NaN: not known."
         )
         self._time_left.set(math.nan)
         build = Info("image_syncer_build", "The version that runs.", registry=self.registry)

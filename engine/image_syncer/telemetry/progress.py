@@ -41,7 +41,7 @@ class RegistryRow(Value, frozen=True):
     `side` is "source", "destination", "both", or "" before its first blob. `in_flight` counts its blobs in flight,
     `connections` is their maximum, and `requests_per_s` the limit of the request rate (None: no limit). `errors` counts
     the tries of blobs that it made fail or break off. `throttled` is the reason for a lower rate, if there is one
-    ("down for 40 s", "left alone for 12 s").
+    ("down for 40 s", "paused for 12 s").
     """
 
     name: str

@@ -287,11 +287,12 @@ class Pruned(Struct):
         held = sum(each.is_failure for each in self.held)
         parts = [f"would prune {tags} and {manifests}"]
         if self.deletes and self.excess is None:
-            counts = dict.fromkeys(("deleted", "gone already", "left", "failed"), 0)
-            for each in self.deletions:
-                counts[each.outcome] += 1
-            told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-            parts = [f"pruned of {tags} and {manifests}: {told}" if told else "nothing to prune"]
+            gone = [each for each in self.deletions if each.outcome in ("deleted", "gone already")]
+            gone_tags, gone_manifests = sum(len(each.tags) for each in gone), sum(not each.alone for each in gone)
+            remain = len(self.deletions) - len(gone)
+            done = f"pruned {gone_tags:,} of {tags} and {gone_manifests:,} of {manifests}"
+            done += f"; {remain:,} could not be deleted" if remain else ""
+            parts = [done if self.deletions else "nothing to prune"]
         if held:
             parts.append(f"{held:,} repositor{'y' if held == 1 else 'ies'} not pruned")
         if self.not_over:
@@ -454,7 +455,7 @@ class Report(Value, frozen=True):
             if refused:
                 parts.append(f"refused {format_count(refused, 'request')} (429)")
             if alone_s:
-                parts.append(f"was left alone for {format_duration(alone_s)}")
+                parts.append(f"was paused for {format_duration(alone_s)}")
             if data["requests_per_s"] and (rate := data["requests_per_s"][-1][1]) is not None:
                 parts.append(f"was asked {rate:.3g} times a second at most in the end")
             if refused or alone_s:

@@ -148,7 +148,7 @@ class WatchCollector:
         )
         yield GaugeMetricFamily(
             "image_syncer_watch_repositories_left_alone",
-            "Repositories that the last round by the schedule left alone, since nothing changes there.",
+            "Repositories that the last round by the schedule skipped, since nothing changes there.",
             value=status.left_alone,
         )
         yield CounterMetricFamily(
@@ -164,7 +164,7 @@ class WatchCollector:
 
 
 _HELP = {
-    "rounds": "Rounds that have begun, by what made them begin; idle: all repositories were left alone.",
+    "rounds": "Rounds that have begun, by what made them begin; idle: all repositories were skipped.",
     "notifications": "Notifications of registries, by what became of them.",
     "webhooks": "Summaries of runs for webhooks, by what became of them.",
 }
@@ -437,7 +437,9 @@ class Watcher:
             reason = _reason(error)
             self.status.configuration_error = reason
             _log.error("the files have mistakes; those read before stay in force", reason=reason)
-            self._view.on_trouble(f"{reason}\nThe files have mistakes: those that were read before stay in force.")
+            self._view.on_trouble(
+                f"{reason}\nThe files have errors: the configuration that was read before stays in effect."
+            )
             return None
         self.status.configuration_read_at, self.status.configuration_error = time.time(), None
         if altered is self._files.configuration:

@@ -408,7 +408,7 @@ def test_a_pipe_is_read_once_and_bounded(tmp_path, write):
 def test_a_pipe_that_nobody_writes_into_is_given_up(tmp_path):
     pipe = tmp_path / "forgotten"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigurationError, match=r"nobody has written into this pipe for 0\.05 s"):
+    with pytest.raises(ConfigurationError, match=r"nothing was written into this pipe for 0\.05 s"):
         read_file(str(pipe), pipe_timeout_s=0.05)
 
 

@@ -122,8 +122,8 @@ def test_without_a_record_there_is_no_bundle(bundle: Path, tmp_path: Path) -> No
         (lambda data: data.pop("blobs"), "it has no 'blobs'"),
         (lambda data: data["parts"].pop(), "behind|ends|missing|header"),
         (lambda data: data["parts"].append(data["parts"][0]), "listed twice"),
-        (lambda data: data["parts"][0].update(name="../part-0001.tar"), "not what stands there"),
-        (lambda data: data["parts"][0].update(name="/etc/passwd"), "not what stands there"),
+        (lambda data: data["parts"][0].update(name="../part-0001.tar"), "not valid there"),
+        (lambda data: data["parts"][0].update(name="/etc/passwd"), "not valid there"),
         (lambda data: data["parts"][0].update(size=-1), "no number of bytes"),
         (lambda data: data["images"][0].update(tag="../x"), "not a tag"),
         (lambda data: data["images"][0].update(repository="../x"), "not the name of a repository"),
@@ -137,7 +137,7 @@ def test_without_a_record_there_is_no_bundle(bundle: Path, tmp_path: Path) -> No
         (lambda data: data["repositories"]["team/app"]["blobs"].pop(), "which is not there"),
         (lambda data: data["repositories"]["team/app"]["manifests"].pop(0), "not there|not listed"),
         (lambda data: data.update(repositories=[]), "damaged"),
-        (lambda data: data.update(needs={"bundles": ["x"]}), "not what stands there"),
+        (lambda data: data.update(needs={"bundles": ["x"]}), "not valid there"),
     ],
 )
 def test_a_record_that_does_not_fit_the_parts_is_refused(

@@ -169,7 +169,7 @@ def test_a_name_for_several_manifests_is_listed_and_stands_for_none(root: Path) 
     (root / "index.json").write_bytes(raw)
     storage = LayoutStorage(str(root), writes=False)
     assert storage.tag("", "1.0") is None
-    assert "stands for" in storage.lacks("", "1.0")
+    assert "means" in storage.lacks("", "1.0")
     assert storage.tags("") == ["1.0", "2.0"]
 
 

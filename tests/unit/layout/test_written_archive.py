@@ -129,7 +129,7 @@ def test_no_room_leaves_the_former_archive_and_what_came(
             patch.setattr(TarWriter, call, full)
         storage = WrittenArchive(str(path), "x")
         push_to(storage, "", other, ["2.0"])
-        with pytest.raises(PlaceError, match=r"No space left on device(.|\n)*the next run goes on"):
+        with pytest.raises(PlaceError, match=r"No space left on device(.|\n)*the next run continues"):
             storage.finish()
         storage.close()
     assert path.read_bytes() == before

@@ -57,8 +57,8 @@ def test_what_was_learnt_is_told() -> None:
         },
     }
     one, other = lines_of(log.as_data())
-    assert one == f"{THERE} was left alone for 30 s"
-    assert other.startswith(f"{HERE} refused 1,200 requests (429), was left alone for ")
+    assert one == f"{THERE} was paused for 30 s"
+    assert other.startswith(f"{HERE} refused 1,200 requests (429), was paused for ")
     assert other.endswith(", was asked 48.5 times a second at most in the end")
 
 

@@ -201,7 +201,7 @@ def aws_failure(place: CloudPlace, error: Exception, action: str) -> CredentialE
     words = str(said.get("Message") or error).partition("\n")[0][:_MAX_WORDS]
     hint = "See who you are to AWS: aws sts get-caller-identity"
     if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
-        hint = f"Allow {action} to it; who you are to AWS tells: aws sts get-caller-identity"
+        hint = f"Allow {action} to it; this shows your identity at AWS: aws sts get-caller-identity"
     return CredentialError(f"{action} failed for {place.registry}: {code}: {words}", hint=hint)
 
 

@@ -313,7 +313,7 @@ GITLAB = Profile(
             Meaning.NOT_ALLOWED,
             "GitLab lists the repositories of a group for an access token that may read its API (read_api) and the "
             "group: give one as the password, and begin the pattern with a group ({registry}/GROUP/**). Those of a "
-            "user are listed for nobody: name their repositories.",
+            "user are never listed: name their repositories.",
             statuses=frozenset({401, 403, 404}),
             operations=frozenset({Operation.LIST_CATALOG}),
         ),
@@ -434,7 +434,7 @@ HUB = Profile(
         ),
         Sign(
             Meaning.NOT_ALLOWED,
-            "The account may not write to {repository}, or the name belongs to somebody else: log in as its owner, "
+            "The account may not write to {repository}, or the name belongs to another account: log in as its owner, "
             "or as a member with the right to write, with an access token that may write.",
             statuses=frozenset({401, 403}),
             codes=frozenset({"DENIED", "UNAUTHORIZED", "INSUFFICIENT_SCOPE"}),
