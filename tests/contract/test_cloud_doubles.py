@@ -104,6 +104,14 @@ def test_ecr_mounts_for_an_account_that_was_set_to_what_a_manifest_names() -> No
             assert client.send("POST", f"/v2/new/blobs/uploads/?mount={digest}&from=app").status == status
 
 
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"{"])
+def test_the_api_of_ecr_takes_objects_only(body: bytes) -> None:
+    with double("ecr") as (_, client):
+        action = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"
+        answer = client.send("POST", "/", body, {"X-Amz-Target": action, "Authorization": SIGNED.decode("latin-1")})
+        assert (answer.status, answer.json()["__type"]) == (400, "SerializationException")
+
+
 def test_the_api_of_ecr() -> None:
     with double("ecr") as (registry, client):
         made = call(client, "CreateRepository", {"repositoryName": "team/app"})

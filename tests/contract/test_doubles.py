@@ -217,16 +217,25 @@ def test_gitlab_wants_a_project_above_the_repository(name: str, status: int) -> 
     [
         ("gitlab", "/api/v4/groups/team/registry/repositories?page=two"),
         ("gitlab", "/api/v4/groups/team/registry/repositories?per_page=many"),
+        ("gitlab", "/api/v4/groups/team/registry/repositories?per_page=0"),
+        ("gitlab", "/api/v4/groups/team/registry/repositories?page=0"),
         ("hub", "/v2/namespaces/team/repositories?page=two"),
         ("harbor", "/api/v2.0/projects/team/repositories?page=two"),
     ],
 )
-def test_a_list_of_repositories_refuses_a_page_that_is_no_number(kind: str, path: str) -> None:
+def test_a_list_of_repositories_refuses_a_page_that_does_not_exist(kind: str, path: str) -> None:
     access = kind == "gitlab"  # its own API asks for a token even where the registry asks for none
     with double(kind, access=access) as (registry, _), Client(f"http://{registry.companion_address}") as companion:
         push_to(registry.storage, "team/app", ContentBuilder().image(), tags=("v1",))
         answer = companion.get(path, authorization=f"Bearer {PASSWORD}")
         assert (answer.status, answer.codes) == (400, ["BAD_REQUEST"])
+
+
+def test_a_page_marker_that_the_registry_did_not_make_is_refused() -> None:
+    with double("quay", access=False) as (registry, client):
+        push_to(registry.storage, "team/app", ContentBuilder().image(), tags=("v1",))
+        answer = client.get("/v2/team/app/tags/list?next_page=xyz")
+        assert (answer.status, answer.codes) == (400, ["PAGINATION_NUMBER_INVALID"])
 
 
 def test_nexus_leads_astray_and_says_in_the_detail_what_it_means() -> None:

@@ -103,7 +103,10 @@ def _begin(call: Call, names: Sequence[str]) -> int:
         return int(last) if last.isdecimal() else 0
     if last:
         call.meet("last ignored")
-    return bisect_right(names, bytes.fromhex(query.get("next_page", "")).decode())
+    try:
+        return bisect_right(names, bytes.fromhex(query.get("next_page", "")).decode())
+    except ValueError:
+        raise Refusal(400, "PAGINATION_NUMBER_INVALID", "next_page is not a marker of this registry") from None
 
 
 def _marker(call: Call, last: str, count: int) -> dict[str, str]:

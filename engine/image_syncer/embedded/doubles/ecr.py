@@ -211,7 +211,9 @@ def _act(call: Call, body: bytes) -> dict[str, Any]:
     try:
         data = orjson.loads(body or b"{}")
     except ValueError:
-        raise _Fault("SerializationException", "") from None
+        data = None
+    if not isinstance(data, dict):
+        raise _Fault("SerializationException", "")
     return action(call, data)
 
 

@@ -429,6 +429,8 @@ async def _list_gitlab_group(call: Call) -> web.StreamResponse:
         raise Refusal(401, "UNAUTHORIZED", "401 Unauthorized")
     names = names_below(call, _GITLAB_GROUPS, "/registry/repositories", "404 Group Not Found")
     page, size = read_numbers(call, page=1, per_page=20)
+    if page < 1 or size < 1:
+        raise Refusal(400, "BAD_REQUEST", "page and per_page have no value below 1")
     size = min(size, _GITLAB_MOST_LISTED, call.behaviour.max_page_size)
     answer = json_answer([{"path": name} for name in names[(page - 1) * size : page * size]])
     if page * size < len(names):
