@@ -10,11 +10,10 @@ Misuse of a state machine of the engine is not a `SyncError`: it raises `Runtime
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from image_syncer.redaction import keep_out, redact, visible
-from image_syncer.values import Value
+from image_syncer.values import TextEnum, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,15 +63,12 @@ class PlaceError(OSError):
         return cls(what, mend)
 
 
-class Origin(str, Enum):
+class Origin(TextEnum):
     """The side on which something failed."""
 
     SOURCE = "source"
     DESTINATION = "destination"
     LOCAL = "local"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Problem(Value, frozen=True):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from architecture.source_tree import Module
 
-MOST_FILES = 325
-MOST_LINES = 70_700
+MOST_FILES = 312
+MOST_LINES = 69_600
 """Of engine and command together, with templates, data and generated files."""
 LEAST_MEDIAN_LINES = 160
 """Of the engine's modules, packages and `doubles` and `profiles` (one small file a kind of registry) not counted."""

@@ -12,7 +12,6 @@ import random
 import re
 import time
 from datetime import datetime, timezone
-from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ from image_syncer.net import (
 from image_syncer.oci import Repository
 from image_syncer.registry import GENERIC, build_ping, may_carry_credentials, parse_failure, recognise_answer
 from image_syncer.scheduling import ONCE
-from image_syncer.values import Value, as_dict, replace
+from image_syncer.values import TextEnum, Value, as_dict, replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -148,7 +147,7 @@ def _used_proxy(easy: pycurl.Curl, log: Iterable[str]) -> bool:
 _ERROR_FACTS = ("status", "codes", "phase", "curl_code")  # for programs
 
 
-class CheckState(str, Enum):
+class CheckState(TextEnum):
     """The end of a check: FAILED prevents a run, a WARNING does not; SKIPPED was not wanted or is not supported,
     NOT_TRIED depends on a failed check.
     """
@@ -158,9 +157,6 @@ class CheckState(str, Enum):
     WARNING = "warning"
     SKIPPED = "skipped"
     NOT_TRIED = "not tried"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Check(Value, frozen=True):

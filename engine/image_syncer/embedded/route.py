@@ -6,11 +6,10 @@ OCI distribution specification 1.1, "Endpoints". Repository names contain slashe
 from __future__ import annotations
 
 import re
-from enum import Enum
 from typing import TypeAlias
 
 from image_syncer.registry import Operation
-from image_syncer.values import Value
+from image_syncer.values import TextEnum, Value
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_LIMIT = 255  # characters, as in distribution; the specification asks clients to stay below it
@@ -20,7 +19,7 @@ TOKEN_PATH = "/token"  # noqa: S105 - a path
 """The default path of the token service."""
 
 
-class ExtraOperation(str, Enum):
+class ExtraOperation(TextEnum):
     """Kinds of requests beyond `Operation`, which the engine seldom or never makes."""
 
     PATCH_UPLOAD = "patch upload"
@@ -30,9 +29,6 @@ class ExtraOperation(str, Enum):
     GET_REDIRECTED_BLOB = "get redirected blob"
     OWN_API = "own API"
     OTHER = "other"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 RequestKind: TypeAlias = "Operation | ExtraOperation"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.oci.descriptor import (
@@ -31,6 +30,7 @@ from image_syncer.oci.descriptor import (
 )
 from image_syncer.oci.document import InvalidManifest, compact_json, shown
 from image_syncer.oci.manifest import Manifest, ManifestKind, parse_manifest
+from image_syncer.values import TextEnum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,16 +55,13 @@ _ABOUT = "vnd.docker.reference.digest"
 """The annotation by which BuildKit's attestations name their image in the same index."""
 
 
-class ManifestFormat(str, Enum):
+class ManifestFormat(TextEnum):
     """The format of manifests at the destination; the values are those of the command line."""
 
     KEEP = "keep"
     """The source's, byte for byte."""
     OCI = "oci"
     DOCKER = "docker"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class NotConvertible(ValueError):  # noqa: N818 - an answer, and what the caller asks about

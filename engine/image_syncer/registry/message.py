@@ -6,7 +6,6 @@ The transport adds `Authorization`, `User-Agent` and `Host`; a request has every
 from __future__ import annotations
 
 import re
-from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from urllib.parse import quote
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
 from image_syncer.oci import Digest
 from image_syncer.registry.location import MAX_LOCATION_CHARS, resolve_own_location, same_origin, without_query
-from image_syncer.values import Value
+from image_syncer.values import TextEnum, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,7 +107,7 @@ def say_whose(request: Request, registry: str) -> Request:
     return request._replace(url=f"{request.url}{separator}ns={quote(registry, safe=':')}")
 
 
-class Operation(str, Enum):
+class Operation(TextEnum):
     """The kinds of requests; the values are the words of reports, counters and errors."""
 
     HEAD_MANIFEST = "head manifest"
@@ -130,9 +129,6 @@ class Operation(str, Enum):
     PING = "ping"
     FIND_PROJECT = "find project"
     CREATE_PROJECT = "create project"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Headers:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from image_syncer.values import Value, as_dict
+from image_syncer.values import TextEnum, Value, as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Outcome(str, Enum):
+class Outcome(TextEnum):
     """The outcome of an image; each image of a run has exactly one."""
 
     COPIED = "copied"
@@ -24,9 +23,6 @@ class Outcome(str, Enum):
     DIFFERENT = "different"
     UNCHECKED = "not checked"
     SELECTED = "selected"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def is_as_wanted(self) -> bool:

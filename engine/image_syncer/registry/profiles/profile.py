@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from image_syncer.registry.message import Operation
-from image_syncer.values import Value, repr_without
+from image_syncer.values import TextEnum, Value, repr_without
 
 MIB = 2**20
 READS = frozenset(
@@ -14,7 +14,7 @@ READS = frozenset(
 WRITES = frozenset({Operation.START_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_UPLOAD, Operation.PUT_MANIFEST})
 
 
-class Mounts(str, Enum):
+class Mounts(TextEnum):
     """Between which repositories of a registry a blob can be mounted; the values are the words of the configuration."""
 
     ANYWHERE = "anywhere"
@@ -28,9 +28,6 @@ class Mounts(str, Enum):
             return ""
         owner, slash, _ = name.partition("/")
         return f"{owner}/" if self is Mounts.SAME_OWNER and slash else name
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Creation(Enum):
