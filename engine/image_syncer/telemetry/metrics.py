@@ -36,21 +36,21 @@ ALL_TOGETHER = "all"
 
 _COUNTERS = {
     "requests": (
-        "Requests to registries and token services, by how they were answered; broken: not at all, or not to the end.",
+        "Requests to registries and token services, by the class of their status; broken: without a complete answer.",
         ("registry", "operation", "status"),
     ),
-    "moved_bytes": ("Bytes of blobs that came from sources, and that went to destinations.", ("side", "registry")),
+    "moved_bytes": ("Bytes of blobs received from sources and sent to destinations.", ("side", "registry")),
     "request_retries": ("Requests that were sent again after a failure.", ("registry",)),
-    "transfer_breaks": ("Transfers that broke off and went on, by side.", ("side",)),
-    "transfers": ("Transfers of blobs that have ended, by what became of the blob.", ("outcome",)),
-    "ring_wait_seconds": ("How long one side of transfers waited for the other, which was slower.", ("waiting",)),
-    "ring_pauses": ("Downloads that were stopped because the ring was full.", ()),
-    "worker_restarts": ("Worker processes that were started in the place of others.", ()),
+    "transfer_breaks": ("Interrupted transfers that were resumed, by side.", ("side",)),
+    "transfers": ("Transfers of blobs that have ended, by outcome.", ("outcome",)),
+    "ring_wait_seconds": ("Seconds that one side of transfers waited for the slower side.", ("waiting",)),
+    "ring_pauses": ("Pauses of downloads because the ring was full.", ()),
+    "worker_restarts": ("Worker processes that replaced another one.", ()),
 }
 _LIMITS = (
-    ("limit_requests_per_second", "The rate at which a registry is asked, if one holds.", "requests_allowed"),
-    ("limit_connections", "Most connections for blobs to a registry, if any.", "connections_allowed"),
-    ("limit_bytes_per_second", "Most bytes a second of a registry, and of all together.", "bytes_allowed"),
+    ("limit_requests_per_second", "Limit of requests per second to a registry, if any.", "requests_allowed"),
+    ("limit_connections", "Limit of connections for blobs to a registry, if any.", "connections_allowed"),
+    ("limit_bytes_per_second", "Limit of bytes per second, of a registry and of all together.", "bytes_allowed"),
 )
 """Name, help text, and the field of `Measures`."""
 _SIDES = ("source", "destination")
@@ -114,18 +114,18 @@ class RunMetrics(Observer):
             "image_syncer_run_duration_seconds", "How long runs took.", buckets=RUN_SECONDS, registry=self.registry
         )
         self._last_end = gauge("last_run_end_timestamp_seconds", "When the last run ended.")
-        self._last_success = gauge("last_success_timestamp_seconds", "When the last run that went well ended; 0: none.")
-        self._images = counter("images", "Images and destinations that were brought to an outcome.", "outcome")
-        self._bytes = counter("copied_bytes", "Bytes of blobs that destinations took.")
+        self._last_success = gauge("last_success_timestamp_seconds", "When the last successful run ended; 0: none.")
+        self._images = counter("images", "Images with an outcome, counted once for each destination.", "outcome")
+        self._bytes = counter("copied_bytes", "Bytes of blobs that were copied to destinations.")
         self._blobs = counter("blobs", "Blobs, by how destinations got them.", "way")
         self._read = counter("verified_bytes", "Bytes of blobs that were read and hashed to verify them.")
         self.registry.register(self)
         self._running = gauge("run_in_progress", "Runs that are under way: 1, or 0.")
         self._run_images = gauge("run_images", "Images of the run that is under way.", "state")
         self._run_bytes = gauge("run_bytes", "Bytes of the run that is under way.", "state")
-        self._rate = gauge("run_bytes_per_second", "What the run that is under way moves.")
+        self._rate = gauge("run_bytes_per_second", "Bytes per second of the run that is under way.")
         self._time_left = gauge(
-            "run_time_left_seconds", "How long the run that is under way still takes; NaN: not known."
+            "run_time_left_seconds", "Predicted time until the end of the run that is under way; NaN: not known."
         )
         self._time_left.set(math.nan)
         build = Info("image_syncer_build", "The version that runs.", registry=self.registry)

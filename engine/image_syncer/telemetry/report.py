@@ -457,7 +457,7 @@ class Report(Value, frozen=True):
             if alone_s:
                 parts.append(f"was paused for {format_duration(alone_s)}")
             if data["requests_per_s"] and (rate := data["requests_per_s"][-1][1]) is not None:
-                parts.append(f"was asked {rate:.3g} times a second at most in the end")
+                parts.append(f"got at most {rate:.3g} requests per second in the end")
             if refused or alone_s:
                 said.append(f"{name} {', '.join(parts)}")
         return said

@@ -165,8 +165,8 @@ class WatchCollector:
 
 _HELP = {
     "rounds": "Rounds that have begun, by what made them begin; idle: all repositories were skipped.",
-    "notifications": "Notifications of registries, by what became of them.",
-    "webhooks": "Summaries of runs for webhooks, by what became of them.",
+    "notifications": "Notifications of registries, by result.",
+    "webhooks": "Summaries of runs for webhooks, by result.",
 }
 
 

@@ -59,7 +59,7 @@ def test_what_was_learnt_is_told() -> None:
     one, other = lines_of(log.as_data())
     assert one == f"{THERE} was paused for 30 s"
     assert other.startswith(f"{HERE} refused 1,200 requests (429), was paused for ")
-    assert other.endswith(", was asked 48.5 times a second at most in the end")
+    assert other.endswith(", got at most 48.5 requests per second in the end")
 
 
 def test_a_registry_that_is_paced_anew_goes_on_counting() -> None:
