@@ -102,9 +102,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if sys.dont_write_bytecode:
         keep_bytecode(config.rootpath / ".pytest_cache" / "bytecode")
     starts_programs = is_part(config) or not config.getoption("tx", default=None)
-    if starts_programs and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        # Under nohup: a program that a test starts inherits that a signal is ignored, and inherits no handler.
-        signal.signal(signal.SIGHUP, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        # Under nohup, or in the background of a script: a program that a test starts inherits that a signal is ignored,
+        # and inherits no handler.
+        if starts_programs and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def keep_bytecode(folder: Path) -> None:

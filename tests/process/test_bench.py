@@ -37,7 +37,7 @@ def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Pa
             assert made is not None
             return made.path
 
-        found = sweep(measurer, sample, CPUS)
+        found = sweep(measurer, sample, CPUS, tell=print)
         settings = [Setting(*one) for one in itertools.product((1, CPUS, 2 * CPUS), STREAMS, WINDOWS)]
         took: dict[Setting, list[float]] = {one: [] for one in (*settings, found)}
         for _ in range(RUNS):
