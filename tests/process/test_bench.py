@@ -16,17 +16,20 @@ from image_syncer.bench.samples import SampleMaker
 from image_syncer.values import as_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
 COMMAND = (sys.executable, "-m", "image_syncer_cli")
-RUNS = 5
+FIRST_RUNS, FINALISTS, FINAL_RUNS = 3, 3, 9
 CPUS = 2
 
 
 def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Path) -> None:
-    """All combinations are tried by turns; the recommended one is tried as often, in the same turns."""
+    """All combinations are tried by turns. The best of them are tried anew beside the recommended one: the least of many
+    medians is also the luckiest.
+    """
     with loopback(tmp_path) as own:
         measurer = Measurer(COMMAND, own.access, tmp_path)
         maker = SampleMaker(own.plan, own.plan.images[0].source.partition("/")[0], tmp_path, "sweep", 2**30)
@@ -37,16 +40,20 @@ def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Pa
             assert made is not None
             return made.path
 
+        def medians(settings: Iterable[Setting], runs: int) -> dict[Setting, float]:
+            took: dict[Setting, list[float]] = {one: [] for one in settings}
+            for _ in range(runs):
+                for one, seconds in took.items():
+                    seconds.append(measurer.run(sample(), one.words).wall_s)
+            return {one: statistics.median(seconds) for one, seconds in took.items()}
+
         found = sweep(measurer, sample, CPUS, tell=print)
-        settings = [Setting(*one) for one in itertools.product((1, CPUS, 2 * CPUS), STREAMS, WINDOWS)]
-        took: dict[Setting, list[float]] = {one: [] for one in (*settings, found)}
-        for _ in range(RUNS):
-            for one, seconds in took.items():
-                seconds.append(measurer.run(sample(), one.words).wall_s)
-    medians = {one: statistics.median(seconds) for one, seconds in took.items()}
-    best = min(medians, key=lambda one: medians[one])
-    print(f"recommended {found}: {medians[found]:.3f} s; best {best}: {medians[best]:.3f} s")
-    assert medians[found] <= 1.1 * medians[best]
+        first = medians([Setting(*one) for one in itertools.product((1, CPUS, 2 * CPUS), STREAMS, WINDOWS)], FIRST_RUNS)
+        finalists = sorted(first, key=lambda one: first[one])[:FINALISTS]
+        last = medians((*finalists, found), FINAL_RUNS)
+    best = min(last, key=lambda one: last[one])
+    print(f"recommended {found}: {last[found]:.3f} s; best {best}: {last[best]:.3f} s")
+    assert last[found] <= 1.1 * last[best]
 
 
 def test_each_limit_of_the_host_is_measured(tmp_path: Path) -> None:
