@@ -27,8 +27,8 @@ CPUS = 2
 
 
 def test_what_is_recommended_is_within_a_tenth_of_the_best_there_is(tmp_path: Path) -> None:
-    """All combinations are tried by turns. The best of them are tried anew beside the recommended one: the least of many
-    medians is also the luckiest.
+    """All combinations are tried by turns. The best of them are tried anew beside the recommended one, since the least
+    of many medians is also the luckiest.
     """
     with loopback(tmp_path) as own:
         measurer = Measurer(COMMAND, own.access, tmp_path)
