@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from image_syncer.errors import ConfigurationError, Problem
 from image_syncer.telemetry import get_logger
 from image_syncer.values import Value
-from image_syncer.worker.protocol import Ready, encode, read_message
+from image_syncer.worker.protocol import FrameReader, Ready, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -458,8 +458,7 @@ class DaskWorker:
             self._let_go(lost=False)
             raise OSError("given up")
         self.send(setup)
-        reader = asyncio.StreamReader()
-        works = (self._write(engine.comm), self._read(engine.comm, reader), self._listen(reader))
+        works = (self._write(engine.comm), self._listen(engine.comm))
         self._tasks = [self._loop.create_task(work) for work in works]
 
     def send(self, message: Message) -> None:
@@ -480,7 +479,7 @@ class DaskWorker:
         """Wait up to `grace_s` seconds for its end, then close the connection."""
         self._ending = True
         if self._tasks:
-            await asyncio.wait(self._tasks[2:], timeout=grace_s)
+            await asyncio.wait(self._tasks[1:], timeout=grace_s)
         self.kill()
         for task in self._tasks:
             task.cancel()
@@ -507,27 +506,30 @@ class DaskWorker:
                 frames, self._frames = b"".join(self._frames), []
                 await comm.write(frames)
 
-    async def _read(self, comm: Any, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await comm.read():
-                reader.feed_data(chunk)
-        reader.feed_eof()
-
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, comm: Any) -> None:
+        incoming = FrameReader()
         try:
-            while (message := await read_message(reader)) is not None:
-                self.heard_at = self._loop.time()
-                if isinstance(message, Ready):
-                    self.pid = message.pid
-                self._on_message(self.id, message)
+            while chunk := await _read(comm):
+                for message in incoming.feed(chunk):
+                    self.heard_at = self._loop.time()
+                    if isinstance(message, Ready):
+                        self.pid = message.pid
+                    self._on_message(self.id, message)
         except Exception:  # noqa: BLE001 - an internal error; without `on_end` the run would never end
             self.crash_text = traceback.format_exc()
         self._given_up = True
-        for task in self._tasks[:2]:
-            task.cancel()  # `end` is not called on a lost worker
+        self._tasks[0].cancel()  # `end` is not called on a lost worker
         self._let_go(lost=not self._ending)
         if not self._ending:
             self._connection.warnings.append(
                 f"{self.name} (process {self.pid}) was lost; others took over what it had begun"
             )
         self._on_end(self.id)
+
+
+async def _read(comm: Any) -> bytes:
+    """What comes next; nothing where the connection is lost."""
+    try:
+        return bytes(await comm.read())
+    except OSError:
+        return b""

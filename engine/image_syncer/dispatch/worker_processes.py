@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from image_syncer.dispatch.ending import tell_crash
 from image_syncer.telemetry import get_logger
-from image_syncer.worker.protocol import encode, read_message
+from image_syncer.worker.protocol import MessageChannel
 from image_syncer.worker.zygote import readable, start_zygote
 
 if TYPE_CHECKING:
@@ -57,11 +57,12 @@ class WorkerHandle:
         self._on_end = on_end
         self._process: WorkerProcess | None = None
         self._launching: asyncio.Future[WorkerProcess] | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._channel: MessageChannel | None = None
         self._listening: asyncio.Task[None] | None = None
         self._overhearing: asyncio.Task[None] | None = None
         self._output = b""
-        self.heard_at = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self.heard_at = self._loop.time()
         self.ready = False
         self.restarts = 0
         """How often the worker was replaced before."""
@@ -105,17 +106,17 @@ class WorkerHandle:
         finally:
             theirs.close()
             os.close(its_output)
-        loop = asyncio.get_running_loop()
-        self._overhearing = loop.create_task(self._overhear(output))
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        self._overhearing = self._loop.create_task(self._overhear(output))
+        self._channel = MessageChannel(self._hear)
+        await self._channel.connect(ours)
         self.send(setup)
-        self._listening = loop.create_task(self._listen(reader))
+        self._listening = self._loop.create_task(self._listen(self._channel))
         self._listening.add_done_callback(tell_crash)
 
     def send(self, message: Message) -> None:
         """Send a message; nothing happens where the worker is gone, which `on_end` reports."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(encode(message))
+        if self._channel is not None:
+            self._channel.send(message)
 
     def kill(self) -> None:
         """SIGKILL: a worker that is silent reads no message."""
@@ -132,8 +133,8 @@ class WorkerHandle:
         if not await _within(grace_s, process):
             self.kill()
             await _within(REAP_S, process)
-        if self._writer is not None:
-            self._writer.close()
+        if self._channel is not None:
+            self._channel.close()
         tasks = [task for task in (self._listening, self._overhearing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -152,16 +153,16 @@ class WorkerHandle:
         text = self.crash_text or self._output.decode("utf-8", "replace")
         return text.strip().rpartition("\n")[2]
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        loop = asyncio.get_running_loop()
+    def _hear(self, message: Message) -> None:
+        self.heard_at = self._loop.time()
+        self._on_message(self.id, message)
+
+    async def _listen(self, channel: MessageChannel) -> None:
         try:
-            while (message := await read_message(reader)) is not None:
-                self.heard_at = loop.time()
-                self._on_message(self.id, message)
+            await asyncio.shield(channel.ended)
         except Exception:  # noqa: BLE001 - an internal error; without a listener the run would never end
             self.crash_text = traceback.format_exc()
-        if self._writer is not None:
-            self._writer.close()  # a worker that has crashed waits for this
+        channel.close()  # a worker that has crashed waits for this
         await self._reap()
         self._on_end(self.id)
 

@@ -55,6 +55,7 @@ from image_syncer.worker.protocol import (
     Learnt,
     LeaseJob,
     Message,
+    MessageChannel,
     Metering,
     Paced,
     Ready,
@@ -64,8 +65,6 @@ from image_syncer.worker.protocol import (
     RequestsWanted,
     Setup,
     Stop,
-    encode,
-    read_message,
 )
 from image_syncer.worker.streamed_copy import StreamedCopy
 
@@ -280,9 +279,8 @@ class RemoteAuthorizer:
 class Worker:
     """Takes leases from one coordinator and carries them out on one multi handle."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, setup: Setup) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, channel: MessageChannel, setup: Setup) -> None:
+        self._channel = channel
         self._setup = setup
         self._loop = asyncio.get_running_loop()
         self._driver = CurlDriver(kept_connections=4 * setup.streams + 2 * setup.small_blobs)
@@ -321,6 +319,8 @@ class Worker:
         """Transfers that ended, by job."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed = asyncio.Event()
+        self._stopped = asyncio.Event()
+        channel.on_message = self._on_message
 
     def _new_context(self, throttle: Throttle, authorizer: RemoteAuthorizer) -> WorkerContext:
         setup = self._setup
@@ -353,25 +353,24 @@ class Worker:
         hook, sys.excepthook = sys.excepthook, self._on_callback_error
         self._send(Ready(os.getpid()))
         pulse = self._loop.create_task(self._guard(self._beat()))
-        listening = self._loop.create_task(self._guard(self._listen()))
-        crashed = self._loop.create_task(self._crashed.wait())
-        await asyncio.wait((listening, crashed), return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [self._loop.create_task(one.wait()) for one in (self._stopped, self._crashed)]
+        await asyncio.wait((self._channel.ended, *ends), return_when=asyncio.FIRST_COMPLETED)
         pulse.cancel()
+        if self._channel.ended.done() and (error := self._channel.ended.exception()) is not None:
+            self._crash(error)
         if self._crashed.is_set():
             # A socket that is closed with unread messages in it may lose what it sent: the coordinator closes first.
-            self._writer.write_eof()
-            await asyncio.wait((listening,), timeout=STOP_S)
+            self._channel.close(reading=True)
+            await asyncio.wait((self._channel.ended,), timeout=STOP_S)
             os._exit(_CRASHED)
         await self._close()
         sys.excepthook = hook
 
-    async def _listen(self) -> None:
-        while True:
-            message = await read_message(self._reader)
-            if message is None or isinstance(message, Stop):
-                return
-            if not self._crashed.is_set():
-                self._on[type(message)](message)  # a message for the coordinator is an internal error
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, Stop):
+            self._stopped.set()
+        elif not self._crashed.is_set():
+            self._on[type(message)](message)  # a message for the coordinator is an internal error
 
     def _on_lease(self, message: LeaseJob) -> None:
         task = self._loop.create_task(self._copy(message))
@@ -458,8 +457,8 @@ class Worker:
         return requests, mirrors.take_counts() if mirrors.counts else {}, tally
 
     def _send(self, message: Message) -> None:
-        if not self._writer.is_closing() and not self._crashed.is_set():
-            self._writer.write(encode(message))
+        if not self._crashed.is_set():
+            self._channel.send(message)
 
     async def _close(self) -> None:
         """Break everything off. Sessions are cancelled, as far as `STOP_S` allows."""
@@ -471,18 +470,25 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._driver.close()
-        self._writer.close()
+        self._channel.close()
 
 
 async def work(fd: int) -> None:
     """Be a worker on the socket `fd` until the coordinator says stop or is gone. An internal error ends the process."""
-    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
-    setup = await read_message(reader)
-    if setup is None:
-        return
-    if not isinstance(setup, Setup):
-        raise SyncError(f"a worker must get its setup first, not {type(setup).__name__}")
-    await Worker(reader, writer, setup).run()
+    first: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+
+    def begin(message: Message) -> None:
+        if not isinstance(message, Setup):
+            raise SyncError(f"a worker must get its setup first, not {type(message).__name__}")
+        first.set_result(Worker(channel, message))
+
+    channel = MessageChannel(begin)
+    await channel.connect(socket.socket(fileno=fd))
+    await asyncio.wait((first, channel.ended), return_when=asyncio.FIRST_COMPLETED)
+    if first.done():
+        await first.result().run()
+    else:
+        channel.ended.result()
 
 
 def main(fd: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from functools import cache, lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from msgspec import field, json
 
@@ -21,6 +21,11 @@ from image_syncer.registry import Allowance, Endpoint, Scope
 from image_syncer.registry.endpoint import EndpointData  # noqa: TC001 - msgspec reads the annotations
 from image_syncer.scheduling import BlobOutcome, RetryPolicy
 from image_syncer.values import Value, repr_without
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 2**20
@@ -40,15 +45,80 @@ def decode(body: bytes) -> Message:
     return _decoder().decode(body)
 
 
-async def read_message(reader: asyncio.StreamReader) -> Message | None:
-    """The next message, or None where the other side has closed, even in the middle of a message."""
-    try:
-        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-        if length > MAX_FRAME_BYTES:
-            raise RuntimeError(f"a frame of {length} bytes: the stream of messages is broken")
-        return _decoder().decode(await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+class FrameReader:
+    """Finds the messages in the bytes of a socket, which come in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, piece: bytes) -> list[Message]:
+        """The messages that `piece` completes. Raises RuntimeError and ValueError where the stream is broken."""
+        self._bytes += piece
+        messages, at, end = [], 0, len(self._bytes)
+        with memoryview(self._bytes) as view:
+            while end - at >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(view, at)
+                if length > MAX_FRAME_BYTES:
+                    raise RuntimeError(f"a frame of {length} bytes: the stream of messages is broken")
+                begin = at + _LENGTH.size
+                if begin + length > end:
+                    break
+                at = begin + length
+                messages.append(_decoder().decode(view[begin:at]))
+        del self._bytes[:at]
+        return messages
+
+
+class MessageChannel(asyncio.Protocol):
+    """One end of the socket between coordinator and worker.
+
+    `on_message` gets each message that comes; it may be replaced. `ended` has a result when the other side has closed,
+    even in the middle of a message, or the exception that a broken stream or `on_message` raised; no message comes
+    after that. uvloop joins what is sent within one turn.
+    """
+
+    def __init__(self, on_message: Callable[[Message], None]) -> None:
+        self.on_message = on_message
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport | None = None
+        self._incoming = FrameReader()
+
+    async def connect(self, connected: socket.socket) -> None:
+        """Use a connected socket; the channel closes it in the end."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connected)
+
+    def send(self, message: Message) -> None:
+        """Send a message; nothing happens where the other side is gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(message))
+
+    def close(self, *, reading: bool = False) -> None:
+        """Close this side after what was sent; where `reading`, messages still come until the other side closes."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if reading:
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from it
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        try:
+            for message in self._incoming.feed(data):
+                if not self.ended.done():
+                    self.on_message(message)
+        except Exception as error:  # noqa: BLE001 - it is the result of `ended`
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why does not matter
+        """See `asyncio.Protocol`."""
+        if not self.ended.done():
+            self.ended.set_result(None)
 
 
 def _to_plain(value: object) -> str | dict[str, Any]:

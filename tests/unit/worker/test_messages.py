@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import socket
 from typing import get_args
 
 import pytest
@@ -22,10 +24,12 @@ from image_syncer.worker.protocol import (
     BytesWanted,
     Crashed,
     FellBehind,
+    FrameReader,
     JobEnded,
     Learnt,
     LeaseJob,
     Message,
+    MessageChannel,
     Metering,
     Paced,
     Place,
@@ -42,7 +46,6 @@ from image_syncer.worker.protocol import (
     UploadOpened,
     decode,
     encode,
-    read_message,
 )
 
 DIGEST = digest_of(b"blob")
@@ -124,29 +127,6 @@ MESSAGES: list[Message] = [
 ]
 
 
-class Wire:
-    """What a stream reader is to `read_message`, without a loop: bytes that are there, and then the end."""
-
-    def __init__(self, data: bytes, error: Exception | None = None) -> None:
-        self.data = data
-        self.error = error
-
-    async def readexactly(self, count: int) -> bytes:
-        import asyncio
-
-        if len(self.data) < count:
-            raise self.error or asyncio.IncompleteReadError(self.data, count)
-        taken, self.data = self.data[:count], self.data[count:]
-        return taken
-
-
-def read(wire: Wire) -> Message | None:
-    reading = read_message(wire)  # type: ignore[arg-type]
-    with pytest.raises(StopIteration) as caught:
-        reading.send(None)
-    return caught.value.value
-
-
 def test_every_message_is_tried() -> None:
     assert {type(message) for message in MESSAGES} == set(get_args(Message))
 
@@ -162,26 +142,94 @@ def test_a_message_arrives_as_it_was_said(message: Message) -> None:
         assert type(getattr(again, field.name)) is type(getattr(message, field.name))
 
 
-def test_messages_follow_each_other() -> None:
-    wire = Wire(b"".join(map(encode, MESSAGES)))
-    assert [read(wire) for _ in MESSAGES] == MESSAGES
-    assert read(wire) is None
+@given(st.lists(st.sampled_from(MESSAGES)), st.data())
+def test_messages_come_in_pieces_of_any_size(messages: list[Message], data: st.DataObject) -> None:
+    stream, reader, came = b"".join(map(encode, messages)), FrameReader(), []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        came += reader.feed(stream[:size])
+        stream = stream[size:]
+    assert came == messages
 
 
 @given(st.sampled_from(MESSAGES), st.data())
 def test_a_message_that_was_cut_off_was_not_said(message: Message, data: st.DataObject) -> None:
     frame = encode(message)
-    assert read(Wire(frame[: data.draw(st.integers(0, len(frame) - 1))])) is None
-
-
-def test_a_connection_that_is_gone_has_nothing_more_to_say() -> None:
-    assert read(Wire(b"", ConnectionResetError())) is None
+    assert FrameReader().feed(frame[: data.draw(st.integers(0, len(frame) - 1))]) == []
 
 
 def test_a_broken_stream_of_messages_crashes() -> None:
     assert max(len(encode(message)) for message in MESSAGES) < MAX_FRAME_BYTES
     with pytest.raises(RuntimeError, match="the stream of messages is broken"):
-        read(Wire((MAX_FRAME_BYTES + 1).to_bytes(4, "big")))
+        FrameReader().feed((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+async def open_channel() -> tuple[MessageChannel, socket.socket, list[Message]]:
+    """A channel, the other end of its socket, and the messages that came."""
+    ours, theirs = socket.socketpair()
+    came: list[Message] = []
+    channel = MessageChannel(came.append)
+    await channel.connect(ours)
+    return channel, theirs, came
+
+
+def test_messages_follow_each_other() -> None:
+    async def exchange() -> list[Message]:
+        channel, other, came = await open_channel()
+        with other:
+            other.sendall(b"".join(map(encode, MESSAGES)))
+            other.shutdown(socket.SHUT_WR)
+            await asyncio.wait_for(channel.ended, 5)
+            return came
+
+    assert asyncio.run(exchange()) == MESSAGES
+
+
+def test_what_was_sent_arrives_before_the_end() -> None:
+    async def exchange() -> bytes:
+        channel, other, _ = await open_channel()
+        with other:
+            for message in MESSAGES:
+                channel.send(message)
+            channel.close()
+            channel.send(MESSAGES[0])
+            await asyncio.wait_for(channel.ended, 5)
+            return b"".join(iter(lambda: other.recv(2**16), b""))
+
+    assert FrameReader().feed(asyncio.run(exchange())) == MESSAGES
+
+
+def test_a_connection_that_is_gone_has_nothing_more_to_say() -> None:
+    async def exchange() -> list[Message]:
+        channel, other, came = await open_channel()
+        other.close()
+        await asyncio.wait_for(channel.ended, 5)
+        channel.send(MESSAGES[0])
+        return came
+
+    assert asyncio.run(exchange()) == []
+
+
+@pytest.mark.parametrize("broken", [(MAX_FRAME_BYTES + 1).to_bytes(4, "big"), encode(Stop())])
+def test_an_error_ends_the_messages(broken: bytes) -> None:
+    async def exchange() -> list[Message]:
+        channel, other, came = await open_channel()
+
+        def hear(message: Message) -> None:
+            if isinstance(message, Stop):
+                raise RuntimeError("the stream of messages is broken")
+            came.append(message)
+
+        channel.on_message = hear
+        with other:
+            other.sendall(broken)
+            with pytest.raises(RuntimeError, match="the stream of messages is broken"):
+                await asyncio.wait_for(asyncio.shield(channel.ended), 5)
+            other.sendall(encode(Ready(1)))
+            await asyncio.sleep(0.05)
+            return came
+
+    assert asyncio.run(exchange()) == []
 
 
 @pytest.mark.parametrize(
