@@ -5,6 +5,7 @@ Only click is imported here, and a verb when it is called, so that `--help` and 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -108,6 +109,7 @@ def cli(ctx: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1, 2, 70, 129, 130 or 143."""
     gc.set_threshold(_COLLECT_AFTER_OBJECTS_AT_START, *gc.get_threshold()[1:])
+    atexit.register(gc.freeze)  # so that the collections at the interpreter's end have nothing to look at: 7 ms
     words = _click_words(sys.argv[1:] if args is None else args)
     warnings.filterwarnings("ignore", "Possible", FutureWarning)  # about a user's regular expression
     # A core file would hold passwords. Programs that a core is piped to (core(5)) respect the limit too.

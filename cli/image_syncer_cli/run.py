@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.display.output import printable, say
@@ -181,6 +180,8 @@ def say_end(
 
 def _say_doctor(report: Report, access_words: Sequence[str], *, as_json: bool) -> None:
     """Name the doctor for the first failure in which it can help."""
+    import shlex
+
     from image_syncer import is_place
 
     repositories = map(_failed_repository, report.failures)

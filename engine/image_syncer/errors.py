@@ -353,14 +353,7 @@ class IntegrityError(SyncError):
     kind = "integrity"
     _extra = ("expected", "actual")
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        expected: str | None = None,
-        actual: str | None = None,
-        **fields: Any,
-    ) -> None:
+    def __init__(self, message: str, *, expected: str | None = None, actual: str | None = None, **fields: Any) -> None:
         self.expected = expected
         self.actual = actual
         super().__init__(message, **fields)

@@ -74,7 +74,7 @@ def redact(text: str) -> str:
     # Most texts are names and digests, and a log has a dozen for each image: each expression runs only where a cheap
     # test allows a match.
     folded = text.casefold()
-    if any(word in folded for word in _NEEDED_WORDS):
+    if ("=" in text or ":" in text) and any(word in folded for word in _NEEDED_WORDS):
         text = re.sub(_ASSIGNMENT, r"\g<head>\g<quote>…", text)  # first: a quoted secret may look like others
     if "://" in text:
         text = re.sub(_USERINFO, r"\g<scheme>…@", text)

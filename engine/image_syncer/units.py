@@ -5,8 +5,9 @@ Sizes are bytes (int), rates bytes a second (float), durations seconds (float).
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta, timezone
+
+from image_syncer.patterns import lazy_pattern
 
 __all__ = [
     "LEAST_S",
@@ -25,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LEAST_S = 1e-9
 """A shorter time counts as none: no clock measures it, and a division by it may be infinite."""
 
-_SIZE = re.compile(r"\s*(?P<whole>[0-9]{1,18})(?P<part>\.[0-9]{1,18})?\s*(?P<unit>[a-zA-Z]*)\s*")
+_SIZE = lazy_pattern(r"\s*(?P<whole>[0-9]{1,18})(?P<part>\.[0-9]{1,18})?\s*(?P<unit>[a-zA-Z]*)\s*")
 _SIZE_UNITS = {
     "": 1,
     "b": 1,
@@ -42,8 +43,8 @@ _SIZE_UNITS = {
     "tib": 2**40,
     "tb": 10**12,
 }
-_RATE = re.compile(r"(?P<size>.*?)(?:/s)?\s*")
-_BITS = re.compile(r"\s*(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[a-z]*?)(?:bit|bps)")
+_RATE = lazy_pattern(r"(?P<size>.*?)(?:/s)?\s*")
+_BITS = lazy_pattern(r"\s*(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[a-z]*?)(?:bit|bps)")
 _BIT_UNITS = {
     "": 1,
     "k": 10**3,
@@ -55,7 +56,7 @@ _BIT_UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-_DURATION_PART = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>ms|s|m|h|d)")
+_DURATION_PART = lazy_pattern(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BINARY_STEP = 1024
 _WHOLE_FROM = 100

@@ -25,6 +25,7 @@ __all__ = [
 ENGINE = "image_syncer"
 
 ROOMS = (
+    "patterns",
     "redaction",
     "values",
     "errors",
@@ -61,7 +62,19 @@ ROOMS = (
 """From top to bottom: a room imports itself and rooms above it."""
 
 PURE_ROOMS = frozenset(
-    {"redaction", "errors", "units", "values", "oci", "registry", "config", "scheduling", "capacity", "transfer"}
+    {
+        "patterns",
+        "redaction",
+        "errors",
+        "units",
+        "values",
+        "oci",
+        "registry",
+        "config",
+        "scheduling",
+        "capacity",
+        "transfer",
+    }
 )
 """No loop, no libcurl, no socket, no clock, no random source, no file: time and chance are arguments."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from architecture.source_tree import Module
 
-MOST_FILES = 312
+MOST_FILES = 313
 MOST_LINES = 69_600
 """Of engine and command together, with templates, data and generated files."""
 LEAST_MEDIAN_LINES = 160

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from image_syncer_cli.display.output import clip, internal_error_lines, say
-from image_syncer_cli.display.screen import count_words, movement_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +77,7 @@ def is_live_terminal(environ: Mapping[str, str] | None = None) -> bool:
 def progress_line(snapshot: Snapshot) -> str:
     """Return the state of a run in one line."""
     from image_syncer.units import format_duration
+    from image_syncer_cli.display.screen import count_words, movement_words
 
     parts = [format_duration(snapshot.elapsed_s), count_words(snapshot), movement_words(snapshot)]
     if snapshot.waiting:

@@ -13,6 +13,7 @@ from msgspec import field
 from image_syncer.capacity.forecast import COORDINATOR, MACHINE, Forecast, Host, WorkBlob, WorkImage, Workload
 from image_syncer.capacity.simulation import simulate
 from image_syncer.oci import Digest
+from image_syncer.patterns import lazy_pattern
 from image_syncer.scheduling.resources import Machine, decide_resources
 from image_syncer.units import (
     LEAST_S,
@@ -46,7 +47,7 @@ MOST_CORES = 4096
 """More than any machine has."""
 OPEN_FILES = 2**20
 """Open files of a host: as many as systems allow today, so that they are no limit."""
-_HOST = re.compile(r"(?:(?P<cores>[0-9]{1,9}) *cores?)?[ ,;]*(?P<link>[0-9].*)?", re.IGNORECASE)
+_HOST = lazy_pattern(r"(?:(?P<cores>[0-9]{1,9}) *cores?)?[ ,;]*(?P<link>[0-9].*)?", re.IGNORECASE)
 
 
 def sample_workload(workload: Workload) -> tuple[Workload, float]:
@@ -187,7 +188,7 @@ _HOST_COUNTS = (2, 4)
 LONGEST_S = 366 * 86400
 """More than any run takes."""
 BUDGET_HOSTS = (2, 4, 8, 16, 32)
-_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+(?:and\s+)?")
+_SEPARATOR = lazy_pattern(r"\s*[,;]\s*|\s+(?:and\s+)?")
 
 
 class WhatIf(Value, frozen=True):

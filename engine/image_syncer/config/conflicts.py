@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from image_syncer.oci import is_tag
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import TextEnum, Value
 
 DEFAULT_BACKUP_TAG = "{tag}-{digest}"
-_FIELD = re.compile(r"\{([^{}]*)\}")
+_FIELD = lazy_pattern(r"\{([^{}]*)\}")
 _EXAMPLES = {"tag": "t", "digest": "0" * 12, "date": "20200101", "time": "000000"}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MAX_NODES = 1_000_000
 MAX_DEPTH = 64
 """Nesting of one file. Our formats need five levels."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = lazy_pattern("[\ud800-\udfff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -109,11 +110,11 @@ MAX_FILE_BYTES = 16 * 2**20
 _YAML_ENDINGS = (".yaml", ".yml")
 _JSON_ENDING = ".json"
 _OTHER_UNICODE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_SPACE = re.compile(r"[ \t\r\n]*")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true\b|false\b|null\b")
+_SPACE = lazy_pattern(r"[ \t\r\n]*")
+_NUMBER = lazy_pattern(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true\b|false\b|null\b")
 _STRING = json.JSONDecoder()
 _MERGE = "<<"
-_QUOTED = re.compile(r"'[^']*'")
+_QUOTED = lazy_pattern(r"'[^']*'")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _KNOWN_TAGS = frozenset({"str", "int", "float", "bool", "null", "map", "seq"})
 

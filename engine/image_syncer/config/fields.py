@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from image_syncer.config.document import MappingNode, Node, ScalarNode, SequenceNode
 from image_syncer.config.findings import Findings, RuleError, key_path, nearest, shown
+from image_syncer.patterns import lazy_pattern
 from image_syncer.units import parse_size
 from image_syncer.values import Value
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 # YAML 1.1 flags, as the Go tool's parser reads them.
 _TRUE = frozenset({"true", "yes", "on", "y"})
 _FALSE = frozenset({"false", "no", "off", "n"})
-_COUNT = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_COUNT = lazy_pattern(r"[0-9]{1,9}")
+_NUMBER = lazy_pattern(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_ANYWHERE = re.compile(rf"\$(?:\{{(?P<braced>[^}}]*)\}}|(?P<open>\{{)|(?P<bare>{_VARIABLE}))")
-_BRACED = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<open>\{))")
-_WHOLE = re.compile(rf"\$\{{(?P<braced>{_VARIABLE})\}}")
+_ANYWHERE = lazy_pattern(rf"\$(?:\{{(?P<braced>[^}}]*)\}}|(?P<open>\{{)|(?P<bare>{_VARIABLE}))")
+_BRACED = lazy_pattern(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<open>\{))")
+_WHOLE = lazy_pattern(rf"\$\{{(?P<braced>{_VARIABLE})\}}")
 _Parsed = TypeVar("_Parsed")
 
 

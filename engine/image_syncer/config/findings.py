@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from image_syncer.errors import Problem, redact
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS = 100
 _SEARCHED_CHARACTERS = 1000  # the search for secrets is slow, and only the first 100 characters are shown
 # Text before an @ is a user name and password, unless a digest follows.
-_USERINFO = re.compile(r"^.*@(?![a-z0-9+._-]+:[0-9a-fA-F]{6,}(?:,|$))", re.DOTALL)
+_USERINFO = lazy_pattern(r"^.*@(?![a-z0-9+._-]+:[0-9a-fA-F]{6,}(?:,|$))", re.DOTALL)
 _LONGEST_GUESS = 64
 _Parsed = TypeVar("_Parsed")
 
@@ -35,7 +36,9 @@ def has_userinfo(text: str) -> bool:
 
 def shown(text: str) -> str:
     """Return `text` for a message: on one line, shortened, without a password before an @."""
-    text = redact(_USERINFO.sub("…@", text)[:_SEARCHED_CHARACTERS])
+    if "@" in text:
+        text = _USERINFO.sub("…@", text)
+    text = redact(text[:_SEARCHED_CHARACTERS])
     if not text.isprintable():
         text = "".join(character if character.isprintable() else "�" for character in text)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -14,6 +14,7 @@ from image_syncer.config.findings import RuleError, shown
 from image_syncer.config.regex import matcher_of
 from image_syncer.config.registry_book import RegistryBook
 from image_syncer.oci import InvalidReference, Reference, Repository, is_place, repository_at
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import TextEnum, Value
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 SOLE_IMAGE = ("",)
 """The names of a `TagSelection` that means the one image of a layout, whatever its name (`layout/locations.py`)."""
 
-FILLED_IN = re.compile(r"\*\*|\\(?P<group>[0-9])")
+FILLED_IN = lazy_pattern(r"\*\*|\\(?P<group>[0-9])")
 """What a `Template` replaces."""
-_TAG_WILDCARDS = re.compile(r"[*?\[]")
+_TAG_WILDCARDS = lazy_pattern(r"[*?\[]")
 
 
 class TagSelection(Value, frozen=True):

@@ -14,6 +14,7 @@ from image_syncer.config.findings import Findings, RuleError, key_path, shown
 from image_syncer.config.referrers import check_artifact
 from image_syncer.config.regex import matcher_of, translate_glob, translate_regex
 from image_syncer.oci import InvalidReference, canonical_registry, is_place, registry_names
+from image_syncer.patterns import lazy_pattern
 from image_syncer.units import format_duration, format_size, parse_duration
 from image_syncer.values import TextEnum, Value, replace
 
@@ -34,8 +35,8 @@ DEFAULT_COMMAND_TIMEOUT_S = 30.0
 """A program may ask a service; this is long for one."""
 
 _DAY_S = 86_400
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PATTERN = re.compile(r"[\w.:/@*?\[\]!-]+", re.ASCII)
+_VARIABLE = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PATTERN = lazy_pattern(r"[\w.:/@*?\[\]!-]+", re.ASCII)
 _WRITTEN = {"**": "[^@]+", "*": "[^/@]*", "?": "[^/:@]"}
 _ANY_MANIFEST = "([:@].+)?"
 

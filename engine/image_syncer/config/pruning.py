@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from image_syncer.config.conflicts import DEFAULT_BACKUP_TAG
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ DEFAULT_MOST = 0.2
 """Of the tags of a repository, and of all tags: daily retention deletes less, and a mistake more."""
 
 _BACKUP_DIGITS = 12
-_FIELD = re.compile(r"\{(tag|digest|date|time)\}")
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%", re.ASCII)
+_FIELD = lazy_pattern(r"\{(tag|digest|date|time)\}")
+_SHARE = lazy_pattern(r"(\d{1,3}(?:\.\d{1,3})?)%", re.ASCII)
 _PERCENT = 100.0
 
 

@@ -12,9 +12,9 @@ into the next day. A moment that no item covers has no limit.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from image_syncer.patterns import lazy_pattern
 from image_syncer.units import parse_rate
 from image_syncer.values import Value
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-_NOT_NOTHING = re.compile(r"[1-9]")
+_NOT_NOTHING = lazy_pattern(r"[1-9]")
 LEAST_BYTES_PER_S = 1000
 """With less, a layer takes days: it is probably a mistake."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERY_DAY = (0, 6)
 _UNITS = (("GB", 10**9), ("GiB", 2**30), ("MB", 10**6), ("MiB", 2**20), ("KB", 10**3), ("KiB", 2**10))
 _DAY_MIN = 24 * 60
-_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
-_ITEM = re.compile(
+_TIME = lazy_pattern(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
+_ITEM = lazy_pattern(
     r"(?:(?P<days>[a-zA-Z][a-zA-Z-]*)(?:\s+|(?==)))?(?:(?P<begin>[0-9:]+)\s*-\s*(?P<end>[0-9:]+)\s*)?=(?P<rate>.*)"
 )
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from image_syncer.config.document import ScalarNode
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ ARTIFACT_WORDS: Mapping[str, tuple[str, ...]] = {
 """Words for the artifact types of cosign, Notary Project, sigstore, SPDX, CycloneDX, Syft and in-toto. A sigstore
 bundle may be either a signature or an attestation, and counts as both."""
 
-_TYPE = re.compile(r"[\w*?\[\]!.+-]+/[\w*?\[\]!.+-]+", re.ASCII)
-_ANNOTATION = re.compile(r"([^=,\s]+)=([^,]*)")
+_TYPE = lazy_pattern(r"[\w*?\[\]!.+-]+/[\w*?\[\]!.+-]+", re.ASCII)
+_ANNOTATION = lazy_pattern(r"([^=,\s]+)=([^,]*)")
 
 
 class ReferrerSelection(Value, frozen=True):

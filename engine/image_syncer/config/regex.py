@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from image_syncer.config.findings import RuleError
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,16 +22,16 @@ MAX_REGEX_CHARACTERS = 1000
 """A tag has at most 128 characters; a longer expression is a mistake."""
 
 _SAME_ESCAPES = frozenset("afnrtvdDsSwWbBA")
-_HEX = re.compile(r"\\x[0-9a-fA-F]{2}")
-_FLAGS = re.compile(r"\(\?(?P<on>[ims]*)(?P<off>-[ims]+)?(?P<end>[:)])")
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
-_REPETITION = re.compile(r"[*+?]|\{[0-9]+(?:,[0-9]*)?\}")
-_RANGE = re.compile(r"-[^\]]")
-_RESERVED = re.compile(r"[\[&|~]|-(?=-)|(?<=-)-|(?<=:\])-")
+_HEX = lazy_pattern(r"\\x[0-9a-fA-F]{2}")
+_FLAGS = lazy_pattern(r"\(\?(?P<on>[ims]*)(?P<off>-[ims]+)?(?P<end>[:)])")
+_ESCAPED = lazy_pattern(r"\\.", re.DOTALL)
+_REPETITION = lazy_pattern(r"[*+?]|\{[0-9]+(?:,[0-9]*)?\}")
+_RANGE = lazy_pattern(r"-[^\]]")
+_RESERVED = lazy_pattern(r"[\[&|~]|-(?=-)|(?<=-)-|(?<=:\])-")
 """Literals in a class that Python takes for set operations, of which it warns on stderr, or after a POSIX class for a
 range.
 """
-_POSIX = re.compile(r"\[:(?P<name>\^?[a-z]+):\]")
+_POSIX = lazy_pattern(r"\[:(?P<name>\^?[a-z]+):\]")
 _POSIX_CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",

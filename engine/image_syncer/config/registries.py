@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from image_syncer.config.registry_book import (
     canonical_prefix,
 )
 from image_syncer.oci import InvalidReference, canonical_registry, parse_repository
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import (
     DIRECT,
     MAX_PAGE_SIZE,
@@ -72,13 +72,13 @@ _HTTP_VERSIONS = ("1.1", "2", "3")
 _IP_VERSIONS = ("4", "6")
 _PEM_MEND = "write the path of a PEM file"
 _RATE_MEND = 'write 200MB/s, or a list of {days: mon-fri, from: "08:00", to: "18:00", rate: 50MB/s}'
-_HOST_AND_PORT = re.compile(
+_HOST_AND_PORT = lazy_pattern(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5}):(?P<rest>.+)"
 )
 _LAST_PORT = 65535
-_INTERFACE = re.compile(r"[^\s/!\x00-\x1f\x7f]{1,64}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_INTERFACE = lazy_pattern(r"[^\s/!\x00-\x1f\x7f]{1,64}")
+_HEADER_NAME = lazy_pattern(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = lazy_pattern(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _OWN_HEADERS = {
     "authorization": "write username and password: they go where they may go, and nowhere else",
     "proxy-authorization": "write user:password@ before the host of the proxy",

@@ -28,6 +28,7 @@ from image_syncer.oci import (
     parse_reference,
     split_place,
 )
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 
 _REGEX_START = ":/"
-_SCHEME = re.compile(r"[a-z]+://", re.IGNORECASE)
-_BLANK = re.compile(r"\s")
-_GLOB = re.compile(r"(?:[\w.-]|[*?]|\[!?[\w.-]+\])+", re.ASCII)
+_SCHEME = lazy_pattern(r"[a-z]+://", re.IGNORECASE)
+_BLANK = lazy_pattern(r"\s")
+_GLOB = lazy_pattern(r"(?:[\w.-]|[*?]|\[!?[\w.-]+\])+", re.ASCII)
 _DEFAULT_TAG = "latest"
 _Named = tuple["Reference", tuple[str, ...], "str | None"]
 """What a text names: its repository (and digest), the tags, and a regular expression for tags."""
@@ -219,9 +220,9 @@ def _counted(count: int) -> str:
 MOST_WILDCARDS = 4
 """In one pattern: `re` takes time that grows with its power for names that nearly match."""
 
-_WILDCARDS = re.compile(r"[*?]")
-_NAME_PATTERN = re.compile(r"[a-z0-9._/*?-]+", re.ASCII)
-_TEMPLATE = re.compile(r"(?:[a-z0-9._/-]|\*\*|\\[0-9])+", re.ASCII)
+_WILDCARDS = lazy_pattern(r"[*?]")
+_NAME_PATTERN = lazy_pattern(r"[a-z0-9._/*?-]+", re.ASCII)
+_TEMPLATE = lazy_pattern(r"(?:[a-z0-9._/-]|\*\*|\\[0-9])+", re.ASCII)
 
 
 def is_pattern(source: str) -> bool:

@@ -7,15 +7,16 @@ describes each key, which `config check` shows beside a mistake.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_INDEX = re.compile(r"\[[0-9]+\]")
+_INDEX = lazy_pattern(r"\[[0-9]+\]")
 
 
 def schema_path() -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_syncer.config.findings import RuleError, shown
 from image_syncer.oci.manifest import parse_time
+from image_syncer.patterns import lazy_pattern
 from image_syncer.units import parse_duration
 from image_syncer.values import Value
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 CREATED_KEYS = ("newest", "after", "within")
 """Keys of `created`."""
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE = lazy_pattern(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class CreatedSelection(Value, frozen=True):
@@ -95,13 +96,13 @@ def _parse_within(text: str) -> float:
     raise RuleError(f"“{shown(text)}” is no time", "write such as 90d or 12h")
 
 
-_VERSION = re.compile(
+_VERSION = lazy_pattern(
     r"v?([0-9]{1,20})(?:\.([0-9]{1,20})(?:\.([0-9]{1,20}))?)?(?P<rest>[-+][0-9A-Za-z.+-]+)?", re.ASCII
 )
-_SPACED = re.compile(r"(?<=[<>=~^])\s+", re.ASCII)
-_COMMA = re.compile(r"\s*,\s*", re.ASCII)
+_SPACED = lazy_pattern(r"(?<=[<>=~^])\s+", re.ASCII)
+_COMMA = lazy_pattern(r"\s*,\s*", re.ASCII)
 """Between two conditions, as pip, Cargo and Helm have it."""
-_LED = re.compile(r"(?<![0-9A-Za-z.+*-])[vV](?=[0-9])", re.ASCII)
+_LED = lazy_pattern(r"(?<![0-9A-Za-z.+*-])[vV](?=[0-9])", re.ASCII)
 """The v in front of a version, which tags and npm have; the library refuses it behind an operator."""
 MAX_RANGE_CHARACTERS = 200
 

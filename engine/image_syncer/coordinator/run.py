@@ -17,6 +17,7 @@ from image_syncer.coordinator.rules import END_S
 from image_syncer.dispatch.ending import CrashWatch, Ending, crash_reason, crash_words, tell_crash
 from image_syncer.dispatch.watchdog import guard
 from image_syncer.errors import ConfigurationError, InternalError
+from image_syncer.patterns import lazy_pattern
 from image_syncer.telemetry import Report
 from image_syncer.telemetry.processes import children_usage, own_cpu_s
 
@@ -33,7 +34,7 @@ STOP_GRACE_S = 2.0
 _KIB = 1024
 """`ru_maxrss` and /proc have KiB on Linux."""
 _OWN_STATUS = Path("/proc/self/status")
-_PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+_PEAK = lazy_pattern(rb"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 _NO_LISTENERS = Listeners()
 _Result = TypeVar("_Result")
 

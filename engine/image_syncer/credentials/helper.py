@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import selectors
-import shutil
 import subprocess
 import time
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from image_syncer.credentials.found import CredentialError
 from image_syncer.oci import DOCKER_HUB
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import Credential
 from image_syncer.values import Value
 
@@ -36,7 +35,7 @@ MAX_ANSWER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 _POLL_S = 0.2
 """How often to check whether the helper has ended."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = lazy_pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
 _TOKEN_USERNAME = "<token>"  # noqa: S105 - the user name that says "the secret is an identity token"
 
@@ -119,6 +118,8 @@ class Helper(Value, frozen=True):
         """Return exit code and output. The process stays in our session, since it may ask for a passphrase on the
         terminal.
         """
+        import shutil  # loads the modules of all archives, and most runs have no helper
+
         path = shutil.which(self._program, path=self.environ.get("PATH")) if _NAME.fullmatch(self.name) else None
         if path is None:
             what = f"{self.named_in} names the credential helper {self._program!r}, which is not on the PATH"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import binascii
 import json
 import os
-import re
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -25,6 +24,7 @@ from image_syncer.config.file_reading import mode_warning, read_file
 from image_syncer.credentials.found import NEVER, CredentialError, Described, Found
 from image_syncer.credentials.helper import HELPER_TIMEOUT_S, Helper, server_name
 from image_syncer.errors import ConfigurationError, Problem, SyncError
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import Credential
 from image_syncer.values import Value, repr_without
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 
 _HINT = "It is read where the auth file knows no user. REGISTRY_AUTH_FILE names another, or DOCKER_CONFIG its folder."
-_HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
+_HALF_CHARACTER = lazy_pattern("[\\ud800-\\udfff]")
 """JSON can name half of a surrogate pair, which no encoding has."""
-_LINE_ENDS = re.compile("[\\r\\n]")
+_LINE_ENDS = lazy_pattern("[\\r\\n]")
 """`base64` writes them without -w0, and docker's reader (Go's `encoding/base64`) ignores them."""
 _SECRET_FIELDS = ("auth", "password", "identitytoken", "registrytoken")
 _PODMAN_FILE = Path("containers", "auth.json")

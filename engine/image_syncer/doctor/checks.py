@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import time
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -34,6 +33,7 @@ from image_syncer.net import (
     set_connection,
 )
 from image_syncer.oci import Repository
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import GENERIC, build_ping, may_carry_credentials, parse_failure, recognise_answer
 from image_syncer.scheduling import ONCE
 from image_syncer.values import TextEnum, Value, as_dict, replace
@@ -53,8 +53,8 @@ _CERTIFICATE_WANTED = "TLS handshake, Request CERT"
 _QUIC = "3"
 _USED_PROXY = 0x200000 + 66
 """CURLINFO_USED_PROXY of libcurl's ABI, which not every PycURL names."""
-_TLS = re.compile(r"SSL connection using (\S+)(?: / (\S+))?")
-_ESCAPED = re.compile(rb"\\([89A-F][0-9A-F])")
+_TLS = lazy_pattern(r"SSL connection using (\S+)(?: / (\S+))?")
+_ESCAPED = lazy_pattern(rb"\\([89A-F][0-9A-F])")
 _DATE_FORMATS = ("%b %d %H:%M:%S %Y GMT", "%Y-%m-%d %H:%M:%S GMT")
 _TLS_CODES = (
     pycurl.E_SSL_CONNECT_ERROR,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from image_syncer.doctor.reading import (
 from image_syncer.doctor.writing import Writing
 from image_syncer.errors import ConfigurationError, Problem, SyncError
 from image_syncer.oci import InvalidReference, canonical_registry, is_place, parse_reference
+from image_syncer.patterns import lazy_pattern
 from image_syncer.units import format_duration
 from image_syncer.values import Value, replace
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-_HOST_ALONE = re.compile(r"(?:localhost|[^/@:]*\.[^/@:]*|\[[^/]*\])(?::[0-9]+)?|[^/@:]+:[0-9]{2,5}")
+_HOST_ALONE = lazy_pattern(r"(?:localhost|[^/@:]*\.[^/@:]*|\[[^/]*\])(?::[0-9]+)?|[^/@:]+:[0-9]{2,5}")
 """Without a slash, a name with a dot before its colon, or with a port, is a host; others are images of Docker Hub."""
 LONGEST_S = 300.0
 """The limit of an examination without a deadline in the settings."""

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import re
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from image_syncer.embedded.bodies import receive_body, send_body
 from image_syncer.embedded.call import Refusal, parse_digest
 from image_syncer.embedded.storage import DigestMismatch
 from image_syncer.embedded.tokens import build_challenges
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from image_syncer.oci import Digest
 
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_CONTENT_RANGE = re.compile(r"(\d+)-(\d+)")
+_RANGE = lazy_pattern(r"bytes=(\d*)-(\d*)")
+_CONTENT_RANGE = lazy_pattern(r"(\d+)-(\d+)")
 _BUSY_S = 5.0  # how long a request waits for another one to the same upload
 
 

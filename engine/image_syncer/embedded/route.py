@@ -5,13 +5,13 @@ OCI distribution specification 1.1, "Endpoints". Repository names contain slashe
 
 from __future__ import annotations
 
-import re
 from typing import TypeAlias
 
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import Operation
 from image_syncer.values import TextEnum, Value
 
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_REPOSITORY = lazy_pattern(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_LIMIT = 255  # characters, as in distribution; the specification asks clients to stay below it
 
 
@@ -33,9 +33,6 @@ class ExtraOperation(TextEnum):
 
 RequestKind: TypeAlias = "Operation | ExtraOperation"
 """The kind of a request in the counters."""
-
-ALL_KINDS: tuple[RequestKind, ...] = (*Operation, *ExtraOperation)
-"""Every kind of request."""
 
 
 class Route(Value, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,9 +11,11 @@ from image_syncer.embedded.route import is_repository_name
 from image_syncer.layout.tar_index import ArchiveError
 from image_syncer.layout.tar_writer import Part
 from image_syncer.oci import Digest, is_tag
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value, as_dict
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
 
@@ -23,9 +24,9 @@ BUNDLE_FILE = "bundle.json"
 
 _FORMAT = "image-syncer bundle"
 _VERSION = 1
-_PART_NAME = re.compile(r"part-[0-9]{4,6}\.tar")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_MEDIA_TYPE = re.compile(r"[\x21-\x7e]{1,255}")
+_PART_NAME = lazy_pattern(r"part-[0-9]{4,6}\.tar")
+_SHA256 = lazy_pattern(r"[0-9a-f]{64}")
+_MEDIA_TYPE = lazy_pattern(r"[\x21-\x7e]{1,255}")
 
 
 def blob_path(digest: Digest) -> str:

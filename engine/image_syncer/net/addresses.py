@@ -10,7 +10,6 @@ is written can be checked. Requests to a registry's own address pay nothing here
 from __future__ import annotations
 
 import os
-import re
 import socket
 from enum import Enum
 from functools import lru_cache
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import NO_PROXY, may_carry_credentials, origin_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ _METADATA_NAMES = frozenset(
         "instance-data.ec2.internal",
     }
 )
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
+_NUMBER = lazy_pattern(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 _MOST_PARTS = 4
 
 

@@ -5,12 +5,12 @@ Codes: libcurl-errors(3).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pycurl
 
 from image_syncer.errors import Origin, TransportError
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import DIRECT, NO_PROXY, shown_proxy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 E_PROXY = 97
 """CURLE_PROXY: the handshake with a SOCKS proxy failed. PycURL has no name for it."""
 
-_TUNNEL = re.compile(r"CONNECT tunnel failed, response (?P<status>\d{3})")
+_TUNNEL = lazy_pattern(r"CONNECT tunnel failed, response (?P<status>\d{3})")
 _LOGIN_WANTED = frozenset({407, 401})
 """tinyproxy answers 401 to a wrong password, and 407 where there is none."""
 _LOGIN_SIGNS = ("rejected by the SOCKS5 server", "No authentication method was acceptable", "SOCKS5 authentication")
@@ -107,9 +107,9 @@ _FINAL = frozenset(
 )
 _PLAIN_SIGNS = ("wrong version number", "packet length too long", "http request", "record overflow")
 """OpenSSL's words where the peer answers a TLS hello in clear text."""
-_OPENSSL_CODE = re.compile(r"(?:OpenSSL/[\w.]+: )?error:[0-9A-F]{8}:[^:]*:[^:]*:")
+_OPENSSL_CODE = lazy_pattern(r"(?:OpenSSL/[\w.]+: )?error:[0-9A-F]{8}:[^:]*:[^:]*:")
 
-_CERTIFICATE_ALERT = re.compile(
+_CERTIFICATE_ALERT = lazy_pattern(
     r"alert (?:bad certificate|certificate (?:required|unknown|expired|revoked)|unknown ca|unsupported certificate)"
 )
 """RFC 8446, section 6.2: the peer's alert for our certificate, or its absence; with TLS 1.3 after the handshake."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from image_syncer.errors import ConfigurationError, Problem
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import (
     DIRECT,
     NO_PROXY,
@@ -88,7 +88,7 @@ BUNDLES = (
 """The distributions' files of all trusted authorities."""
 DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/ca-trust/extracted/pem/directory-hash", "/etc/pki/tls/certs")
 """The distributions' directories with one file for each authority."""
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_HASHED = lazy_pattern(r"[0-9a-f]{8}\.[0-9]+")
 """The names of certificates in a hashed directory: openssl-rehash(1)."""
 
 
@@ -234,10 +234,7 @@ class Reach:
     """
 
     def __init__(
-        self,
-        environ: Mapping[str, str],
-        folders: Sequence[str] | None = None,
-        version: tuple[int, int] | None = None,
+        self, environ: Mapping[str, str], folders: Sequence[str] | None = None, version: tuple[int, int] | None = None
     ) -> None:
         self._environ = environ
         self._folders = certificate_folders(environ) if folders is None else folders
@@ -285,11 +282,7 @@ class Reach:
         if secure is not None and network.http_version == "3":
             network = replace(network, http_version="2")  # few proxies pass UDP, and each try costs a request
         return replace(
-            network,
-            proxy=secure or NO_PROXY,
-            plain_proxy=plain or NO_PROXY,
-            no_proxy=without,
-            environment_proxy=True,
+            network, proxy=secure or NO_PROXY, plain_proxy=plain or NO_PROXY, no_proxy=without, environment_proxy=True
         )
 
     def _check_version(self, registry: str, network: Network) -> None:

@@ -46,6 +46,7 @@ from image_syncer.oci.document import (
     shown,
 )
 from image_syncer.oci.platform import Platform
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from image_syncer.oci.platform import PlatformFilter
 
 
-_TIME = re.compile(
+_TIME = lazy_pattern(
     r"(?P<seconds>\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 

@@ -5,14 +5,14 @@ Aliases are those of containerd's `platforms` package, which decides what a node
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, unquote
 
+from image_syncer.patterns import lazy_pattern
 from image_syncer.redaction import quoted
 from image_syncer.values import Value
 
-_OS_PART = re.compile(r"(?P<os>[A-Za-z0-9_-]+)(?:\((?P<options>[A-Za-z0-9_.%~-]*(?:\+[A-Za-z0-9_.%~-]+)*)\))?")
-_PART = re.compile(r"[A-Za-z0-9_.-]+")
+_OS_PART = lazy_pattern(r"(?P<os>[A-Za-z0-9_-]+)(?:\((?P<options>[A-Za-z0-9_.%~-]*(?:\+[A-Za-z0-9_.%~-]+)*)\))?")
+_PART = lazy_pattern(r"[A-Za-z0-9_.-]+")
 _MOST_PARTS = 3
 _OS_ALIASES = {"macos": "darwin"}
 _ARCHITECTURE_ALIASES = {

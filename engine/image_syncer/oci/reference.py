@@ -14,6 +14,7 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from image_syncer.oci.digest import Digest
+from image_syncer.patterns import lazy_pattern
 from image_syncer.redaction import quoted
 from image_syncer.values import Value
 
@@ -31,8 +32,8 @@ _MAX_NAME = 255
 _MAX_HOST = 255 + len(":65535")
 _PREFIX = re.compile(r"(?P<kind>oci|oci-archive|docker-archive):|(?P<bundle>bundle):(?=/)")
 """The kinds of places. A bundle has an absolute path, and is not written by users."""
-_DIGEST = re.compile(r"@(?P<digest>(?:sha256|sha512):[0-9A-Fa-f]*)\Z")
-_PLACE_NAME = re.compile(rf"(?:[A-Za-z0-9.-]{{1,253}}:[0-9]{{1,5}}/)?{_NAME.pattern}")
+_DIGEST = lazy_pattern(r"@(?P<digest>(?:sha256|sha512):[0-9A-Fa-f]*)\Z")
+_PLACE_NAME = lazy_pattern(rf"(?:[A-Za-z0-9.-]{{1,253}}:[0-9]{{1,5}}/)?{_NAME.pattern}")
 _CACHED_TEXTS = 1024
 """Cached results of `is_place`, which is called many times for each blob."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import append_query, may_carry_credentials, resolve_own_location, without_query
 from image_syncer.registry.message import (
     Operation,
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from image_syncer.registry.endpoint import Endpoint
 
 
-_CONTENT_RANGE = re.compile(r"\s*bytes\s+([0-9]{1,18})-[0-9]{1,18}/(?:([0-9]{1,18})|\*)\s*", re.IGNORECASE)
-_MIN_LENGTH = re.compile(r"[0-9]{1,15}")
-_RANGE = re.compile(r"\s*(?:bytes=)?0-([0-9]{1,18})\s*")
-_MOUNT_ASKED = re.compile(r"[?&]mount=")
+_CONTENT_RANGE = lazy_pattern(r"\s*bytes\s+([0-9]{1,18})-[0-9]{1,18}/(?:([0-9]{1,18})|\*)\s*", re.IGNORECASE)
+_MIN_LENGTH = lazy_pattern(r"[0-9]{1,15}")
+_RANGE = lazy_pattern(r"\s*(?:bytes=)?0-([0-9]{1,18})\s*")
+_MOUNT_ASKED = lazy_pattern(r"[?&]mount=")
 _OCTETS = ("Content-Type", "application/octet-stream")
 _OK, _CREATED, _ACCEPTED, _PARTIAL_CONTENT = 200, 201, 202, 206
 _PUT_STATUSES = (201, 200, 204)
@@ -124,7 +125,7 @@ def build_start_upload(
     url = f"{endpoint.base_url}/v2/{repository.name}/blobs/uploads/"
     scopes: tuple[Scope, ...] = (push_scope(repository),)
     if mount is not None:
-        url += f"?mount={quote(mount, safe='')}"
+        url += f"?mount={mount.replace(':', '%3A')}"
         if from_name is not None:
             url += f"&from={quote(from_name, safe='')}"
             if from_scope and from_name != repository.name:
@@ -156,7 +157,7 @@ def build_put_upload(
 
     The body is the caller's stream. The digest is appended to the session's query, which stays byte for byte.
     """
-    url = append_query(session.url, f"digest={quote(digest, safe='')}")
+    url = append_query(session.url, f"digest={digest.replace(':', '%3A')}")  # it has no other reserved character
     headers = _part_headers(offset, size) if offset else (_OCTETS, ("Content-Length", str(size)))
     scopes = (push_scope(repository),) if may_carry_credentials(endpoint.base_url, url) else ()
     return Request(Operation.PUT_UPLOAD, "PUT", url, repository, headers, scopes=scopes)

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from image_syncer.errors import Origin, ProtocolViolation, keep_out
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import may_carry_credentials, origin_of, resolve_location, without_query
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.profile import GENERIC, Profile
@@ -50,7 +51,9 @@ STRICT = RedirectPolicy()
 PROXY_SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 """The schemes of proxies with their default ports (as in Go; libcurl has 1080 for all)."""
 
-_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}))(?::(?P<port>[0-9]{1,5}))?")
+_HOST = lazy_pattern(
+    r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}))(?::(?P<port>[0-9]{1,5}))?"
+)
 _LAST_PORT = 65535
 _LOOPBACK = "localhost,127.0.0.0/8,::1"
 """Hosts without a proxy of the environment, as in Go."""

@@ -25,6 +25,7 @@ from image_syncer.errors import (
     redact,
 )
 from image_syncer.oci import is_place
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import origin_of, same_origin, without_query
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.profile import GENERIC, READS, WRITES, Meaning
@@ -56,7 +57,7 @@ _SERVER_ERRORS = range(500, 600)
 MAX_RETRY_AFTER_S = 6 * 3600.0
 """Docker Hub's window, the longest known: a larger value is a broken or hostile answer."""
 
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_SECONDS = lazy_pattern(r"[0-9]+(?:\.[0-9]+)?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _YEAR = r"(?P<year>[0-9]{4}|[0-9]{2})"
@@ -101,8 +102,8 @@ def parse_http_date(text: str) -> float | None:
 
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,6})?"
-_FIRST = re.compile(rf"\s*({_NUMBER})")
-_PARAMETER = re.compile(rf"(?:^|[;,\s])(limit|remaining|reset|q|w|r|t)\s*=\s*\"?({_NUMBER})", re.IGNORECASE)
+_FIRST = lazy_pattern(rf"\s*({_NUMBER})")
+_PARAMETER = lazy_pattern(rf"(?:^|[;,\s])(limit|remaining|reset|q|w|r|t)\s*=\s*\"?({_NUMBER})", re.IGNORECASE)
 _EPOCH_S = 1e9
 """A larger reset is a date: as seconds to wait it would be thirty years."""
 _MOST_TEXT = 1024
@@ -317,11 +318,11 @@ _MAX_LINE_CHARS = 240
 _MAX_REDACTED_CHARS = 2048
 _MAX_ERRORS = 3
 
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_MARKUP = re.compile(r"\s*<")
-_TITLE = re.compile(r"<(title|h1)[^<>]*>([^<>]+)<", re.IGNORECASE)
-_XML_CODE = re.compile(r"<Code>([^<>]+)<")
-_XML_MESSAGE = re.compile(r"<Message>([^<>]+)<")
+_CODE = lazy_pattern(r"[A-Za-z0-9_.-]{1,64}")
+_MARKUP = lazy_pattern(r"\s*<")
+_TITLE = lazy_pattern(r"<(title|h1)[^<>]*>([^<>]+)<", re.IGNORECASE)
+_XML_CODE = lazy_pattern(r"<Code>([^<>]+)<")
+_XML_MESSAGE = lazy_pattern(r"<Message>([^<>]+)<")
 
 
 class ErrorBody(Value, frozen=True):

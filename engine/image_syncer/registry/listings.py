@@ -9,15 +9,7 @@ import orjson
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import Repository, is_tag
 from image_syncer.registry.location import without_query
-from image_syncer.registry.message import (
-    CATALOG_SCOPE,
-    Operation,
-    Request,
-    Response,
-    Scope,
-    next_page_url,
-    page_query,
-)
+from image_syncer.registry.message import CATALOG_SCOPE, Operation, Request, Response, Scope, next_page_url, page_query
 from image_syncer.values import Value
 
 if TYPE_CHECKING:

@@ -10,20 +10,21 @@ import re
 from functools import lru_cache
 
 from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.patterns import lazy_pattern
 
 MAX_LOCATION_CHARS = 16 * 1024
 """Longer addresses are refused: signed ones of S3, Azure and Google have up to 4 KiB, upload states up to 2 KiB."""
 _HOST = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)"
 _AUTHORITY = rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?"
 _ABSOLUTE = re.compile(rf"(?P<scheme>https?)://{_AUTHORITY}(?=[/?#]|\Z)", re.IGNORECASE)
-_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WITH_SCHEME = lazy_pattern(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # "registry.example:5000/v2/…": a host because of its dot, its port or its name, as in a reference.
-_BARE_HOST = re.compile(
+_BARE_HOST = lazy_pattern(
     r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:)|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/"
 )
-_UNSAFE = re.compile(r"[^!-~]")
+_UNSAFE = lazy_pattern(r"[^!-~]")
 _PLAIN = re.compile(rf"[!-~]{{1,{MAX_LOCATION_CHARS}}}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = lazy_pattern(r"[\x00-\x1f\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 _SHOWN_CHARS = 200

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from image_syncer.errors import IntegrityError, Origin, ProtocolViolation
 from image_syncer.oci import Digest
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import MAX_LOCATION_CHARS, resolve_own_location, same_origin, without_query
 from image_syncer.values import TextEnum, Value
 
@@ -25,10 +26,10 @@ MAX_PAGE_SIZE = 1000
 """ECR refuses a larger `n`, distribution a larger one for the catalog; others reduce it."""
 _CACHED_SCOPES = 1024
 """Scopes that are made once: each request has one."""
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = lazy_pattern(r"[0-9]{1,18}")
 # "<<url>>" is how the specification writes its example, and how some servers took it.
-_LINK = re.compile(r"<{1,2}([^<>]*)>{1,2}([^<]*)")
-_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]+))", re.IGNORECASE)
+_LINK = lazy_pattern(r"<{1,2}([^<>]*)>{1,2}([^<]*)")
+_REL = lazy_pattern(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]+))", re.IGNORECASE)
 
 
 def content_digest(headers: Headers) -> Digest | None:

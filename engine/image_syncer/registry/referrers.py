@@ -12,6 +12,7 @@ import orjson
 
 from image_syncer.errors import Origin, ProtocolViolation
 from image_syncer.oci import OCI_INDEX, Digest, InvalidManifest, Manifest, ManifestKind, parse_manifest
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import without_query
 from image_syncer.registry.message import Operation, Request, Response, is_page, next_page_url, pull_scope
 from image_syncer.values import Value, repr_without
@@ -36,9 +37,9 @@ COSIGN_TYPES = {
 
 _MAX_ALGORITHM_CHARACTERS = 32
 _MAX_ENCODED_CHARACTERS = 64
-_NOT_IN_TAGS = re.compile(r"[^\w.-]", re.ASCII)
-_FALLBACK = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
-_ATTACHED = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom))?")
+_NOT_IN_TAGS = lazy_pattern(r"[^\w.-]", re.ASCII)
+_FALLBACK = lazy_pattern(r"sha(?:256|384|512)-[0-9a-f]{64}")
+_ATTACHED = lazy_pattern(r"sha(?:256|384|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom))?")
 _NO_INDEX = "the list of referrers is no index"
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from image_syncer.errors import Origin, ProtocolViolation
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import append_query, origin_of, resolve_location, without_query
 from image_syncer.registry.message import Operation, Request, Response
 from image_syncer.values import Value, replace, repr_without
@@ -30,13 +31,13 @@ DEFAULT_EXPIRES_IN_S = 60.0
 """The life of a token whose answer does not say ("expires_in")."""
 TOKEN68 = "token68"
 _TOKEN_GRAMMAR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's "token"
-_SEPARATORS = re.compile(r"[\s,]*")
+_SEPARATORS = lazy_pattern(r"[\s,]*")
 # A bare value ends at the next comma or space: servers forget the quotes around addresses.
-_PARAM = re.compile(rf"({_TOKEN_GRAMMAR})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^\s,\"]*))", re.DOTALL)
-_SCHEME = re.compile(_TOKEN_GRAMMAR)
-_BARE_DATA = re.compile(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|\Z)")
-_JUNK = re.compile(r"[^\s,]+")
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_PARAM = lazy_pattern(rf"({_TOKEN_GRAMMAR})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^\s,\"]*))", re.DOTALL)
+_SCHEME = lazy_pattern(_TOKEN_GRAMMAR)
+_BARE_DATA = lazy_pattern(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|\Z)")
+_JUNK = lazy_pattern(r"[^\s,]+")
+_QUOTED_PAIR = lazy_pattern(r"\\(.)", re.DOTALL)
 _MAX_CHARS = 16 * 1024
 _EVERYTHING = "*"
 _JWT_PARTS = 3
@@ -44,8 +45,8 @@ _Granted = dict[tuple[str, str], set[str]]
 _CLIENT_ID = "image-syncer"
 _MAX_TOKEN_CHARS = 64 * 1024
 # A token is put into a header: only visible ASCII cannot end it (RFC 6750, section 2.1, is stricter).
-_TOKEN = re.compile(r"[!-~]+")
-_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_TOKEN = lazy_pattern(r"[!-~]+")
+_NUMBER = lazy_pattern(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 class Challenge(Value, frozen=True):

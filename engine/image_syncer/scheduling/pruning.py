@@ -9,10 +9,10 @@ stays.
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 from image_syncer.oci import Digest
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.referrers import COSIGN_TYPES, fallback_tag, is_attached_tag
 from image_syncer.values import Value, repr_without
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from image_syncer.oci import Repository
 
 
-_NAMED = re.compile(r"(sha256)-([0-9a-f]{64})(?:\.\w+)?|(sha512)-([0-9a-f]{128})(?:\.\w+)?")
+_NAMED = lazy_pattern(r"(sha256)-([0-9a-f]{64})(?:\.\w+)?|(sha512)-([0-9a-f]{128})(?:\.\w+)?")
 _LEAST_MOST = 1
 """One tag may always be deleted: a share of four tags would never allow any."""
 

@@ -24,6 +24,7 @@ import orjson
 from aiohttp import web
 from msgspec import Struct, field
 
+from image_syncer.patterns import lazy_pattern
 from image_syncer.telemetry import get_logger
 from image_syncer.telemetry.http_server import LOOPBACK_NAMES, HttpServer, exposition, text_response
 from image_syncer.units import format_duration
@@ -49,7 +50,7 @@ MOST_NAME_CHARS = 512
 """More than a registry and a repository can have."""
 _BLOB = "application/octet-stream"
 _HARBOR_PUSHES = frozenset({"PUSH_ARTIFACT", "harbor.artifact.pushed"})
-_HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?", re.ASCII)
+_HOST = lazy_pattern(r"(?P<name>[\w.-]+|\[[0-9a-f:]+\])(?::[0-9]+)?", re.ASCII)
 
 _log = get_logger(__name__)
 

@@ -20,6 +20,7 @@ from image_syncer.config.own_format import find_collisions, read_own
 from image_syncer.config.registries import read_registries
 from image_syncer.config.registry_book import canonical_prefix
 from image_syncer.errors import Problem
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value, repr_without
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from image_syncer.config.rules import PlacedRule
 
 
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-_NO_NAME = re.compile(r"[^A-Za-z0-9]+")
-_RULE = re.compile(r"rules\[(?P<index>[0-9]+)\]")
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
-_PLAIN_IN_BLOCK = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*")
+_REFERENCE = lazy_pattern(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_NO_NAME = lazy_pattern(r"[^A-Za-z0-9]+")
+_RULE = lazy_pattern(r"rules\[(?P<index>[0-9]+)\]")
+_PLAIN = lazy_pattern(r"[A-Za-z][A-Za-z0-9_./-]*")
+_PLAIN_IN_BLOCK = lazy_pattern(r"[A-Za-z][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*")
 _SPECIAL = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
-_BARE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?|(?i:true|false|yes|no|on|off)")
+_BARE = lazy_pattern(r"[0-9]{1,9}(?:\.[0-9]{1,9})?|(?i:true|false|yes|no|on|off)")
 """Values without quotes that are no texts: numbers and flags."""
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _WIDTH = 110

@@ -29,6 +29,7 @@ from image_syncer.config.converters.foreign import (
     lose_single_platform,
 )
 from image_syncer.config.regex import RegexError, matcher_of, translate_regex
+from image_syncer.patterns import lazy_pattern
 from image_syncer.registry import recognise_host
 from image_syncer.values import replace
 
@@ -145,7 +146,7 @@ def _prune(found: DregsyTags, keeps: list[str], *, is_of_versions: bool) -> None
 
 
 _REGEX = "regex:"
-_GO_GROUP = re.compile(r"\$(?:\$|\{(?P<braced>\w+)\}|(?P<bare>\w+))", re.ASCII)
+_GO_GROUP = lazy_pattern(r"\$(?:\$|\{(?P<braced>\w+)\}|(?P<bare>\w+))", re.ASCII)
 _OF_TASK: dict[str, tuple[str, str | None]] = {
     "interval": ("no intervals in our format", "image-syncer watch --every, or a timer that starts runs"),
     "skipExistingTags": ("tags that are there are compared", "sync --on-conflict skip"),

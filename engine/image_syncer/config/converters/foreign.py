@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from image_syncer.config.document import MappingNode, ScalarNode, SequenceNode
 from image_syncer.config.findings import key_path
 from image_syncer.config.regex import MAX_REGEX_CHARACTERS
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ def lose_single_platform(draft: Draft, notes: list[str], fields: ForeignFields, 
 
 
 _NO_TEXT = "no text, where one is wanted"
-_CLASS = re.compile(r"\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
-_LITERAL = re.compile(r"(?:[A-Za-z0-9_/ ,@:-]|\\[^A-Za-z0-9])*")
-_GLOB_PARTS = re.compile(r"\.\*|\.\+|\\\.|[a-z0-9_/-]")
+_CLASS = lazy_pattern(r"\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
+_LITERAL = lazy_pattern(r"(?:[A-Za-z0-9_/ ,@:-]|\\[^A-Za-z0-9])*")
+_GLOB_PARTS = lazy_pattern(r"\.\*|\.\+|\\\.|[a-z0-9_/-]")
 _MOST_GLOBS = 8
 _MOST_CHARACTERS = MAX_REGEX_CHARACTERS - 100
 
@@ -243,8 +244,8 @@ class Choice(Value, frozen=True):
         return values
 
 
-_VERSION = re.compile(r"v?(?P<numbers>[0-9]+(?:\.[0-9]+){0,2})(?P<rest>[-+].*)?", re.ASCII)
-_TERM = re.compile(r"(?P<operator>>=|=>|<=|=<|!=|==|~>|[<>=!^~])?\s*(?P<version>v?[0-9][^\s,<>=!^~|]*|\*)")
+_VERSION = lazy_pattern(r"v?(?P<numbers>[0-9]+(?:\.[0-9]+){0,2})(?P<rest>[-+].*)?", re.ASCII)
+_TERM = lazy_pattern(r"(?P<operator>>=|=>|<=|=<|!=|==|~>|[<>=!^~])?\s*(?P<version>v?[0-9][^\s,<>=!^~|]*|\*)")
 _SPELLINGS = {"=>": ">=", "=<": "<=", "==": "=", "~>": "~", "!": "!=", None: ""}
 _LOWEST = ("-0",)
 

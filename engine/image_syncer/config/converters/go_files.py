@@ -12,6 +12,7 @@ from image_syncer.config.fields import Expansion, read_mapping, read_texts
 from image_syncer.config.findings import Findings, key_path
 from image_syncer.config.registries import GO_ENTRY_KEYS, OWN_ENTRY_KEYS
 from image_syncer.config.registry_book import canonical_prefix
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from image_syncer.config.converters.draft import Draft
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_ANYWHERE = re.compile(rf"\$(?:\{{({_NAME})\}}|({_NAME}))")
-_WHOLE = re.compile(rf"\$\{{{_NAME}\}}")
-_PROXY = re.compile(r"(?P<head>[^@]*?://[^:@/]*:|[^:@/]*:)(?P<password>.*)(?P<rest>@[^@]*)", re.DOTALL)
+_ANYWHERE = lazy_pattern(rf"\$(?:\{{({_NAME})\}}|({_NAME}))")
+_WHOLE = lazy_pattern(rf"\$\{{{_NAME}\}}")
+_PROXY = lazy_pattern(r"(?P<head>[^@]*?://[^:@/]*:|[^:@/]*:)(?P<password>.*)(?P<rest>@[^@]*)", re.DOTALL)
 _PATHS = ("ca_file", "client_cert", "client_key")
 
 

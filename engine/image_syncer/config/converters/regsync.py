@@ -24,6 +24,7 @@ from image_syncer.config.converters.foreign import (
     lose_single_platform,
 )
 from image_syncer.oci import InvalidReference, parse_reference
+from image_syncer.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from image_syncer.config.document import Node
 
 
-_TEMPLATE = re.compile(r"\{\{")
-_VARIABLE = re.compile(r"""\{\{-?\s*env\s+["'`](?P<name>[A-Za-z_][A-Za-z0-9_]*)["'`]\s*-?\}\}""")
+_TEMPLATE = lazy_pattern(r"\{\{")
+_VARIABLE = lazy_pattern(r"""\{\{-?\s*env\s+["'`](?P<name>[A-Za-z_][A-Za-z0-9_]*)["'`]\s*-?\}\}""")
 _TIMES = "image-syncer watch --every, or a timer that starts runs"
 _DIRECTORY = "ocidir://"
 """Before the path of an OCI image layout (https://regclient.org/usage/regsync), which is `oci:PATH` here."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from image_syncer.config.registry_book import NO_CLOUD, CloudSettings
+from image_syncer.patterns import lazy_pattern
 from image_syncer.values import Value, replace
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ EXTRAS: Mapping[str, str] = {"aws": "aws", "google": "google", "azure": "azure"}
 
 # AWS: docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html; the partitions are those that
 # awslabs/amazon-ecr-credential-helper knows (ecr-login/api/client.go).
-_ECR = re.compile(
+_ECR = lazy_pattern(
     r"(?P<account>\d{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9][a-z0-9-]*)\."
     r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov"
     r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
@@ -53,10 +53,10 @@ ECR_PUBLIC_REGION = "us-east-1"
 """The one region that gives out tokens for the public gallery (docs.aws.amazon.com/AmazonECR/latest/public,
 "Registry authentication").
 """
-_GOOGLE = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.pkg\.dev")
-_AZURE = re.compile(r"[a-z0-9][a-z0-9-]*\.azurecr\.(?:io|cn|us)")
+_GOOGLE = lazy_pattern(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.pkg\.dev")
+_AZURE = lazy_pattern(r"[a-z0-9][a-z0-9-]*\.azurecr\.(?:io|cn|us)")
 # help.aliyun.com/document_detail/198690.html; the personal edition (registry.REGION.aliyuncs.com) gives no tokens.
-_ALIYUN = re.compile(
+_ALIYUN = lazy_pattern(
     r"(?P<instance>[a-z0-9][a-z0-9-]*?)-registry(?:-vpc|-internal)?\.(?P<region>[a-z0-9-]+)\.cr\.aliyuncs\.com"
 )
 

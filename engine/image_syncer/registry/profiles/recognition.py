@@ -130,9 +130,17 @@ def recognise_host(registry: str) -> Profile:
     host, _, port = registry.rpartition(":")
     host = (host if port.isdigit() else registry).lower()
     for profile in PROFILES.values():
-        if any(fnmatchcase(host, pattern) for pattern in profile.hosts):
+        if any(_fits(host, pattern) for pattern in profile.hosts):
             return profile
     return GENERIC
+
+
+def _fits(host: str, pattern: str) -> bool:
+    """Return what `fnmatchcase` does, which compiles each pattern: most are a name, or `*` before the end of one."""
+    end = pattern[1:]
+    if not any(wildcard in end for wildcard in "*?["):
+        return host.endswith(end) if pattern.startswith("*") else host == pattern
+    return fnmatchcase(host, pattern)
 
 
 def recognise_answer(headers: Headers) -> Profile:
