@@ -38,7 +38,8 @@ UPLOAD_BUFFER_BYTES = 256 * 1024
 LEAST_UPLOAD_BUFFER_BYTES = 16 * 1024
 """libcurl takes no less."""
 _BLANK = (b"\r\n", b"\n")
-_CALLBACKS = (pycurl.HEADERFUNCTION, pycurl.WRITEFUNCTION, pycurl.READFUNCTION, pycurl.SEEKFUNCTION)
+_DOWNLOAD_CALLBACKS = (pycurl.HEADERFUNCTION, pycurl.WRITEFUNCTION)
+_UPLOAD_CALLBACKS = (*_DOWNLOAD_CALLBACKS, pycurl.READFUNCTION, pycurl.SEEKFUNCTION)
 _FINAL = 200
 """The statuses below are interim answers."""
 SUPPRESS_CONNECT_HEADERS = 265
@@ -323,8 +324,9 @@ class HandlePool:
             easy.reset()
             handle.fields = None
         elif handle.streamed:
-            for option in _CALLBACKS:
-                easy.unsetopt(option)  # an idle handle holds no blob
+            # An idle handle holds no blob.
+            for option in _DOWNLOAD_CALLBACKS if handle.kind[0] == "GET" else _UPLOAD_CALLBACKS:
+                easy.unsetopt(option)
         self._free.setdefault(handle.kind, []).append(handle)
 
 

@@ -193,7 +193,7 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
             else:
                 outcomes = await asyncio.gather(*(self._bring_and_report(index) for index in range(len(targets))))
         finally:
-            if self._fetching is not None:
+            if self._fetching is not None and not self._fetching.done():
                 self._fetching.cancel()
                 await asyncio.gather(self._fetching, return_exceptions=True)
         for target, outcome in zip(targets, outcomes, strict=True):
@@ -218,11 +218,8 @@ class SmallBlobCopy(BlobCopy[SmallBlob]):
                 return BlobOutcome(upload.arrival_without_bytes)
         except SyncError as failed:
             return BlobOutcome(None, 0, self._located(failed, Origin.DESTINATION, index))
-        if self._fetching is None and len(self._uploads) == 1:
-            await self._fetch()
-        else:
-            self._fetching = self._fetching or self._loop.create_task(self._fetch())
-            await asyncio.shield(self._fetching)
+        self._fetching = self._fetching or self._loop.create_task(self._fetch())
+        await self._fetching
         error, small_blob = self._abandoned or self._source_fault, self._stream
         if error is None:
             assert small_blob is not None
