@@ -17,6 +17,7 @@ from perf.scenario import (
 )
 from perf.stage.content import ContentSpec, build_content
 from perf.staging import check_room
+from perf.validate import LEAST_LAYER, MOST_IMAGES, MOST_LAYER, draw
 
 FILES = load_files()
 SCENARIOS = [scenario for file in FILES.values() for scenario in file.variants.values()]
@@ -87,3 +88,17 @@ def test_a_scenario_that_does_not_fit_says_how_much_would(tmp_path) -> None:
     )
     with pytest.raises(Mistake, match=r"huge needs .* GB in .* --directory, or less of it with --fraction"):
         check_room(huge, tmp_path)
+
+
+def test_drawn_workloads_depend_on_the_seed_alone_and_fit_into_memory():
+    drawn = draw(40, seed=5)
+    assert drawn == draw(40, seed=5) != draw(40, seed=6)
+    assert all(room_needed(scenario) < 8 * 2**30 for scenario in drawn)
+    sides = {(scenario.sources[0].registry, scenario.destinations[0].registry) for scenario in drawn}
+    assert len(sides) == 4
+    for scenario in drawn:
+        spec = scenario.sources[0].content
+        assert scenario.sources[0].tls == scenario.destinations[0].tls
+        assert LEAST_LAYER <= spec.layer_bytes <= MOST_LAYER
+        assert 0 <= spec.shared_layers < spec.layers
+        assert 1 <= spec.repositories * spec.tags <= MOST_IMAGES
