@@ -148,10 +148,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("status run.journal", "State of the run of sync --state run.journal"),
         ("status run.journal --json", "For programs"),
     ),
-    "top": (
-        ("top", "Show the run on this machine"),
-        ("top run.sock", "Show the run of sync --control run.sock"),
-    ),
+    "top": (("top", "Show the run on this machine"), ("top run.sock", "Show the run of sync --control run.sock")),
     "report": (
         ("report run.json", "Show what a run did"),
         ("report run.json --html run.html", "Everything, with figures, as one page"),
@@ -174,10 +171,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("registry --memory --listen 127.0.0.1:5000", "In memory"),
         ("registry --root folder --behave harbor", "In a folder, with the behaviour of Harbor"),
     ),
-    "demo": (
-        ("demo", "All of it, in a few seconds"),
-        ("demo --size 1GiB --workers 2", "A larger blob"),
-    ),
+    "demo": (("demo", "All of it, in a few seconds"), ("demo --size 1GiB --workers 2", "A larger blob")),
     "completion": (
         ("completion bash > /etc/bash_completion.d/image-syncer", "For all users, bash"),
         ("completion zsh > ~/.zsh/_image-syncer", "For one user, zsh, with ~/.zsh in $fpath"),

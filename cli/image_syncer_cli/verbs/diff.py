@@ -54,13 +54,7 @@ def diff(files: Files, ahead: bool, as_json: bool, **options: object) -> int:
     configuration = files.load()
     given = RunOptions.from_click(options).with_settings(tell_ahead=ahead)
     report = run_and_show(
-        configuration,
-        given,
-        files.access_words(),
-        image_syncer.plan,
-        on_image=on_image,
-        finish=summarize,
-        writes=False,
+        configuration, given, files.access_words(), image_syncer.plan, on_image=on_image, finish=summarize, writes=False
     )
     return report.exit_code or (EXIT_DIFFERENT if any(counts.values()) else 0)
 

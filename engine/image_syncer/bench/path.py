@@ -167,6 +167,7 @@ def _samples(maker: SampleMaker) -> Iterator[tuple[str, Sample, bool]]:
         ("large images", maker.large),
         ("small images", maker.small),
         ("images as they come", maker.mixed),
+        ("further images as they come", maker.further),
     ):
         sample = make()
         if sample is not None:

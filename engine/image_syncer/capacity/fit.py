@@ -8,7 +8,6 @@ bandwidths and available processors are set so that the simulation takes as long
 from __future__ import annotations
 
 import math
-import statistics
 from typing import TYPE_CHECKING, Any
 
 from image_syncer.capacity.forecast import Host
@@ -28,13 +27,13 @@ USUAL = MeasuredPath(
     cores=1.0,
     start_s=0.15,
     workers_start_s=0.15,
-    tag=Cost(90e-6, 0.0, 140e-6, 0.001),
+    tag=Cost(130e-6, 0.0, 160e-6, 0.001),
     image=Cost(250e-6, 0.0, 400e-6, 0.003),
     mount=Cost(60e-6, 150e-6, 300e-6, 0.001),
-    small=Cost(90e-6, 230e-6, 450e-6, 0.003),
-    stream=Cost(100e-6, 450e-6, 700e-6, 0.003),
-    byte=Cost(0.01e-9, 1.4e-9, 2.0e-9),
-    workers=Cost(0.005, 0.3, 0.32),
+    small=Cost(110e-6, 320e-6, 500e-6, 0.003),
+    stream=Cost(130e-6, 450e-6, 700e-6, 0.003),
+    byte=Cost(0.01e-9, 1.5e-9, 2.1e-9),
+    workers=Cost(0.016, 0.040, 0.060),
     further_destination=0.3,
     coordinator_memory_bytes=60 * 2**20,
     worker_memory_bytes=50 * 2**20,
@@ -53,6 +52,10 @@ MOST_TRIES = 120
 """Simulations of all runs: some seconds."""
 LEAST_SPREAD = 0.03
 """Of equal runs, on an idle machine."""
+LEAST_COMMON = 0.2
+"""A machine is not more than five times as fast as the usual one."""
+LEAST_WEIGHT = 0.05
+"""Of a run that is all start."""
 GOOD = 0.01
 """An error that is smaller than any measurement."""
 FULL = 0.8
@@ -121,23 +124,25 @@ def fit_path(runs: Sequence[MeasuredRun], *, start_s: float, cpus: int, resource
             latency_s=getattr(USUAL, name).latency_s, **{part: by_name[name] for part, by_name in costs.items()}
         )
         found[name] = replace(cost, machine_s=max(cost.machine_s, cost.cpu_s))
-    usages = [
-        run.cost.machine_s / max(run.wall_s - start_s, run.wall_s / 4) for run in runs if run.workload.bytes_to_move()
-    ]
-    bounded = statistics.median(usages or [0.0]) < FULL * cpus
+    largest = max(runs, key=lambda run: run.wall_s)  # a short one is mostly start
+    bounded = largest.cost.machine_s / max(largest.wall_s - start_s, largest.wall_s / 4) < FULL * cpus
     path = replace(USUAL, **found, cores=float(cpus), start_s=start_s)
     path = _calibrate(_with_limits(path, runs, bounded=bounded), runs, resources, bounded=bounded)
     return replace(path, spread=max(LEAST_SPREAD, mean_error(path, runs, resources)))
 
 
 def mean_error(path: MeasuredPath, runs: Sequence[MeasuredRun], resources: Resources) -> float:
-    """The difference between simulation and runs: the root of the mean square of the logarithms of their quotients."""
+    """The difference between simulation and runs: the root of the mean square of the logarithms of their quotients. A
+    run counts by the part of its time that is not start, since what is extrapolated is the rest.
+    """
     host = Host(path.cores)
-    total = 0.0
+    total = weights = 0.0
     for run in runs:
         done = simulate(run.workload, lambda _source, _destination: path, resources, host)
-        total += math.log(done.seconds / run.wall_s) ** 2
-    return math.sqrt(total / len(runs))
+        weight = max(LEAST_WEIGHT, 1 - path.start_s / run.wall_s)
+        total += weight * math.log(done.seconds / run.wall_s) ** 2
+        weights += weight
+    return math.sqrt(total / weights)
 
 
 def _least_squares(
@@ -151,6 +156,18 @@ def _least_squares(
         for each, took in zip(pieces, seconds, strict=True)
         if took > 0
     ]
+    if rows:  # the machine may be slower, or its registries: all pieces alike, before one differs from another
+        longest = max(zip(seconds, pieces, strict=True), key=lambda run: run[0])
+        took, pieces_done = longest
+        own = sum(pieces_done[name] * usual[name] for name in KINDS if name != "workers")
+        started = pieces_done["workers"] * usual["workers"]
+        common = max(LEAST_COMMON, (took - started) / own) if own > 0 else 1.0
+        usual = {name: each * (common if name != "workers" else 1.0) for name, each in usual.items()}
+        rows = [
+            [each[name] * usual[name] / took for name in KINDS]
+            for each, took in zip(pieces, seconds, strict=True)
+            if took > 0
+        ]
     scale = [1.0] * len(KINDS)
     for _ in range(ROUNDS):
         for place, name in enumerate(KINDS):

@@ -108,13 +108,7 @@ class Supervisor:
     """
 
     def __init__(
-        self,
-        count: int,
-        setup: Setup,
-        listener: PoolListener,
-        *,
-        silence_s: float,
-        source: WorkerSource | None = None,
+        self, count: int, setup: Setup, listener: PoolListener, *, silence_s: float, source: WorkerSource | None = None
     ) -> None:
         self._source = source or LocalProcesses()
         self.count = 0

@@ -36,12 +36,7 @@ if TYPE_CHECKING:
     from image_syncer.layout.tar_index import Member, TarIndex
 
 
-_MAGICS = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ\x00": "xz",
-    b"BZh": "bzip2",
-}
+_MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
 """RFC 1952, section 2.3.1; RFC 8878, section 3.1.1; the file formats of the others."""
 _MAGIC_BYTES = 6
 _LAYOUT_FILE_BYTES = 64 * 1024

@@ -463,11 +463,7 @@ class TokenBroker:
         return await self._credentials.replace(repository, refused)
 
     async def _current(
-        self,
-        state: _RegistryState,
-        endpoint: Endpoint,
-        repository: Repository | None,
-        scopes: Scopes,
+        self, state: _RegistryState, endpoint: Endpoint, repository: Repository | None, scopes: Scopes
     ) -> Authorization:
         while True:
             challenge = state.challenge
@@ -532,11 +528,7 @@ def _is_token(credential: Credential) -> bool:
 
 
 def _denied(
-    repository: Repository | None,
-    found: Found,
-    challenge: Challenge,
-    missing: Scopes,
-    likely: str | None,
+    repository: Repository | None, found: Found, challenge: Challenge, missing: Scopes, likely: str | None
 ) -> AuthenticationError:
     credential = found.credential
     ask = likely or "Ask for the right on this repository."

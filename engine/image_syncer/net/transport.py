@@ -430,12 +430,7 @@ class Transport:
         return self._in_flight is not None and self._in_flight.crowded
 
     async def perform(
-        self,
-        request: Request,
-        endpoint: Endpoint,
-        *,
-        authorization: str | None = None,
-        origin: Origin = Origin.LOCAL,
+        self, request: Request, endpoint: Endpoint, *, authorization: str | None = None, origin: Origin = Origin.LOCAL
     ) -> Response:
         """Send `request` once; any status is an answer. Raises TransportError, or ProtocolViolation for a huge body."""
         limit = self._in_flight

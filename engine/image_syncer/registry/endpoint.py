@@ -21,11 +21,7 @@ from image_syncer.patterns import lazy_pattern
 from image_syncer.registry.location import may_carry_credentials, origin_of, resolve_location, without_query
 from image_syncer.registry.message import Operation
 from image_syncer.registry.profiles.profile import GENERIC, Profile
-from image_syncer.registry.profiles.recognition import (
-    profile_from_text,
-    profile_to_text,
-    recognise_host,
-)
+from image_syncer.registry.profiles.recognition import profile_from_text, profile_to_text, recognise_host
 from image_syncer.values import Value, replace, repr_without
 
 if TYPE_CHECKING:

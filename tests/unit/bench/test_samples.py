@@ -49,6 +49,19 @@ def test_no_image_is_drawn_for_which_the_budget_has_no_room(tmp_path: Path) -> N
     assert [made.large(), made.small(), made.mixed()] == [None] * 3  # that one was drawn before
 
 
+def test_further_images_are_others_where_there_are_others(tmp_path: Path) -> None:
+    made = maker(tmp_path, [1] * (2 * MOST_IMAGES), most_mib=2000)
+    first, further = made.mixed(), made.further()
+    assert first is not None
+    assert further is not None
+    assert len(further.workload.images) == MOST_IMAGES
+    assert not {image.blobs for image in first.workload.images} & {image.blobs for image in further.workload.images}
+    (tmp_path / "few").mkdir()
+    few = maker(tmp_path / "few", [1, 2])
+    assert few.mixed() is not None
+    assert few.further() is None
+
+
 def test_everything_goes_where_only_the_bench_writes(tmp_path: Path) -> None:
     sample = maker(tmp_path, [1, 2]).mixed()
     assert sample is not None

@@ -96,3 +96,27 @@ def test_pieces_are_what_a_run_does_of_each_kind() -> None:
 def test_without_a_run_nothing_is_found() -> None:
     with pytest.raises(ValueError, match="nothing was measured"):
         fit_path([], start_s=0.1, cpus=2, resources=RESOURCES)
+
+
+def test_registries_that_take_several_times_as_long_are_found_in_a_few_runs() -> None:
+    """On the machine of the run, each small blob takes several times what the usual costs say."""
+    slow = replace(
+        USUAL,
+        cores=2.0,
+        image=replace(USUAL.image, machine_s=6 * USUAL.image.machine_s),
+        small=replace(USUAL.small, machine_s=6 * USUAL.small.machine_s),
+    )
+    runs = [measured(slow, *images(count, 4, 20 * KIB)) for count in (1, 20, 200)]
+    found = fit_path(runs, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
+    other = images(1200, 4, 20 * KIB, name="z")
+    expected = measured(slow, *other)
+    done = forecast(*other, path=found)
+    assert done.seconds == pytest.approx(expected.wall_s, rel=0.05)
+    assert done.bottleneck == "machine"
+
+
+def test_the_longest_run_says_whether_the_processors_are_the_limit() -> None:
+    full = replace(USUAL, cores=2.0, small=replace(USUAL.small, machine_s=6 * USUAL.small.machine_s))
+    runs = [measured(full, *images(count, 4, 20 * KIB)) for count in (1, 2, 3, 200)]
+    found = fit_path(runs, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
+    assert found.limits.path_bytes_per_s is None
