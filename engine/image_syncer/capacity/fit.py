@@ -124,8 +124,9 @@ def fit_path(runs: Sequence[MeasuredRun], *, start_s: float, cpus: int, resource
             latency_s=getattr(USUAL, name).latency_s, **{part: by_name[name] for part, by_name in costs.items()}
         )
         found[name] = replace(cost, machine_s=max(cost.machine_s, cost.cpu_s))
-    largest = max(runs, key=lambda run: run.wall_s)  # a short one is mostly start
-    bounded = largest.cost.machine_s / max(largest.wall_s - start_s, largest.wall_s / 4) < FULL * cpus
+    # The longest run that moves bytes: a short one is mostly start.
+    longest = max(runs, key=lambda run: (run.workload.bytes_to_move() > 0, run.wall_s))
+    bounded = longest.cost.machine_s / max(longest.wall_s - start_s, longest.wall_s / 4) < FULL * cpus
     path = replace(USUAL, **found, cores=float(cpus), start_s=start_s)
     path = _calibrate(_with_limits(path, runs, bounded=bounded), runs, resources, bounded=bounded)
     return replace(path, spread=max(LEAST_SPREAD, mean_error(path, runs, resources)))
@@ -151,23 +152,13 @@ def _least_squares(
     """Coordinate descent over the names of `usual`: each in turn gets its best value, not below zero, while the others
     stay. The unknowns are multiples of the usual.
     """
-    rows = [
-        [each[name] * usual[name] / took for name in KINDS]
-        for each, took in zip(pieces, seconds, strict=True)
-        if took > 0
-    ]
-    if rows:  # the machine may be slower, or its registries: all pieces alike, before one differs from another
-        longest = max(zip(seconds, pieces, strict=True), key=lambda run: run[0])
-        took, pieces_done = longest
-        own = sum(pieces_done[name] * usual[name] for name in KINDS if name != "workers")
-        started = pieces_done["workers"] * usual["workers"]
-        common = max(LEAST_COMMON, (took - started) / own) if own > 0 else 1.0
-        usual = {name: each * (common if name != "workers" else 1.0) for name, each in usual.items()}
-        rows = [
-            [each[name] * usual[name] / took for name in KINDS]
-            for each, took in zip(pieces, seconds, strict=True)
-            if took > 0
-        ]
+    timed = [(took, each) for took, each in zip(seconds, pieces, strict=True) if took > 0]
+    if timed:  # the machine may be slower, or its registries: all pieces alike, before one differs from another
+        took, longest = max(timed, key=lambda run: run[0])
+        work = sum(longest[name] * usual[name] for name in KINDS if name != "workers")
+        common = (took - longest["workers"] * usual["workers"]) / work if work > 0 else 1.0
+        usual = {name: each * (1.0 if name == "workers" else max(LEAST_COMMON, common)) for name, each in usual.items()}
+    rows = [[each[name] * usual[name] / took for name in KINDS] for took, each in timed]
     scale = [1.0] * len(KINDS)
     for _ in range(ROUNDS):
         for place, name in enumerate(KINDS):

@@ -118,5 +118,6 @@ def test_registries_that_take_several_times_as_long_are_found_in_a_few_runs() ->
 def test_the_longest_run_says_whether_the_processors_are_the_limit() -> None:
     full = replace(USUAL, cores=2.0, small=replace(USUAL.small, machine_s=6 * USUAL.small.machine_s))
     runs = [measured(full, *images(count, 4, 20 * KIB)) for count in (1, 2, 3, 200)]
+    runs.append(replace(measured(full, *[UNCHANGED] * 500), wall_s=60.0))  # far away: it says nothing about bytes
     found = fit_path(runs, start_s=USUAL.start_s, cpus=2, resources=RESOURCES)
     assert found.limits.path_bytes_per_s is None
